@@ -1,0 +1,2 @@
+//! The e3-backup-agent executable, one file per command.
+fn main() {}

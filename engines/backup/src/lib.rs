@@ -1,0 +1,1 @@
+//! Backup engines: plan, then run.

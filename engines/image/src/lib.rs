@@ -1,0 +1,1 @@
+//! Disks as objects in a repository: ImageWriter and ImageReader.

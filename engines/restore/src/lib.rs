@@ -1,0 +1,1 @@
+//! Restore engines: virtual machines, disks, files.

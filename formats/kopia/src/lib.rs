@@ -1,0 +1,1 @@
+//! Kopia's repository format: bytes and meaning, no input or output.

@@ -1,0 +1,14 @@
+//! Time, waiting and randomness as values that are handed in.
+//!
+//! Nothing above this crate asks the operating system for the time, sleeps, or draws random
+//! numbers: it takes a [`Clock`] and a [`Chance`]. So a whole world can be played from a seed,
+//! and thirty nights pass in a test without waiting for one.
+
+mod chance;
+mod clock;
+mod stop;
+
+pub use chance::Chance;
+pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
+pub use jiff::Timestamp;
+pub use stop::{StopSignal, Stopped};

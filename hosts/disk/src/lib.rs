@@ -1,0 +1,1 @@
+//! Disks as seen by backup and restore: reading, writing, what changed, which ranges.

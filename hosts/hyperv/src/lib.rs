@@ -1,0 +1,1 @@
+//! Hyper-V hosts: the port, the simulated host and the contract suite.

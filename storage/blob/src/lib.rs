@@ -1,0 +1,1 @@
+//! Blob stores: where a repository's blobs rest, and wrappers that add one behaviour each.

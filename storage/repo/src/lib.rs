@@ -1,0 +1,1 @@
+//! A Kopia repository opened on a blob store: contents, objects, manifests.

@@ -1,0 +1,1 @@
+//! Snapshots: manifests and directory trees in a repository.
