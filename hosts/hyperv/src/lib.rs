@@ -1,1 +1,17 @@
 //! Hyper-V hosts: the port, the simulated host and the contract suite.
+//!
+//! The port speaks of recovery checkpoints, frozen disks and reference points, as Hyper-V's own
+//! WMI classes do (Hyper-V spec 4 to 10). It knows nothing of repositories.
+
+mod error;
+mod port;
+mod vm;
+
+pub use error::{HypervError, HypervErrorKind};
+pub use port::{HypervHost, SharedHypervHost};
+pub use vm::{
+    Checkpoint, CheckpointId, CheckpointKind, ConfigurationFile, Consistency, Controller,
+    FrozenDisk, Generation, GuestSystem, MergeState, NetworkAdapter, NewDisk, OmittedDisk,
+    OperationInProgress, PlannedVm, ReferencePoint, ReferencePointDisk, ReferencePointId,
+    RequestedConsistency, ValidationMessage, VirtualDisk, Vm, VmId, VmState, VolumeSpace,
+};
