@@ -8,7 +8,7 @@ mod memory;
 mod port;
 mod range;
 
-pub use error::{DiskError, DiskErrorKind};
+pub use error::{DiskError, DiskErrorKind, out_of_range};
 pub use memory::MemoryDisk;
 pub use port::{BlockRead, BlockWrite, ChangeId, Changes, DiskSource, Geometry, UnknownReason};
 pub use range::{ByteRange, RangeSet};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::RwLock;
 
+use crate::error::out_of_range;
 use crate::{BlockRead, BlockWrite, ByteRange, DiskError};
 
 const PAGE_BYTES: u64 = 64 * 1024;
@@ -39,7 +40,7 @@ impl MemoryDisk {
         let bytes = bytes as u64;
         match offset.checked_add(bytes) {
             Some(end) if end <= self.size_bytes => Ok(()),
-            _ => Err(DiskError::out_of_range(offset, bytes, self.size_bytes)),
+            _ => Err(out_of_range(offset, bytes, self.size_bytes)),
         }
     }
 }
