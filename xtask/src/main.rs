@@ -1,2 +1,54 @@
-//! Checks and chores of this repository.
-fn main() {}
+//! Checks and chores of this repository, run as `cargo xtask <task>`.
+//!
+//! `check` is everything a change must pass; `tidy` is the part of it that reads the tree as
+//! text. It installs nothing and knows no machine: `./check` prepares one and then calls this.
+
+mod check;
+mod test_totals;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+
+const USAGE: &str = "usage: cargo xtask check [--long] | cargo xtask tidy";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs the task that was asked for; `false` means it ran and found something.
+fn run() -> Result<bool> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["check"] => check::run(&root()?, check::Length::Short),
+        ["check", "--long"] => check::run(&root()?, check::Length::Long),
+        ["tidy"] => tidy::run(&root()?),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// Returns the repository's root, which need not be the folder we were called from.
+fn root() -> Result<PathBuf> {
+    let answer = Command::new("git")
+        .args(["rev-parse", "--show-toplevel"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .output()
+        .context("failed to run git")?;
+    ensure!(
+        answer.status.success(),
+        "failed to find the repository's root: {}",
+        String::from_utf8_lossy(&answer.stderr).trim()
+    );
+    let path = String::from_utf8(answer.stdout).context("the root's path is not UTF-8")?;
+    Ok(PathBuf::from(path.trim_end_matches('\n')))
+}
