@@ -7,7 +7,7 @@ mod check;
 mod test_totals;
 mod tidy;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -37,11 +37,10 @@ fn run() -> Result<bool> {
     }
 }
 
-/// Returns the repository's root, which need not be the folder we were called from.
+/// Returns the root of the repository we were called in, which need not be where we were called.
 fn root() -> Result<PathBuf> {
     let answer = Command::new("git")
         .args(["rev-parse", "--show-toplevel"])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
         .output()
         .context("failed to run git")?;
     ensure!(
