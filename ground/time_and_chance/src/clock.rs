@@ -39,7 +39,10 @@ impl SystemClock {
         reason = "a clock is only ever used shared; handing out the bare type would invite a second one"
     )]
     pub fn new() -> SharedClock {
-        #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that asks the system"
+        )]
         let started = std::time::Instant::now();
         Arc::new(Self { started })
     }
@@ -75,14 +78,18 @@ impl ManualClock {
     /// Returns a clock that stands at `now`.
     pub fn at(now: Timestamp) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(ManualState { now, passed: Duration::ZERO }),
+            state: Mutex::new(ManualState {
+                now,
+                passed: Duration::ZERO,
+            }),
         })
     }
 
     /// Lets `duration` pass.
     pub fn advance(&self, duration: Duration) {
         let mut state = self.lock();
-        state.now += SignedDuration::try_from(duration).expect("tests advance by less than 292 years");
+        state.now +=
+            SignedDuration::try_from(duration).expect("tests advance by less than 292 years");
         state.passed += duration;
     }
 
@@ -92,7 +99,9 @@ impl ManualClock {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ManualState> {
-        self.state.lock().expect("no thread panics while it holds the clock")
+        self.state
+            .lock()
+            .expect("no thread panics while it holds the clock")
     }
 }
 

@@ -14,7 +14,11 @@ pub struct Stopped;
 #[derive(Debug, Clone, Default)]
 pub struct StopSignal {
     inner: Arc<Inner>,
+    parent: Option<Box<StopSignal>>,
 }
+
+/// A waiting child looks at its parent this often.
+const PARENT_LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -28,6 +32,14 @@ impl StopSignal {
         Self::default()
     }
 
+    /// Returns a switch that counts as thrown when this one is, but not the other way round.
+    pub fn child(&self) -> Self {
+        Self {
+            inner: Arc::default(),
+            parent: Some(Box::new(self.clone())),
+        }
+    }
+
     /// Tells everyone who watches to stop.
     pub fn stop(&self) {
         *self.lock() = true;
@@ -37,23 +49,42 @@ impl StopSignal {
     /// Returns whether the switch was thrown.
     pub fn is_stopped(&self) -> bool {
         *self.lock()
+            || self
+                .parent
+                .as_ref()
+                .is_some_and(|parent| parent.is_stopped())
     }
 
     /// Returns `Err(Stopped)` once the switch was thrown, for use with `?`.
     pub fn check(&self) -> Result<(), Stopped> {
-        if self.is_stopped() { Err(Stopped) } else { Ok(()) }
+        if self.is_stopped() {
+            Err(Stopped)
+        } else {
+            Ok(())
+        }
     }
 
     /// Waits for real time to pass, or until told to stop, whichever comes first.
     ///
     /// Only [`Clock::sleep`](crate::Clock::sleep) of a real clock should call this.
     pub(crate) fn wait(&self, duration: Duration) -> Result<(), Stopped> {
-        let (thrown, _) = self
-            .inner
-            .changed
-            .wait_timeout_while(self.lock(), duration, |thrown| !*thrown)
-            .expect("no thread panics while it holds the switch");
-        if *thrown { Err(Stopped) } else { Ok(()) }
+        let mut left = duration;
+        while !left.is_zero() {
+            self.check()?;
+            let turn = if self.parent.is_some() {
+                left.min(PARENT_LOOK)
+            } else {
+                left
+            };
+            drop(
+                self.inner
+                    .changed
+                    .wait_timeout_while(self.lock(), turn, |thrown| !*thrown)
+                    .expect("no thread panics while it holds the switch"),
+            );
+            left -= turn;
+        }
+        self.check()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, bool> {
@@ -75,6 +106,17 @@ mod tests {
         assert_eq!(other.check(), Ok(()));
         signal.stop();
         assert_eq!(other.check(), Err(Stopped));
+    }
+
+    #[test]
+    fn a_child_stops_with_its_parent_but_not_the_other_way_round() {
+        let parent = StopSignal::new();
+        let child = parent.child();
+        child.stop();
+        assert_eq!(parent.check(), Ok(()));
+        let other = parent.child();
+        parent.stop();
+        assert_eq!(other.wait(Duration::from_secs(3600)), Err(Stopped));
     }
 
     #[test]
