@@ -19,3 +19,7 @@ pub mod splitter;
 pub mod compression;
 pub mod indirect;
 pub mod manifest;
+pub mod directory;
+pub mod maintenance;
+pub mod policy;
+pub mod snapshot;
