@@ -1,0 +1,357 @@
+//! A store in a folder, laid out as Kopia's filesystem provider does (Kopia spec 1.3).
+//!
+//! ```text
+//! root/.shards                  how names are cut into folders; written before anything else
+//! root/kopia.repository.f       short names lie in the root
+//! root/p/149/70cb…-s95….f       long ones in folders named by their first characters
+//! root/p/149/70cb….f.tmp.<hex>  being written; renamed when it is whole and on disk
+//! ```
+//!
+//! A folder can vanish under a running program: a disk unplugged, a share unmounted. Then what is
+//! left looks like an empty repository. So before it says "not found", and before it writes, the
+//! store checks that `.shards` is still there.
+
+mod listing;
+mod shards;
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as system;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as system;
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use shards::{SHARDS_FILE, Shards};
+use time_and_chance::Chance;
+
+use crate::{BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, Space, name};
+
+/// No `.shards` that Kopia writes comes near this.
+const SHARDS_BYTES_MAX: u64 = 64 * 1024;
+
+/// How a new repository cuts names into folders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NewLayout {
+    /// `[1,3]`, what Kopia gives a new repository.
+    #[default]
+    Sharded,
+    /// `[3,3]`, what Kopia gives a new repository of format version 1.
+    ShardedVersion1,
+    /// All files in the root, as `--flat` does.
+    Flat,
+}
+
+/// A store in a folder.
+#[derive(Debug)]
+pub struct FilesystemStore {
+    root: PathBuf,
+    shards: Shards,
+    has_shards_file: bool,
+    chance: Chance,
+}
+
+impl FilesystemStore {
+    /// Opens the store in a folder that exists; changes nothing in it.
+    ///
+    /// `chance` names files that are being written.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such folder, `Invalid` if it is something else or its
+    /// `.shards` makes no sense.
+    pub fn open(path: impl Into<PathBuf>, chance: Chance) -> Result<Self, BlobError> {
+        let root = path.into();
+        check_is_folder(&root)?;
+        let text = read_shards(&root.join(SHARDS_FILE))?;
+        let has_shards_file = text.is_some();
+        let shards = match text {
+            Some(text) => Shards::parse(&text)?,
+            // What Kopia assumes, and why a creator must write the file.
+            None => Shards::new(&[3, 3]),
+        };
+        Ok(Self {
+            root,
+            shards,
+            has_shards_file,
+            chance,
+        })
+    }
+
+    /// Makes an empty store: the folder, if need be with those above it, and `.shards`.
+    ///
+    /// # Errors
+    /// `Invalid` if the path is a file or the folder holds a blob already.
+    pub fn create(
+        path: impl Into<PathBuf>,
+        layout: NewLayout,
+        chance: Chance,
+    ) -> Result<Self, BlobError> {
+        let root = path.into();
+        create_folders(&root)?;
+        check_is_folder(&root)?;
+        listing::list(&root, "", &mut |blob| {
+            let message = format!(
+                "create a repository in {}: it holds one already (blob {})",
+                root.display(),
+                blob.name
+            );
+            Err(BlobError::new(BlobErrorKind::Invalid, message))
+        })?;
+        let shards = Shards::new(match layout {
+            NewLayout::Sharded => &[1, 3],
+            NewLayout::ShardedVersion1 => &[3, 3],
+            NewLayout::Flat => &[],
+        });
+        let text = shards.to_text();
+        write_file(&root.join(SHARDS_FILE), &[text.as_bytes()], &chance)?;
+        Ok(Self {
+            root,
+            shards,
+            has_shards_file: true,
+            chance,
+        })
+    }
+
+    /// Returns the store's folder.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    fn blob_path(&self, name: &str) -> Result<PathBuf, BlobError> {
+        name::check(name)?;
+        Ok(self.root.join(self.shards.path(name)?))
+    }
+
+    fn open_blob(&self, name: &str) -> Result<(PathBuf, File), BlobError> {
+        let path = self.blob_path(name)?;
+        match File::open(&path) {
+            Ok(file) => Ok((path, file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.missing(name)),
+            Err(error) => Err(failed("open", &path, error)),
+        }
+    }
+
+    fn missing(&self, name: &str) -> BlobError {
+        match self.check_still_there() {
+            Ok(()) => BlobError::new(BlobErrorKind::NotFound, format!("find blob {name}")),
+            Err(error) => error,
+        }
+    }
+
+    /// Tells an absent blob from an absent disk.
+    fn check_still_there(&self) -> Result<(), BlobError> {
+        let witness = if self.has_shards_file {
+            self.root.join(SHARDS_FILE)
+        } else {
+            self.root.clone()
+        };
+        match fs::metadata(&witness) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(BlobError::new(
+                BlobErrorKind::Unavailable,
+                format!(
+                    "find the repository in {}: it was there before; is the disk still connected?",
+                    self.root.display()
+                ),
+            )),
+            Err(error) => Err(failed("look at", &witness, error)),
+        }
+    }
+}
+
+impl BlobStore for FilesystemStore {
+    fn put(&self, name: &str, parts: &[&[u8]], options: &PutOptions) -> Result<(), BlobError> {
+        let path = self.blob_path(name)?;
+        if options.retention.is_some() {
+            return Err(BlobError::new(
+                BlobErrorKind::Unsupported,
+                format!("lock blob {name} against deletion: a folder has no object locks"),
+            ));
+        }
+        self.check_still_there()?;
+        if let Some(folder) = path.parent() {
+            create_folders(folder)?;
+        }
+        write_file(&path, parts, &self.chance)
+    }
+
+    fn get(&self, name: &str) -> Result<Vec<u8>, BlobError> {
+        let (path, mut file) = self.open_blob(name)?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content)
+            .map_err(|error| failed("read", &path, error))?;
+        Ok(content)
+    }
+
+    fn get_range(&self, name: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, BlobError> {
+        let (path, file) = self.open_blob(name)?;
+        let length_bytes = file
+            .metadata()
+            .map_err(|error| failed("look at", &path, error))?
+            .len();
+        let is_within = offset
+            .checked_add(bytes)
+            .is_some_and(|end| end <= length_bytes);
+        let (true, Ok(size)) = (is_within, usize::try_from(bytes)) else {
+            return Err(BlobError::new(
+                BlobErrorKind::Invalid,
+                format!(
+                    "read {bytes} bytes at {offset} of {}: it has {length_bytes}",
+                    path.display()
+                ),
+            ));
+        };
+        let mut content = vec![0; size];
+        system::read_exact_at(&file, &mut content, offset)
+            .map_err(|error| failed("read", &path, error))?;
+        Ok(content)
+    }
+
+    fn metadata(&self, name: &str) -> Result<BlobMetadata, BlobError> {
+        let found = listing::metadata(name, &self.blob_path(name)?)?;
+        found.ok_or_else(|| self.missing(name))
+    }
+
+    fn list(
+        &self,
+        prefix: &str,
+        each: &mut dyn FnMut(BlobMetadata) -> Result<(), BlobError>,
+    ) -> Result<(), BlobError> {
+        self.check_still_there()?;
+        listing::list(&self.root, prefix, each)?;
+        // Folders that vanish meanwhile are passed over: fine for a few, not for all.
+        self.check_still_there()
+    }
+
+    fn delete(&self, name: &str) -> Result<(), BlobError> {
+        let path = self.blob_path(name)?;
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.check_still_there(),
+            Err(error) => Err(failed("delete", &path, error)),
+        }
+    }
+
+    fn location(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn space(&self) -> Result<Option<Space>, BlobError> {
+        system::space(&self.root).map_err(|error| failed("ask for the room in", &self.root, error))
+    }
+}
+
+fn check_is_folder(root: &Path) -> Result<(), BlobError> {
+    let found = fs::metadata(root).map_err(|error| failed("open folder", root, error))?;
+    if found.is_dir() {
+        return Ok(());
+    }
+    let message = format!(
+        "open {} as a repository: it is not a folder",
+        root.display()
+    );
+    Err(BlobError::new(BlobErrorKind::Invalid, message))
+}
+
+fn read_shards(path: &Path) -> Result<Option<Vec<u8>>, BlobError> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|error| failed("open", path, error))?,
+    };
+    let mut text = Vec::new();
+    let read = file.take(SHARDS_BYTES_MAX).read_to_end(&mut text);
+    read.map_err(|error| failed("read", path, error))?;
+    Ok(Some(text))
+}
+
+/// Creates a folder and those above it that are missing, each durable before the next.
+fn create_folders(path: &Path) -> Result<(), BlobError> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().unwrap_or(Path::new(""));
+    create_folders(above)?;
+    match system::create_folder(path) {
+        Ok(()) => sync_folder(above),
+        // Another writer was faster, or a file is in the way, which the next step will tell.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed("create folder", path, error)),
+    }
+}
+
+/// Writes a file under another name, and gives it its own when all of it is on disk.
+fn write_file(path: &Path, parts: &[&[u8]], chance: &Chance) -> Result<(), BlobError> {
+    let (temporary, file) = create_temporary(path, chance)?;
+    let written = write_and_rename(file, &temporary, path, parts);
+    if let Err(error) = written {
+        // Should this fail too, the leftover has a name that no listing shows.
+        let _ = fs::remove_file(&temporary);
+        return Err(failed("write", path, error));
+    }
+    sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
+fn create_temporary(path: &Path, chance: &Chance) -> Result<(PathBuf, File), BlobError> {
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".tmp.{:016x}", chance.next_u64()));
+        let temporary = PathBuf::from(name);
+        match system::create_new_file(&temporary) {
+            Ok(file) => return Ok((temporary, file)),
+            // A dead writer's, who drew from the same seed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed("create", &temporary, error)),
+        }
+    }
+}
+
+fn write_and_rename(
+    mut file: File,
+    temporary: &Path,
+    path: &Path,
+    parts: &[&[u8]],
+) -> io::Result<()> {
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.sync_all()?;
+    // Windows renames no open file.
+    drop(file);
+    fs::rename(temporary, path)
+}
+
+fn sync_folder(path: &Path) -> Result<(), BlobError> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    system::sync_folder(path).map_err(|error| failed("sync folder", path, error))
+}
+
+/// Returns the error for a path that the system refused something for.
+fn failed(what: &str, path: &Path, error: io::Error) -> BlobError {
+    use io::ErrorKind as Io;
+    let kind = match error.kind() {
+        Io::NotFound => BlobErrorKind::NotFound,
+        Io::PermissionDenied | Io::ReadOnlyFilesystem => BlobErrorKind::Denied,
+        Io::StorageFull | Io::QuotaExceeded => BlobErrorKind::Full,
+        Io::NotADirectory
+        | Io::IsADirectory
+        | Io::InvalidInput
+        | Io::InvalidFilename
+        | Io::FileTooLarge => BlobErrorKind::Invalid,
+        // Stale handles, unreachable servers, broken cables: all may heal.
+        _ => BlobErrorKind::Unavailable,
+    };
+    BlobError::new(kind, format!("{what} {}", path.display())).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests;
