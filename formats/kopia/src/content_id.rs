@@ -126,7 +126,7 @@ impl FromStr for ContentId {
     fn from_str(text: &str) -> Result<Self, DecodeError> {
         let malformed = || DecodeError::malformed(STRUCTURE, format!("{text:.80?}"));
         let bytes = text.as_bytes();
-        let (prefix, hash) = if bytes.len() % 2 == 0 {
+        let (prefix, hash) = if bytes.len().is_multiple_of(2) {
             (NO_PREFIX, bytes)
         } else {
             let (&prefix, hash) = bytes.split_first().ok_or_else(malformed)?;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::decode_error::DecodeError;
 use crate::go_json::null_is_default;
@@ -22,6 +23,15 @@ const DEFAULT_METADATA_COMPRESSOR: &str = "zstd-fastest";
 
 /// The global policy that Kopia stores in a new repository: its defaults, spelled out.
 pub const DEFAULT_GLOBAL_POLICY: &str = r#"{"retention":{"keepLatest":10,"keepHourly":48,"keepDaily":7,"keepWeekly":4,"keepMonthly":24,"keepAnnual":3,"ignoreIdenticalSnapshots":false},"files":{"ignoreDotFiles":[".kopiaignore"]},"errorHandling":{"ignoreFileErrors":false,"ignoreDirectoryErrors":false,"ignoreUnknownTypes":true},"scheduling":{"runMissed":true},"compression":{"compressorName":"none"},"metadataCompression":{"compressorName":"zstd-fastest"},"splitter":{},"actions":{},"osSnapshots":{"volumeShadowCopy":{"enable":0}},"logging":{"directories":{"snapshotted":5,"ignored":5},"entries":{"snapshotted":0,"ignored":5,"cacheHit":0,"cacheMiss":0}},"upload":{"maxParallelSnapshots":1,"parallelUploadAboveSize":2147483648}}"#;
+
+/// Returns the global policy of a new repository whose files are compressed with `compressor`, a
+/// name of Kopia's; everything else is as Kopia stores it.
+pub fn global_policy(compressor: &str) -> Box<RawValue> {
+    let none = r#""compression":{"compressorName":"none"}"#;
+    let chosen = none.replace("none", compressor);
+    let json = DEFAULT_GLOBAL_POLICY.replacen(none, &chosen, 1);
+    RawValue::from_string(json).expect("a compressor's name needs no escaping in JSON")
+}
 
 /// Returns the labels of the global policy.
 pub fn global_labels() -> BTreeMap<String, String> {
@@ -211,6 +221,17 @@ mod tests {
         assert_eq!(chain[2].len(), 4);
         assert_eq!(chain[3].len(), 3);
         assert!(chain.iter().all(|labels| labels["type"] == "policy"));
+    }
+
+    #[test]
+    fn a_new_repository_may_choose_how_files_are_compressed_and_nothing_else() {
+        assert_eq!(global_policy("none").get(), DEFAULT_GLOBAL_POLICY);
+        let chosen = global_policy("zstd");
+        let policy = StoragePolicy::parse(chosen.get()).unwrap();
+        assert_eq!(policy.compressor.as_deref(), Some("zstd"));
+        assert_eq!(policy.metadata_compressor.as_deref(), Some("zstd-fastest"));
+        let back = chosen.get().replacen(r#""zstd""#, r#""none""#, 1);
+        assert_eq!(back, DEFAULT_GLOBAL_POLICY);
     }
 
     fn merged(chain: &[&str]) -> (Option<String>, Option<String>, Option<String>) {

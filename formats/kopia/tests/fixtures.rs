@@ -1,10 +1,12 @@
 //! Repositories that Kopia wrote are read as Kopia reads them, and what we would write in their
 //! place is the same bytes.
 
+#![expect(clippy::unwrap_used, reason = "a panic here is the failure report")]
+
 mod fixture;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 
 use fixture::{Fixture, folders};
 use jiff::Timestamp;
@@ -49,12 +51,12 @@ fn every_fixture_is_read_as_kopia_reads_it() {
     let (mine, yours) = folders.split_at(folders.len() / 2);
     std::thread::scope(|scope| {
         for half in [mine, yours] {
-            scope.spawn(|| half.iter().for_each(check_fixture));
+            scope.spawn(|| half.iter().for_each(|folder| check_fixture(folder)));
         }
     });
 }
 
-fn check_fixture(folder: &PathBuf) {
+fn check_fixture(folder: &Path) {
     let fixture = Fixture::open(folder);
     let name = fixture.name.clone();
     eprintln!("fixture {name}");

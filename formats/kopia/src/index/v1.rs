@@ -1,6 +1,7 @@
 //! Index version 1: fixed entries that point at pack names (Kopia spec 5.1).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::reader::{STRUCTURE, pack_name};
@@ -82,8 +83,8 @@ pub(super) fn read_names<'a>(
     let mut total_bytes = 0;
     for entry in entries {
         let place = name_place(&entry[key_bytes..]);
-        if !names.contains_key(&place) {
-            names.insert(place, pack_name(data, place, &mut total_bytes)?);
+        if let Entry::Vacant(unknown) = names.entry(place) {
+            unknown.insert(pack_name(data, place, &mut total_bytes)?);
         }
     }
     Ok(names)

@@ -1,6 +1,7 @@
 //! Index version 2: entries that number packs and formats in tables (Kopia spec 5.2).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::reader::{IndexHeader, STRUCTURE, pack_name};
@@ -104,11 +105,11 @@ fn number_formats(
     let mut formats = Vec::new();
     for record in records {
         let format = Format::of(record);
-        if !numbers.contains_key(&format) {
+        if let Entry::Vacant(unnumbered) = numbers.entry(format) {
             if formats.len() == FORMATS_MAX {
                 return Err(IndexError::TooMany("formats"));
             }
-            numbers.insert(format, formats.len() as u8);
+            unnumbered.insert(formats.len() as u8);
             formats.push(format);
         }
     }
