@@ -1,0 +1,6 @@
+//! What the crate promises, seen from outside: against models, against qemu, against libvhdi.
+
+mod canonical;
+mod qemu;
+mod sample;
+mod thin;
