@@ -73,7 +73,7 @@ pub struct FormatBlob {
 impl FormatBlob {
     /// Reads the blob. Whether we support what it names shows when a key is made and used.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
-        lenient_json::from_slice(bytes, FIELD_NAMES)
+        lenient_json::from_slice(bytes, FIELD_NAMES, &[])
             .map_err(|source| FormatError::json(DOCUMENT, source))
     }
 

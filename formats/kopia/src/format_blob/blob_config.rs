@@ -31,7 +31,7 @@ impl BlobConfig {
     /// Opens the blob. A key that does not fit comes from a wrong password.
     pub fn open(key: &FormatKey, unique_id: &[u8], sealed: &[u8]) -> Result<Self, FormatError> {
         let plaintext = seal::open(key, unique_id, sealed)?;
-        lenient_json::from_slice(&plaintext, FIELD_NAMES)
+        lenient_json::from_slice(&plaintext, FIELD_NAMES, &[])
             .map_err(|source| FormatError::json(DOCUMENT, source))
     }
 

@@ -59,6 +59,9 @@ const FIELD_NAMES: &[&str] = &[
     "upgradeToVersion",
 ];
 
+/// The members among them that are lists.
+const LIST_NAMES: &[&str] = &["requiredFeatures"];
+
 /// A repository's algorithms, keys and parameters. Its secrets are wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -217,7 +220,7 @@ impl RepositoryFormat {
     }
 
     pub(super) fn from_sealed_json(plaintext: &[u8]) -> Result<Self, FormatError> {
-        let sealed: Sealed<Self> = lenient_json::from_slice(plaintext, FIELD_NAMES)
+        let sealed: Sealed<Self> = lenient_json::from_slice(plaintext, FIELD_NAMES, LIST_NAMES)
             .map_err(|source| FormatError::json(DOCUMENT, source))?;
         Ok(sealed.format)
     }

@@ -78,19 +78,24 @@ impl<H: RollingHash> Dynamic<H> {
             }
         }
         // From here on the outgoing byte lies in the data as well, and the window is left alone.
-        let room = self.max - self.taken;
-        let before = self.taken;
-        for (&out, &byte) in data.iter().zip(from_data).take(room) {
-            self.hash.roll(out, byte);
-            self.taken += 1;
-            if self.hash.value() & self.mask == 0 {
-                return true;
-            }
+        let room = from_data.len().min(self.max - self.taken);
+        let (hash, mask) = (&mut self.hash, self.mask);
+        let cut = data
+            .iter()
+            .zip(&from_data[..room])
+            .position(|(&out, &byte)| {
+                hash.roll(out, byte);
+                hash.value() & mask == 0
+            });
+        if let Some(before_cut) = cut {
+            self.taken += before_cut + 1;
+            return true;
         }
+        self.taken += room;
         if self.taken == self.max {
             return true;
         }
-        if self.taken > before {
+        if room > 0 {
             let first = self.taken - WINDOW_BYTES;
             let last = &data[data.len() - WINDOW_BYTES..];
             for (n, &byte) in last.iter().enumerate() {
