@@ -1,1 +1,10 @@
 //! Backup engines: plan, then run.
+//!
+//! A plan is a function from facts to steps; a run carries them out. Neither knows a control
+//! plane or a terminal.
+
+mod error;
+pub mod pattern;
+pub mod vm;
+
+pub use error::{BackupError, BackupErrorKind};

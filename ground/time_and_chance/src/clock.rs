@@ -58,7 +58,7 @@ impl Clock for SystemClock {
     }
 
     fn sleep(&self, duration: Duration, stop: &StopSignal) -> Result<(), Stopped> {
-        stop.wait(duration)
+        stop.wait_real_time(duration)
     }
 }
 

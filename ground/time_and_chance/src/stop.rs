@@ -66,8 +66,9 @@ impl StopSignal {
 
     /// Waits for real time to pass, or until told to stop, whichever comes first.
     ///
-    /// Only [`Clock::sleep`](crate::Clock::sleep) of a real clock should call this.
-    pub(crate) fn wait(&self, duration: Duration) -> Result<(), Stopped> {
+    /// For a real clock, and for watchers, which look now and then without moving a simulated
+    /// clock; everyone else takes [`Clock::sleep`](crate::Clock::sleep).
+    pub fn wait_real_time(&self, duration: Duration) -> Result<(), Stopped> {
         let mut left = duration;
         while !left.is_zero() {
             self.check()?;
@@ -116,13 +117,13 @@ mod tests {
         assert_eq!(parent.check(), Ok(()));
         let other = parent.child();
         parent.stop();
-        assert_eq!(other.wait(Duration::from_secs(3600)), Err(Stopped));
+        assert_eq!(other.wait_real_time(Duration::from_secs(3600)), Err(Stopped));
     }
 
     #[test]
     fn waiting_ends_when_stopped() {
         let signal = StopSignal::new();
         signal.stop();
-        assert_eq!(signal.wait(Duration::from_secs(3600)), Err(Stopped));
+        assert_eq!(signal.wait_real_time(Duration::from_secs(3600)), Err(Stopped));
     }
 }

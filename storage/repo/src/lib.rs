@@ -1,1 +1,22 @@
 //! A Kopia repository opened on a blob store: contents, objects, manifests.
+//!
+//! Reading follows whatever the repository's parameters say; writing appends only: packs,
+//! index blobs, manifests (Kopia spec 4.5 to 4.8, 5.7, 8.4). What a disk or a file is, this
+//! crate does not know.
+
+mod contents;
+mod create;
+mod error;
+mod index;
+mod local_file;
+mod manifests;
+mod objects;
+mod repository;
+mod writer;
+
+pub use create::{CreateOptions, create};
+pub use error::{RepoError, RepoErrorKind};
+pub use manifests::Manifests;
+pub use objects::{ObjectReader, WrittenList};
+pub use repository::{Identity, Repository, Surroundings};
+pub use writer::{Encoder, Writer, WriterUse, Written};

@@ -1,1 +1,11 @@
-//! Snapshots: manifests and directory trees in a repository.
+//! Snapshots: their manifests and the directory trees they name (Kopia spec 7).
+//!
+//! What the files in a tree mean to whoever stored them, this crate does not know.
+
+mod policy;
+mod snapshots;
+mod tree;
+
+pub use policy::compression_for;
+pub use snapshots::{Snapshot, Snapshots};
+pub use tree::{TreeWriter, find_entry, read_directory};

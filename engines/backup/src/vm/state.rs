@@ -1,0 +1,242 @@
+//! What must survive a crash: bases, the journal of side effects, locks.
+//!
+//! Small JSON documents in the state folder, each replaced as a whole: written beside, synced,
+//! renamed, and the folder synced. A reader sees the old one or the new one, never half.
+//!
+//! ```text
+//! locks/<vm>.lock                    held by the one process that works on the VM
+//! journal/<vm>.json                  what is being done to the host right now
+//! bases/<repository>/<vm>.json       what the next increment builds on
+//! ```
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use hyperv::{CheckpointId, ReferencePointId, VmId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::base::Base;
+use crate::error::{BackupError, BackupErrorKind};
+
+/// The state folder.
+#[derive(Debug, Clone)]
+pub struct StateFolder {
+    root: PathBuf,
+}
+
+/// What is being done to a VM on the host, written before it is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// The run.
+    pub run: Uuid,
+    /// The name our checkpoint carries.
+    pub mark: String,
+    /// The checkpoint, once it is known.
+    pub checkpoint: Option<CheckpointId>,
+    /// The conversion that has begun, if it has: the point is published by then.
+    pub converting: Option<Converting>,
+}
+
+/// A conversion whose outcome may not be known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Converting {
+    /// The repository the base is for, as 64 hex digits.
+    pub repository: String,
+    /// The reference points listed before.
+    pub before: Vec<ReferencePointId>,
+    /// The base as it will be; its reference point is filled in afterwards.
+    pub base: Base,
+}
+
+/// A VM's base in one repository, and reference points of ours that are to go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseFile {
+    /// The base.
+    pub base: Option<Base>,
+    /// Reference points that were replaced and are not destroyed yet.
+    pub to_drop: Vec<ReferencePointId>,
+}
+
+/// Held while a VM is worked on; the operating system lets go of it when its holder dies.
+#[derive(Debug)]
+pub struct VmLock {
+    _file: File,
+}
+
+impl StateFolder {
+    /// Opens or makes the folder, readable by its owner alone.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, BackupError> {
+        let root = root.into();
+        for folder in ["locks", "journal", "bases"] {
+            create_private_folders(&root.join(folder)).map_err(failed("create the state folder", &root))?;
+        }
+        Ok(Self { root })
+    }
+
+    /// Takes the VM's lock.
+    ///
+    /// # Errors
+    /// `Locked` if another process works on the VM.
+    pub fn lock(&self, vm: VmId) -> Result<VmLock, BackupError> {
+        let path = self.root.join("locks").join(format!("{vm}.lock"));
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed("open a lock", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(VmLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(BackupError::new(
+                BackupErrorKind::Locked,
+                "begin: another run works on this VM; wait until it is over, or stop it",
+            )),
+            Err(TryLockError::Error(error)) => Err(failed("take a lock", &path)(error)),
+        }
+    }
+
+    /// Returns what was being done to the VM when a run died, if anything.
+    pub fn journal(&self, vm: VmId) -> Result<Option<JournalEntry>, BackupError> {
+        read_document(&self.journal_path(vm))
+    }
+
+    /// Writes down what is about to be done to the VM.
+    pub fn write_journal(&self, vm: VmId, entry: &JournalEntry) -> Result<(), BackupError> {
+        write_document(&self.journal_path(vm), entry)
+    }
+
+    /// Notes that nothing of ours is left on the VM.
+    pub fn clear_journal(&self, vm: VmId) -> Result<(), BackupError> {
+        let path = self.journal_path(vm);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("delete", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the VM's base in a repository.
+    pub fn base(&self, repository: &str, vm: VmId) -> Result<BaseFile, BackupError> {
+        Ok(read_document(&self.base_path(repository, vm))?.unwrap_or_default())
+    }
+
+    /// Remembers the VM's base in a repository.
+    pub fn write_base(&self, repository: &str, vm: VmId, base: &BaseFile) -> Result<(), BackupError> {
+        let path = self.base_path(repository, vm);
+        let folder = path.parent().expect("a base lies in a folder");
+        create_private_folders(folder).map_err(failed("create", folder))?;
+        write_document(&path, base)
+    }
+
+    /// Returns the VM's bases in all repositories.
+    pub fn bases(&self, vm: VmId) -> Result<Vec<BaseFile>, BackupError> {
+        let folder = self.root.join("bases");
+        let mut bases = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(failed("read", &folder))? {
+            let entry = entry.map_err(failed("read", &folder))?;
+            bases.extend(read_document::<BaseFile>(&entry.path().join(format!("{vm}.json")))?);
+        }
+        Ok(bases)
+    }
+
+    fn journal_path(&self, vm: VmId) -> PathBuf {
+        self.root.join("journal").join(format!("{vm}.json"))
+    }
+
+    fn base_path(&self, repository: &str, vm: VmId) -> PathBuf {
+        self.root.join("bases").join(repository).join(format!("{vm}.json"))
+    }
+}
+
+fn failed<'a>(doing: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> BackupError + 'a {
+    move |error| BackupError::new(BackupErrorKind::State, format!("{doing} {}", path.display())).caused_by(error)
+}
+
+fn create_private_folders(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Reads a document; one that is missing or was cut by a full disk counts as none, since losing
+/// state costs a full read and nothing else.
+fn read_document<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, BackupError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", path)(error)),
+    }
+}
+
+fn write_document<T: Serialize>(path: &Path, document: &T) -> Result<(), BackupError> {
+    let bytes = serde_json::to_vec_pretty(document).expect("state documents have no maps with odd keys");
+    let folder = path.parent().expect("a document lies in a folder");
+    let replace = || -> io::Result<()> {
+        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+        temporary.write_all(&bytes)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(path)?;
+        sync_folder(folder)
+    };
+    replace().map_err(failed("write", path))
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(windows)]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    // NTFS journals the rename itself; folders cannot be flushed without a special handle.
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vm() -> VmId {
+        VmId(Uuid::from_u128(5))
+    }
+
+    fn entry() -> JournalEntry {
+        JournalEntry { run: Uuid::from_u128(1), mark: "mark".into(), checkpoint: None, converting: None }
+    }
+
+    #[test]
+    fn a_journal_is_there_until_it_is_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(folder.path()).unwrap();
+        assert_eq!(state.journal(vm()).unwrap(), None);
+        state.write_journal(vm(), &entry()).unwrap();
+        assert_eq!(StateFolder::open(folder.path()).unwrap().journal(vm()).unwrap(), Some(entry()));
+        state.clear_journal(vm()).unwrap();
+        assert_eq!(state.journal(vm()).unwrap(), None);
+    }
+
+    #[test]
+    fn only_one_holds_a_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(folder.path()).unwrap();
+        let held = state.lock(vm()).unwrap();
+        assert_eq!(state.lock(vm()).unwrap_err().kind(), BackupErrorKind::Locked);
+        drop(held);
+        state.lock(vm()).unwrap();
+    }
+
+    #[test]
+    fn a_cut_document_counts_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(folder.path()).unwrap();
+        state.write_journal(vm(), &entry()).unwrap();
+        let path = state.journal_path(vm());
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert_eq!(state.journal(vm()).unwrap(), None);
+    }
+}

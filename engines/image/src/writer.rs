@@ -1,0 +1,480 @@
+//! Writes a frozen disk into a repository, in full or as an increment on a base.
+//!
+//! Every worker takes a slot, reads its parts, and stores them: reading, zero detection,
+//! hashing, compression and sealing of different slots run side by side on all cores, and
+//! packs go out behind them through the repository writer's bounded queue. A worker holds one
+//! read buffer, so memory does not depend on the disk.
+
+use std::sync::Mutex;
+
+use disk::{ByteRange, DiskSource, RangeSet};
+use kopia::compression::CompressionAlgorithm;
+use kopia::content_id::{ContentId, prefix};
+use kopia::indirect::IndirectEntry;
+use kopia::object_id::ObjectId;
+use progress::Progress;
+use repo::{Encoder, Repository, Writer};
+use time_and_chance::Chance;
+use uuid::Uuid;
+use vhdx::canonical::Layout;
+
+use crate::chunk_log::ChunkLog;
+use crate::error::{ImageError, ImageErrorKind, disk_error, repo_error, stopped};
+use crate::plan::{ChunkMask, Facts, Planner, SLOT_BYTES, SlotPlan, runs, slot_range};
+use crate::proof;
+use crate::segments::{Segments, chunk_entries, read_chunks, read_segments};
+
+/// Images are cut into chunks of this length; `docs/decisions/chunk-size.md` says why.
+pub const CHUNK_BYTES: u64 = 256 << 10;
+/// A worker reads at most this much at once.
+const READ_BYTES_MAX: u64 = 4 << 20;
+/// The place in the log of what belongs to no slot: front, zero segment, outer list.
+const NO_SLOT: u64 = u64::MAX;
+
+/// What an increment builds on.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// The object that holds the disk as it was at the base's instant.
+    pub object: ObjectId,
+    /// Everything written since lies inside these ranges.
+    pub changes: RangeSet,
+}
+
+/// Writes disks into a repository.
+#[derive(Debug)]
+pub struct ImageWriter<'a> {
+    /// Where contents go.
+    pub writer: &'a Writer,
+    /// Whom to tell, and who may stop it.
+    pub progress: &'a Progress,
+    /// The disk's number, for the news.
+    pub disk_number: u32,
+    /// How chunks are compressed, if at all.
+    pub compression: Option<CompressionAlgorithm>,
+    /// How many slots are worked on at once.
+    pub workers: usize,
+}
+
+/// A disk that was written; nothing of it counts before its point is published.
+#[derive(Debug)]
+pub struct WrittenImage {
+    /// The object that holds the disk as a VHDX file.
+    pub object: ObjectId,
+    /// That file's length.
+    pub file_bytes: u64,
+    /// What was read from the source, sample included.
+    pub read_bytes: u64,
+    /// What was read only to prove that tracking missed nothing.
+    pub sample_bytes: u64,
+    /// What the base's tracking reported, rounded to chunks; the disk's length for a full.
+    pub changed_bytes: u64,
+    /// What new chunks and lists take in packs.
+    pub packed_bytes: u64,
+    layout: Layout,
+    virtual_disk_id: Uuid,
+    segments: Segments,
+    inherited: Vec<bool>,
+    log: ChunkLog,
+}
+
+/// What became of all slots.
+struct SlotsWritten {
+    segments: Vec<ObjectId>,
+    inherited: Vec<bool>,
+    read_bytes: u64,
+    packed_bytes: u64,
+}
+
+/// What became of one slot.
+struct SlotWritten {
+    segment: ObjectId,
+    read_bytes: u64,
+    packed_bytes: u64,
+}
+
+/// What a worker keeps between slots.
+struct Scratch {
+    data: Encoder,
+    lists: Encoder,
+    buffer: Vec<u8>,
+}
+
+impl ImageWriter<'_> {
+    /// Writes `source`: all that is allocated, or with a base only what changed since.
+    ///
+    /// With a base, a sample of unchanged chunks drawn by `chance` is read and compared first
+    /// (DESIGN, promise 6).
+    ///
+    /// # Errors
+    /// `TrackingWrong` if the sample differs from the base: write again without one.
+    pub fn write(
+        &self,
+        source: &dyn DiskSource,
+        base: Option<&Base>,
+        chance: &Chance,
+    ) -> Result<WrittenImage, ImageError> {
+        let geometry = source.geometry();
+        let layout = Layout::new(geometry.virtual_bytes, geometry.logical_sector_bytes, geometry.physical_sector_bytes)
+            .map_err(|error| ImageError::new(ImageErrorKind::Unsupported, "lay out the disk's image").caused_by(error))?;
+        let repo = self.writer.repository();
+        let log = ChunkLog::new()?;
+        let zero = self.write_zero_segment(&log)?;
+        let base = match base {
+            Some(base) => {
+                let segments = read_segments(repo, &base.object, &layout)?;
+                let changes = base.changes.rounded_out(CHUNK_BYTES, layout.slot_count() * SLOT_BYTES);
+                Some((segments, changes))
+            }
+            None => None,
+        };
+        let mut sample_bytes = 0;
+        if let Some((segments, changes)) = &base {
+            sample_bytes = proof::compare_sample(repo, source, segments, changes, zero.segment, chance, &self.progress.stop)?;
+        }
+        let facts = Facts {
+            slots: layout.slot_count(),
+            chunk_bytes: CHUNK_BYTES,
+            base: base.as_ref().map(|(segments, changes)| (&segments.slots[..], changes)),
+        };
+        self.progress.disk_begins(self.disk_number, planned_bytes(source, facts)?);
+        let slots = self.write_slots(source, facts, &zero, &log)?;
+        let segments = Segments { slots: slots.segments };
+        let (object, outer_bytes) = self.write_outer(&layout, source.virtual_disk_id(), &segments, &zero, &log)?;
+        self.progress.disk_ends(self.disk_number);
+        let changed_bytes = match &base {
+            Some((_, changes)) => changes.within(ByteRange::new(0, geometry.virtual_bytes).expect("a disk is not empty")).map(|range| range.bytes()).sum(),
+            None => geometry.virtual_bytes,
+        };
+        Ok(WrittenImage {
+            object,
+            file_bytes: layout.file_bytes(),
+            read_bytes: sample_bytes + slots.read_bytes,
+            sample_bytes,
+            changed_bytes,
+            packed_bytes: zero.packed_bytes + outer_bytes + slots.packed_bytes,
+            layout,
+            virtual_disk_id: source.virtual_disk_id(),
+            inherited: slots.inherited,
+            segments,
+            log,
+        })
+    }
+
+    /// Makes sure that everything the image consists of is in the repository now, and stores
+    /// again from the frozen disk what is not; returns whether anything was missing.
+    ///
+    /// `base_is_live` tells whether the manifest of the base still stands: then what was
+    /// inherited cannot have been collected, and only what this run wrote or deduplicated is
+    /// looked up (DESIGN section 3, reuse rule). Repaired slots get the ids they had, since the
+    /// frozen disk has not changed.
+    pub fn settle(&self, image: &WrittenImage, source: &dyn DiskSource, base_is_live: bool) -> Result<bool, ImageError> {
+        let repo = self.writer.repository();
+        let is_live = |id: &ContentId| repo.is_live(id).map_err(repo_error("look up a chunk"));
+        let mut missing = std::collections::BTreeSet::new();
+        image.log.for_each(&mut |slot, contents| {
+            for id in contents {
+                if !is_live(id)? {
+                    missing.insert(slot);
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+        if !base_is_live {
+            for number in 0..image.segments.slots.len() as u64 {
+                self.progress.stop.check().map_err(stopped)?;
+                if image.inherited[number as usize] && !self.segment_is_live(&image.segments.slots[number as usize])? {
+                    missing.insert(number);
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        let log = ChunkLog::new()?;
+        let zero = self.write_zero_segment(&log)?;
+        let slots: Vec<u64> = missing.into_iter().filter(|slot| *slot != NO_SLOT).collect();
+        let mut scratch = self.scratch();
+        for number in slots {
+            self.progress.stop.check().map_err(stopped)?;
+            let plan = SlotPlan::Read(ChunkMask::MAX);
+            let written = self.write_slot(source, number, &plan, &zero, &log, &mut scratch)?;
+            if written.segment != image.segments.slots[number as usize] {
+                return Err(ImageError::new(
+                    ImageErrorKind::TrackingWrong,
+                    format!("store slot {number} again: the frozen disk differs from what was inherited from the base"),
+                ));
+            }
+        }
+        self.write_outer(&image.layout, image.virtual_disk_id, &image.segments, &zero, &log)?;
+        Ok(true)
+    }
+
+    fn segment_is_live(&self, segment: &ObjectId) -> Result<bool, ImageError> {
+        let repo = self.writer.repository();
+        let is_live = |id: &ContentId| repo.is_live(id).map_err(repo_error("look up a chunk"));
+        if !is_live(&segment.content)? {
+            return Ok(false);
+        }
+        for id in read_chunks(repo, segment, CHUNK_BYTES)? {
+            if !is_live(&id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn scratch(&self) -> Scratch {
+        Scratch { data: Encoder::new(self.compression), lists: Encoder::metadata(), buffer: vec![0; READ_BYTES_MAX as usize] }
+    }
+
+    fn write_slots(
+        &self,
+        source: &dyn DiskSource,
+        facts: Facts<'_>,
+        zero: &ZeroSegment,
+        log: &ChunkLog,
+    ) -> Result<SlotsWritten, ImageError> {
+        let planner = Mutex::new(Planner::new(facts));
+        let done = Mutex::new(SlotsWritten {
+            segments: vec![zero.segment; facts.slots as usize],
+            inherited: vec![false; facts.slots as usize],
+            read_bytes: 0,
+            packed_bytes: 0,
+        });
+        let failure: Mutex<Option<ImageError>> = Mutex::new(None);
+        let work = || -> Result<(), ImageError> {
+            let mut scratch = self.scratch();
+            loop {
+                self.progress.stop.check().map_err(stopped)?;
+                if failure.lock().expect("no worker panics while it reports").is_some() {
+                    return Ok(());
+                }
+                let next = planner
+                    .lock()
+                    .expect("no worker panics while it plans")
+                    .next(&mut |from| source.next_allocated(from))
+                    .map_err(disk_error("find out which parts of the disk hold data"))?;
+                let Some((number, plan)) = next else { return Ok(()) };
+                let written = self.write_slot(source, number, &plan, zero, log, &mut scratch)?;
+                let bytes = planned_slot_bytes(&plan);
+                if bytes > 0 {
+                    self.progress.disk_advances(self.disk_number, bytes, written.packed_bytes);
+                }
+                let mut done = done.lock().expect("no worker panics while it stores a slot");
+                done.segments[number as usize] = written.segment;
+                done.inherited[number as usize] = matches!(plan, SlotPlan::Reuse(_) | SlotPlan::Patch { .. });
+                done.read_bytes += written.read_bytes;
+                done.packed_bytes += written.packed_bytes;
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..self.workers.max(1) {
+                scope.spawn(|| {
+                    if let Err(error) = work() {
+                        failure.lock().expect("no worker panics while it reports").get_or_insert(error);
+                    }
+                });
+            }
+        });
+        match failure.into_inner().expect("all workers ended") {
+            Some(error) => Err(error),
+            None => Ok(done.into_inner().expect("all workers ended")),
+        }
+    }
+
+    fn write_slot(
+        &self,
+        source: &dyn DiskSource,
+        number: u64,
+        plan: &SlotPlan,
+        zero: &ZeroSegment,
+        log: &ChunkLog,
+        scratch: &mut Scratch,
+    ) -> Result<SlotWritten, ImageError> {
+        let taken_over = |segment| SlotWritten { segment, read_bytes: 0, packed_bytes: 0 };
+        let (mut chunks, wanted) = match plan {
+            SlotPlan::Reuse(segment) => return Ok(taken_over(*segment)),
+            SlotPlan::Zero => return Ok(taken_over(zero.segment)),
+            SlotPlan::Read(read) => (vec![zero.chunk; CHUNKS_PER_SLOT], *read),
+            SlotPlan::Patch { segment, changed, read } => {
+                let mut chunks = read_chunks(self.writer.repository(), segment, CHUNK_BYTES)?;
+                for (first, end) in runs(*changed) {
+                    chunks[first as usize..end as usize].fill(zero.chunk);
+                }
+                (chunks, *read)
+            }
+        };
+        let mut read_bytes = 0;
+        let mut packed_bytes = 0;
+        let mut contents = Vec::new();
+        let chunks_per_read = (READ_BYTES_MAX / CHUNK_BYTES) as u32;
+        for (first, end) in runs(wanted) {
+            for first in (first..end).step_by(chunks_per_read as usize) {
+                let count = u64::from(chunks_per_read.min(end - first));
+                let offset = slot_range(number).start() + u64::from(first) * CHUNK_BYTES;
+                let data = &mut scratch.buffer[..(count * CHUNK_BYTES) as usize];
+                read_bytes += read_padded(source, offset, data)?;
+                let place = &mut chunks[first as usize..];
+                packed_bytes += self.store_chunks(data, place, zero.chunk, &mut contents, &mut scratch.data)?;
+            }
+        }
+        if chunks.iter().all(|chunk| *chunk == zero.chunk) {
+            return Ok(SlotWritten { segment: zero.segment, read_bytes, packed_bytes });
+        }
+        let list = self
+            .writer
+            .write_list(&mut scratch.lists, chunk_entries(&chunks, CHUNK_BYTES))
+            .map_err(repo_error("store a segment"))?;
+        packed_bytes += u64::from(list.packed_bytes);
+        contents.push(list.object.content);
+        log.append(number, &contents)?;
+        Ok(SlotWritten { segment: list.object, read_bytes, packed_bytes })
+    }
+
+    /// Stores the chunks of `data` that are not all zeros and puts their ids into `chunks`.
+    fn store_chunks(
+        &self,
+        data: &[u8],
+        chunks: &mut [ContentId],
+        zero: ContentId,
+        contents: &mut Vec<ContentId>,
+        encoder: &mut Encoder,
+    ) -> Result<u64, ImageError> {
+        let mut places = Vec::with_capacity(data.len() / CHUNK_BYTES as usize);
+        let mut slices = Vec::with_capacity(places.capacity());
+        for (place, chunk) in data.chunks_exact(CHUNK_BYTES as usize).enumerate() {
+            if is_zero(chunk) {
+                chunks[place] = zero;
+            } else {
+                places.push(place);
+                slices.push(chunk);
+            }
+        }
+        let written = self.writer.write_contents(encoder, None, &slices).map_err(repo_error("store chunks"))?;
+        for (place, written) in places.into_iter().zip(&written) {
+            chunks[place] = written.id;
+            contents.push(written.id);
+        }
+        Ok(written.iter().map(|written| u64::from(written.packed_bytes)).sum())
+    }
+
+    fn write_zero_segment(&self, log: &ChunkLog) -> Result<ZeroSegment, ImageError> {
+        let doing = "store the segment that stands for zeros";
+        // Zeros are compressed whatever the policy says: one chunk of them serves every hole.
+        let mut encoder = Encoder::metadata();
+        let chunk = self.writer.write_content(&mut encoder, None, &vec![0; CHUNK_BYTES as usize]).map_err(repo_error(doing))?;
+        let list = self
+            .writer
+            .write_list(&mut encoder, chunk_entries(&vec![chunk.id; CHUNKS_PER_SLOT], CHUNK_BYTES))
+            .map_err(repo_error(doing))?;
+        log.append(NO_SLOT, &[chunk.id, list.object.content])?;
+        Ok(ZeroSegment {
+            chunk: chunk.id,
+            segment: list.object,
+            packed_bytes: u64::from(chunk.packed_bytes) + u64::from(list.packed_bytes),
+        })
+    }
+
+    /// Writes the file's front and the list of all segments; returns the object and what it took.
+    fn write_outer(
+        &self,
+        layout: &Layout,
+        virtual_disk_id: Uuid,
+        segments: &Segments,
+        zero: &ZeroSegment,
+        log: &ChunkLog,
+    ) -> Result<(ObjectId, u64), ImageError> {
+        let [file_write, data_write] = write_guids(self.writer.repository(), segments);
+        let front = layout.front(virtual_disk_id, file_write, data_write, |slot| segments.slots[slot as usize] != zero.segment);
+        let mut scratch = self.scratch();
+        let mut contents = Vec::new();
+        let mut packed_bytes = 0;
+        let mut entries = Vec::new();
+        for (segment, number) in front.chunks(SLOT_BYTES as usize).zip(0u64..) {
+            let mut chunks = vec![zero.chunk; segment.len() / CHUNK_BYTES as usize];
+            packed_bytes += self.store_chunks(segment, &mut chunks, zero.chunk, &mut contents, &mut scratch.data)?;
+            let list = self.writer.write_list(&mut scratch.lists, chunk_entries(&chunks, CHUNK_BYTES)).map_err(repo_error("store the image's front"))?;
+            packed_bytes += u64::from(list.packed_bytes);
+            contents.push(list.object.content);
+            entries.push(IndirectEntry { start: number * SLOT_BYTES, bytes: segment.len() as u64, object: list.object });
+        }
+        let slots = segments.slots.iter().zip(0u64..).map(|(segment, number)| IndirectEntry {
+            start: layout.front_bytes() + number * SLOT_BYTES,
+            bytes: SLOT_BYTES,
+            object: *segment,
+        });
+        let list = self.writer.write_list(&mut scratch.lists, entries.into_iter().chain(slots)).map_err(repo_error("store the image's list of segments"))?;
+        packed_bytes += u64::from(list.packed_bytes);
+        contents.push(list.object.content);
+        contents.extend(list.pieces);
+        log.append(NO_SLOT, &contents)?;
+        Ok((list.object, packed_bytes))
+    }
+}
+
+/// The shared segment of a slot without data.
+struct ZeroSegment {
+    chunk: ContentId,
+    segment: ObjectId,
+    packed_bytes: u64,
+}
+
+const CHUNKS_PER_SLOT: usize = (SLOT_BYTES / CHUNK_BYTES) as usize;
+
+/// Returns whether all bytes are zero, at memory speed.
+fn is_zero(bytes: &[u8]) -> bool {
+    match bytes {
+        [] => true,
+        [first, rest @ ..] => *first == 0 && bytes[..rest.len()] == *rest,
+    }
+}
+
+/// Returns how many bytes of the disk will be read for a slot.
+fn planned_slot_bytes(plan: &SlotPlan) -> u64 {
+    match plan {
+        SlotPlan::Reuse(_) | SlotPlan::Zero => 0,
+        SlotPlan::Read(read) | SlotPlan::Patch { read, .. } => u64::from(read.count_ones()) * CHUNK_BYTES,
+    }
+}
+
+/// Returns how many bytes of the disk will be read in all.
+fn planned_bytes(source: &dyn DiskSource, facts: Facts<'_>) -> Result<u64, ImageError> {
+    let mut planner = Planner::new(facts);
+    let mut bytes = 0;
+    while let Some((_, plan)) = planner
+        .next(&mut |from| source.next_allocated(from))
+        .map_err(disk_error("find out which parts of the disk hold data"))?
+    {
+        bytes += planned_slot_bytes(&plan);
+    }
+    Ok(bytes)
+}
+
+/// Fills `buffer` from `offset` of the disk; what lies past the disk's end is padding, not
+/// content. Returns how much was read.
+fn read_padded(source: &dyn DiskSource, offset: u64, buffer: &mut [u8]) -> Result<u64, ImageError> {
+    let inside = source.size_bytes().saturating_sub(offset).min(buffer.len() as u64);
+    let (content, padding) = buffer.split_at_mut(inside as usize);
+    padding.fill(0);
+    if !content.is_empty() {
+        source.read_at(offset, content).map_err(disk_error("read the disk"))?;
+    }
+    Ok(inside)
+}
+
+/// Derives the file's write GUIDs from all segments: equal disks give equal objects, different
+/// ones never share them (DESIGN section 3).
+fn write_guids(repo: &Repository, segments: &Segments) -> [Uuid; 2] {
+    let mut hashes = Vec::new();
+    for group in segments.slots.chunks(4096) {
+        let text: String = group.iter().map(|segment| format!("{segment}\n")).collect();
+        hashes.extend_from_slice(repo.content_id(Some(prefix::INDIRECT), text.as_bytes()).hash().as_bytes());
+    }
+    ["file write", "data write"].map(|purpose| {
+        let mut text = purpose.as_bytes().to_vec();
+        text.extend_from_slice(&hashes);
+        let hash = repo.content_id(None, &text);
+        uuid::Builder::from_custom_bytes(hash.hash().iv()).into_uuid()
+    })
+}

@@ -1,0 +1,60 @@
+//! What can go wrong with a repository.
+
+use blob::{BlobError, BlobErrorKind};
+use fault::Fault;
+use time_and_chance::Stopped;
+
+/// What a caller can act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepoErrorKind {
+    /// There is no repository at this place.
+    NoRepository,
+    /// There is one already, or the place is not empty.
+    NotEmpty,
+    /// The password does not open the repository.
+    WrongPassword,
+    /// The repository uses something this program does not know or will not write.
+    Unsupported,
+    /// Another client is upgrading the repository.
+    UpgradeInProgress,
+    /// A content, object or manifest is not there.
+    NotFound,
+    /// A blob is there but makes no sense: truncated, altered or written wrongly.
+    Damaged,
+    /// The clock differs too much from the store's.
+    ClockSkew,
+    /// The write took so long that readers would not see it; repeating it helps.
+    TooSlow,
+    /// What was asked for makes no sense.
+    Invalid,
+    /// The cache folder or another local file cannot be used.
+    Local,
+    /// The store failed.
+    Store(BlobErrorKind),
+    /// The work was told to stop.
+    Stopped,
+}
+
+/// A repository operation that failed.
+pub type RepoError = Fault<RepoErrorKind>;
+
+/// Turns a store's error into one that says what was being done.
+pub(crate) fn store_error(doing: impl Into<String>) -> impl FnOnce(BlobError) -> RepoError {
+    move |error| {
+        let kind = match error.kind() {
+            BlobErrorKind::Stopped => RepoErrorKind::Stopped,
+            kind => RepoErrorKind::Store(kind),
+        };
+        RepoError::new(kind, doing).caused_by(error)
+    }
+}
+
+/// Turns a local file's error into one that says what was being done.
+pub(crate) fn local_error(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> RepoError {
+    move |error| RepoError::new(RepoErrorKind::Local, doing).caused_by(error)
+}
+
+/// Turns the news of a stop into an error.
+pub(crate) fn stopped(_: Stopped) -> RepoError {
+    RepoError::new(RepoErrorKind::Stopped, "go on: stopped on request")
+}

@@ -1,0 +1,113 @@
+//! Manifests: small labelled documents, many of them in one content (Kopia spec 7.1).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kopia::content_id::{ContentId, prefix};
+use kopia::manifest::{self, ManifestContents, ManifestEntry};
+
+use serde_json::value::RawValue;
+
+use crate::error::{RepoError, RepoErrorKind};
+use crate::{Encoder, Repository, Writer};
+
+/// From this many contents on, they are rewritten into one, as Kopia does.
+const COMPACT_AT: usize = 16;
+/// A load that meets a compaction by another client is repeated this often.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// All manifests of a repository at one moment.
+#[derive(Debug)]
+pub struct Manifests {
+    entries: BTreeMap<String, ManifestEntry>,
+    contents: Vec<ContentId>,
+}
+
+impl Manifests {
+    /// Returns the manifest with this id.
+    pub fn get(&self, id: &str) -> Option<&ManifestEntry> {
+        self.entries.get(id)
+    }
+
+    /// Returns all manifests whose labels contain every one of `labels`.
+    pub fn find<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = &'a ManifestEntry> + 'a {
+        self.entries.values().filter(|entry| {
+            labels.iter().all(|(key, value)| entry.labels.get(*key).is_some_and(|found| found == value))
+        })
+    }
+}
+
+impl Repository {
+    /// Reads all manifests, after refreshing the index.
+    pub fn manifests(self: &Arc<Self>) -> Result<Manifests, RepoError> {
+        let mut attempt = 1;
+        loop {
+            self.refresh()?;
+            match self.load_manifests() {
+                // Another client compacted the manifests between our look and our read.
+                Err(error) if error.kind() == RepoErrorKind::NotFound && attempt < ATTEMPTS_MAX => attempt += 1,
+                other => return other,
+            }
+        }
+    }
+
+    fn load_manifests(&self) -> Result<Manifests, RepoError> {
+        let mut contents = Vec::new();
+        self.for_each_content(Some(prefix::MANIFEST), &mut |record| {
+            if !record.deleted {
+                contents.push(record.id);
+            }
+            Ok(())
+        })?;
+        let mut entries: Vec<ManifestEntry> = Vec::new();
+        self.read_contents(&contents, &mut |place, bytes| {
+            let parsed = ManifestContents::parse(&bytes).map_err(|error| {
+                RepoError::new(RepoErrorKind::Damaged, format!("read manifests from content {}", contents[place])).caused_by(error)
+            })?;
+            entries.extend(parsed.entries);
+            Ok(())
+        })?;
+        Ok(Manifests { entries: manifest::merge(entries), contents })
+    }
+}
+
+impl Writer {
+    /// Writes manifests and deletions of manifests into one content; visible after a flush.
+    pub fn write_manifests(&self, entries: Vec<ManifestEntry>) -> Result<(), RepoError> {
+        let bytes = ManifestContents { entries }
+            .encode()
+            .map_err(|error| RepoError::new(RepoErrorKind::Invalid, "encode manifests").caused_by(error))?;
+        self.write_content(&mut Encoder::metadata(), Some(prefix::MANIFEST), &bytes)?;
+        Ok(())
+    }
+
+    /// Returns a new manifest with a fresh id.
+    pub fn new_manifest(&self, labels: BTreeMap<String, String>, data: Box<RawValue>) -> ManifestEntry {
+        let id = ManifestEntry::new_id(self.repository().chance().bytes());
+        ManifestEntry { id, labels, modified: self.repository().clock().now(), deleted: false, data }
+    }
+
+    /// Writes the deletion of a manifest; visible after a flush.
+    pub fn delete_manifest(&self, entry: &ManifestEntry) -> Result<(), RepoError> {
+        let now = self.repository().clock().now();
+        self.write_manifests(vec![ManifestEntry::tombstone(entry, now)])
+    }
+
+    /// Rewrites the contents that hold manifests into one if there are many of them; old ones
+    /// and the new one change hands in a single flush.
+    pub fn compact_manifests(&self) -> Result<(), RepoError> {
+        let manifests = self.repository().manifests()?;
+        if manifests.contents.len() < COMPACT_AT {
+            return Ok(());
+        }
+        let Manifests { entries, contents } = manifests;
+        self.flush()?;
+        if !entries.is_empty() {
+            self.write_manifests(entries.into_values().collect())?;
+        }
+        for id in &contents {
+            self.delete_content(id)?;
+        }
+        self.flush()
+    }
+}

@@ -1,0 +1,277 @@
+//! A repository opened on a store: its format, its keys, its view of the index.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use blob::{BlobErrorKind, SharedBlobStore};
+use kopia::cipher::ContentCipher;
+use kopia::content_id::ContentId;
+use kopia::format_blob::{FormatBlob, FormatError, FormatErrorKind, RepositoryFormat};
+use kopia::hash::ContentHasher;
+use kopia::record::ContentRecord;
+use time_and_chance::{Chance, SharedClock, StopSignal};
+
+use crate::error::{RepoError, RepoErrorKind, store_error};
+use crate::index::cache::IndexCache;
+use crate::index::view::IndexView;
+
+/// The format blob is read again at least this often (Kopia spec 2.4, 9.2).
+const FORMAT_AGE_MAX: Duration = Duration::from_mins(15);
+/// The index is refreshed at least this often while writing (Kopia spec 5.7).
+const INDEX_AGE_MAX: Duration = Duration::from_mins(15);
+
+/// Who we are to other clients of the repository: session markers and sources carry it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The user name.
+    pub username: String,
+    /// The host name.
+    pub hostname: String,
+}
+
+/// What a repository needs from the world around it.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Where index tables are kept; each repository gets a folder of its own inside.
+    pub cache_folder: PathBuf,
+    /// Who we are.
+    pub identity: Identity,
+    /// The time.
+    pub clock: SharedClock,
+    /// Keys, nonces and names.
+    pub chance: Chance,
+    /// Ends waiting and retrying.
+    pub stop: StopSignal,
+}
+
+/// An open repository. Reading needs nothing else; writing goes through a [`Writer`](crate::Writer).
+#[derive(Debug)]
+pub struct Repository {
+    pub(crate) store: SharedBlobStore,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) hasher: ContentHasher,
+    pub(crate) cipher: ContentCipher,
+    pub(crate) index_cache: IndexCache,
+    unique_id: Vec<u8>,
+    password: Password,
+    format: RwLock<Dated<RepositoryFormat>>,
+    view: RwLock<Dated<Arc<IndexView>>>,
+    refreshing: Mutex<()>,
+    lost_packs: RwLock<HashSet<Arc<str>>>,
+    warnings: Vec<String>,
+}
+
+/// A value and when (on the monotonic clock) it was read.
+#[derive(Debug)]
+struct Dated<T> {
+    value: T,
+    read_at: Duration,
+}
+
+/// Kept to read the format blob again; never shown.
+struct Password(String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+impl Repository {
+    /// Opens the repository in `store`.
+    ///
+    /// # Errors
+    /// `NoRepository`, `WrongPassword`, `Unsupported`, `UpgradeInProgress`, or what the store says.
+    pub fn open(store: SharedBlobStore, password: &str, surroundings: Surroundings) -> Result<Arc<Self>, RepoError> {
+        let blob = read_format_blob(&store)?;
+        let format = unseal(&blob, password)?;
+        let warnings = format.check_readable(surroundings.clock.now(), None).map_err(format_error)?;
+        if !format.ecc.is_empty() && format.ecc_overhead_percent > 0 {
+            return Err(RepoError::new(
+                RepoErrorKind::Unsupported,
+                "open the repository: it was created with error correction, which this version does not read",
+            ));
+        }
+        let hasher = format.hasher().map_err(format_error)?;
+        let cipher = format.cipher().map_err(format_error)?;
+        let folder = surroundings.cache_folder.join(hex::encode(&blob.unique_id));
+        let index_cache =
+            IndexCache::new(folder, hasher.clone(), cipher.clone(), format.epoch_parameters.enabled)?;
+        let now = surroundings.clock.monotonic();
+        let repository = Self {
+            store,
+            hasher,
+            cipher,
+            index_cache,
+            unique_id: blob.unique_id,
+            password: Password(password.to_owned()),
+            format: RwLock::new(Dated { value: format, read_at: now }),
+            view: RwLock::new(Dated { value: Arc::new(IndexView::empty()), read_at: now }),
+            refreshing: Mutex::new(()),
+            lost_packs: RwLock::default(),
+            warnings,
+            surroundings,
+        };
+        repository.refresh()?;
+        Ok(Arc::new(repository))
+    }
+
+    /// Returns the repository's own id, which never changes.
+    pub fn unique_id(&self) -> &[u8] {
+        &self.unique_id
+    }
+
+    /// Returns the repository's id as 64 hex digits.
+    pub fn unique_id_hex(&self) -> String {
+        hex::encode(&self.unique_id)
+    }
+
+    /// Returns where the repository is, for people.
+    pub fn location(&self) -> String {
+        self.store.location()
+    }
+
+    /// Returns who we are to other clients.
+    pub fn identity(&self) -> &Identity {
+        &self.surroundings.identity
+    }
+
+    /// Returns the store the repository lies in.
+    pub fn store(&self) -> &SharedBlobStore {
+        &self.store
+    }
+
+    /// Returns what the repository's format says one should know though it does not hinder.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Returns the clock the repository lives by.
+    pub fn clock(&self) -> &SharedClock {
+        &self.surroundings.clock
+    }
+
+    /// Returns the source of chance the repository draws from.
+    pub fn chance(&self) -> &Chance {
+        &self.surroundings.chance
+    }
+
+    /// Returns a copy of the repository's configuration; it holds keys.
+    pub fn format(&self) -> RepositoryFormat {
+        self.format.read().expect("no thread panics while it holds the format").value.clone()
+    }
+
+    /// Returns the id that content has in this repository.
+    pub fn content_id(&self, prefix: Option<u8>, content: &[u8]) -> ContentId {
+        ContentId::new(prefix, self.hasher.hash(content))
+    }
+
+    /// Reads the index anew: what other clients wrote is seen afterwards.
+    pub fn refresh(&self) -> Result<(), RepoError> {
+        let _only_one = self.refreshing.lock().expect("no thread panics while it refreshes");
+        let Surroundings { clock, stop, .. } = &self.surroundings;
+        let read_at = clock.monotonic();
+        let previous = self.view();
+        let view = self.index_cache.refresh(self.store.as_ref(), &previous, clock.as_ref(), stop)?;
+        *self.view.write().expect("no thread panics while it holds the view") =
+            Dated { value: Arc::new(view), read_at };
+        Ok(())
+    }
+
+    /// Refreshes the index if it is older than writing allows.
+    pub(crate) fn refresh_if_old(&self) -> Result<(), RepoError> {
+        let read_at = self.view.read().expect("no thread panics while it holds the view").read_at;
+        if self.surroundings.clock.monotonic() - read_at >= INDEX_AGE_MAX {
+            self.refresh()?;
+        }
+        Ok(())
+    }
+
+    /// Reads the format blob again if its copy is too old, and refuses to go on writing where
+    /// an upgrade began or an unknown feature appeared (Kopia spec 9.1, 9.2).
+    pub(crate) fn check_may_write(&self) -> Result<(), RepoError> {
+        let Surroundings { clock, .. } = &self.surroundings;
+        let age = clock.monotonic() - self.format.read().expect("no thread panics while it holds the format").read_at;
+        if age >= FORMAT_AGE_MAX {
+            let blob = read_format_blob(&self.store)?;
+            let read_at = clock.monotonic();
+            let value = unseal(&blob, &self.password.0)?;
+            *self.format.write().expect("no thread panics while it holds the format") = Dated { value, read_at };
+        }
+        let format = self.format.read().expect("no thread panics while it holds the format");
+        format.value.check_readable(clock.now(), None).map_err(format_error)?;
+        format.value.check_writable().map_err(format_error)
+    }
+
+    /// Returns the record of a content, tombstones included, or `None` if there is none.
+    pub fn find(&self, id: &ContentId) -> Result<Option<ContentRecord>, RepoError> {
+        self.view().find(id)
+    }
+
+    /// Returns whether a content is there, not deleted, and not in a pack known to be lost.
+    pub fn is_live(&self, id: &ContentId) -> Result<bool, RepoError> {
+        Ok(self.find(id)?.is_some_and(|record| !record.deleted && !self.is_lost(&record.pack_blob)))
+    }
+
+    /// Hands every content record with the given id prefix to `each`, tombstones included.
+    pub fn for_each_content(
+        &self,
+        prefix: Option<u8>,
+        each: &mut dyn FnMut(ContentRecord) -> Result<(), RepoError>,
+    ) -> Result<(), RepoError> {
+        self.view().for_each(prefix, each)
+    }
+
+    /// Returns a mark that changes whenever the index changed by another's hand.
+    pub(crate) fn view(&self) -> Arc<IndexView> {
+        Arc::clone(&self.view.read().expect("no thread panics while it holds the view").value)
+    }
+
+    /// Adds a table that this process has just written an index blob for.
+    pub(crate) fn add_to_view(&self, blob: &str, payload: &[u8]) -> Result<(), RepoError> {
+        let table = self.index_cache.adopt(blob, payload)?;
+        let mut view = self.view.write().expect("no thread panics while it holds the view");
+        let mut changed = IndexView::clone(&view.value);
+        if !changed.tables.iter().any(|held| held.blobs.iter().any(|held| held == blob)) {
+            changed.tables.push(table);
+            view.value = Arc::new(changed);
+        }
+        Ok(())
+    }
+
+    /// Remembers that a pack which the index names is no longer in the store.
+    pub(crate) fn mark_lost(&self, pack: Arc<str>) {
+        self.lost_packs.write().expect("no thread panics while it holds the lost packs").insert(pack);
+    }
+
+    pub(crate) fn is_lost(&self, pack: &str) -> bool {
+        self.lost_packs.read().expect("no thread panics while it holds the lost packs").contains(pack)
+    }
+}
+
+fn read_format_blob(store: &SharedBlobStore) -> Result<FormatBlob, RepoError> {
+    let bytes = store.get("kopia.repository").map_err(|error| match error.kind() {
+        BlobErrorKind::NotFound => {
+            RepoError::new(RepoErrorKind::NoRepository, format!("find a repository in {}", store.location()))
+        }
+        _ => store_error(format!("open the repository in {}", store.location()))(error),
+    })?;
+    FormatBlob::parse(&bytes).map_err(format_error)
+}
+
+fn unseal(blob: &FormatBlob, password: &str) -> Result<RepositoryFormat, RepoError> {
+    let key = blob.format_key(password).map_err(format_error)?;
+    blob.open(&key).map_err(format_error)
+}
+
+pub(crate) fn format_error(error: FormatError) -> RepoError {
+    let kind = match error.kind() {
+        FormatErrorKind::WrongPassword => RepoErrorKind::WrongPassword,
+        FormatErrorKind::Damaged => RepoErrorKind::Damaged,
+        FormatErrorKind::Unsupported => RepoErrorKind::Unsupported,
+        FormatErrorKind::UpgradeInProgress => RepoErrorKind::UpgradeInProgress,
+    };
+    RepoError::new(kind, "open the repository").caused_by(error)
+}

@@ -1,0 +1,137 @@
+//! Threads that put packs into the store, behind a bounded queue.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+
+use blob::{PutOptions, SharedBlobStore};
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::pack::FullPack;
+use crate::error::{RepoError, RepoErrorKind};
+
+/// Puts packs into a store with several requests in flight.
+///
+/// At most `threads` packs are being put and one waits; whoever hands over more is held back,
+/// so memory is bounded whatever the line does.
+#[derive(Debug)]
+pub(super) struct Uploads {
+    queue: Option<Sender<(FullPack, Arc<UploadGroup>)>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// The uploads of one session: how many are under way, and whether one failed.
+#[derive(Debug, Default)]
+pub(super) struct UploadGroup {
+    state: Mutex<GroupState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct GroupState {
+    under_way: usize,
+    stored_bytes: u64,
+    failure: Option<(RepoErrorKind, String)>,
+}
+
+impl Uploads {
+    /// Starts `threads` threads that put into `store`.
+    pub(super) fn start(store: &SharedBlobStore, threads: usize) -> Self {
+        let (queue, packs) = bounded(1);
+        let threads = (0..threads.max(1))
+            .map(|number| {
+                let (store, packs) = (Arc::clone(store), packs.clone());
+                std::thread::Builder::new()
+                    .name(format!("upload-{number}"))
+                    .spawn(move || upload_all(&store, &packs))
+                    .expect("the system can start a thread")
+            })
+            .collect();
+        Self { queue: Some(queue), threads }
+    }
+
+    /// Hands a pack over; waits while the queue is full.
+    pub(super) fn submit(&self, pack: FullPack, group: &Arc<UploadGroup>) {
+        group.lock().under_way += 1;
+        self.queue
+            .as_ref()
+            .expect("the queue is open until drop")
+            .send((pack, Arc::clone(group)))
+            .expect("upload threads live until the queue is closed");
+    }
+}
+
+impl Drop for Uploads {
+    fn drop(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            // A panic in an upload thread has been reported through its group already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl UploadGroup {
+    /// Waits until nothing is under way.
+    ///
+    /// # Errors
+    /// What the first failed upload said.
+    pub(super) fn wait(&self) -> Result<(), RepoError> {
+        let state = self
+            .changed
+            .wait_while(self.lock(), |state| state.under_way > 0)
+            .expect("no thread panics while it holds the group");
+        state.result()
+    }
+
+    /// Returns what the first failed upload said, without waiting.
+    pub(super) fn check(&self) -> Result<(), RepoError> {
+        self.lock().result()
+    }
+
+    /// Returns how much was stored.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.lock().stored_bytes
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, GroupState> {
+        self.state.lock().expect("no thread panics while it holds the group")
+    }
+
+    fn end(&self, result: Result<u64, RepoError>) {
+        let mut state = self.lock();
+        state.under_way -= 1;
+        match result {
+            Ok(bytes) => state.stored_bytes += bytes,
+            Err(error) => {
+                state.failure.get_or_insert((error.kind(), error.to_string()));
+            }
+        }
+        self.changed.notify_all();
+    }
+}
+
+impl GroupState {
+    fn result(&self) -> Result<(), RepoError> {
+        match &self.failure {
+            Some((kind, message)) => Err(RepoError::new(*kind, message.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+fn upload_all(store: &SharedBlobStore, packs: &Receiver<(FullPack, Arc<UploadGroup>)>) {
+    for (pack, group) in packs {
+        let parts: Vec<&[u8]> = pack.parts.iter().map(Vec::as_slice).collect();
+        let bytes = parts.iter().map(|part| part.len() as u64).sum();
+        let doing = format!("write pack {}", pack.name);
+        // A store that panics must not leave the session waiting for ever.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            store.put(&pack.name, &parts, &PutOptions::default())
+        }));
+        group.end(match outcome {
+            Ok(Ok(())) => Ok(bytes),
+            Ok(Err(error)) => Err(crate::error::store_error(doing)(error)),
+            Err(_) => Err(RepoError::new(RepoErrorKind::Invalid, format!("{doing}: the store panicked"))),
+        });
+    }
+}

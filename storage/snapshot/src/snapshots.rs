@@ -1,0 +1,86 @@
+//! The snapshots a repository lists.
+
+use std::sync::Arc;
+
+use kopia::snapshot::{SNAPSHOT_TYPE, SnapshotManifest};
+use repo::{Manifests, RepoError, RepoErrorKind, Repository, Writer};
+
+/// A snapshot and the id of its manifest.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The manifest's id; it changes when stock Kopia pins or edits the snapshot.
+    pub id: String,
+    /// What the manifest says.
+    pub manifest: SnapshotManifest,
+}
+
+/// All snapshots of a repository at one moment.
+#[derive(Debug)]
+pub struct Snapshots {
+    manifests: Manifests,
+    snapshots: Vec<Snapshot>,
+    unreadable: Vec<(String, String)>,
+}
+
+impl Snapshots {
+    /// Reads the snapshots, oldest first; manifests that make no sense are kept apart.
+    pub fn load(repo: &Arc<Repository>) -> Result<Self, RepoError> {
+        let manifests = repo.manifests()?;
+        let mut snapshots = Vec::new();
+        let mut unreadable = Vec::new();
+        for entry in manifests.find(&[("type", SNAPSHOT_TYPE)]) {
+            match SnapshotManifest::parse(entry.data.get()) {
+                Ok(manifest) => snapshots.push(Snapshot { id: entry.id.clone(), manifest }),
+                Err(error) => unreadable.push((entry.id.clone(), error.to_string())),
+            }
+        }
+        snapshots.sort_by(|a, b| {
+            (a.manifest.start_time, a.manifest.end_time, &a.id).cmp(&(b.manifest.start_time, b.manifest.end_time, &b.id))
+        });
+        Ok(Self { manifests, snapshots, unreadable })
+    }
+
+    /// Returns the snapshots, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Snapshot> {
+        self.snapshots.iter()
+    }
+
+    /// Returns the ids of manifests that could not be read, with the reason.
+    pub fn unreadable(&self) -> &[(String, String)] {
+        &self.unreadable
+    }
+
+    /// Returns the manifests the snapshots were read from.
+    pub fn manifests(&self) -> &Manifests {
+        &self.manifests
+    }
+
+    /// Writes a snapshot's manifest; visible after a flush. Returns its id.
+    ///
+    /// # Errors
+    /// `Invalid` if Kopia could not read it: it would then be ignored and its data collected.
+    pub fn publish(writer: &Writer, manifest: &SnapshotManifest) -> Result<String, RepoError> {
+        let repo = writer.repository();
+        let id = hex_id(repo);
+        let entry = manifest
+            .to_manifest(id.clone(), repo.clock().now())
+            .map_err(|error| RepoError::new(RepoErrorKind::Invalid, "publish the snapshot").caused_by(error))?;
+        writer.write_manifests(vec![entry])?;
+        Ok(id)
+    }
+
+    /// Deletes a snapshot's manifest; its data goes with a later maintenance.
+    pub fn delete(writer: &Writer, id: &str) -> Result<(), RepoError> {
+        let manifests = writer.repository().manifests()?;
+        if let Some(entry) = manifests.get(id) {
+            writer.delete_manifest(entry)?;
+            writer.flush()?;
+        }
+        Ok(())
+    }
+}
+
+fn hex_id(repo: &Repository) -> String {
+    kopia::manifest::ManifestEntry::new_id(repo.chance().bytes())
+}
+
