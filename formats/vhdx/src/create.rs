@@ -116,7 +116,8 @@ pub fn create_fixed<F: WriteAt>(file: F, options: &CreateOptions) -> Result<F> {
 /// reads as the parent does. From now on the parent must not change.
 ///
 /// # Errors
-/// `OutOfRange` if no path is given or one is too long, or `Io`.
+/// `OutOfRange` if no path is given, one is too long, or the child's data write GUID is the
+/// parent's, or `Io`.
 pub fn create_differencing<F: WriteAt, P: ReadAt>(
     file: F,
     parent: &Vhdx<P>,
@@ -124,6 +125,11 @@ pub fn create_differencing<F: WriteAt, P: ReadAt>(
 ) -> Result<F> {
     if options.relative_path.is_none() && options.absolute_win32_path.is_none() {
         return Err(out_of_range("name the parent: no path was given"));
+    }
+    if options.data_write_guid == parent.metadata().data_write_guid {
+        return Err(out_of_range(
+            "tell child and parent apart: they have one data write GUID",
+        ));
     }
     let metadata = Metadata {
         leave_blocks_allocated: false,

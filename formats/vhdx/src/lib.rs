@@ -6,6 +6,7 @@
 //! Chain       a file with its parents: what the guest sees
 //! canonical   one content, one sequence of bytes: what restore points hold
 //! ThinWriter  a new dynamic file, as restores write it
+//! LiveDisk    a disk in use: written in place, merged, made larger
 //! ```
 //!
 //! A log that is not empty is replayed in memory; only writers touch the file. Everything read
@@ -20,15 +21,19 @@ mod create;
 mod error;
 mod file;
 mod frame;
+pub mod fuzzing;
 mod header;
+mod live;
 mod locator;
 mod log;
 pub mod memory;
+mod merge;
 mod metadata;
 mod occupancy;
 mod pages;
 mod region;
 mod replayed;
+mod resize;
 mod resolve;
 mod thin;
 mod vhdx;
@@ -40,6 +45,7 @@ pub use create::{
 };
 pub use error::{VhdxError, VhdxErrorKind};
 pub use file::{ReadAt, WriteAt};
+pub use live::{LiveDisk, WriteGuids};
 pub use locator::ParentLocator;
 pub use metadata::Metadata;
 pub use resolve::{Extent, Piece};

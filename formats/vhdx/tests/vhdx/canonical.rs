@@ -1,5 +1,7 @@
 //! The canonical file: where things lie, and that equal disks give equal bytes.
 
+use std::slice::from_ref;
+
 use vhdx::canonical::{Layout, SLOT_BYTES};
 use vhdx::memory::MemoryFile;
 use vhdx::{Chain, Extent, Vhdx, VhdxErrorKind, WriteAt};
@@ -80,7 +82,7 @@ fn a_canonical_file_reads_back() {
         let mut wanted = vec![0; size as usize];
         wanted[5..10].copy_from_slice(b"first");
         wanted[70 * MIB as usize..70 * MIB as usize + 4].copy_from_slice(b"last");
-        assert_same(&content_of(&[file.clone()]), &wanted);
+        assert_same(&content_of(from_ref(&file)), &wanted);
 
         let disk = Vhdx::open(file.clone()).unwrap();
         let metadata = disk.metadata();
