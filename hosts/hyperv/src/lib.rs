@@ -3,8 +3,12 @@
 //! The port speaks of recovery checkpoints, frozen disks and reference points, as Hyper-V's own
 //! WMI classes do (Hyper-V spec 4 to 10). It knows nothing of repositories.
 
+pub mod codes;
+pub mod contract;
 mod error;
 mod port;
+pub mod query_loop;
+pub mod sim;
 mod vm;
 
 pub use error::{HypervError, HypervErrorKind};

@@ -1,0 +1,105 @@
+//! Plain files with holes: raw disks, and copies that keep the holes.
+
+use std::fs::File;
+use std::path::Path;
+
+use disk::{BlockRead, ByteRange, DiskError, DiskErrorKind};
+
+use vhdx::{ReadAt, WriteAt};
+
+use super::session::io_error;
+use super::volume;
+use crate::HypervError;
+
+const PIECE_BYTES: usize = 1 << 20;
+const HOLE_BYTES: usize = 4096;
+
+/// A raw file read like a disk.
+#[derive(Debug)]
+pub(super) struct RawFile {
+    file: File,
+    size_bytes: u64,
+}
+
+impl RawFile {
+    /// Opens a file for reading.
+    pub(super) fn open(path: &Path) -> Result<Self, HypervError> {
+        let file = File::open(path).map_err(|error| io_error("open", path, error))?;
+        let metadata = file
+            .metadata()
+            .map_err(|error| io_error("open", path, error))?;
+        Ok(Self {
+            file,
+            size_bytes: metadata.len(),
+        })
+    }
+}
+
+impl BlockRead for RawFile {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DiskError> {
+        self.file.read_exact_at(offset, buf).map_err(|error| {
+            DiskError::new(DiskErrorKind::Unreadable, format!("read at {offset}")).caused_by(error)
+        })
+    }
+
+    fn next_allocated(&self, from: u64) -> Result<Option<ByteRange>, DiskError> {
+        volume::next_data(&self.file, from, self.size_bytes).map_err(|error| {
+            DiskError::new(
+                DiskErrorKind::Unreadable,
+                format!("find data behind {from}"),
+            )
+            .caused_by(error)
+        })
+    }
+}
+
+/// Writes `bytes` at `offset` of a file that is zero there, leaving out whole pages of zeros.
+pub(super) fn write_non_zero(file: &File, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+    let mut run: Option<usize> = None;
+    for start in (0..bytes.len()).step_by(HOLE_BYTES) {
+        let page = &bytes[start..bytes.len().min(start + HOLE_BYTES)];
+        let zero = page.iter().all(|&byte| byte == 0);
+        match (zero, run) {
+            (false, None) => run = Some(start),
+            (true, Some(first)) => {
+                file.write_all_at(offset + first as u64, &bytes[first..start])?;
+                run = None;
+            }
+            _ => {}
+        }
+    }
+    match run {
+        Some(first) => file.write_all_at(offset + first as u64, &bytes[first..]),
+        None => Ok(()),
+    }
+}
+
+/// Copies a file, keeping its holes.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), HypervError> {
+    let source = RawFile::open(from)?;
+    let target = File::create_new(to).map_err(|error| io_error("make", to, error))?;
+    target
+        .set_len(source.size_bytes)
+        .map_err(|error| io_error("size", to, error))?;
+    let mut buf = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    while let Some(range) = volume::next_data(&source.file, at, source.size_bytes)
+        .map_err(|error| io_error("read", from, error))?
+    {
+        at = range.start();
+        while at < range.end() {
+            let buf = &mut buf[..(range.end() - at).min(PIECE_BYTES as u64) as usize];
+            source
+                .file
+                .read_exact_at(at, buf)
+                .map_err(|error| io_error("read", from, error))?;
+            write_non_zero(&target, at, buf).map_err(|error| io_error("write", to, error))?;
+            at += buf.len() as u64;
+        }
+    }
+    Ok(())
+}
