@@ -6,6 +6,7 @@
 )]
 
 mod canonical;
+mod crash;
 mod damage;
 mod foreign_log;
 mod fuzz;

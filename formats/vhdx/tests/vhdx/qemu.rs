@@ -6,8 +6,10 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use vhdx::canonical::{Layout, SLOT_BYTES};
-use vhdx::{Chain, ThinWriter, Vhdx, WriteAt, create_fixed};
+use vhdx::memory::MemoryFile;
+use vhdx::{Chain, LiveDisk, ThinWriter, Vhdx, WriteAt, create_dynamic, create_fixed};
 
+use crate::live::{child_of, guids, live};
 use crate::sample::{Draw, MIB, assert_same, content, guid, options};
 
 /// Runs a program of qemu's; `./check` installs them.
@@ -156,5 +158,116 @@ fn what_qemu_writes_reads_back() {
                 .all(|(byte, held)| *held || *byte == 0),
             "{kind}"
         );
+    }
+}
+
+#[test]
+fn qemu_reads_what_was_written_in_place_merged_and_grown() {
+    let folder = TempDir::new().unwrap();
+    let size = 20 * MIB + 512;
+    for is_fixed in [false, true] {
+        let base = match is_fixed {
+            true => create_fixed(MemoryFile::new(), &options(size, 2, 512)).unwrap(),
+            false => create_dynamic(MemoryFile::new(), &options(size, 2, 512)).unwrap(),
+        };
+        let mut draw = Draw::new(8);
+        let mut files = vec![base];
+        let mut model = vec![0; size as usize];
+        for number in 1..3 {
+            let disk = live(&files, number);
+            for _ in 0..10 {
+                let len = draw.below(1_500_000) + 1;
+                let offset = draw.below(size - len);
+                let bytes = draw.bytes(len as usize);
+                disk.write_at(offset, &bytes).unwrap();
+                model[offset as usize..(offset + len) as usize].copy_from_slice(&bytes);
+            }
+            disk.zero(5 * MIB + 7, 6 * MIB).unwrap();
+            model[(5 << 20) + 7..(11 << 20) + 7].fill(0);
+            disk.close().unwrap();
+            if number == 1 {
+                files.insert(0, child_of(&files[0], number));
+            }
+        }
+        let child = Vhdx::open(files.remove(0)).unwrap();
+        let disk = live(&files, 9);
+        disk.merge_child(&child).unwrap();
+        disk.resize(31 * MIB).unwrap();
+        model.resize(31 << 20, 0);
+        disk.close().unwrap();
+        let path = folder.path().join("in_place.vhdx");
+        new_file(&path)
+            .write_all_at(0, &files[0].to_bytes())
+            .unwrap();
+        assert_qemu_reads(&folder, &path, &model);
+    }
+}
+
+#[test]
+fn a_table_that_was_moved_is_found_by_qemu() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("grown.vhdx");
+    let file = create_dynamic(new_file(&path), &options(3 * MIB, 1, 512)).unwrap();
+    let disk = LiveDisk::open(file, Vec::new(), guids(1)).unwrap();
+    disk.write_at(MIB, b"stays").unwrap();
+    disk.resize(200_000 * MIB).unwrap();
+    disk.close().unwrap();
+    let text = path.to_str().unwrap();
+    run("qemu-img", &["check", "-f", "vhdx", text]);
+    assert!(run("qemu-img", &["info", "-f", "vhdx", text]).contains("(209715200000 bytes)"));
+    let dump = folder.path().join("part.raw");
+    let (block, from) = ("bs=1M", format!("if={text}"));
+    let to = format!("of={}", dump.to_str().unwrap());
+    run(
+        "qemu-img",
+        &[
+            "dd", "-f", "vhdx", "-O", "raw", block, "count=2", &from, &to,
+        ],
+    );
+    assert_eq!(&std::fs::read(&dump).unwrap()[1 << 20..][..5], b"stays");
+}
+
+#[test]
+fn files_of_qemus_are_written_in_place_and_grown() {
+    let folder = TempDir::new().unwrap();
+    // The last block of qemu's fixed files is cut off where the disk ends.
+    let size = 9 * MIB + 512;
+    for kind in [
+        "subformat=dynamic,block_size=2M",
+        "subformat=fixed,block_size=2M",
+    ] {
+        let path = folder.path().join("theirs.vhdx");
+        let text = path.to_str().unwrap();
+        let raw = folder.path().join("disk.raw");
+        let mut model = patchy(size, 3);
+        std::fs::write(&raw, &model).unwrap();
+        run(
+            "qemu-img",
+            &[
+                "convert",
+                "-f",
+                "raw",
+                "-O",
+                "vhdx",
+                "-o",
+                kind,
+                raw.to_str().unwrap(),
+                text,
+            ],
+        );
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let disk = LiveDisk::open(file, Vec::new(), guids(1)).unwrap();
+        disk.write_at(size - 700, &[9; 700]).unwrap();
+        disk.write_at(3, &[8; 3 << 20]).unwrap();
+        disk.resize(14 * MIB).unwrap();
+        disk.write_at(14 * MIB - 1, &[7]).unwrap();
+        disk.close().unwrap();
+        model[size as usize - 700..].fill(9);
+        model[3..3 + (3 << 20)].fill(8);
+        model.resize(14 << 20, 0);
+        *model.last_mut().unwrap() = 7;
+        assert_qemu_reads(&folder, &path, &model);
+        let chain = Chain::open(vec![File::open(&path).unwrap()]).unwrap();
+        assert_same(&content(&chain), &model);
     }
 }
