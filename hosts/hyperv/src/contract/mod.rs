@@ -16,7 +16,7 @@ pub use backup::{
 };
 pub use restore::{
     a_planned_vm_can_be_given_up, a_restored_vm_comes_back,
-    realising_without_disks_files_is_refused, the_same_id_is_refused_while_it_lives,
+    realising_without_disk_files_is_refused, the_same_id_is_refused_while_it_lives,
 };
 
 use disk::{BlockRead, ByteRange};
@@ -68,7 +68,7 @@ pub fn run_all<W: ContractWorld>(mut new_world: impl FnMut() -> W) {
         what_is_gone_is_not_found,
         a_restored_vm_comes_back,
         the_same_id_is_refused_while_it_lives,
-        realising_without_disks_files_is_refused,
+        realising_without_disk_files_is_refused,
         a_planned_vm_can_be_given_up,
     ];
     for check in checks {

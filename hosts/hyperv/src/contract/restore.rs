@@ -153,7 +153,7 @@ pub fn the_same_id_is_refused_while_it_lives(world: &mut dyn ContractWorld) {
 }
 
 /// A planned VM whose disk files are not there is told so, and cannot be realised.
-pub fn realising_without_disks_files_is_refused(world: &mut dyn ContractWorld) {
+pub fn realising_without_disk_files_is_refused(world: &mut dyn ContractWorld) {
     let vm = world.add_vm("contract no files", &[4 * MIB]);
     let backup = back_up(world, vm);
     let host = world.host();

@@ -217,6 +217,7 @@ impl Session<'_> {
                 let block_bytes = self.state.tracking_block_bytes;
                 let record = &self.vm(vm)?.disks[disk];
                 let path = self.path(&record.tracking_file());
+                let chain = record.chain.clone();
                 let mut history =
                     History::new(self.host.chance.uuid(), block_bytes, record.virtual_bytes);
                 self.host.fuse.burn()?;
@@ -224,6 +225,8 @@ impl Session<'_> {
                     .rewrite(&path)
                     .map_err(|error| io_error("write", &path, error))?;
                 self.vm_mut(vm)?.disks[disk].tracking = Some(history.record());
+                // What was done to the files before is no longer anyone's concern.
+                self.note_marks(vm, disk, &chain)?;
                 Ok(history)
             }
         }

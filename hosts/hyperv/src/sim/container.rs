@@ -231,7 +231,7 @@ pub(super) fn check_closed(path: &Path) -> Result<(), HypervError> {
 
 pub(super) fn open_shared(path: &Path) -> Result<File, HypervError> {
     let file = File::open(path).map_err(|error| io_error("open", path, error))?;
-    locked(file.try_lock_shared(), path)?;
+    locked(|| file.try_lock_shared(), path)?;
     Ok(file)
 }
 
@@ -246,18 +246,27 @@ pub(super) fn open_alone(path: &Path) -> Result<File, HypervError> {
 }
 
 fn lock_alone(file: &File, path: &Path) -> Result<(), HypervError> {
-    locked(file.try_lock(), path)
+    locked(|| file.try_lock(), path)
 }
 
-fn locked(result: Result<(), TryLockError>, path: &Path) -> Result<(), HypervError> {
-    result.map_err(|error| match error {
-        TryLockError::WouldBlock => HypervError::new(
-            HypervErrorKind::InUse,
-            format!("open {}: it is in use by another process", path.display()),
-        )
-        .with_code(codes::SHARING_VIOLATION),
-        TryLockError::Error(error) => io_error("lock", path, error),
-    })
+/// Takes a lock that nobody else should hold.
+///
+/// A process that is being started holds copies of our handles until it becomes the other
+/// program, so a lock we have just given up may seem taken for an instant: hence the few tries.
+fn locked(lock: impl Fn() -> Result<(), TryLockError>, path: &Path) -> Result<(), HypervError> {
+    const TRIES: u32 = 1000;
+    for _ in 0..TRIES {
+        match lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            Err(TryLockError::Error(error)) => return Err(io_error("lock", path, error)),
+        }
+    }
+    Err(HypervError::new(
+        HypervErrorKind::InUse,
+        format!("open {}: it is in use by another process", path.display()),
+    )
+    .with_code(codes::SHARING_VIOLATION))
 }
 
 /// Returns a VHDX error as the host's.

@@ -51,7 +51,7 @@ use time_and_chance::{Chance, SharedClock};
 pub use container::Subformat;
 pub use fault::{FaultRecord, SimFault, Step};
 pub use new_vm::{SimDisk, SimDiskContent, SimGuest, SimVm};
-pub use show::{SimPointView, SimView, SimVmView};
+pub use show::{SimPlannedView, SimPointView, SimView, SimVmView};
 
 use crate::HypervError;
 use fuse::Fuse;

@@ -252,6 +252,8 @@ impl Session<'_> {
                 if is_sparse(source) {
                     return Err(sparse_error(source));
                 }
+                // Held until the copy is made: nobody writes to the source meanwhile.
+                let _held = container::open_shared(source)?;
                 let facts = container::facts(source)?;
                 if facts.differencing {
                     return Err(HypervError::new(

@@ -11,7 +11,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::SimHost;
 use super::fault::SimFault;
@@ -109,6 +109,13 @@ impl Session<'_> {
         let mut left = Vec::new();
         for path in std::mem::take(&mut self.state.doomed) {
             self.host.fuse.burn()?;
+            // Whatever happened to the state: nothing outside the host is ever removed.
+            if path
+                .components()
+                .any(|part| !matches!(part, Component::Normal(_)))
+            {
+                continue;
+            }
             let whole = self.path(&path);
             let removed = if whole.is_dir() {
                 fs::remove_dir_all(&whole)

@@ -21,8 +21,8 @@ pub struct SimView {
     pub switches: Vec<String>,
     /// Its VMs.
     pub vms: Vec<SimVmView>,
-    /// Planned VMs: GUID and name.
-    pub planned: Vec<(VmId, String)>,
+    /// Planned VMs.
+    pub planned: Vec<SimPlannedView>,
     /// Faults that belong to no VM.
     pub faults: Vec<FaultRecord>,
 }
@@ -45,6 +45,15 @@ pub struct SimVmView {
     pub faults: Vec<FaultRecord>,
     /// Whether it moved to another host.
     pub away: bool,
+}
+
+/// A planned VM.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SimPlannedView {
+    /// Its GUID.
+    pub id: VmId,
+    /// Its name.
+    pub name: String,
 }
 
 /// A reference point.
@@ -91,10 +100,10 @@ impl SimHost {
             vms.push(view);
         }
         let state = &session.state;
-        let planned = state
-            .planned
-            .iter()
-            .map(|planned| (planned.id, planned.name.clone()));
+        let planned = state.planned.iter().map(|planned| SimPlannedView {
+            id: planned.id,
+            name: planned.name.clone(),
+        });
         Ok(SimView {
             name: state.name.clone(),
             folder: self.root.to_path_buf(),

@@ -10,5 +10,6 @@ mod crash;
 mod faults;
 mod host;
 mod processes;
+mod restore;
 mod tracking;
 mod world;

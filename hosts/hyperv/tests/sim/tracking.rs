@@ -281,3 +281,26 @@ fn a_huge_thin_disk_is_cheap() {
     assert_eq!(back.len(), 1);
     assert_eq!((back[0].start(), back[0].end()), (TIB, TIB + 4096));
 }
+
+#[test]
+fn tracking_begun_after_an_offline_change_lasts() {
+    let world = World::new();
+    let vm = world.vm();
+    base(&world.host, vm);
+    let path = world.host.vm(vm).unwrap().disks[0].path.clone();
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    let ids = |world: &World| -> Vec<ChangeId> {
+        let points = world.host.reference_points(vm).unwrap();
+        points
+            .iter()
+            .map(|point| point.disks[0].change_id.clone())
+            .collect()
+    };
+    world.host.add_foreign_reference_point(vm).unwrap();
+    let begun = ids(&world)[1].clone();
+    world.host.write(vm, 0, 0, &[1; 512]).unwrap();
+    world.host.add_foreign_reference_point(vm).unwrap();
+    assert_eq!(ranges(&changes(&world.host, vm, &begun)), [(0, 65_536)]);
+    assert_eq!(ranges(&changes(&world.host, vm, &ids(&world)[2])), []);
+}
