@@ -4,12 +4,26 @@
 
 pub mod contract;
 mod error;
+mod faulty;
 mod filesystem;
 mod memory;
 mod name;
+mod open;
+mod operation;
 mod port;
+mod recorded;
+mod retrying;
+mod s3;
+mod throttled;
 
 pub use error::{BlobError, BlobErrorKind};
+pub use faulty::{Faulty, Rule, Strike};
 pub use filesystem::{FilesystemStore, NewLayout};
 pub use memory::MemoryStore;
+pub use open::{Location, Surroundings, create, open};
+pub use operation::Operation;
 pub use port::{BlobMetadata, BlobStore, PutOptions, SharedBlobStore, Space};
+pub use recorded::{Recorded, Request};
+pub use retrying::{RetryLimits, Retrying};
+pub use s3::{Environment, S3Credentials, S3Identity, S3Limits, S3Location, S3Store, S3Style};
+pub use throttled::{ThrottleLimits, Throttled};
