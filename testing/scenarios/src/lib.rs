@@ -1,1 +1,152 @@
-//! End-to-end stories, one file each.
+//! A small world for end-to-end stories: a simulated host, a repository, a state folder.
+//!
+//! Every story in `tests/` tells one thing that must hold from a guest's write to its restore.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backup::vm::{Options, PointReport, StateFolder, Step, VmBackup};
+use backup::BackupError;
+use blob::{FilesystemStore, NewLayout, SharedBlobStore};
+use disk::BlockRead;
+use hyperv::sim::{SimDisk, SimHost, SimOptions, SimVm};
+use hyperv::{CheckpointKind, HypervHost, VmId};
+use image::ImageReader;
+use point::Points;
+use progress::Progress;
+use repo::{CreateOptions, Identity, Repository, Surroundings, Writer};
+use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock};
+
+/// The password of every repository here.
+pub const PASSWORD: &str = "scenario";
+
+/// A host, a place for repositories, and state.
+#[derive(Debug)]
+pub struct World {
+    folder: tempfile::TempDir,
+    clock: SharedClock,
+    seed: u64,
+    /// The simulated host.
+    pub host: SimHost,
+    /// How VMs are backed up.
+    pub options: Options,
+}
+
+impl World {
+    /// Returns a world whose chance follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let clock = SystemClock::new();
+        let host = SimHost::create(&folder.path().join("host"), SimOptions::default(), clock.clone(), Chance::from_seed(seed))
+            .expect("a host can be made");
+        let options = Options {
+            workers: 2,
+            flush_patience: Duration::ZERO,
+            merge_wait: Duration::from_secs(5),
+            free_bytes_min: 1 << 20,
+            ..Options::default()
+        };
+        Self { folder, clock, seed, host, options }
+    }
+
+    /// Returns a path inside the world's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Adds a VM with one thin disk.
+    pub fn add_vm(&self, name: &str, virtual_bytes: u64) -> VmId {
+        self.host.add_vm(&SimVm::new(name, vec![SimDisk::new(virtual_bytes)])).expect("a VM can be added")
+    }
+
+    /// Returns what the guest sees on a disk now.
+    pub fn disk(&self, vm: VmId, number: u32) -> Vec<u8> {
+        let disk = self.host.open_live_disk(vm, number).expect("the disk opens");
+        read_all(&disk)
+    }
+
+    /// Opens the repository `name`, which is made if it is not there.
+    pub fn repository(&self, name: &str) -> Arc<Repository> {
+        let path = self.path(name);
+        let chance = Chance::from_seed(self.seed ^ path.exists() as u64);
+        if path.exists() {
+            let store: SharedBlobStore = Arc::new(FilesystemStore::open(path, chance).expect("the repository's folder opens"));
+            Repository::open(store, PASSWORD, self.surroundings()).expect("the repository opens")
+        } else {
+            let store = FilesystemStore::create(path, NewLayout::Sharded, chance).expect("a folder can be made");
+            repo::create(Arc::new(store), PASSWORD, &CreateOptions::default(), self.surroundings())
+                .expect("a repository can be made")
+        }
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            cache_folder: self.path("cache"),
+            identity: Identity { username: "agent".into(), hostname: "host".into() },
+            clock: self.clock.clone(),
+            chance: Chance::from_system(),
+            stop: StopSignal::new(),
+        }
+    }
+
+    /// Opens the state folder.
+    pub fn state(&self) -> StateFolder {
+        StateFolder::open(self.path("state")).expect("the state folder opens")
+    }
+
+    /// Backs a VM up into the repository `name` as a new process would.
+    pub fn back_up(&self, vm: VmId, repository: &str) -> Result<PointReport, BackupError> {
+        self.back_up_until(vm, repository, &|_| true)
+    }
+
+    /// Backs a VM up as a new process that dies where `goes_on` says no.
+    pub fn back_up_until(
+        &self,
+        vm: VmId,
+        repository: &str,
+        goes_on: &(dyn Fn(Step) -> bool + Sync),
+    ) -> Result<PointReport, BackupError> {
+        let repo = self.repository(repository);
+        let writer = Writer::new(&repo, 2).expect("the repository can be written");
+        let backup = VmBackup {
+            host: &self.host,
+            writer: &writer,
+            state: &self.state(),
+            options: &self.options,
+            goes_on,
+        };
+        backup.run(vm, &Progress::silent())
+    }
+
+    /// Returns the content of every listed point's first disk, by the point's UUID.
+    pub fn points(&self, repository: &str) -> BTreeMap<String, Vec<u8>> {
+        let repo = self.repository(repository);
+        let points = Points::load(&repo).expect("points can be listed");
+        assert!(points.snapshots().unreadable().is_empty());
+        points
+            .iter()
+            .map(|point| {
+                let opened = point.open(&repo).expect("a listed point opens");
+                let disk = &opened.descriptor().disks[0];
+                let object = opened.disk_object(disk).expect("the point holds its disk");
+                let image = ImageReader::open(&repo, &object).expect("the image opens");
+                (opened.descriptor().point.to_string(), read_all(&image))
+            })
+            .collect()
+    }
+
+    /// Asserts that no checkpoint of ours is on the VM.
+    pub fn assert_no_checkpoint(&self, vm: VmId) {
+        let checkpoints = self.host.checkpoints(vm).expect("checkpoints can be listed");
+        let left: Vec<_> = checkpoints.iter().filter(|checkpoint| checkpoint.kind == CheckpointKind::Recovery).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+fn read_all(disk: &dyn BlockRead) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(disk.size_bytes()).expect("a test disk fits into memory")];
+    disk.read_at(0, &mut bytes).expect("the disk can be read");
+    bytes
+}

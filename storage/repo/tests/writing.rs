@@ -1,0 +1,320 @@
+//! What is written: read back by ourselves and by a second reader that knows only the format's
+//! specification, and safe beside other clients.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use blob::{FilesystemStore, MemoryStore, NewLayout, SharedBlobStore};
+use kopia::cipher::EncryptionAlgorithm;
+use kopia::compression::CompressionAlgorithm;
+use kopia::hash::HashAlgorithm;
+use kopia::indirect::IndirectEntry;
+use kopia::object_id::ObjectId;
+use repo::{CreateOptions, Encoder, Identity, RepoErrorKind, Repository, Surroundings, Writer, create};
+use time_and_chance::{Chance, Clock, ManualClock, SharedClock, StopSignal, SystemClock, Timestamp};
+
+const PASSWORD: &str = "correct horse";
+
+fn surroundings(cache: &Path, clock: SharedClock, seed: u64) -> Surroundings {
+    Surroundings {
+        cache_folder: cache.to_owned(),
+        identity: Identity { username: "agent".into(), hostname: "host".into() },
+        clock,
+        chance: Chance::from_seed(seed),
+        stop: StopSignal::new(),
+    }
+}
+
+/// A world with one store in memory that several clients open.
+struct World {
+    store: SharedBlobStore,
+    clock: Arc<ManualClock>,
+    caches: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = ManualClock::at(Timestamp::from_second(1_790_000_000).unwrap());
+        let store: SharedBlobStore = Arc::new(MemoryStore::new(clock.clone()));
+        let world = Self { store, clock, caches: tempfile::tempdir().unwrap() };
+        world.create(&CreateOptions::default());
+        world
+    }
+
+    fn create(&self, options: &CreateOptions) {
+        create(self.store.clone(), PASSWORD, options, self.surroundings(1)).unwrap();
+    }
+
+    fn surroundings(&self, client: u64) -> Surroundings {
+        surroundings(&self.caches.path().join(client.to_string()), self.clock.clone(), client)
+    }
+
+    fn open(&self, client: u64) -> Arc<Repository> {
+        Repository::open(self.store.clone(), PASSWORD, self.surroundings(client)).unwrap()
+    }
+
+    fn names(&self, prefix: &str) -> Vec<String> {
+        self.store.list_all(prefix).unwrap().into_iter().map(|blob| blob.name).collect()
+    }
+}
+
+fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    Chance::from_seed(seed).fill(&mut bytes);
+    bytes
+}
+
+fn plain() -> Encoder {
+    Encoder::new(None)
+}
+
+#[test]
+fn what_is_flushed_is_read_by_another_client() {
+    let world = World::new();
+    let writer = Writer::new(&world.open(1), 2).unwrap();
+    let content = bytes(1, 300_000);
+    let mut encoder = Encoder::new(Some(CompressionAlgorithm::ZstdFastest));
+    let id = writer.write_content(&mut encoder, None, &content).unwrap().id;
+    let text = writer.write_content(&mut encoder, None, &[b'a'; 100_000]).unwrap();
+    assert!(text.packed_bytes < 1000, "text compresses");
+    writer.flush().unwrap();
+    let other = world.open(2);
+    assert_eq!(other.read_content(&id).unwrap(), content);
+    assert_eq!(other.read_content(&text.id).unwrap(), [b'a'; 100_000]);
+    assert!(world.names("s").is_empty(), "the session marker is gone");
+}
+
+#[test]
+fn nothing_is_visible_before_a_flush_and_its_session_is_marked() {
+    let world = World::new();
+    let writer = Writer::new(&world.open(1), 2).unwrap();
+    let id = writer.write_content(&mut plain(), None, &bytes(1, 1000)).unwrap().id;
+    assert_eq!(world.names("s").len(), 1);
+    assert_eq!(world.open(2).read_content(&id).unwrap_err().kind(), RepoErrorKind::NotFound);
+}
+
+#[test]
+fn a_content_is_stored_once_whoever_brings_it() {
+    let world = World::new();
+    let content = bytes(1, 50_000);
+    let first = Writer::new(&world.open(1), 2).unwrap();
+    assert!(first.write_content(&mut plain(), None, &content).unwrap().packed_bytes > 0);
+    assert_eq!(first.write_content(&mut plain(), None, &content).unwrap().packed_bytes, 0);
+    first.flush().unwrap();
+    let second = Writer::new(&world.open(2), 2).unwrap();
+    assert_eq!(second.write_content(&mut plain(), None, &content).unwrap().packed_bytes, 0);
+}
+
+#[test]
+fn a_client_sees_what_others_wrote_after_a_refresh() {
+    let world = World::new();
+    let reader = world.open(2);
+    let writer = Writer::new(&world.open(1), 2).unwrap();
+    let mut ids = Vec::new();
+    // More flushes than tables are kept apart, so that merging is part of it.
+    for seed in 0..30 {
+        ids.push(writer.write_content(&mut plain(), None, &bytes(seed, 2000)).unwrap().id);
+        writer.flush().unwrap();
+    }
+    reader.refresh().unwrap();
+    for (seed, id) in (0..).zip(&ids) {
+        assert_eq!(reader.read_content(id).unwrap(), bytes(seed, 2000));
+    }
+    let again = world.open(2);
+    assert!(ids.iter().all(|id| again.is_live(id).unwrap()), "the cache folder serves the next start");
+}
+
+#[test]
+fn a_cache_that_was_deleted_or_spoilt_is_made_anew() {
+    let world = World::new();
+    let writer = Writer::new(&world.open(1), 2).unwrap();
+    let id = writer.write_content(&mut plain(), None, b"content").unwrap().id;
+    writer.flush().unwrap();
+    drop(writer);
+    for entry in std::fs::read_dir(world.caches.path().join("1")).unwrap() {
+        for table in std::fs::read_dir(entry.unwrap().path()).unwrap() {
+            std::fs::write(table.unwrap().path(), b"spoilt").unwrap();
+        }
+    }
+    assert_eq!(world.open(1).read_content(&id).unwrap(), b"content");
+    std::fs::remove_dir_all(world.caches.path()).unwrap();
+    assert_eq!(world.open(1).read_content(&id).unwrap(), b"content");
+}
+
+#[test]
+fn the_second_reader_finds_no_fault_with_any_hash_and_cipher() {
+    for hash in HashAlgorithm::ALL {
+        for encryption in EncryptionAlgorithm::ALL {
+            let folder = tempfile::tempdir().unwrap();
+            let options = CreateOptions { hash: *hash, encryption: *encryption, ..CreateOptions::default() };
+            check_with_second_reader(folder.path(), &options, 1);
+        }
+    }
+}
+
+#[test]
+fn the_second_reader_finds_no_fault_with_format_2() {
+    let folder = tempfile::tempdir().unwrap();
+    check_with_second_reader(folder.path(), &CreateOptions { format_version: 2, ..CreateOptions::default() }, 60);
+}
+
+/// Writes a little of everything and lets the second reader judge it.
+fn check_with_second_reader(folder: &Path, options: &CreateOptions, contents: u64) {
+    let chance = Chance::from_seed(3);
+    let store = Arc::new(FilesystemStore::create(folder.join("repo"), NewLayout::Sharded, chance).unwrap());
+    let surroundings = surroundings(&folder.join("cache"), SystemClock::new(), 4);
+    let repo = create(store, PASSWORD, options, surroundings).unwrap();
+    let writer = Writer::new(&repo, 2).unwrap();
+    let mut encoder = Encoder::new(options.compression);
+    let entries: Vec<IndirectEntry> = (0..contents)
+        .map(|number| {
+            let content = bytes(number, 400_000);
+            let id = writer.write_content(&mut encoder, None, &content).unwrap().id;
+            IndirectEntry { start: number * 400_000, bytes: 400_000, object: ObjectId::direct(id) }
+        })
+        .collect();
+    let object = writer.write_list(&mut Encoder::metadata(), entries.into_iter()).unwrap().object;
+    writer.flush().unwrap();
+    writer.write_content(&mut encoder, None, b"a second session").unwrap();
+    writer.flush().unwrap();
+    let second = second_reader::SecondReader::open(&folder.join("repo"), PASSWORD).unwrap();
+    assert_eq!(second.audit(), Vec::<String>::new(), "{options:?}");
+    let read = second.read_object(&object.to_string()).unwrap();
+    assert_eq!(&read[..400_000], bytes(0, 400_000));
+    assert_eq!(read.len() as u64, contents * 400_000);
+}
+
+#[test]
+fn long_lists_nest_and_read_back() {
+    let world = World::new();
+    let repo = world.open(1);
+    let writer = Writer::new(&repo, 2).unwrap();
+    let id = writer.write_content(&mut plain(), None, &bytes(1, 1000)).unwrap().id;
+    let count = 9_000;
+    let entries = (0..count).map(|number| IndirectEntry { start: number * 1000, bytes: 1000, object: ObjectId::direct(id) });
+    let list = writer.write_list(&mut Encoder::metadata(), entries).unwrap();
+    assert_eq!(list.object.indirection, 2);
+    writer.flush().unwrap();
+    let reader = repo.open_object(&list.object).unwrap();
+    assert_eq!(reader.len(), count * 1000);
+    let mut part = [0; 2500];
+    reader.read_at(count * 1000 - 2500, &mut part).unwrap();
+    assert_eq!(part[500..1500], bytes(1, 1000));
+    assert!(reader.read_at(count * 1000 - 1, &mut [0; 2]).is_err());
+}
+
+#[test]
+fn manifests_are_found_replaced_deleted_and_compacted() {
+    let world = World::new();
+    let repo = world.open(1);
+    let writer = Writer::new(&repo, 2).unwrap();
+    let labels = |number: u32| BTreeMap::from([("type".to_owned(), "test".to_owned()), ("number".to_owned(), number.to_string())]);
+    let data = || serde_json::value::RawValue::from_string("{\"kept\":[1,2]}".into()).unwrap();
+    for number in 0..20 {
+        writer.write_manifests(vec![writer.new_manifest(labels(number), data())]).unwrap();
+        writer.flush().unwrap();
+    }
+    let found = repo.manifests().unwrap();
+    let third = found.find(&[("type", "test"), ("number", "3")]).next().unwrap().clone();
+    writer.delete_manifest(&third).unwrap();
+    writer.flush().unwrap();
+    world.clock.advance(Duration::from_secs(5));
+    writer.compact_manifests().unwrap();
+    let other = world.open(2);
+    let manifests = other.manifests().unwrap();
+    assert_eq!(manifests.find(&[("type", "test")]).count(), 19);
+    assert!(manifests.get(&third.id).is_none());
+    assert_eq!(manifests.find(&[("type", "maintenance")]).count(), 1);
+    let mut live = 0;
+    other
+        .for_each_content(Some(b'm'), &mut |record| {
+            live += u32::from(!record.deleted);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(live, 1, "one content holds all manifests");
+}
+
+#[test]
+fn a_pack_that_vanished_is_noticed_and_its_contents_are_stored_again() {
+    let world = World::new();
+    let repo = world.open(1);
+    let writer = Writer::new(&repo, 2).unwrap();
+    let content = bytes(1, 10_000);
+    let id = writer.write_content(&mut plain(), None, &content).unwrap().id;
+    writer.flush().unwrap();
+    for pack in world.names("p") {
+        world.store.delete(&pack).unwrap();
+    }
+    assert_eq!(writer.find_lost_packs().unwrap(), 1);
+    assert!(!repo.is_live(&id).unwrap());
+    assert!(writer.write_content(&mut plain(), None, &content).unwrap().packed_bytes > 0);
+    writer.flush().unwrap();
+    assert!(repo.is_live(&id).unwrap());
+    assert_eq!(world.open(2).read_content(&id).unwrap(), content);
+}
+
+#[test]
+fn a_clock_far_from_the_stores_is_refused() {
+    let world = World::new();
+    let ahead = ManualClock::at(world.clock.now() + Duration::from_secs(400));
+    let surroundings = Surroundings { clock: ahead, ..world.surroundings(9) };
+    let repo = Repository::open(world.store.clone(), PASSWORD, surroundings).unwrap();
+    let writer = Writer::new(&repo, 1).unwrap();
+    let error = writer.write_content(&mut plain(), None, b"late").unwrap_err();
+    assert_eq!(error.kind(), RepoErrorKind::ClockSkew);
+    assert!(world.names("s").is_empty());
+}
+
+#[test]
+fn a_wrong_password_and_an_empty_place_are_told_apart() {
+    let world = World::new();
+    let wrong = Repository::open(world.store.clone(), "wrong", world.surroundings(1)).unwrap_err();
+    assert_eq!(wrong.kind(), RepoErrorKind::WrongPassword);
+    let empty: SharedBlobStore = Arc::new(MemoryStore::new(world.clock.clone()));
+    let none = Repository::open(empty, PASSWORD, world.surroundings(1)).unwrap_err();
+    assert_eq!(none.kind(), RepoErrorKind::NoRepository);
+}
+
+#[test]
+fn nothing_is_created_over_something_else() {
+    let world = World::new();
+    let error = create(world.store.clone(), PASSWORD, &CreateOptions::default(), world.surroundings(1)).unwrap_err();
+    assert_eq!(error.kind(), RepoErrorKind::NotEmpty);
+    let odd = CreateOptions { format_version: 2, hash: HashAlgorithm::Blake3_256, ..CreateOptions::default() };
+    let empty: SharedBlobStore = Arc::new(MemoryStore::new(world.clock.clone()));
+    let error = create(empty, PASSWORD, &odd, world.surroundings(1)).unwrap_err();
+    assert_eq!(error.kind(), RepoErrorKind::Unsupported);
+}
+
+#[test]
+fn writers_that_finish_together_share_one_index() {
+    let world = World::new();
+    let repo = world.open(1);
+    let writer = Writer::new(&repo, 2).unwrap();
+    let before = world.names("xn").len();
+    std::thread::scope(|scope| {
+        let uses: Vec<_> = (0..4).map(|_| writer.begin_use()).collect();
+        for (seed, _in_use) in (0..).zip(uses) {
+            let writer = &writer;
+            scope.spawn(move || {
+                let _in_use = _in_use;
+                writer.write_content(&mut plain(), None, &bytes(seed, 1000)).unwrap();
+                writer.flush_together(Duration::from_secs(20)).unwrap();
+            });
+        }
+    });
+    assert_eq!(world.names("xn").len(), before + 1);
+}
+
+#[test]
+fn an_index_is_written_into_the_epoch_that_is_current() {
+    let world = World::new();
+    let writer = Writer::new(&world.open(1), 2).unwrap();
+    world.store.put("xe1", &[b"epoch-marker"], &blob::PutOptions::default()).unwrap();
+    writer.write_content(&mut plain(), None, b"content").unwrap();
+    writer.flush().unwrap();
+    assert_eq!(world.names("xn1_").len(), 1);
+}

@@ -1,0 +1,103 @@
+//! The main job: full, guest writes, increment, and every point is the disk as it was.
+
+use point::BackupType;
+use scenarios::World;
+
+const MIB: u64 = 1 << 20;
+
+#[test]
+fn a_vm_grows_by_increments_and_every_point_is_the_disk_as_it_was() {
+    let world = World::new(1);
+    let vm = world.add_vm("web", 96 * MIB + 512);
+    world.host.write_random(vm, 0, 24 * MIB, 1).unwrap();
+    let mut expected = Vec::new();
+    let full = world.back_up(vm, "repo").unwrap();
+    assert_eq!(full.descriptor.backup_type(), BackupType::Full);
+    assert_eq!(full.warnings, Vec::<String>::new());
+    expected.push((full.descriptor.point.to_string(), world.disk(vm, 0)));
+    for round in 2..5 {
+        world.host.write_random(vm, 0, MIB, round).unwrap();
+        let report = world.back_up(vm, "repo").unwrap();
+        let disk = &report.descriptor.disks[0];
+        assert_eq!(disk.full_reason, None);
+        assert_eq!(disk.read_bytes, disk.changed_bytes + disk.sample_bytes, "nothing else is read");
+        assert!(disk.uploaded_bytes < 24 * MIB);
+        expected.push((report.descriptor.point.to_string(), world.disk(vm, 0)));
+    }
+    let points = world.points("repo");
+    assert_eq!(points.len(), expected.len());
+    for (point, disk) in expected {
+        assert!(points[&point] == disk, "point {point} differs");
+    }
+    world.assert_no_checkpoint(vm);
+    let second = second_reader::SecondReader::open(&world.path("repo"), scenarios::PASSWORD).unwrap();
+    assert_eq!(second.audit(), Vec::<String>::new());
+}
+
+#[test]
+fn a_quiet_disk_costs_the_sample_and_nothing_else() {
+    let world = World::new(2);
+    let vm = world.add_vm("quiet", 64 * MIB);
+    world.host.write_random(vm, 0, 16 * MIB, 1).unwrap();
+    world.back_up(vm, "repo").unwrap();
+    let report = world.back_up(vm, "repo").unwrap();
+    let disk = &report.descriptor.disks[0];
+    assert_eq!((disk.backup_type, disk.changed_bytes), (BackupType::Incremental, 0));
+    assert_eq!(disk.read_bytes, disk.sample_bytes);
+    assert!(disk.sample_bytes > 0);
+    assert_eq!(disk.uploaded_bytes, 0);
+}
+
+#[test]
+fn two_repositories_keep_a_base_each() {
+    let world = World::new(3);
+    let vm = world.add_vm("both", 64 * MIB);
+    world.host.write_random(vm, 0, 8 * MIB, 1).unwrap();
+    let mut expected = [Vec::new(), Vec::new()];
+    for round in 0..6 {
+        let place = (round % 2) as usize;
+        let report = world.back_up(vm, ["first", "second"][place]).unwrap();
+        let wanted = if round < 2 { BackupType::Full } else { BackupType::Incremental };
+        assert_eq!(report.descriptor.backup_type(), wanted, "round {round}");
+        expected[place].push((report.descriptor.point.to_string(), world.disk(vm, 0)));
+        world.host.write_random(vm, 0, MIB, 10 + round).unwrap();
+    }
+    for (repository, expected) in ["first", "second"].into_iter().zip(expected) {
+        let points = world.points(repository);
+        for (point, disk) in expected {
+            assert!(points[&point] == disk, "{repository}, point {point}");
+        }
+    }
+}
+
+#[test]
+fn an_older_state_folder_costs_a_full_read_and_never_a_wrong_point() {
+    let world = World::new(4);
+    let vm = world.add_vm("state", 64 * MIB);
+    world.host.write_random(vm, 0, 8 * MIB, 1).unwrap();
+    world.back_up(vm, "repo").unwrap();
+    copy_folder(&world.path("state"), &world.path("older"));
+    world.host.write_random(vm, 0, MIB, 2).unwrap();
+    world.back_up(vm, "repo").unwrap();
+    std::fs::remove_dir_all(world.path("state")).unwrap();
+    std::fs::rename(world.path("older"), world.path("state")).unwrap();
+    for round in 3..5 {
+        world.host.write_random(vm, 0, MIB, round).unwrap();
+        let report = world.back_up(vm, "repo").unwrap();
+        let points = world.points("repo");
+        assert!(points[&report.descriptor.point.to_string()] == world.disk(vm, 0), "round {round}");
+    }
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
