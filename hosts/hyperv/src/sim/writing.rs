@@ -122,15 +122,9 @@ impl SimHost {
     /// Brings the content of `child` into the last file of `below` (root first), which is then
     /// what the child was. A merge that was killed is done again, or found done.
     pub(super) fn merge_files(&self, below: &[PathBuf], child: &Path) -> Result<(), HypervError> {
-        let open_child = || {
-            let file = open_alone(child)?;
-            Vhdx::open(file).map_err(|error| vhdx_error("open", child, error))
-        };
-        let child_file = open_child()?;
+        let file = open_alone(child)?;
+        let child_file = Vhdx::open(file).map_err(|error| vhdx_error("open", child, error))?;
         let parent = self.open_live(below)?;
-        if parent.metadata().data_write_guid == child_file.metadata().data_write_guid {
-            return Ok(());
-        }
         parent
             .merge_child(&child_file)
             .and_then(|()| parent.close())

@@ -174,7 +174,7 @@ fn dying_while_the_guest_writes_never_hides_a_write() {
         base(&world.host, vm);
         vm
     };
-    let deed = |host: &SimHost, vm| host.write_random(vm, 0, MIB, 1).map(drop);
+    let deed = |host: &SimHost, vm| host.write_random(vm, 0, MIB / 4, 1).map(drop);
     at_every_step(prepare, deed, |_, host, vm, step| {
         let base = host.reference_points(vm).unwrap()[0].disks[0]
             .change_id
