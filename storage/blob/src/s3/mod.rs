@@ -18,10 +18,12 @@ mod storage_class;
 use std::fmt;
 use std::fs;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use md5::{Digest as _, Md5};
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::path::Path;
@@ -37,7 +39,7 @@ pub use self::credentials::{Environment, S3Credentials, S3Identity};
 pub use self::limits::S3Limits;
 pub use self::location::{S3Location, S3Style, SCHEME};
 use self::refusal::{blob_error, is_beyond_end, is_missing_blob};
-use self::service::{ObjectLock, Service, ShowsLock};
+use self::service::{ObjectLock, Service};
 use self::storage_class::StorageClasses;
 use crate::{BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, Space, name};
 
@@ -57,7 +59,6 @@ pub struct S3Store {
     runtime: Option<Runtime>,
     requests: Semaphore,
     storage_classes: StorageClasses,
-    locks_are_kept: AtomicBool,
 }
 
 impl fmt::Debug for S3Store {
@@ -93,7 +94,12 @@ impl S3Store {
             .flatten()
             .next();
         let region = region.map_or(REGION_DEFAULT, String::as_str).to_owned();
-        let service = Service::new(connections(&location, &limits)?, limits, region.clone());
+        let service = Service::new(
+            connections(&location, &limits)?,
+            limits,
+            region.clone(),
+            bucket_address(&location, &region),
+        );
         let built = builder(
             &location,
             &identity.credentials,
@@ -119,7 +125,6 @@ impl S3Store {
             runtime: Some(runtime),
             requests: Semaphore::new(limits.requests_max.clamp(1, Semaphore::MAX_PERMITS)),
             storage_classes: StorageClasses::default(),
-            locks_are_kept: AtomicBool::new(false),
         };
         if identity.credentials == S3Credentials::MachineRole {
             opened.check_role()?;
@@ -278,26 +283,10 @@ impl S3Store {
         Ok((listed.result.objects, listed.page_token))
     }
 
-    /// Proves once that the server keeps locks: some take the headers and forget them.
-    fn check_lock(&self, name: &str) -> Result<(), BlobError> {
-        if self.locks_are_kept.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        if self.head(name)?.extensions.get::<ShowsLock>().is_none() {
-            return Err(BlobError::new(
-                BlobErrorKind::Unsupported,
-                format!(
-                    "lock blob {name} against deletion: the server took it but shows no lock (does the bucket have object locks? may the keys do s3:GetObjectRetention?)"
-                ),
-            ));
-        }
-        self.locks_are_kept.store(true, Ordering::Relaxed);
-        Ok(())
-    }
-
     fn put_options(
         &self,
         name: &str,
+        parts: &[&[u8]],
         options: &PutOptions,
     ) -> Result<object_store::PutOptions, BlobError> {
         let mut attributes = Attributes::new();
@@ -311,9 +300,13 @@ impl S3Store {
                 let message = format!("lock blob {name}: {mode:?} is no mode of object locks");
                 return Err(BlobError::new(BlobErrorKind::Unsupported, message));
             }
+            let md5 = parts
+                .iter()
+                .fold(Md5::new(), |md5, part| md5.chain_update(part));
             let lock = ObjectLock {
                 mode: mode.clone(),
                 until: *until,
+                md5: BASE64_STANDARD.encode(md5.finalize()),
             };
             put.extensions.insert(lock);
         }
@@ -324,7 +317,7 @@ impl S3Store {
 impl BlobStore for S3Store {
     fn put(&self, name: &str, parts: &[&[u8]], options: &PutOptions) -> Result<(), BlobError> {
         let path = self.blob_path(name)?;
-        let put = self.put_options(name, options)?;
+        let put = self.put_options(name, parts, options)?;
         let sent = self.request(async {
             // Copied only when it is this request's turn, so that waiting ones hold nothing.
             let payload =
@@ -332,10 +325,7 @@ impl BlobStore for S3Store {
             self.store.put_opts(&path, payload, put).await
         });
         sent.map_err(|error| self.failed(&format!("write blob {name}"), error))?;
-        match options.retention {
-            Some(_) => self.check_lock(name),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn get(&self, name: &str) -> Result<Vec<u8>, BlobError> {
@@ -492,9 +482,9 @@ fn builder(
             retry_timeout: limits.retry_total_max,
         });
     if let Some(endpoint) = &location.endpoint {
-        builder = builder.with_endpoint(match endpoint.split_once("://") {
-            Some((scheme, host)) if is_virtual => format!("{scheme}://{}.{host}", location.bucket),
-            _ => endpoint.clone(),
+        builder = builder.with_endpoint(match is_virtual {
+            true => bucket_address(location, ""),
+            false => endpoint.clone(),
         });
     }
     if let S3Credentials::Keys {
@@ -511,4 +501,33 @@ fn builder(
         }
     }
     builder
+}
+
+/// Returns the bucket's own address, in the style that requests name it by.
+fn bucket_address(location: &S3Location, region: &str) -> String {
+    let bucket = &location.bucket;
+    let amazons = || format!("https://s3.{region}.amazonaws.com");
+    let endpoint = location.endpoint.clone().unwrap_or_else(amazons);
+    match (location.style(), endpoint.split_once("://")) {
+        (S3Style::Virtual, Some((scheme, host))) => format!("{scheme}://{bucket}.{host}"),
+        _ => format!("{endpoint}/{bucket}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_have_an_address_in_either_style() {
+        for (text, address) in [
+            ("s3://b", "https://b.s3.eu-west-1.amazonaws.com"),
+            ("s3://b?style=path", "https://s3.eu-west-1.amazonaws.com/b"),
+            ("s3://b?endpoint=http://h:9", "http://h:9/b"),
+            ("s3://b?endpoint=h:9&style=virtual", "https://b.h:9"),
+        ] {
+            let location: S3Location = text.parse().expect(text);
+            assert_eq!(bucket_address(&location, "eu-west-1"), address);
+        }
+    }
 }

@@ -122,19 +122,24 @@ impl Error for Refusal {}
 #[error("the server's certificate is not trusted ({0}); name its authority by ca=FILE")]
 pub struct Untrusted(pub String);
 
+/// The bucket has no object locks, or the server none to give.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error(
+    "the bucket shows no object locks (were they enabled when it was made? may the keys do s3:GetBucketObjectLockConfiguration?)"
+)]
+pub struct WithoutLocks;
+
 /// Returns why the certificate was refused, if that is at the bottom of an error.
 pub fn untrusted(error: &(dyn Error + 'static)) -> Option<Untrusted> {
-    let of_tls = |error: &(dyn Error + 'static)| match error.downcast_ref::<rustls::Error>() {
-        Some(rustls::Error::InvalidCertificate(why)) => Some(Untrusted(format!("{why:?}"))),
-        _ => None,
-    };
-    chain(error).find_map(|error| {
-        // An I/O error hides what it wraps from `source`.
-        let wrapped = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        of_tls(error).or_else(|| wrapped.and_then(|wrapped| of_tls(wrapped)))
-    })
+    if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+        return Some(Untrusted(format!("{why:?}")));
+    }
+    // An I/O error hides what it wraps from `source`.
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    let below = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static));
+    below.or_else(|| error.source()).and_then(untrusted)
 }
 
 /// Turns what went wrong while doing `what` into an error of the port.
@@ -160,6 +165,9 @@ pub fn blob_error(what: &str, bucket: &str, error: object_store::Error) -> BlobE
     if let Some(untrusted) = find::<Untrusted>(&error) {
         return BlobError::new(BlobErrorKind::Denied, what)
             .caused_by(Untrusted(untrusted.0.clone()));
+    }
+    if let Some(without) = find::<WithoutLocks>(&error) {
+        return BlobError::new(BlobErrorKind::Unsupported, what).caused_by(*without);
     }
     let kind = match find::<HttpError>(&error).map(HttpError::kind) {
         Some(

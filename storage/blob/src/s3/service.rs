@@ -8,20 +8,21 @@ use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
-    HttpResponseBody, HttpService,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
+    HttpResponse, HttpResponseBody, HttpService,
 };
 use object_store::{ClientOptions, HeaderValue};
 use time_and_chance::Timestamp;
 
 use super::limits::S3Limits;
-use super::refusal::{Refusal, untrusted};
+use super::refusal::{Refusal, WithoutLocks, untrusted};
 
 /// An answer longer than this is none of a blob's or a page's.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
@@ -36,11 +37,9 @@ pub struct ObjectLock {
     pub mode: String,
     /// How long.
     pub until: Timestamp,
+    /// `Content-MD5` of the content, which servers ask for with a lock.
+    pub md5: String,
 }
-
-/// Travels with an answer: the server shows a lock on the object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShowsLock;
 
 /// Sends requests. Clones share connections.
 #[derive(Debug, Clone)]
@@ -50,6 +49,9 @@ pub struct Service {
     region: String,
     /// Known only when the store is built on this service.
     credentials: Arc<OnceLock<AwsCredentialProvider>>,
+    bucket_address: String,
+    /// Whether the server has said that the bucket has locks.
+    has_locks: Arc<AtomicBool>,
 }
 
 impl HttpConnector for Service {
@@ -72,13 +74,20 @@ impl HttpService for Service {
 }
 
 impl Service {
-    /// Returns a service that signs locks for `region`.
-    pub fn new(client: reqwest::Client, limits: S3Limits, region: String) -> Self {
+    /// Returns a service that signs locks for `region`, and finds the bucket at an address.
+    pub fn new(
+        client: reqwest::Client,
+        limits: S3Limits,
+        region: String,
+        bucket_address: String,
+    ) -> Self {
         Self {
             client,
             limits,
             region,
             credentials: Arc::default(),
+            bucket_address,
+            has_locks: Arc::default(),
         }
     }
 
@@ -89,13 +98,25 @@ impl Service {
     }
 
     async fn answer(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        if let Some(lock) = request.extensions().get::<ObjectLock>().cloned() {
-            self.add_lock(&mut request, &lock).await?;
+        let Some(lock) = request.extensions().get::<ObjectLock>().cloned() else {
+            return self.send(request).await;
+        };
+        if !self.has_locks.load(Ordering::Relaxed) {
+            self.check_locks().await?;
+            self.has_locks.store(true, Ordering::Relaxed);
         }
+        self.add_lock(&mut request, &lock).await?;
+        self.send(request).await
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let is_delete = request.method() == "DELETE";
-        let sending = Duration::from_secs(
-            request.body().content_length() as u64 / self.limits.upload_bytes_per_second_min.max(1),
-        );
+        let is_listing = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("list-type=2"));
+        let bytes = request.body().content_length() as u64;
+        let sending = Duration::from_secs(bytes / self.limits.upload_bytes_per_second_min.max(1));
         let limit = self.limits.answer_max.saturating_add(sending);
         let sent = self.client.execute(into_reqwest(request)?);
         let mut response = within(limit, sent).await?.map_err(transport)?;
@@ -104,33 +125,28 @@ impl Service {
         if !response.status().is_success() {
             return Err(self.refusal(response).await);
         }
-        let header = |name| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
-        let is_page = header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
-        if is_delete && status == 200 && is_page && header("content-length") != Some("0") {
-            // Deleting is answered by nothing; a proxy's page would pass for success.
+        let body = self.body(&mut response, ANSWER_BYTES_MAX).await?;
+        // A proxy's page must not pass for a deletion or for an empty bucket.
+        let is_odd = (is_delete && is_page(&body)) || (is_listing && !is_listing_whole(&body));
+        if is_odd {
             return Err(HttpError::new(
                 HttpErrorKind::Unknown,
-                Refusal::new(status, None, b""),
+                Refusal::new(status, None, &body),
             ));
         }
         // Some gateways answer a range with the right bytes and the wrong status.
-        let is_mislabelled = status == 200 && header("content-range").is_some();
-        let shows_lock = header("x-amz-object-lock-mode").is_some();
-        let body = self.body(&mut response, ANSWER_BYTES_MAX).await?;
-
+        let is_mislabelled = status == 200 && response.headers().contains_key("content-range");
+        let length = body.len();
         let mut answer = HttpResponse::new(HttpResponseBody::from(body));
         *answer.status_mut() = response.status();
         std::mem::swap(answer.headers_mut(), response.headers_mut());
+        // Missing where the server sent the body in chunks.
+        let headers = answer.headers_mut();
+        if !headers.contains_key("content-length") {
+            headers.insert("content-length", HeaderValue::from(length));
+        }
         if is_mislabelled && let Ok(partial) = 206_u16.try_into() {
             *answer.status_mut() = partial;
-        }
-        if shows_lock {
-            answer.extensions_mut().insert(ShowsLock);
         }
         Ok(answer)
     }
@@ -186,31 +202,70 @@ impl Service {
         request: &mut HttpRequest,
         lock: &ObjectLock,
     ) -> Result<(), HttpError> {
-        let unsignable = |error: Box<dyn Error + Send + Sync>| {
-            HttpError::new_boxed(HttpErrorKind::Unknown, error)
-        };
-        let provider = self
-            .credentials
-            .get()
-            .ok_or_else(|| unsignable("no one to sign the lock".into()))?;
-        let credential = provider
-            .get_credential()
-            .await
-            .map_err(|error| unsignable(error.into()))?;
-        let value =
-            |text: &str| HeaderValue::from_str(text).map_err(|error| unsignable(error.into()));
+        let value = |text: &str| HeaderValue::from_str(text).map_err(unsignable);
         let until = lock.until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let headers = request.headers_mut();
+        headers.insert("content-md5", value(&lock.md5)?);
         headers.insert("x-amz-object-lock-mode", value(&lock.mode)?);
         headers.insert("x-amz-object-lock-retain-until-date", value(&until)?);
         let digest = headers
             .get("x-amz-content-sha256")
             .and_then(|value| unhex(value.as_bytes()));
-        let digest = digest.ok_or_else(|| unsignable("the body has no digest to sign".into()))?;
-        AwsAuthorizer::new(&credential, "s3", &self.region)
-            .try_authorize(request, Some(&digest))
-            .map_err(|error| unsignable(error.into()))
+        let digest = digest.ok_or_else(|| unsignable("the body has no digest to sign"))?;
+        self.sign(request, Some(&digest)).await
     }
+
+    /// Asks whether the bucket has locks: some servers take the headers and forget them.
+    async fn check_locks(&self) -> Result<(), HttpError> {
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        let address = format!("{}?object-lock", self.bucket_address);
+        *request.uri_mut() = address.parse().map_err(unsignable)?;
+        self.sign(&mut request, None).await?;
+        let without = || HttpError::new(HttpErrorKind::Unknown, WithoutLocks);
+        let shown = match self.send(request).await {
+            // A server that has no such request has no locks; other troubles may pass.
+            Err(error) if error.kind() != HttpErrorKind::Request => return Err(without()),
+            other => other?.into_body().bytes().await?,
+        };
+        match String::from_utf8_lossy(&shown).contains("<ObjectLockEnabled>Enabled<") {
+            true => Ok(()),
+            false => Err(without()),
+        }
+    }
+
+    async fn sign(
+        &self,
+        request: &mut HttpRequest,
+        digest: Option<&[u8]>,
+    ) -> Result<(), HttpError> {
+        let provider = self
+            .credentials
+            .get()
+            .ok_or_else(|| unsignable("no one signs yet"))?;
+        let credential = provider.get_credential().await.map_err(unsignable)?;
+        AwsAuthorizer::new(&credential, "s3", &self.region)
+            .try_authorize(request, digest)
+            .map_err(unsignable)
+    }
+}
+
+fn unsignable(error: impl Into<Box<dyn Error + Send + Sync>>) -> HttpError {
+    HttpError::new_boxed(HttpErrorKind::Unknown, error.into())
+}
+
+/// Returns whether a body is a page for people.
+fn is_page(body: &[u8]) -> bool {
+    let start = String::from_utf8_lossy(body.get(..256).unwrap_or(body)).to_ascii_lowercase();
+    start.contains("<html") || start.contains("<!doctype html")
+}
+
+/// Returns whether a body is a listing, to its end, that says where it goes on if it does.
+fn is_listing_whole(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    let is_closed =
+        text.contains("<ListBucketResult") && text.trim_end().ends_with("</ListBucketResult>");
+    let goes_on = text.contains("<IsTruncated>true<");
+    is_closed && (!goes_on || text.contains("<NextContinuationToken>"))
 }
 
 /// The server sends more than any blob holds.

@@ -1,0 +1,196 @@
+//! Real servers of other people's making, each a process on a port of its own.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use time_and_chance::{StopSignal, SystemClock};
+
+/// The key pair that servers which check signatures are told.
+pub const KEY_ID: &str = "test-key-id";
+/// See [`KEY_ID`].
+pub const SECRET: &str = "test-secret+/=";
+
+/// Returns the path of a program that `./check` installs.
+pub fn tool(name: &str) -> PathBuf {
+    let folder = std::env::var_os("E3_TEST_TOOLS")
+        .expect("E3_TEST_TOOLS is not set: run ./check, which installs the test servers, or set it to target/test_tools/bin");
+    let path = PathBuf::from(folder).join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run ./check, which installs it",
+        path.display()
+    );
+    path
+}
+
+/// A server process, killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    port: u16,
+    scheme: &'static str,
+    folder: TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Either may fail only because the process has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    /// Starts moto, which knows object locks but checks no signatures.
+    pub fn moto() -> Self {
+        Self::start("http", |port, _| {
+            let mut command = Command::new(tool("moto_server"));
+            command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+            command
+        })
+    }
+
+    /// Starts rclone on an empty folder; it checks signatures and ignores object locks.
+    pub fn rclone() -> Self {
+        Self::start("http", rclone)
+    }
+
+    /// Starts rclone with a certificate that nobody signed; see [`Server::certificate`].
+    pub fn rclone_with_tls() -> Self {
+        Self::start("https", |port, folder| {
+            let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+            make_certificate(&certificate, &key);
+            let mut command = rclone(port, folder);
+            command.arg("--cert").arg(certificate).arg("--key").arg(key);
+            command
+        })
+    }
+
+    fn start(scheme: &'static str, command: impl FnOnce(u16, &Path) -> Command) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("buckets")).unwrap();
+        let port = free_port();
+        let process = command(port, folder.path())
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let mut server = Self {
+            process,
+            port,
+            scheme,
+            folder,
+        };
+        server.await_port();
+        server
+    }
+
+    fn await_port(&mut self) {
+        let (clock, nobody) = (SystemClock::new(), StopSignal::new());
+        while TcpStream::connect(self.address()).is_err() {
+            assert!(
+                self.process.try_wait().unwrap().is_none(),
+                "the server ended at once"
+            );
+            assert!(
+                clock.monotonic() < Duration::from_secs(120),
+                "the server does not listen"
+            );
+            clock.sleep(Duration::from_millis(20), &nobody).unwrap();
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Returns the location of a place in a bucket here.
+    pub fn location(&self, place: &str) -> String {
+        format!("s3://{place}?endpoint={}://{}", self.scheme, self.address())
+    }
+
+    /// Returns the file with the server's certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certificate.pem")
+    }
+
+    /// Returns the folder that rclone serves; its folders are the buckets.
+    pub fn buckets(&self) -> PathBuf {
+        self.folder.path().join("buckets")
+    }
+
+    /// Makes a request of moto without signing it, and returns the whole answer.
+    pub fn ask(&self, method: &str, target: &str, headers: &str) -> String {
+        self.ask_with(method, target, headers, "")
+    }
+
+    /// The same with a body.
+    pub fn ask_with(&self, method: &str, target: &str, headers: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        write!(
+            stream,
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
+            self.address(),
+            body.len(),
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+fn rclone(port: u16, folder: &Path) -> Command {
+    let mut command = Command::new(tool("rclone"));
+    command
+        .args([
+            "serve",
+            "s3",
+            "--config",
+            "",
+            "--addr",
+            &format!("127.0.0.1:{port}"),
+        ])
+        .args(["--auth-key", &format!("{KEY_ID},{SECRET}")])
+        .arg(folder.join("buckets"));
+    command
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Python's cryptography came with moto.
+fn make_certificate(certificate: &Path, key: &Path) {
+    const PROGRAM: &str = r#"
+import datetime, ipaddress, sys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+key = ec.generate_private_key(ec.SECP256R1())
+name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test's authority")])
+now = datetime.datetime.now(datetime.timezone.utc)
+day = datetime.timedelta(days=1)
+address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    .serial_number(1).not_valid_before(now - day).not_valid_after(now + day)
+    .add_extension(address, False).sign(key, hashes.SHA256()))
+open(sys.argv[1], "wb").write(certificate.public_bytes(serialization.Encoding.PEM))
+open(sys.argv[2], "wb").write(key.private_bytes(serialization.Encoding.PEM,
+    serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+"#;
+    let made = Command::new(tool("python"))
+        .args(["-c", PROGRAM])
+        .arg(certificate)
+        .arg(key)
+        .status();
+    assert!(made.unwrap().success(), "the certificate is made");
+}
