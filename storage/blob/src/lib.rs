@@ -20,7 +20,7 @@ pub use error::{BlobError, BlobErrorKind};
 pub use faulty::{Faulty, Rule, Strike};
 pub use filesystem::{FilesystemStore, NewLayout};
 pub use memory::MemoryStore;
-pub use open::{Location, Surroundings, create, open};
+pub use open::{Location, Opening, create, open};
 pub use operation::Operation;
 pub use port::{BlobMetadata, BlobStore, PutOptions, SharedBlobStore, Space};
 pub use recorded::{Recorded, Request};

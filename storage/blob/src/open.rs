@@ -58,7 +58,7 @@ impl fmt::Display for Location {
 }
 
 /// What opening a store takes from the program around it.
-pub struct Surroundings<'a> {
+pub struct Opening<'a> {
     /// Answers for environment variables, where credentials are found.
     pub environment: Environment<'a>,
     /// Names files that are being written.
@@ -67,10 +67,10 @@ pub struct Surroundings<'a> {
     pub s3_limits: S3Limits,
 }
 
-impl fmt::Debug for Surroundings<'_> {
+impl fmt::Debug for Opening<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The environment holds secrets.
-        f.debug_struct("Surroundings").finish_non_exhaustive()
+        f.debug_struct("Opening").finish_non_exhaustive()
     }
 }
 
@@ -79,15 +79,10 @@ impl fmt::Debug for Surroundings<'_> {
 /// # Errors
 /// `NotFound` if there is no such folder or bucket; see [`FilesystemStore::open`] and
 /// [`S3Store::open`].
-pub fn open(
-    location: &Location,
-    surroundings: &Surroundings<'_>,
-) -> Result<SharedBlobStore, BlobError> {
+pub fn open(location: &Location, opening: &Opening<'_>) -> Result<SharedBlobStore, BlobError> {
     Ok(match location {
-        Location::Folder(path) => {
-            Arc::new(FilesystemStore::open(path, surroundings.chance.clone())?)
-        }
-        Location::S3(location) => Arc::new(open_bucket(location, surroundings)?),
+        Location::Folder(path) => Arc::new(FilesystemStore::open(path, opening.chance.clone())?),
+        Location::S3(location) => Arc::new(open_bucket(location, opening)?),
     })
 }
 
@@ -98,15 +93,15 @@ pub fn open(
 pub fn create(
     location: &Location,
     layout: NewLayout,
-    surroundings: &Surroundings<'_>,
+    opening: &Opening<'_>,
 ) -> Result<SharedBlobStore, BlobError> {
     match location {
         Location::Folder(path) => {
-            let store = FilesystemStore::create(path, layout, surroundings.chance.clone())?;
+            let store = FilesystemStore::create(path, layout, opening.chance.clone())?;
             Ok(Arc::new(store))
         }
         Location::S3(location) => {
-            let store = open_bucket(location, surroundings)?;
+            let store = open_bucket(location, opening)?;
             store.list("", &mut |blob| {
                 let message = format!(
                     "create a repository in {location}: it holds one already (blob {})",
@@ -119,12 +114,9 @@ pub fn create(
     }
 }
 
-fn open_bucket(
-    location: &S3Location,
-    surroundings: &Surroundings<'_>,
-) -> Result<S3Store, BlobError> {
-    let identity = S3Identity::find(surroundings.environment)?;
-    S3Store::open(location.clone(), &identity, surroundings.s3_limits)
+fn open_bucket(location: &S3Location, opening: &Opening<'_>) -> Result<S3Store, BlobError> {
+    let identity = S3Identity::find(opening.environment)?;
+    S3Store::open(location.clone(), &identity, opening.s3_limits)
 }
 
 #[cfg(test)]
@@ -132,8 +124,8 @@ mod tests {
     use super::*;
     use crate::PutOptions;
 
-    fn surroundings() -> Surroundings<'static> {
-        Surroundings {
+    fn opening() -> Opening<'static> {
+        Opening {
             environment: &|_| None,
             chance: Chance::from_seed(1),
             s3_limits: S3Limits::default(),
@@ -162,16 +154,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = folder.path().join("new/repo").display().to_string();
         let location: Location = text.parse().unwrap();
-        let error = open(&location, &surroundings()).unwrap_err();
+        let error = open(&location, &opening()).unwrap_err();
         assert_eq!(error.kind(), BlobErrorKind::NotFound, "{error}");
-        let store = create(&location, NewLayout::Sharded, &surroundings()).unwrap();
+        let store = create(&location, NewLayout::Sharded, &opening()).unwrap();
         store
             .put("kopia.repository", &[b"{}"], &PutOptions::default())
             .unwrap();
         assert_eq!(store.location(), location.to_string());
-        let again = open(&location, &surroundings()).unwrap();
+        let again = open(&location, &opening()).unwrap();
         assert_eq!(again.get("kopia.repository").unwrap(), b"{}");
-        let error = create(&location, NewLayout::Sharded, &surroundings()).unwrap_err();
+        let error = create(&location, NewLayout::Sharded, &opening()).unwrap_err();
         assert_eq!(error.kind(), BlobErrorKind::Invalid, "{error}");
     }
 }

@@ -55,15 +55,22 @@ fn files(root: &Path) -> BTreeSet<String> {
 }
 
 #[test]
+fn a_folder_keeps_the_contract() {
+    let folder = folder();
+    contract::check_all(&created(&folder));
+}
+
+/// Without the check that syncs thousands of files, which no layout changes.
+#[test]
 fn every_layout_keeps_the_contract() {
-    for layout in [
-        NewLayout::Sharded,
-        NewLayout::ShardedVersion1,
-        NewLayout::Flat,
-    ] {
+    for layout in [NewLayout::ShardedVersion1, NewLayout::Flat] {
         let folder = folder();
         let store = FilesystemStore::create(folder.path(), layout, chance()).unwrap();
-        contract::check_all(&store);
+        for (promise, check) in contract::ALL {
+            if promise != "many blobs are listed once each" {
+                check(&store);
+            }
+        }
     }
 }
 

@@ -13,12 +13,12 @@ use std::thread;
 use std::time::Duration;
 
 use blob::{
-    BlobError, BlobErrorKind, BlobStore, PutOptions, S3Credentials, S3Identity, S3Limits, S3Store,
-    contract,
+    BlobError, BlobErrorKind, BlobStore, Location, NewLayout, Opening, PutOptions, S3Credentials,
+    S3Identity, S3Limits, S3Store, contract,
 };
 use misbehaving::{Misbehaving, Reaction};
 use process::{KEY_ID, SECRET, Server};
-use time_and_chance::{SystemClock, Timestamp};
+use time_and_chance::{Chance, SystemClock, Timestamp};
 
 fn identity(secret: &str) -> S3Identity {
     S3Identity {
@@ -168,6 +168,31 @@ mod rclone {
         assert_eq!(names("bucket/a/b/deeper"), ["p1"]);
         assert!(names("bucket").is_empty());
         assert_eq!(store.location(), server.location("bucket/a/b"));
+    }
+
+    #[test]
+    fn a_place_is_opened_with_the_environments_keys_and_created_once() {
+        let server = server();
+        let environment = |name: &str| match name {
+            "AWS_ACCESS_KEY_ID" => Some(KEY_ID.to_owned()),
+            "AWS_SECRET_ACCESS_KEY" => Some(SECRET.to_owned()),
+            _ => None,
+        };
+        let opening = Opening {
+            environment: &environment,
+            chance: Chance::from_seed(1),
+            s3_limits: S3Limits::default(),
+        };
+        let location: Location = server.location("bucket/repo").parse().unwrap();
+        let store = blob::create(&location, NewLayout::Sharded, &opening).unwrap();
+        store
+            .put("kopia.repository", &[b"{}"], &PutOptions::default())
+            .unwrap();
+        let again = blob::open(&location, &opening).unwrap();
+        assert_eq!(again.get("kopia.repository").unwrap(), b"{}");
+        let error = blob::create(&location, NewLayout::Sharded, &opening).unwrap_err();
+        assert_eq!(error.kind(), BlobErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains("kopia.repository"), "{error}");
     }
 
     #[test]
