@@ -1,0 +1,145 @@
+//! Files and folders on Unix.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{
+    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown, symlink,
+};
+use std::path::Path;
+
+use kopia::directory::DirectoryEntry;
+use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_OMIT};
+
+use super::{Owner, system_time};
+
+/// Permission, setuid, setgid and sticky bits.
+const MODE_BITS: u32 = 0o7777;
+/// Setuid and setgid: they say "as the owner", so they go when the owner is another.
+const OWNER_BITS: u32 = 0o6000;
+/// An owner that system calls take for "leave it as it is".
+const NO_OWNER: u32 = u32::MAX;
+
+/// Opens a new file that only whoever restores may read.
+pub(crate) fn create_new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Makes a folder that only whoever restores may enter, until it gets the mode it had.
+pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Gives an open file the owner, mode and time of its entry.
+pub(crate) fn set_file_metadata(file: &File, entry: &DirectoryEntry) -> io::Result<Owner> {
+    let owner = set_owner(file, entry)?;
+    let mode = match owner {
+        Owner::Restored => entry.mode & MODE_BITS,
+        Owner::Other => entry.mode & MODE_BITS & !OWNER_BITS,
+    };
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.set_modified(system_time(entry.mtime)?)?;
+    Ok(owner)
+}
+
+/// Gives a folder the owner, mode and time of its entry.
+pub(crate) fn set_folder_metadata(path: &Path, entry: &DirectoryEntry) -> io::Result<Owner> {
+    let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY;
+    let folder = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    set_file_metadata(&folder, entry)
+}
+
+fn set_owner(file: &File, entry: &DirectoryEntry) -> io::Result<Owner> {
+    let is = file.metadata()?;
+    if (is.uid(), is.gid()) == (entry.uid, entry.gid) {
+        return Ok(Owner::Restored);
+    }
+    if !may_give_away() || entry.uid == NO_OWNER || entry.gid == NO_OWNER {
+        return Ok(Owner::Other);
+    }
+    Ok(fchown(file, Some(entry.uid), Some(entry.gid)).map_or(Owner::Other, |()| Owner::Restored))
+}
+
+fn may_give_away() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Makes a symbolic link to `target`.
+pub(crate) fn create_link(target: &[u8], path: &Path) -> io::Result<()> {
+    symlink(OsStr::from_bytes(target), path)
+}
+
+/// Gives a symbolic link the owner and time of its entry.
+pub(crate) fn set_link_metadata(path: &Path, entry: &DirectoryEntry) -> io::Result<Owner> {
+    let is = path.symlink_metadata()?;
+    let mut owner = Owner::Restored;
+    if (is.uid(), is.gid()) != (entry.uid, entry.gid) {
+        let given = may_give_away()
+            && entry.uid != NO_OWNER
+            && entry.gid != NO_OWNER
+            && lchown(path, Some(entry.uid), Some(entry.gid)).is_ok();
+        owner = if given { Owner::Restored } else { Owner::Other };
+    }
+    let nanoseconds = entry.mtime.as_nanosecond();
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: nanoseconds.div_euclid(1_000_000_000) as i64,
+            tv_nsec: nanoseconds.rem_euclid(1_000_000_000) as _,
+        },
+    };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(owner)
+}
+
+/// Gives a file another name unless that is taken.
+pub(crate) fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    match rustix::fs::renameat_with(CWD, from, CWD, to, rustix::fs::RenameFlags::NOREPLACE) {
+        // Some file systems cannot do that in one step.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+        }
+        other => return Ok(other?),
+    }
+    match to.symlink_metadata() {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::rename(from, to),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes names in a folder durable.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Whether [`sync_file_system`] does anything: where not, files are made durable one by one.
+pub(crate) const SYNCS_FILE_SYSTEMS: bool = cfg!(target_os = "linux");
+
+/// Makes everything on the file system of `folder` durable at once: one such call for a whole
+/// tree takes the place of one for each file.
+pub(crate) fn sync_file_system(folder: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(File::open(folder)?)?;
+    #[cfg(not(target_os = "linux"))]
+    sync_folder(folder)?;
+    Ok(())
+}
+
+/// Returns how many bytes may be written to the file system of `folder`.
+pub(crate) fn free_bytes(folder: &Path) -> io::Result<Option<u64>> {
+    let space = rustix::fs::statvfs(folder)?;
+    Ok(Some(space.f_bavail.saturating_mul(space.f_frsize)))
+}

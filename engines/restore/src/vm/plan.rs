@@ -1,0 +1,304 @@
+//! What restoring a VM to a host takes, decided from facts alone (Hyper-V spec 10.1, 10.2).
+
+use std::path::PathBuf;
+
+use hyperv::{Controller, FrozenDisk, NetworkAdapter, Vm, VmId};
+use point::DiskDescriptor;
+
+use crate::error::{RestoreError, RestoreErrorKind};
+
+/// Refuses to restore over a VM that is there.
+pub(super) fn check_id(id: VmId, new_id: bool, here: &[Vm]) -> Result<(), RestoreError> {
+    match here.iter().find(|vm| vm.id == id) {
+        Some(vm) if !new_id => Err(RestoreError::new(
+            RestoreErrorKind::Exists,
+            format!(
+                "restore VM {id}: it is on this host, named {}; --new-id restores a copy beside it, or remove it first",
+                vm.name
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the name that the VM shall have, and a warning if others have it too.
+pub(super) fn name(
+    wanted: Option<&str>,
+    original: &str,
+    here: &[Vm],
+) -> Result<(String, Option<String>), RestoreError> {
+    let name = wanted.unwrap_or(original);
+    if name.trim().is_empty() {
+        return Err(RestoreError::new(
+            RestoreErrorKind::Unsupported,
+            "restore a VM without a name; give one with --name",
+        ));
+    }
+    let taken = here
+        .iter()
+        .filter(|vm| vm.name.to_lowercase() == name.to_lowercase())
+        .count();
+    let warning = (taken > 0).then(|| {
+        format!(
+            "there are now {} VMs named {name} on this host; --name gives another",
+            taken + 1
+        )
+    });
+    Ok((name.to_owned(), warning))
+}
+
+/// Finds the file of each disk of the imported configuration by where it hangs; warns of disks
+/// without a file, which are taken away, and of files without a place.
+pub(super) fn disk_paths(
+    planned: &[FrozenDisk],
+    restored: &[(&DiskDescriptor, PathBuf)],
+) -> (Vec<Option<PathBuf>>, Vec<String>) {
+    let mut warnings = Vec::new();
+    let mut used = vec![false; restored.len()];
+    let paths = planned
+        .iter()
+        .map(|disk| {
+            let place = (disk.controller, disk.controller_number, disk.location);
+            let found = restored
+                .iter()
+                .position(|(disk, _)| {
+                    (disk.controller, disk.controller_number, disk.location) == place
+                })
+                .filter(|found| !std::mem::replace(&mut used[*found], true));
+            if found.is_none() {
+                warnings.push(format!(
+                    "the disk at {} is not in the point ({}): the VM comes back without it",
+                    place_text(place),
+                    disk.original_path.display()
+                ));
+            }
+            found.map(|found| restored[found].1.clone())
+        })
+        .collect();
+    for ((disk, path), _) in restored.iter().zip(&used).filter(|(_, used)| !**used) {
+        let place = (disk.controller, disk.controller_number, disk.location);
+        warnings.push(format!(
+            "disk {} was restored to {}, but the VM's configuration has no disk at {}: attach it by hand",
+            disk.number,
+            path.display(),
+            place_text(place)
+        ));
+    }
+    (paths, warnings)
+}
+
+fn place_text((controller, number, location): (Controller, u32, u32)) -> String {
+    let kind = match controller {
+        Controller::Ide => "IDE",
+        Controller::Scsi => "SCSI",
+        Controller::Pmem => "persistent-memory",
+    };
+    format!("{kind} controller {number}, location {location}")
+}
+
+/// Finds a switch of this host for each adapter, by the name of the one it last hung on.
+pub(super) fn switches(
+    adapters: &[NetworkAdapter],
+    here: &[String],
+) -> (Vec<Option<String>>, Vec<String>) {
+    let mut warnings = Vec::new();
+    let switches = adapters
+        .iter()
+        .map(|adapter| {
+            let wanted = adapter.switch.as_ref()?;
+            let same = here.iter().find(|switch| *switch == wanted);
+            let found = same.or_else(|| {
+                here.iter()
+                    .find(|switch| switch.to_lowercase() == wanted.to_lowercase())
+            });
+            if found.is_none() {
+                warnings.push(format!(
+                    "network adapter {} is not connected: this host has no switch named {wanted}",
+                    adapter.name
+                ));
+            }
+            found.cloned()
+        })
+        .collect();
+    (switches, warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperv::{Generation, VmState};
+    use point::BackupType;
+    use time_and_chance::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn vm(id: u128, name: &str) -> Vm {
+        Vm {
+            id: VmId(Uuid::from_u128(id)),
+            name: name.to_owned(),
+            generation: Generation::Two,
+            version: "10.0".to_owned(),
+            state: VmState::Running,
+            operation: None,
+            guest: None,
+            firmware: "UEFI".to_owned(),
+            processors: 1,
+            memory_bytes: 1 << 30,
+            network_adapters: Vec::new(),
+            disks: Vec::new(),
+            omitted_disks: Vec::new(),
+            created: Timestamp::UNIX_EPOCH,
+            last_applied_checkpoint: None,
+        }
+    }
+
+    #[test]
+    fn a_vm_that_is_here_is_only_restored_beside_itself() {
+        let here = [vm(1, "web"), vm(2, "mail")];
+        for (id, new_id, refused) in [
+            (1, false, true),
+            (1, true, false),
+            (3, false, false),
+            (3, true, false),
+        ] {
+            let result = check_id(VmId(Uuid::from_u128(id)), new_id, &here);
+            assert_eq!(result.is_err(), refused, "VM {id}, new id {new_id}");
+            if let Err(error) = result {
+                assert_eq!(error.kind(), RestoreErrorKind::Exists);
+                assert!(error.to_string().contains("--new-id"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_the_wanted_one_and_sharing_it_is_warned_of() {
+        let here = [vm(1, "web")];
+        for (wanted, original, expected, warned) in [
+            (None, "mail", "mail", false),
+            (None, "WEB", "WEB", true),
+            (Some("copy"), "web", "copy", false),
+            (Some("Web"), "mail", "Web", true),
+        ] {
+            let (name, warning) = name(wanted, original, &here).unwrap();
+            assert_eq!((&*name, warning.is_some()), (expected, warned));
+        }
+        assert!(name(Some(" "), "mail", &here).is_err());
+    }
+
+    fn place(controller: Controller, number: u32, location: u32) -> FrozenDisk {
+        FrozenDisk {
+            controller,
+            controller_number: number,
+            location,
+            path: "old".into(),
+            original_path: "old".into(),
+        }
+    }
+
+    fn disk(
+        number: u32,
+        controller: Controller,
+        controller_number: u32,
+        location: u32,
+    ) -> DiskDescriptor {
+        DiskDescriptor {
+            number,
+            file: format!("{number}-disk.vhdx"),
+            virtual_disk_id: Uuid::from_u128(7),
+            virtual_bytes: 1 << 20,
+            logical_sector_bytes: 512,
+            physical_sector_bytes: 4096,
+            source_block_bytes: 1 << 20,
+            controller,
+            controller_number,
+            location,
+            original_path: "disk.vhdx".to_owned(),
+            change_id: None,
+            backup_type: BackupType::Full,
+            full_reason: None,
+            read_bytes: 0,
+            sample_bytes: 0,
+            changed_bytes: 0,
+            uploaded_bytes: 0,
+            chunk_bytes: 256 << 10,
+        }
+    }
+
+    #[test]
+    fn disks_find_their_files_by_where_they_hang() {
+        use Controller::{Ide, Scsi};
+        let (a, b, c) = (disk(0, Ide, 0, 0), disk(1, Scsi, 0, 1), disk(2, Scsi, 1, 0));
+        let restored = [(&a, "a".into()), (&b, "b".into()), (&c, "c".into())];
+        type Row<'a> = (&'a [FrozenDisk], &'a [Option<&'a str>], usize);
+        let table: [Row<'_>; 5] = [
+            (
+                &[place(Scsi, 1, 0), place(Ide, 0, 0), place(Scsi, 0, 1)],
+                &[Some("c"), Some("a"), Some("b")],
+                0,
+            ),
+            // A pass-through disk is in the configuration and not in the point.
+            (
+                &[
+                    place(Ide, 0, 0),
+                    place(Ide, 0, 1),
+                    place(Scsi, 0, 1),
+                    place(Scsi, 1, 0),
+                ],
+                &[Some("a"), None, Some("b"), Some("c")],
+                1,
+            ),
+            // One disk is nowhere in the configuration.
+            (
+                &[place(Ide, 0, 0), place(Scsi, 0, 1)],
+                &[Some("a"), Some("b")],
+                1,
+            ),
+            // No file is given to two disks.
+            (
+                &[
+                    place(Ide, 0, 0),
+                    place(Ide, 0, 0),
+                    place(Scsi, 0, 1),
+                    place(Scsi, 1, 0),
+                ],
+                &[Some("a"), None, Some("b"), Some("c")],
+                1,
+            ),
+            (&[], &[], 3),
+        ];
+        for (planned, expected, warned) in table {
+            let (paths, warnings) = disk_paths(planned, &restored);
+            let expected: Vec<Option<PathBuf>> = expected
+                .iter()
+                .map(|path| path.map(PathBuf::from))
+                .collect();
+            assert_eq!(paths, expected);
+            assert_eq!(warnings.len(), warned, "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn adapters_find_their_switch_by_name_or_hang_on_none() {
+        let adapter = |switch: Option<&str>| NetworkAdapter {
+            name: "nic".to_owned(),
+            mac_address: "00155D000000".to_owned(),
+            switch: switch.map(str::to_owned),
+        };
+        let adapters = [
+            adapter(Some("LAN")),
+            adapter(None),
+            adapter(Some("DMZ")),
+            adapter(Some("lan")),
+        ];
+        let here = ["lan".to_owned(), "LAN".to_owned()];
+        let (found, warnings) = switches(&adapters, &here);
+        assert_eq!(
+            found,
+            [Some("LAN".to_owned()), None, None, Some("lan".to_owned())]
+        );
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].contains("DMZ"), "{warnings:?}");
+        let (found, _) = switches(&adapters[..1], &["Lan".to_owned()]);
+        assert_eq!(found, [Some("Lan".to_owned())]);
+    }
+}
