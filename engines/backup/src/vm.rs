@@ -1,15 +1,19 @@
 //! Backing up whole virtual machines from their host.
 
-mod base;
+mod checkpoint;
+mod conversion;
+mod increment_base;
 mod leftovers;
 mod many;
+mod options;
 mod plan;
 mod run;
 mod state;
 mod watch;
 
-pub use base::{Base, BaseDisk};
+pub use increment_base::{Base, BaseDisk};
 pub use leftovers::{Leftovers, MARK, clean};
 pub use many::{VmOutcome, run_all};
-pub use run::{ConsistencyPolicy, Options, PointReport, Step, VmBackup};
+pub use options::{ConsistencyPolicy, Options, Step};
+pub use run::{PointReport, VmBackup};
 pub use state::{BaseFile, JournalEntry, StateFolder, VmLock};

@@ -13,6 +13,9 @@ use crate::error::{ImageError, ImageErrorKind, local_error};
 
 const DOING: &str = "keep the list of written contents in a temporary file";
 
+/// Takes a note: the slot and the contents it needs.
+type TakesNote<'a> = &'a mut dyn FnMut(u64, &[ContentId]) -> Result<(), ImageError>;
+
 /// Appends what each slot needs; reads it back in the order of writing.
 #[derive(Debug)]
 pub(crate) struct ChunkLog {
@@ -23,7 +26,9 @@ impl ChunkLog {
     /// Returns an empty log.
     pub(crate) fn new() -> Result<Self, ImageError> {
         let file = tempfile::tempfile().map_err(local_error(DOING))?;
-        Ok(Self { file: Mutex::new(BufWriter::with_capacity(64 << 10, file)) })
+        Ok(Self {
+            file: Mutex::new(BufWriter::with_capacity(64 << 10, file)),
+        })
     }
 
     /// Notes that `slot` needs `contents`.
@@ -41,10 +46,7 @@ impl ChunkLog {
     }
 
     /// Hands every note to `each`.
-    pub(crate) fn for_each(
-        &self,
-        each: &mut dyn FnMut(u64, &[ContentId]) -> Result<(), ImageError>,
-    ) -> Result<(), ImageError> {
+    pub(crate) fn for_each(&self, each: TakesNote<'_>) -> Result<(), ImageError> {
         let mut out = self.file.lock().expect("no thread panics while it appends");
         out.flush().map_err(local_error(DOING))?;
         let mut file = out.get_ref().try_clone().map_err(local_error(DOING))?;
@@ -66,11 +68,15 @@ impl ChunkLog {
                 let mut key = vec![0; usize::from(len[0])];
                 input.read_exact(&mut key).map_err(local_error(DOING))?;
                 at += 1 + key.len() as u64;
-                let id = ContentId::from_key_bytes(&key)
-                    .map_err(|error| ImageError::new(ImageErrorKind::Local, DOING).caused_by(error))?;
+                let id = ContentId::from_key_bytes(&key).map_err(|error| {
+                    ImageError::new(ImageErrorKind::Local, DOING).caused_by(error)
+                })?;
                 contents.push(id);
             }
-            each(u64::from_le_bytes(slot.try_into().expect("8 bytes")), &contents)?;
+            each(
+                u64::from_le_bytes(slot.try_into().expect("8 bytes")),
+                &contents,
+            )?;
         }
         // A file handle and its clone share their place: the next note goes to the end again.
         out.seek(SeekFrom::End(0)).map_err(local_error(DOING))?;

@@ -63,8 +63,15 @@ enum Allocated {
 impl<'a> Planner<'a> {
     /// Returns a planner that stands before the first slot.
     pub fn new(facts: Facts<'a>) -> Self {
-        assert!(SLOT_BYTES.is_multiple_of(facts.chunk_bytes) && SLOT_BYTES / facts.chunk_bytes <= CHUNKS_PER_SLOT_MAX);
-        Self { facts, next_slot: 0, allocated: None }
+        assert!(
+            SLOT_BYTES.is_multiple_of(facts.chunk_bytes)
+                && SLOT_BYTES / facts.chunk_bytes <= CHUNKS_PER_SLOT_MAX
+        );
+        Self {
+            facts,
+            next_slot: 0,
+            allocated: None,
+        }
     }
 
     /// Returns the next slot's number and plan, or `None` behind the last.
@@ -92,7 +99,11 @@ impl<'a> Planner<'a> {
                     SlotPlan::Reuse(segment)
                 } else {
                     let allocated = self.allocated_chunks(slot, next_allocated)?;
-                    SlotPlan::Patch { segment, changed, read: changed & allocated }
+                    SlotPlan::Patch {
+                        segment,
+                        changed,
+                        read: changed & allocated,
+                    }
                 }
             }
             None => match self.allocated_chunks(slot, next_allocated)? {
@@ -123,7 +134,9 @@ impl<'a> Planner<'a> {
                 },
             };
             self.allocated = Some(Allocated::Range(known));
-            let Some(inside) = known.intersection(&slot) else { return Ok(mask) };
+            let Some(inside) = known.intersection(&slot) else {
+                return Ok(mask);
+            };
             mask |= mask_of(slot, std::iter::once(inside), self.facts.chunk_bytes);
             from = inside.end();
             if from >= slot.end() {
@@ -134,7 +147,11 @@ impl<'a> Planner<'a> {
 }
 
 /// Returns the chunks of `slot` that `ranges`, which lie within it, touch.
-fn mask_of(slot: ByteRange, ranges: impl Iterator<Item = ByteRange>, chunk_bytes: u64) -> ChunkMask {
+fn mask_of(
+    slot: ByteRange,
+    ranges: impl Iterator<Item = ByteRange>,
+    chunk_bytes: u64,
+) -> ChunkMask {
     ranges.fold(0, |mask, range| {
         let first = (range.start() - slot.start()) / chunk_bytes;
         let end = (range.end() - slot.start()).div_ceil(chunk_bytes);
@@ -160,7 +177,8 @@ pub fn runs(mask: ChunkMask) -> impl Iterator<Item = (u32, u32)> {
 /// Returns the range of the virtual disk that slot `number` covers; the last one may reach past
 /// the disk's end.
 pub fn slot_range(number: u64) -> ByteRange {
-    ByteRange::at(number * SLOT_BYTES, SLOT_BYTES).expect("a slot is not empty, and 64 TiB are far below the limit")
+    ByteRange::at(number * SLOT_BYTES, SLOT_BYTES)
+        .expect("a slot is not empty, and 64 TiB are far below the limit")
 }
 
 #[cfg(test)]
@@ -174,7 +192,12 @@ mod tests {
     }
 
     fn ranges(ranges: &[(u64, u64)]) -> RangeSet {
-        RangeSet::from_unsorted(ranges.iter().filter_map(|&(start, bytes)| ByteRange::at(start, bytes)).collect())
+        RangeSet::from_unsorted(
+            ranges
+                .iter()
+                .filter_map(|&(start, bytes)| ByteRange::at(start, bytes))
+                .collect(),
+        )
     }
 
     const CHUNK: u64 = 256 << 10;
@@ -188,15 +211,27 @@ mod tests {
             assert!(from >= asked, "offsets only grow");
             asked = from;
             let found = data.iter().find(|range| range.end() > from);
-            Ok::<_, Infallible>(found.and_then(|range| ByteRange::new(range.start().max(from), range.end())))
+            Ok::<_, Infallible>(
+                found.and_then(|range| ByteRange::new(range.start().max(from), range.end())),
+            )
         };
-        std::iter::from_fn(|| planner.next(&mut next_allocated).unwrap()).map(|(_, plan)| plan).collect()
+        std::iter::from_fn(|| planner.next(&mut next_allocated).unwrap())
+            .map(|(_, plan)| plan)
+            .collect()
     }
 
     #[test]
     fn a_full_reads_what_is_allocated_and_nothing_else() {
-        let facts = Facts { slots: 5, chunk_bytes: CHUNK, base: None };
-        let data = ranges(&[(SLOT_BYTES + 5, 10), (3 * SLOT_BYTES - CHUNK, CHUNK + 1), (5 * SLOT_BYTES - 1, 1)]);
+        let facts = Facts {
+            slots: 5,
+            chunk_bytes: CHUNK,
+            base: None,
+        };
+        let data = ranges(&[
+            (SLOT_BYTES + 5, 10),
+            (3 * SLOT_BYTES - CHUNK, CHUNK + 1),
+            (5 * SLOT_BYTES - 1, 1),
+        ]);
         let expected = [
             SlotPlan::Zero,
             SlotPlan::Read(1),
@@ -211,9 +246,22 @@ mod tests {
     fn an_increment_touches_only_changed_chunks() {
         let base = [object(A), object(A), object(ZERO), object(A)];
         let changes = ranges(&[(SLOT_BYTES - 1, 2), (2 * SLOT_BYTES + 9, 1)]);
-        let facts = Facts { slots: 4, chunk_bytes: CHUNK, base: Some((&base, &changes)) };
-        let patch = |segment, mask| SlotPlan::Patch { segment: object(segment), changed: mask, read: mask };
-        let expected = [patch(A, 1 << 127), patch(A, 1), patch(ZERO, 1), SlotPlan::Reuse(object(A))];
+        let facts = Facts {
+            slots: 4,
+            chunk_bytes: CHUNK,
+            base: Some((&base, &changes)),
+        };
+        let patch = |segment, mask| SlotPlan::Patch {
+            segment: object(segment),
+            changed: mask,
+            read: mask,
+        };
+        let expected = [
+            patch(A, 1 << 127),
+            patch(A, 1),
+            patch(ZERO, 1),
+            SlotPlan::Reuse(object(A)),
+        ];
         assert_eq!(plans(facts, &ranges(&[(0, 4 * SLOT_BYTES)])), expected);
     }
 
@@ -221,8 +269,16 @@ mod tests {
     fn a_changed_chunk_that_became_a_hole_is_not_read() {
         let base = [object(A)];
         let changes = ranges(&[(0, 2 * CHUNK)]);
-        let facts = Facts { slots: 1, chunk_bytes: CHUNK, base: Some((&base, &changes)) };
-        let expected = [SlotPlan::Patch { segment: object(A), changed: 0b11, read: 0b10 }];
+        let facts = Facts {
+            slots: 1,
+            chunk_bytes: CHUNK,
+            base: Some((&base, &changes)),
+        };
+        let expected = [SlotPlan::Patch {
+            segment: object(A),
+            changed: 0b11,
+            read: 0b10,
+        }];
         assert_eq!(plans(facts, &ranges(&[(CHUNK, CHUNK)])), expected);
     }
 

@@ -36,18 +36,33 @@ pub(crate) fn compare_sample(
     chance: &Chance,
     stop: &StopSignal,
 ) -> Result<u64, ImageError> {
-    let present: Vec<u64> = (0..base.slots.len() as u64).filter(|slot| base.slots[*slot as usize] != zero_segment).collect();
+    let present: Vec<u64> = (0..base.slots.len() as u64)
+        .filter(|slot| base.slots[*slot as usize] != zero_segment)
+        .collect();
     if present.is_empty() {
         return Ok(0);
     }
     let chunks_per_slot = SLOT_BYTES / CHUNK_BYTES;
-    let unchanged = (present.len() as u64 * chunks_per_slot).saturating_sub(changes.total_bytes() / CHUNK_BYTES);
+    let unchanged = (present.len() as u64 * chunks_per_slot)
+        .saturating_sub(changes.total_bytes() / CHUNK_BYTES);
     let wanted = (unchanged / ONE_IN).clamp(CHUNKS_MIN, BYTES_MAX / CHUNK_BYTES);
     let edges: Vec<ByteRange> = changes.iter().collect();
     let zero_chunk = repo.content_id(None, &vec![0; CHUNK_BYTES as usize]);
-    let per_list = if wanted > 8 * CHUNKS_MIN { CHUNKS_PER_LIST } else { 1 };
+    let per_list = if wanted > 8 * CHUNKS_MIN {
+        CHUNKS_PER_LIST
+    } else {
+        1
+    };
 
-    let mut sample = Sample { repo, source, base, changes, zero_chunk, compared: std::collections::BTreeSet::new(), buffer: vec![0; CHUNK_BYTES as usize] };
+    let mut sample = Sample {
+        repo,
+        source,
+        base,
+        changes,
+        zero_chunk,
+        compared: std::collections::BTreeSet::new(),
+        buffer: vec![0; CHUNK_BYTES as usize],
+    };
     // Draws that hit a hole or a changed chunk are lost; a disk of little else must not loop.
     for draw in 0..wanted * 4 {
         stop.check().map_err(stopped)?;
@@ -56,13 +71,19 @@ pub(crate) fn compare_sample(
         }
         if draw % 2 == 0 && !edges.is_empty() {
             let edge = edges[chance.below(edges.len() as u64) as usize];
-            let beside = if chance.below(2) == 0 { edge.start().checked_sub(CHUNK_BYTES) } else { Some(edge.end()) };
+            let beside = if chance.below(2) == 0 {
+                edge.start().checked_sub(CHUNK_BYTES)
+            } else {
+                Some(edge.end())
+            };
             if let Some(offset) = beside {
                 sample.compare_chunks(offset / SLOT_BYTES, &[offset % SLOT_BYTES / CHUNK_BYTES])?;
             }
         } else {
             let slot = present[chance.below(present.len() as u64) as usize];
-            let chunks: Vec<u64> = (0..per_list).map(|_| chance.below(chunks_per_slot)).collect();
+            let chunks: Vec<u64> = (0..per_list)
+                .map(|_| chance.below(chunks_per_slot))
+                .collect();
             sample.compare_chunks(slot, &chunks)?;
         }
     }
@@ -81,21 +102,33 @@ struct Sample<'a> {
 
 impl Sample<'_> {
     fn compare_chunks(&mut self, slot: u64, chunks: &[u64]) -> Result<(), ImageError> {
-        let Some(segment) = self.base.slots.get(slot as usize) else { return Ok(()) };
+        let Some(segment) = self.base.slots.get(slot as usize) else {
+            return Ok(());
+        };
         let ids = read_chunks(self.repo, segment, CHUNK_BYTES)?;
         for chunk in chunks {
             let offset = slot_range(slot).start() + chunk * CHUNK_BYTES;
             let range = ByteRange::at(offset, CHUNK_BYTES).expect("a chunk is not empty");
             let id = ids[*chunk as usize];
             let inside = range.end() <= self.source.size_bytes();
-            if id == self.zero_chunk || !inside || self.changes.touches(range) || !self.compared.insert(offset) {
+            if id == self.zero_chunk
+                || !inside
+                || self.changes.touches(range)
+                || !self.compared.insert(offset)
+            {
                 continue;
             }
-            self.source.read_at(offset, &mut self.buffer).map_err(disk_error("read an unchanged part of the disk for comparison"))?;
+            self.source
+                .read_at(offset, &mut self.buffer)
+                .map_err(disk_error(
+                    "read an unchanged part of the disk for comparison",
+                ))?;
             if self.repo.content_id(None, &self.buffer) != id {
                 return Err(ImageError::new(
                     ImageErrorKind::TrackingWrong,
-                    format!("prove that change tracking missed nothing: the disk differs from its base at offset {offset}, which tracking calls unchanged"),
+                    format!(
+                        "prove that change tracking missed nothing: the disk differs from its base at offset {offset}, which tracking calls unchanged"
+                    ),
                 ));
             }
         }

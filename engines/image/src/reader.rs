@@ -45,9 +45,12 @@ impl ImageReader {
     /// # Errors
     /// `Damaged` if it is not a VHDX that stands for itself.
     pub fn open(repo: &Arc<Repository>, object: &ObjectId) -> Result<Self, ImageError> {
-        let object = repo.open_object(object).map_err(repo_error("open the stored disk"))?;
-        let disk = Chain::open(vec![ObjectFile { object }])
-            .map_err(|error| ImageError::new(ImageErrorKind::Damaged, "open the stored disk").caused_by(error))?;
+        let object = repo
+            .open_object(object)
+            .map_err(repo_error("open the stored disk"))?;
+        let disk = Chain::open(vec![ObjectFile { object }]).map_err(|error| {
+            ImageError::new(ImageErrorKind::Damaged, "open the stored disk").caused_by(error)
+        })?;
         Ok(Self { disk })
     }
 
@@ -74,14 +77,24 @@ impl BlockRead for ImageReader {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DiskError> {
         self.disk.read_at(offset, buf).map_err(|error| {
-            DiskError::new(DiskErrorKind::Unreadable, format!("read the stored disk at {offset}")).caused_by(error)
+            DiskError::new(
+                DiskErrorKind::Unreadable,
+                format!("read the stored disk at {offset}"),
+            )
+            .caused_by(error)
         })
     }
 
     fn next_allocated(&self, from: u64) -> Result<Option<ByteRange>, DiskError> {
-        let next = self.disk.allocated_ranges_from(from).next().transpose().map_err(|error| {
-            DiskError::new(DiskErrorKind::Damaged, "find the stored disk's data").caused_by(error)
-        })?;
+        let next = self
+            .disk
+            .allocated_ranges_from(from)
+            .next()
+            .transpose()
+            .map_err(|error| {
+                DiskError::new(DiskErrorKind::Damaged, "find the stored disk's data")
+                    .caused_by(error)
+            })?;
         Ok(next.and_then(|(start, bytes)| ByteRange::at(start, bytes)))
     }
 }

@@ -22,10 +22,21 @@ pub struct Segments {
 ///
 /// # Errors
 /// `Damaged` if the object does not have the canonical layout: it is not an image of ours.
-pub fn read_segments(repo: &Arc<Repository>, object: &ObjectId, layout: &Layout) -> Result<Segments, ImageError> {
-    let foreign = || ImageError::new(ImageErrorKind::Damaged, format!("use image {object} as a base: it is not laid out as ours are"));
+pub fn read_segments(
+    repo: &Arc<Repository>,
+    object: &ObjectId,
+    layout: &Layout,
+) -> Result<Segments, ImageError> {
+    let foreign = || {
+        ImageError::new(
+            ImageErrorKind::Damaged,
+            format!("use image {object} as a base: it is not laid out as ours are"),
+        )
+    };
     let list = object.list_of().ok_or_else(foreign)?;
-    let entries = repo.read_list(&list).map_err(repo_error("read the base's list of segments"))?;
+    let entries = repo
+        .read_list(&list)
+        .map_err(repo_error("read the base's list of segments"))?;
     let first = entries.partition_point(|entry| entry.start < layout.front_bytes());
     let slots = &entries[first..];
     let sound = slots.len() as u64 == layout.slot_count()
@@ -37,7 +48,9 @@ pub fn read_segments(repo: &Arc<Repository>, object: &ObjectId, layout: &Layout)
     if !sound {
         return Err(foreign());
     }
-    Ok(Segments { slots: slots.iter().map(|entry| entry.object).collect() })
+    Ok(Segments {
+        slots: slots.iter().map(|entry| entry.object).collect(),
+    })
 }
 
 /// Reads the chunks of a segment; all must be plain contents of `chunk_bytes`.
@@ -46,11 +59,20 @@ pub(crate) fn read_chunks(
     segment: &ObjectId,
     chunk_bytes: u64,
 ) -> Result<Vec<ContentId>, ImageError> {
-    let foreign = || ImageError::new(ImageErrorKind::Damaged, format!("read segment {segment}: its chunks are not of {chunk_bytes} bytes each"));
+    let foreign = || {
+        ImageError::new(
+            ImageErrorKind::Damaged,
+            format!("read segment {segment}: its chunks are not of {chunk_bytes} bytes each"),
+        )
+    };
     let list = segment.list_of().ok_or_else(foreign)?;
-    let entries = repo.read_list(&list).map_err(repo_error("read a segment's list of chunks"))?;
+    let entries = repo
+        .read_list(&list)
+        .map_err(repo_error("read a segment's list of chunks"))?;
     let sound = entries.len() as u64 == SLOT_BYTES / chunk_bytes
-        && entries.iter().all(|entry| entry.bytes == chunk_bytes && entry.object.indirection == 0 && !entry.object.compressed);
+        && entries.iter().all(|entry| {
+            entry.bytes == chunk_bytes && entry.object.indirection == 0 && !entry.object.compressed
+        });
     if !sound {
         return Err(foreign());
     }
@@ -58,10 +80,16 @@ pub(crate) fn read_chunks(
 }
 
 /// Returns the list entries of chunks of equal size.
-pub(crate) fn chunk_entries(chunks: &[ContentId], chunk_bytes: u64) -> impl Iterator<Item = IndirectEntry> + '_ {
-    chunks.iter().zip(0u64..).map(move |(id, number)| IndirectEntry {
-        start: number * chunk_bytes,
-        bytes: chunk_bytes,
-        object: ObjectId::direct(*id),
-    })
+pub(crate) fn chunk_entries(
+    chunks: &[ContentId],
+    chunk_bytes: u64,
+) -> impl Iterator<Item = IndirectEntry> + '_ {
+    chunks
+        .iter()
+        .zip(0u64..)
+        .map(move |(id, number)| IndirectEntry {
+            start: number * chunk_bytes,
+            bytes: chunk_bytes,
+            object: ObjectId::direct(*id),
+        })
 }

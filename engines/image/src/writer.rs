@@ -114,35 +114,61 @@ impl ImageWriter<'_> {
         chance: &Chance,
     ) -> Result<WrittenImage, ImageError> {
         let geometry = source.geometry();
-        let layout = Layout::new(geometry.virtual_bytes, geometry.logical_sector_bytes, geometry.physical_sector_bytes)
-            .map_err(|error| ImageError::new(ImageErrorKind::Unsupported, "lay out the disk's image").caused_by(error))?;
+        let layout = Layout::new(
+            geometry.virtual_bytes,
+            geometry.logical_sector_bytes,
+            geometry.physical_sector_bytes,
+        )
+        .map_err(|error| {
+            ImageError::new(ImageErrorKind::Unsupported, "lay out the disk's image")
+                .caused_by(error)
+        })?;
         let repo = self.writer.repository();
         let log = ChunkLog::new()?;
         let zero = self.write_zero_segment(&log)?;
         let base = match base {
             Some(base) => {
                 let segments = read_segments(repo, &base.object, &layout)?;
-                let changes = base.changes.rounded_out(CHUNK_BYTES, layout.slot_count() * SLOT_BYTES);
+                let changes = base
+                    .changes
+                    .rounded_out(CHUNK_BYTES, layout.slot_count() * SLOT_BYTES);
                 Some((segments, changes))
             }
             None => None,
         };
         let mut sample_bytes = 0;
         if let Some((segments, changes)) = &base {
-            sample_bytes = proof::compare_sample(repo, source, segments, changes, zero.segment, chance, &self.progress.stop)?;
+            sample_bytes = proof::compare_sample(
+                repo,
+                source,
+                segments,
+                changes,
+                zero.segment,
+                chance,
+                &self.progress.stop,
+            )?;
         }
         let facts = Facts {
             slots: layout.slot_count(),
             chunk_bytes: CHUNK_BYTES,
-            base: base.as_ref().map(|(segments, changes)| (&segments.slots[..], changes)),
+            base: base
+                .as_ref()
+                .map(|(segments, changes)| (&segments.slots[..], changes)),
         };
-        self.progress.disk_begins(self.disk_number, planned_bytes(source, facts)?);
+        self.progress
+            .disk_begins(self.disk_number, planned_bytes(source, facts)?);
         let slots = self.write_slots(source, facts, &zero, &log)?;
-        let segments = Segments { slots: slots.segments };
-        let (object, outer_bytes) = self.write_outer(&layout, source.virtual_disk_id(), &segments, &zero, &log)?;
+        let segments = Segments {
+            slots: slots.segments,
+        };
+        let (object, outer_bytes) =
+            self.write_outer(&layout, source.virtual_disk_id(), &segments, &zero, &log)?;
         self.progress.disk_ends(self.disk_number);
         let changed_bytes = match &base {
-            Some((_, changes)) => changes.within(ByteRange::new(0, geometry.virtual_bytes).expect("a disk is not empty")).map(|range| range.bytes()).sum(),
+            Some((_, changes)) => changes
+                .within(ByteRange::new(0, geometry.virtual_bytes).expect("a disk is not empty"))
+                .map(|range| range.bytes())
+                .sum(),
             None => geometry.virtual_bytes,
         };
         Ok(WrittenImage {
@@ -167,7 +193,12 @@ impl ImageWriter<'_> {
     /// inherited cannot have been collected, and only what this run wrote or deduplicated is
     /// looked up (DESIGN section 3, reuse rule). Repaired slots get the ids they had, since the
     /// frozen disk has not changed.
-    pub fn settle(&self, image: &WrittenImage, source: &dyn DiskSource, base_is_live: bool) -> Result<bool, ImageError> {
+    pub fn settle(
+        &self,
+        image: &WrittenImage,
+        source: &dyn DiskSource,
+        base_is_live: bool,
+    ) -> Result<bool, ImageError> {
         let repo = self.writer.repository();
         let is_live = |id: &ContentId| repo.is_live(id).map_err(repo_error("look up a chunk"));
         let mut missing = std::collections::BTreeSet::new();
@@ -183,7 +214,9 @@ impl ImageWriter<'_> {
         if !base_is_live {
             for number in 0..image.segments.slots.len() as u64 {
                 self.progress.stop.check().map_err(stopped)?;
-                if image.inherited[number as usize] && !self.segment_is_live(&image.segments.slots[number as usize])? {
+                if image.inherited[number as usize]
+                    && !self.segment_is_live(&image.segments.slots[number as usize])?
+                {
                     missing.insert(number);
                 }
             }
@@ -193,7 +226,10 @@ impl ImageWriter<'_> {
         }
         let log = ChunkLog::new()?;
         let zero = self.write_zero_segment(&log)?;
-        let slots: Vec<u64> = missing.into_iter().filter(|slot| *slot != NO_SLOT).collect();
+        let slots: Vec<u64> = missing
+            .into_iter()
+            .filter(|slot| *slot != NO_SLOT)
+            .collect();
         let mut scratch = self.scratch();
         for number in slots {
             self.progress.stop.check().map_err(stopped)?;
@@ -202,11 +238,19 @@ impl ImageWriter<'_> {
             if written.segment != image.segments.slots[number as usize] {
                 return Err(ImageError::new(
                     ImageErrorKind::TrackingWrong,
-                    format!("store slot {number} again: the frozen disk differs from what was inherited from the base"),
+                    format!(
+                        "store slot {number} again: the frozen disk differs from what was inherited from the base"
+                    ),
                 ));
             }
         }
-        self.write_outer(&image.layout, image.virtual_disk_id, &image.segments, &zero, &log)?;
+        self.write_outer(
+            &image.layout,
+            image.virtual_disk_id,
+            &image.segments,
+            &zero,
+            &log,
+        )?;
         Ok(true)
     }
 
@@ -225,7 +269,11 @@ impl ImageWriter<'_> {
     }
 
     fn scratch(&self) -> Scratch {
-        Scratch { data: Encoder::new(self.compression), lists: Encoder::metadata(), buffer: vec![0; READ_BYTES_MAX as usize] }
+        Scratch {
+            data: Encoder::new(self.compression),
+            lists: Encoder::metadata(),
+            buffer: vec![0; READ_BYTES_MAX as usize],
+        }
     }
 
     fn write_slots(
@@ -247,7 +295,11 @@ impl ImageWriter<'_> {
             let mut scratch = self.scratch();
             loop {
                 self.progress.stop.check().map_err(stopped)?;
-                if failure.lock().expect("no worker panics while it reports").is_some() {
+                if failure
+                    .lock()
+                    .expect("no worker panics while it reports")
+                    .is_some()
+                {
                     return Ok(());
                 }
                 let next = planner
@@ -255,15 +307,21 @@ impl ImageWriter<'_> {
                     .expect("no worker panics while it plans")
                     .next(&mut |from| source.next_allocated(from))
                     .map_err(disk_error("find out which parts of the disk hold data"))?;
-                let Some((number, plan)) = next else { return Ok(()) };
+                let Some((number, plan)) = next else {
+                    return Ok(());
+                };
                 let written = self.write_slot(source, number, &plan, zero, log, &mut scratch)?;
                 let bytes = planned_slot_bytes(&plan);
                 if bytes > 0 {
-                    self.progress.disk_advances(self.disk_number, bytes, written.packed_bytes);
+                    self.progress
+                        .disk_advances(self.disk_number, bytes, written.packed_bytes);
                 }
-                let mut done = done.lock().expect("no worker panics while it stores a slot");
+                let mut done = done
+                    .lock()
+                    .expect("no worker panics while it stores a slot");
                 done.segments[number as usize] = written.segment;
-                done.inherited[number as usize] = matches!(plan, SlotPlan::Reuse(_) | SlotPlan::Patch { .. });
+                done.inherited[number as usize] =
+                    matches!(plan, SlotPlan::Reuse(_) | SlotPlan::Patch { .. });
                 done.read_bytes += written.read_bytes;
                 done.packed_bytes += written.packed_bytes;
             }
@@ -272,7 +330,10 @@ impl ImageWriter<'_> {
             for _ in 0..self.workers.max(1) {
                 scope.spawn(|| {
                     if let Err(error) = work() {
-                        failure.lock().expect("no worker panics while it reports").get_or_insert(error);
+                        failure
+                            .lock()
+                            .expect("no worker panics while it reports")
+                            .get_or_insert(error);
                     }
                 });
             }
@@ -292,12 +353,20 @@ impl ImageWriter<'_> {
         log: &ChunkLog,
         scratch: &mut Scratch,
     ) -> Result<SlotWritten, ImageError> {
-        let taken_over = |segment| SlotWritten { segment, read_bytes: 0, packed_bytes: 0 };
+        let taken_over = |segment| SlotWritten {
+            segment,
+            read_bytes: 0,
+            packed_bytes: 0,
+        };
         let (mut chunks, wanted) = match plan {
             SlotPlan::Reuse(segment) => return Ok(taken_over(*segment)),
             SlotPlan::Zero => return Ok(taken_over(zero.segment)),
             SlotPlan::Read(read) => (vec![zero.chunk; CHUNKS_PER_SLOT], *read),
-            SlotPlan::Patch { segment, changed, read } => {
+            SlotPlan::Patch {
+                segment,
+                changed,
+                read,
+            } => {
                 let mut chunks = read_chunks(self.writer.repository(), segment, CHUNK_BYTES)?;
                 for (first, end) in runs(*changed) {
                     chunks[first as usize..end as usize].fill(zero.chunk);
@@ -316,11 +385,16 @@ impl ImageWriter<'_> {
                 let data = &mut scratch.buffer[..(count * CHUNK_BYTES) as usize];
                 read_bytes += read_padded(source, offset, data)?;
                 let place = &mut chunks[first as usize..];
-                packed_bytes += self.store_chunks(data, place, zero.chunk, &mut contents, &mut scratch.data)?;
+                packed_bytes +=
+                    self.store_chunks(data, place, zero.chunk, &mut contents, &mut scratch.data)?;
             }
         }
         if chunks.iter().all(|chunk| *chunk == zero.chunk) {
-            return Ok(SlotWritten { segment: zero.segment, read_bytes, packed_bytes });
+            return Ok(SlotWritten {
+                segment: zero.segment,
+                read_bytes,
+                packed_bytes,
+            });
         }
         let list = self
             .writer
@@ -329,7 +403,11 @@ impl ImageWriter<'_> {
         packed_bytes += u64::from(list.packed_bytes);
         contents.push(list.object.content);
         log.append(number, &contents)?;
-        Ok(SlotWritten { segment: list.object, read_bytes, packed_bytes })
+        Ok(SlotWritten {
+            segment: list.object,
+            read_bytes,
+            packed_bytes,
+        })
     }
 
     /// Stores the chunks of `data` that are not all zeros and puts their ids into `chunks`.
@@ -351,22 +429,34 @@ impl ImageWriter<'_> {
                 slices.push(chunk);
             }
         }
-        let written = self.writer.write_contents(encoder, None, &slices).map_err(repo_error("store chunks"))?;
+        let written = self
+            .writer
+            .write_contents(encoder, None, &slices)
+            .map_err(repo_error("store chunks"))?;
         for (place, written) in places.into_iter().zip(&written) {
             chunks[place] = written.id;
             contents.push(written.id);
         }
-        Ok(written.iter().map(|written| u64::from(written.packed_bytes)).sum())
+        Ok(written
+            .iter()
+            .map(|written| u64::from(written.packed_bytes))
+            .sum())
     }
 
     fn write_zero_segment(&self, log: &ChunkLog) -> Result<ZeroSegment, ImageError> {
         let doing = "store the segment that stands for zeros";
         // Zeros are compressed whatever the policy says: one chunk of them serves every hole.
         let mut encoder = Encoder::metadata();
-        let chunk = self.writer.write_content(&mut encoder, None, &vec![0; CHUNK_BYTES as usize]).map_err(repo_error(doing))?;
+        let chunk = self
+            .writer
+            .write_content(&mut encoder, None, &vec![0; CHUNK_BYTES as usize])
+            .map_err(repo_error(doing))?;
         let list = self
             .writer
-            .write_list(&mut encoder, chunk_entries(&vec![chunk.id; CHUNKS_PER_SLOT], CHUNK_BYTES))
+            .write_list(
+                &mut encoder,
+                chunk_entries(&vec![chunk.id; CHUNKS_PER_SLOT], CHUNK_BYTES),
+            )
             .map_err(repo_error(doing))?;
         log.append(NO_SLOT, &[chunk.id, list.object.content])?;
         Ok(ZeroSegment {
@@ -386,25 +476,47 @@ impl ImageWriter<'_> {
         log: &ChunkLog,
     ) -> Result<(ObjectId, u64), ImageError> {
         let [file_write, data_write] = write_guids(self.writer.repository(), segments);
-        let front = layout.front(virtual_disk_id, file_write, data_write, |slot| segments.slots[slot as usize] != zero.segment);
+        let front = layout.front(virtual_disk_id, file_write, data_write, |slot| {
+            segments.slots[slot as usize] != zero.segment
+        });
         let mut scratch = self.scratch();
         let mut contents = Vec::new();
         let mut packed_bytes = 0;
         let mut entries = Vec::new();
         for (segment, number) in front.chunks(SLOT_BYTES as usize).zip(0u64..) {
             let mut chunks = vec![zero.chunk; segment.len() / CHUNK_BYTES as usize];
-            packed_bytes += self.store_chunks(segment, &mut chunks, zero.chunk, &mut contents, &mut scratch.data)?;
-            let list = self.writer.write_list(&mut scratch.lists, chunk_entries(&chunks, CHUNK_BYTES)).map_err(repo_error("store the image's front"))?;
+            packed_bytes += self.store_chunks(
+                segment,
+                &mut chunks,
+                zero.chunk,
+                &mut contents,
+                &mut scratch.data,
+            )?;
+            let list = self
+                .writer
+                .write_list(&mut scratch.lists, chunk_entries(&chunks, CHUNK_BYTES))
+                .map_err(repo_error("store the image's front"))?;
             packed_bytes += u64::from(list.packed_bytes);
             contents.push(list.object.content);
-            entries.push(IndirectEntry { start: number * SLOT_BYTES, bytes: segment.len() as u64, object: list.object });
+            entries.push(IndirectEntry {
+                start: number * SLOT_BYTES,
+                bytes: segment.len() as u64,
+                object: list.object,
+            });
         }
-        let slots = segments.slots.iter().zip(0u64..).map(|(segment, number)| IndirectEntry {
-            start: layout.front_bytes() + number * SLOT_BYTES,
-            bytes: SLOT_BYTES,
-            object: *segment,
-        });
-        let list = self.writer.write_list(&mut scratch.lists, entries.into_iter().chain(slots)).map_err(repo_error("store the image's list of segments"))?;
+        let slots = segments
+            .slots
+            .iter()
+            .zip(0u64..)
+            .map(|(segment, number)| IndirectEntry {
+                start: layout.front_bytes() + number * SLOT_BYTES,
+                bytes: SLOT_BYTES,
+                object: *segment,
+            });
+        let list = self
+            .writer
+            .write_list(&mut scratch.lists, entries.into_iter().chain(slots))
+            .map_err(repo_error("store the image's list of segments"))?;
         packed_bytes += u64::from(list.packed_bytes);
         contents.push(list.object.content);
         contents.extend(list.pieces);
@@ -434,7 +546,9 @@ fn is_zero(bytes: &[u8]) -> bool {
 fn planned_slot_bytes(plan: &SlotPlan) -> u64 {
     match plan {
         SlotPlan::Reuse(_) | SlotPlan::Zero => 0,
-        SlotPlan::Read(read) | SlotPlan::Patch { read, .. } => u64::from(read.count_ones()) * CHUNK_BYTES,
+        SlotPlan::Read(read) | SlotPlan::Patch { read, .. } => {
+            u64::from(read.count_ones()) * CHUNK_BYTES
+        }
     }
 }
 
@@ -454,11 +568,16 @@ fn planned_bytes(source: &dyn DiskSource, facts: Facts<'_>) -> Result<u64, Image
 /// Fills `buffer` from `offset` of the disk; what lies past the disk's end is padding, not
 /// content. Returns how much was read.
 fn read_padded(source: &dyn DiskSource, offset: u64, buffer: &mut [u8]) -> Result<u64, ImageError> {
-    let inside = source.size_bytes().saturating_sub(offset).min(buffer.len() as u64);
+    let inside = source
+        .size_bytes()
+        .saturating_sub(offset)
+        .min(buffer.len() as u64);
     let (content, padding) = buffer.split_at_mut(inside as usize);
     padding.fill(0);
     if !content.is_empty() {
-        source.read_at(offset, content).map_err(disk_error("read the disk"))?;
+        source
+            .read_at(offset, content)
+            .map_err(disk_error("read the disk"))?;
     }
     Ok(inside)
 }
@@ -469,7 +588,11 @@ fn write_guids(repo: &Repository, segments: &Segments) -> [Uuid; 2] {
     let mut hashes = Vec::new();
     for group in segments.slots.chunks(4096) {
         let text: String = group.iter().map(|segment| format!("{segment}\n")).collect();
-        hashes.extend_from_slice(repo.content_id(Some(prefix::INDIRECT), text.as_bytes()).hash().as_bytes());
+        hashes.extend_from_slice(
+            repo.content_id(Some(prefix::INDIRECT), text.as_bytes())
+                .hash()
+                .as_bytes(),
+        );
     }
     ["file write", "data write"].map(|purpose| {
         let mut text = purpose.as_bytes().to_vec();

@@ -1,6 +1,8 @@
 //! `vm.json`: what a VM was when its restore point was made (DESIGN section 3).
 
-use hyperv::{CheckpointId, Consistency, Controller, Generation, NetworkAdapter, OmittedDisk, VmId};
+use hyperv::{
+    CheckpointId, Consistency, Controller, Generation, NetworkAdapter, OmittedDisk, VmId,
+};
 use serde::{Deserialize, Serialize};
 use time_and_chance::Timestamp;
 use uuid::Uuid;
@@ -120,7 +122,14 @@ pub struct DiskDescriptor {
 impl VmDescriptor {
     /// Returns `Incremental` if any disk is.
     pub fn backup_type(&self) -> BackupType {
-        let incremental = self.disks.iter().any(|disk| disk.backup_type == BackupType::Incremental);
-        if incremental { BackupType::Incremental } else { BackupType::Full }
+        let incremental = self
+            .disks
+            .iter()
+            .any(|disk| disk.backup_type == BackupType::Incremental);
+        if incremental {
+            BackupType::Incremental
+        } else {
+            BackupType::Full
+        }
     }
 }

@@ -10,7 +10,8 @@ mod new_point;
 mod points;
 
 pub use descriptor::{
-    BackupType, CONFIGURATION_FOLDER, DESCRIPTOR_NAME, DESCRIPTOR_VERSION, DISKS_FOLDER, DiskDescriptor, VmDescriptor,
+    BackupType, CONFIGURATION_FOLDER, DESCRIPTOR_NAME, DESCRIPTOR_VERSION, DISKS_FOLDER,
+    DiskDescriptor, VmDescriptor,
 };
 pub use error::{PointError, PointErrorKind};
 pub use names::{disk_file_names, file_stem, restored_file_names};

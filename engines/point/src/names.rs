@@ -14,13 +14,17 @@ pub fn file_stem(path: &str) -> &str {
 
 /// Returns the names of disks in a point's folder: `<number>-<name>.vhdx`.
 pub fn disk_file_names<'a>(disks: impl Iterator<Item = (u32, &'a str)>) -> Vec<String> {
-    disks.map(|(number, path)| format!("{number}-{}.vhdx", file_stem(path))).collect()
+    disks
+        .map(|(number, path)| format!("{number}-{}.vhdx", file_stem(path)))
+        .collect()
 }
 
 /// Returns the names restored disks get: that of the original, or `<number>-<name>.vhdx` for all
 /// that would otherwise share one, whatever the case of their letters.
 pub fn restored_file_names<'a>(disks: impl Iterator<Item = (u32, &'a str)>) -> Vec<String> {
-    let disks: Vec<(u32, &str)> = disks.map(|(number, path)| (number, file_stem(path))).collect();
+    let disks: Vec<(u32, &str)> = disks
+        .map(|(number, path)| (number, file_stem(path)))
+        .collect();
     let mut uses: HashMap<String, usize> = HashMap::new();
     for (_, stem) in &disks {
         *uses.entry(stem.to_lowercase()).or_default() += 1;
@@ -47,7 +51,14 @@ mod tests {
 
     #[test]
     fn only_names_that_clash_get_numbers() {
-        let disks = [(0, r"C:\a\disk.vhdx"), (1, r"D:\b\Disk.VHDX"), (2, r"D:\other.vhdx")];
-        assert_eq!(restored_file_names(disks.into_iter()), ["0-disk.vhdx", "1-Disk.vhdx", "other.vhdx"]);
+        let disks = [
+            (0, r"C:\a\disk.vhdx"),
+            (1, r"D:\b\Disk.VHDX"),
+            (2, r"D:\other.vhdx"),
+        ];
+        assert_eq!(
+            restored_file_names(disks.into_iter()),
+            ["0-disk.vhdx", "1-Disk.vhdx", "other.vhdx"]
+        );
     }
 }

@@ -39,7 +39,11 @@ impl NewPoint {
             manifest: SnapshotManifest {
                 id: String::new(),
                 source,
-                description: format!("{} ({})", descriptor.name, descriptor.backup_type().as_str()),
+                description: format!(
+                    "{} ({})",
+                    descriptor.name,
+                    descriptor.backup_type().as_str()
+                ),
                 start_time: descriptor.frozen_at,
                 end_time: now.max(descriptor.frozen_at),
                 stats: SnapshotStats::default(),
@@ -67,7 +71,8 @@ impl NewPoint {
     fn store_tree(&mut self, writer: &Writer) -> Result<(), PointError> {
         let doing = "store the point's folders";
         let mut tree = TreeWriter::new(writer, self.descriptor.frozen_at);
-        let json = serde_json::to_vec_pretty(&self.descriptor).expect("a descriptor has no maps with odd keys");
+        let json = serde_json::to_vec_pretty(&self.descriptor)
+            .expect("a descriptor has no maps with odd keys");
         let mut configuration = Vec::new();
         for (name, bytes) in &self.configuration {
             configuration.push(tree.file(name, bytes).map_err(repo_error(doing))?);
@@ -80,9 +85,12 @@ impl NewPoint {
             .map(|(disk, (object, bytes))| tree.stored_file(&disk.file, *object, *bytes))
             .collect();
         let entries = vec![
-            tree.folder(CONFIGURATION_FOLDER, configuration).map_err(repo_error(doing))?,
-            tree.folder(DISKS_FOLDER, disks).map_err(repo_error(doing))?,
-            tree.file(DESCRIPTOR_NAME, &json).map_err(repo_error(doing))?,
+            tree.folder(CONFIGURATION_FOLDER, configuration)
+                .map_err(repo_error(doing))?,
+            tree.folder(DISKS_FOLDER, disks)
+                .map_err(repo_error(doing))?,
+            tree.file(DESCRIPTOR_NAME, &json)
+                .map_err(repo_error(doing))?,
         ];
         let root = tree.folder("", entries).map_err(repo_error(doing))?;
         if let Some(summary) = &root.summary {
@@ -99,7 +107,11 @@ impl NewPoint {
     /// whether anything was.
     pub fn restore_missing(&mut self, writer: &Writer) -> Result<bool, PointError> {
         for id in &self.contents {
-            if !writer.repository().is_live(id).map_err(repo_error("look up the point's folders"))? {
+            if !writer
+                .repository()
+                .is_live(id)
+                .map_err(repo_error("look up the point's folders"))?
+            {
                 self.store_tree(writer)?;
                 return Ok(true);
             }

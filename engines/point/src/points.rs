@@ -9,7 +9,9 @@ use repo::{Repository, Writer};
 use snapshot::{Snapshot, Snapshots, find_entry, read_directory};
 use uuid::Uuid;
 
-use crate::descriptor::{CONFIGURATION_FOLDER, DESCRIPTOR_NAME, DESCRIPTOR_VERSION, DISKS_FOLDER, VmDescriptor};
+use crate::descriptor::{
+    CONFIGURATION_FOLDER, DESCRIPTOR_NAME, DESCRIPTOR_VERSION, DISKS_FOLDER, VmDescriptor,
+};
 use crate::error::{PointError, PointErrorKind, repo_error};
 
 const DESCRIPTOR_BYTES_MAX: u64 = 16 << 20;
@@ -47,7 +49,9 @@ pub(crate) fn source_of(host: &str, descriptor: &VmDescriptor) -> SnapshotSource
 impl Points {
     /// Reads what the repository lists now.
     pub fn load(repo: &Arc<Repository>) -> Result<Self, PointError> {
-        Snapshots::load(repo).map(|snapshots| Self { snapshots }).map_err(repo_error("list the restore points"))
+        Snapshots::load(repo)
+            .map(|snapshots| Self { snapshots })
+            .map_err(repo_error("list the restore points"))
     }
 
     /// Returns all complete snapshots, oldest first.
@@ -65,7 +69,8 @@ impl Points {
 
     /// Returns the point with this UUID of ours.
     pub fn by_point(&self, point: Uuid) -> Option<Point<'_>> {
-        self.iter().find(|candidate| candidate.point() == Some(point))
+        self.iter()
+            .find(|candidate| candidate.point() == Some(point))
     }
 
     /// Finds a point by its manifest id, its UUID, or a unique beginning of either.
@@ -77,7 +82,10 @@ impl Points {
         let found: Vec<Point<'_>> = self
             .iter()
             .filter(|point| {
-                let uuid = point.point().map(|point| point.to_string()).unwrap_or_default();
+                let uuid = point
+                    .point()
+                    .map(|point| point.to_string())
+                    .unwrap_or_default();
                 !wanted.is_empty() && (point.id().starts_with(&wanted) || uuid.starts_with(&wanted))
             })
             .collect();
@@ -85,13 +93,18 @@ impl Points {
             [only] => Ok(only),
             [] => Err(PointError::new(
                 PointErrorKind::NotFound,
-                format!("find the restore point {id}: the repository has none; `points list` shows what there is"),
+                format!(
+                    "find the restore point {id}: the repository has none; `points list` shows what there is"
+                ),
             )),
             _ => {
                 let ids: Vec<&str> = found.iter().map(Point::id).collect();
                 Err(PointError::new(
                     PointErrorKind::Ambiguous,
-                    format!("find the restore point {id}: several begin so ({}); give more of the id", ids.join(", ")),
+                    format!(
+                        "find the restore point {id}: several begin so ({}); give more of the id",
+                        ids.join(", ")
+                    ),
                 ))
             }
         }
@@ -116,7 +129,11 @@ impl<'a> Point<'a> {
 
     /// Returns the value of one of our tags.
     pub fn tag(&self, key: &str) -> Option<&'a str> {
-        self.snapshot.manifest.tags.get(&format!("tag:{key}")).map(String::as_str)
+        self.snapshot
+            .manifest
+            .tags
+            .get(&format!("tag:{key}"))
+            .map(String::as_str)
     }
 
     /// Returns the point's UUID if it is one of ours.
@@ -130,7 +147,10 @@ impl<'a> Point<'a> {
     /// `Damaged` if the manifest names none.
     pub fn root(&self) -> Result<&'a DirectoryEntry, PointError> {
         self.snapshot.manifest.root_entry.as_ref().ok_or_else(|| {
-            PointError::new(PointErrorKind::Damaged, format!("open snapshot {}: its manifest names no root", self.id()))
+            PointError::new(
+                PointErrorKind::Damaged,
+                format!("open snapshot {}: its manifest names no root", self.id()),
+            )
         })
     }
 
@@ -140,22 +160,36 @@ impl<'a> Point<'a> {
     /// `Damaged` if it is not one, or was made by a newer version of this program.
     pub fn open(&self, repo: &Arc<Repository>) -> Result<OpenPoint, PointError> {
         let damaged = |what: String| {
-            PointError::new(PointErrorKind::Damaged, format!("open restore point {}: {what}", self.id()))
+            PointError::new(
+                PointErrorKind::Damaged,
+                format!("open restore point {}: {what}", self.id()),
+            )
         };
         let root = self.root()?;
         let doing = || repo_error(format!("open restore point {}", self.id()));
         let entry = find_entry(repo, root, DESCRIPTOR_NAME).map_err(doing())?;
-        let bytes = repo.read_object(&entry.object, DESCRIPTOR_BYTES_MAX).map_err(doing())?;
-        let descriptor: VmDescriptor =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(format!("{DESCRIPTOR_NAME} makes no sense")).caused_by(error))?;
+        let bytes = repo
+            .read_object(&entry.object, DESCRIPTOR_BYTES_MAX)
+            .map_err(doing())?;
+        let descriptor: VmDescriptor = serde_json::from_slice(&bytes).map_err(|error| {
+            damaged(format!("{DESCRIPTOR_NAME} makes no sense")).caused_by(error)
+        })?;
         if descriptor.descriptor_version > DESCRIPTOR_VERSION {
-            return Err(damaged("it was made by a newer version of this program; use that one".to_owned()));
+            return Err(damaged(
+                "it was made by a newer version of this program; use that one".to_owned(),
+            ));
         }
         let list = |name: &str| -> Result<Vec<DirectoryEntry>, PointError> {
             let folder = find_entry(repo, root, name).map_err(doing())?;
-            Ok(read_directory(repo, &folder.object).map_err(doing())?.entries)
+            Ok(read_directory(repo, &folder.object)
+                .map_err(doing())?
+                .entries)
         };
-        Ok(OpenPoint { disks: list(DISKS_FOLDER)?, configuration: list(CONFIGURATION_FOLDER)?, descriptor })
+        Ok(OpenPoint {
+            disks: list(DISKS_FOLDER)?,
+            configuration: list(CONFIGURATION_FOLDER)?,
+            descriptor,
+        })
     }
 }
 
@@ -167,17 +201,26 @@ impl OpenPoint {
 
     /// Returns the object that holds one of the descriptor's disks.
     pub fn disk_object(&self, disk: &crate::DiskDescriptor) -> Option<ObjectId> {
-        self.disks.iter().find(|entry| entry.name == disk.file).map(|entry| entry.object)
+        self.disks
+            .iter()
+            .find(|entry| entry.name == disk.file)
+            .map(|entry| entry.object)
     }
 
     /// Reads the configuration files: name and content.
-    pub fn configuration(&self, repo: &Arc<Repository>) -> Result<Vec<(String, Vec<u8>)>, PointError> {
+    pub fn configuration(
+        &self,
+        repo: &Arc<Repository>,
+    ) -> Result<Vec<(String, Vec<u8>)>, PointError> {
         self.configuration
             .iter()
             .map(|entry| {
                 let bytes = repo
                     .read_object(&entry.object, CONFIGURATION_BYTES_MAX)
-                    .map_err(repo_error(format!("read the configuration file {}", entry.name)))?;
+                    .map_err(repo_error(format!(
+                        "read the configuration file {}",
+                        entry.name
+                    )))?;
                 Ok((entry.name.clone(), bytes))
             })
             .collect()

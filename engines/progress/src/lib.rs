@@ -92,41 +92,69 @@ pub struct Progress {
 impl Progress {
     /// Returns progress that nobody hears and nobody stops.
     pub fn silent() -> Self {
-        Self { monitor: Arc::new(Silent), stop: StopSignal::new(), subject: String::new() }
+        Self {
+            monitor: Arc::new(Silent),
+            stop: StopSignal::new(),
+            subject: String::new(),
+        }
     }
 
     /// Returns the same progress about another subject.
     pub fn about(&self, subject: impl Into<String>) -> Self {
-        Self { subject: subject.into(), ..self.clone() }
+        Self {
+            subject: subject.into(),
+            ..self.clone()
+        }
     }
 
     /// Tells that another phase begins.
     pub fn phase(&self, phase: &str) {
-        self.monitor.hear(&News::Phase { subject: &self.subject, phase });
+        self.monitor.hear(&News::Phase {
+            subject: &self.subject,
+            phase,
+        });
     }
 
     /// Tells something an operator should know.
     pub fn warning(&self, text: &str) {
-        self.monitor.hear(&News::Warning { subject: &self.subject, text });
+        self.monitor.hear(&News::Warning {
+            subject: &self.subject,
+            text,
+        });
     }
 
     /// Tells that a disk's transfer begins.
     pub fn disk_begins(&self, disk: u32, bytes: u64) {
-        self.monitor.hear(&News::DiskBegins { subject: &self.subject, disk, bytes });
+        self.monitor.hear(&News::DiskBegins {
+            subject: &self.subject,
+            disk,
+            bytes,
+        });
     }
 
     /// Tells that more of a disk was transferred.
     pub fn disk_advances(&self, disk: u32, bytes: u64, packed_bytes: u64) {
-        self.monitor.hear(&News::DiskAdvances { subject: &self.subject, disk, bytes, packed_bytes });
+        self.monitor.hear(&News::DiskAdvances {
+            subject: &self.subject,
+            disk,
+            bytes,
+            packed_bytes,
+        });
     }
 
     /// Tells that a disk's transfer is over.
     pub fn disk_ends(&self, disk: u32) {
-        self.monitor.hear(&News::DiskEnds { subject: &self.subject, disk });
+        self.monitor.hear(&News::DiskEnds {
+            subject: &self.subject,
+            disk,
+        });
     }
 
     /// Tells that the subject's work is over.
     pub fn ends(&self, done: bool) {
-        self.monitor.hear(&News::Ends { subject: &self.subject, done });
+        self.monitor.hear(&News::Ends {
+            subject: &self.subject,
+            done,
+        });
     }
 }

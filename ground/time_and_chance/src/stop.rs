@@ -117,13 +117,19 @@ mod tests {
         assert_eq!(parent.check(), Ok(()));
         let other = parent.child();
         parent.stop();
-        assert_eq!(other.wait_real_time(Duration::from_secs(3600)), Err(Stopped));
+        assert_eq!(
+            other.wait_real_time(Duration::from_secs(3600)),
+            Err(Stopped)
+        );
     }
 
     #[test]
     fn waiting_ends_when_stopped() {
         let signal = StopSignal::new();
         signal.stop();
-        assert_eq!(signal.wait_real_time(Duration::from_secs(3600)), Err(Stopped));
+        assert_eq!(
+            signal.wait_real_time(Duration::from_secs(3600)),
+            Err(Stopped)
+        );
     }
 }

@@ -63,11 +63,16 @@ impl Repository {
         let mut located = Vec::with_capacity(ids.len());
         for (place, id) in ids.iter().enumerate().filter(|(place, _)| !done[*place]) {
             let record = view.find(id)?.ok_or_else(|| {
-                RepoError::new(RepoErrorKind::NotFound, format!("read content {id}: the repository does not have it"))
+                RepoError::new(
+                    RepoErrorKind::NotFound,
+                    format!("read content {id}: the repository does not have it"),
+                )
             })?;
             located.push((place, record));
         }
-        located.sort_by(|(_, a), (_, b)| (&a.pack_blob, a.pack_offset).cmp(&(&b.pack_blob, b.pack_offset)));
+        located.sort_by(|(_, a), (_, b)| {
+            (&a.pack_blob, a.pack_offset).cmp(&(&b.pack_blob, b.pack_offset))
+        });
         let mut rest = &located[..];
         while let Some((_, first)) = rest.first() {
             let start = u64::from(first.pack_offset);
@@ -106,11 +111,17 @@ impl Repository {
         let damaged = |what: String| {
             RepoError::new(
                 RepoErrorKind::Damaged,
-                format!("read content {} from pack {} at {}: {what}", record.id, record.pack_blob, record.pack_offset),
+                format!(
+                    "read content {} from pack {} at {}: {what}",
+                    record.id, record.pack_blob, record.pack_offset
+                ),
             )
         };
         if record.encryption_key_id != 0 {
-            return Err(damaged(format!("it uses encryption key {}, which is unknown", record.encryption_key_id)));
+            return Err(damaged(format!(
+                "it uses encryption key {}, which is unknown",
+                record.encryption_key_id
+            )));
         }
         if sealed.len() < ContentCipher::OVERHEAD_BYTES {
             return Err(damaged("it is too short to be a sealed content".to_owned()));
@@ -122,19 +133,30 @@ impl Repository {
         let original_bytes = record.original_bytes as usize;
         if record.compression_header_id == 0 {
             if plain.len() != original_bytes {
-                return Err(damaged(format!("it has {} bytes instead of {original_bytes}", plain.len())));
+                return Err(damaged(format!(
+                    "it has {} bytes instead of {original_bytes}",
+                    plain.len()
+                )));
             }
             return Ok(plain);
         }
-        compression::decompress(record.compression_header_id, &plain, original_bytes, CONTENT_BYTES_MAX)
-            .map_err(|error| damaged(error.to_string()))
+        compression::decompress(
+            record.compression_header_id,
+            &plain,
+            original_bytes,
+            CONTENT_BYTES_MAX,
+        )
+        .map_err(|error| damaged(error.to_string()))
     }
 
     /// Reads a content and compares its hash with its id, which Kopia itself does not do.
     pub fn verify_content(&self, id: &ContentId) -> Result<(), RepoError> {
         let content = self.read_content(id)?;
         if self.content_id(id.prefix(), &content) != *id {
-            return Err(RepoError::new(RepoErrorKind::Damaged, format!("verify content {id}: its bytes have another hash")));
+            return Err(RepoError::new(
+                RepoErrorKind::Damaged,
+                format!("verify content {id}: its bytes have another hash"),
+            ));
         }
         Ok(())
     }

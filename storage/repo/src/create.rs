@@ -49,8 +49,17 @@ impl Default for CreateOptions {
 impl CreateOptions {
     /// Tells what stands against these options, in words.
     fn check(&self) -> Result<(), RepoError> {
-        let refuse = |what: String| Err(RepoError::new(RepoErrorKind::Unsupported, format!("create the repository: {what}")));
-        let usual = Self { format_version: 2, compression: self.compression, ..Self::default() };
+        let refuse = |what: String| {
+            Err(RepoError::new(
+                RepoErrorKind::Unsupported,
+                format!("create the repository: {what}"),
+            ))
+        };
+        let usual = Self {
+            format_version: 2,
+            compression: self.compression,
+            ..Self::default()
+        };
         match self.format_version {
             3 => {}
             2 if *self == usual => {}
@@ -62,12 +71,19 @@ impl CreateOptions {
                     usual.splitter
                 ));
             }
-            other => return refuse(format!("format version {other} is not written; choose 3, or 2 for servers with the older agent")),
+            other => {
+                return refuse(format!(
+                    "format version {other} is not written; choose 3, or 2 for servers with the older agent"
+                ));
+            }
         }
         if Splitter::from_name(&self.splitter).is_none() {
             return refuse(format!("there is no splitter named {}", self.splitter));
         }
-        if self.compression.is_some_and(|compression| !compression.is_writable()) {
+        if self
+            .compression
+            .is_some_and(|compression| !compression.is_writable())
+        {
             return refuse("this compression can be read but is not written".to_owned());
         }
         Ok(())
@@ -92,15 +108,20 @@ pub fn create(
     let key = format_key(derivation, password, &unique_id).map_err(format_error)?;
     let secrets = [chance.bytes::<32>().to_vec(), chance.bytes::<32>().to_vec()];
     let [secret, master_key] = secrets;
-    let mut format = RepositoryFormat::for_new_repository(options.hash, options.encryption, secret, master_key);
+    let mut format =
+        RepositoryFormat::for_new_repository(options.hash, options.encryption, secret, master_key);
     format.version = options.format_version;
     format.splitter.clone_from(&options.splitter);
     if options.format_version == 2 {
         format.max_pack_size = FORMAT_2_PACK_BYTES;
     }
     let config = BlobConfig::default().seal(&key, &unique_id, chance.bytes());
-    let blob = FormatBlob::seal(&unique_id, derivation, &key, &format, chance.bytes()).map_err(format_error)?;
-    for (name, bytes) in [("kopia.blobcfg", config), ("kopia.repository", blob.to_bytes())] {
+    let blob = FormatBlob::seal(&unique_id, derivation, &key, &format, chance.bytes())
+        .map_err(format_error)?;
+    for (name, bytes) in [
+        ("kopia.blobcfg", config),
+        ("kopia.repository", blob.to_bytes()),
+    ] {
         store
             .put(name, &[&bytes], &blob::PutOptions::default())
             .map_err(store_error(format!("create the repository: write {name}")))?;
@@ -116,7 +137,10 @@ fn refuse_if_not_empty(store: &SharedBlobStore) -> Result<(), RepoError> {
     let listing = store.list("", &mut |blob| {
         found = Some(blob.name);
         // One is enough; the error only ends the listing.
-        Err(blob::BlobError::new(blob::BlobErrorKind::Stopped, "look further"))
+        Err(blob::BlobError::new(
+            blob::BlobErrorKind::Stopped,
+            "look further",
+        ))
     });
     match found {
         Some(name) if name == "kopia.repository" => Err(RepoError::new(
@@ -125,17 +149,26 @@ fn refuse_if_not_empty(store: &SharedBlobStore) -> Result<(), RepoError> {
         )),
         Some(name) => Err(RepoError::new(
             RepoErrorKind::NotEmpty,
-            format!("create a repository in {location}: it is not empty, it holds {name}; choose an empty place"),
+            format!(
+                "create a repository in {location}: it is not empty, it holds {name}; choose an empty place"
+            ),
         )),
         None => listing.map_err(store_error(format!("create a repository in {location}"))),
     }
 }
 
-fn write_first_manifests(repository: &Arc<Repository>, options: &CreateOptions) -> Result<(), RepoError> {
+fn write_first_manifests(
+    repository: &Arc<Repository>,
+    options: &CreateOptions,
+) -> Result<(), RepoError> {
     let writer = Writer::new(repository, 1)?;
     let identity = repository.identity();
     let owner = format!("{}@{}", identity.username, identity.hostname);
-    let policy = global_policy(options.compression.map_or("none", CompressionAlgorithm::name));
+    let policy = global_policy(
+        options
+            .compression
+            .map_or("none", CompressionAlgorithm::name),
+    );
     let maintenance = MaintenanceParameters::new(owner).encode();
     writer.write_manifests(vec![
         writer.new_manifest(global_labels(), policy),

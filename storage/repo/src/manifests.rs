@@ -30,9 +30,14 @@ impl Manifests {
     }
 
     /// Returns all manifests whose labels contain every one of `labels`.
-    pub fn find<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = &'a ManifestEntry> + 'a {
+    pub fn find<'a>(
+        &'a self,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = &'a ManifestEntry> + 'a {
         self.entries.values().filter(|entry| {
-            labels.iter().all(|(key, value)| entry.labels.get(*key).is_some_and(|found| found == value))
+            labels
+                .iter()
+                .all(|(key, value)| entry.labels.get(*key).is_some_and(|found| found == value))
         })
     }
 }
@@ -45,7 +50,9 @@ impl Repository {
             self.refresh()?;
             match self.load_manifests() {
                 // Another client compacted the manifests between our look and our read.
-                Err(error) if error.kind() == RepoErrorKind::NotFound && attempt < ATTEMPTS_MAX => attempt += 1,
+                Err(error) if error.kind() == RepoErrorKind::NotFound && attempt < ATTEMPTS_MAX => {
+                    attempt += 1
+                }
                 other => return other,
             }
         }
@@ -62,29 +69,46 @@ impl Repository {
         let mut entries: Vec<ManifestEntry> = Vec::new();
         self.read_contents(&contents, &mut |place, bytes| {
             let parsed = ManifestContents::parse(&bytes).map_err(|error| {
-                RepoError::new(RepoErrorKind::Damaged, format!("read manifests from content {}", contents[place])).caused_by(error)
+                RepoError::new(
+                    RepoErrorKind::Damaged,
+                    format!("read manifests from content {}", contents[place]),
+                )
+                .caused_by(error)
             })?;
             entries.extend(parsed.entries);
             Ok(())
         })?;
-        Ok(Manifests { entries: manifest::merge(entries), contents })
+        Ok(Manifests {
+            entries: manifest::merge(entries),
+            contents,
+        })
     }
 }
 
 impl Writer {
     /// Writes manifests and deletions of manifests into one content; visible after a flush.
     pub fn write_manifests(&self, entries: Vec<ManifestEntry>) -> Result<(), RepoError> {
-        let bytes = ManifestContents { entries }
-            .encode()
-            .map_err(|error| RepoError::new(RepoErrorKind::Invalid, "encode manifests").caused_by(error))?;
+        let bytes = ManifestContents { entries }.encode().map_err(|error| {
+            RepoError::new(RepoErrorKind::Invalid, "encode manifests").caused_by(error)
+        })?;
         self.write_content(&mut Encoder::metadata(), Some(prefix::MANIFEST), &bytes)?;
         Ok(())
     }
 
     /// Returns a new manifest with a fresh id.
-    pub fn new_manifest(&self, labels: BTreeMap<String, String>, data: Box<RawValue>) -> ManifestEntry {
+    pub fn new_manifest(
+        &self,
+        labels: BTreeMap<String, String>,
+        data: Box<RawValue>,
+    ) -> ManifestEntry {
         let id = ManifestEntry::new_id(self.repository().chance().bytes());
-        ManifestEntry { id, labels, modified: self.repository().clock().now(), deleted: false, data }
+        ManifestEntry {
+            id,
+            labels,
+            modified: self.repository().clock().now(),
+            deleted: false,
+            data,
+        }
     }
 
     /// Writes the deletion of a manifest; visible after a flush.

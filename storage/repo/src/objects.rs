@@ -43,19 +43,32 @@ impl Repository {
         self.open_object_within(id, DEPTH_MAX)
     }
 
-    fn open_object_within(self: &Arc<Self>, id: &ObjectId, depth: u32) -> Result<ObjectReader, RepoError> {
-        let damaged = |what: &str| RepoError::new(RepoErrorKind::Damaged, format!("read object {id}: {what}"));
+    fn open_object_within(
+        self: &Arc<Self>,
+        id: &ObjectId,
+        depth: u32,
+    ) -> Result<ObjectReader, RepoError> {
+        let damaged = |what: &str| {
+            RepoError::new(RepoErrorKind::Damaged, format!("read object {id}: {what}"))
+        };
         let (root, bytes) = match id.list_of() {
             Some(list) => {
-                let depth = depth.checked_sub(1).ok_or_else(|| damaged("its lists nest too deeply"))?;
+                let depth = depth
+                    .checked_sub(1)
+                    .ok_or_else(|| damaged("its lists nest too deeply"))?;
                 let entries = self.read_list_within(&list, depth)?;
                 let last = entries.last().ok_or_else(|| damaged("its list is empty"))?;
-                let bytes = last.start.checked_add(last.bytes).ok_or_else(|| damaged("its list is too long"))?;
+                let bytes = last
+                    .start
+                    .checked_add(last.bytes)
+                    .ok_or_else(|| damaged("its list is too long"))?;
                 (Root::List(entries), bytes)
             }
             None if id.compressed => {
                 let stored = self.read_content(&id.content)?;
-                let header = stored.first_chunk::<4>().ok_or_else(|| damaged("it is shorter than its compression header"))?;
+                let header = stored
+                    .first_chunk::<4>()
+                    .ok_or_else(|| damaged("it is shorter than its compression header"))?;
                 let header_id = u32::from_be_bytes(*header);
                 let plain = compression::decompress(header_id, &stored, 0, LIST_BYTES_MAX as usize)
                     .map_err(|error| damaged(&error.to_string()))?;
@@ -67,7 +80,13 @@ impl Repository {
                 (Root::Content(id.content), u64::from(record.original_bytes))
             }
         };
-        Ok(ObjectReader { repo: Arc::clone(self), root, bytes, child: Mutex::default(), last: Mutex::default() })
+        Ok(ObjectReader {
+            repo: Arc::clone(self),
+            root,
+            bytes,
+            child: Mutex::default(),
+            last: Mutex::default(),
+        })
     }
 
     fn find_or_refresh(&self, id: &ContentId) -> Result<kopia::record::ContentRecord, RepoError> {
@@ -75,8 +94,12 @@ impl Repository {
             return Ok(record);
         }
         self.refresh()?;
-        self.find(id)?
-            .ok_or_else(|| RepoError::new(RepoErrorKind::NotFound, format!("find content {id}: the repository does not have it")))
+        self.find(id)?.ok_or_else(|| {
+            RepoError::new(
+                RepoErrorKind::NotFound,
+                format!("find content {id}: the repository does not have it"),
+            )
+        })
     }
 
     /// Reads the entries of the list object `list`, which is what an id with one `I` more names.
@@ -84,14 +107,25 @@ impl Repository {
         self.read_list_within(list, DEPTH_MAX)
     }
 
-    fn read_list_within(self: &Arc<Self>, list: &ObjectId, depth: u32) -> Result<Vec<IndirectEntry>, RepoError> {
-        let bytes = self.open_object_within(list, depth)?.read_all(LIST_BYTES_MAX)?;
-        indirect::parse(&bytes)
-            .map_err(|error| RepoError::new(RepoErrorKind::Damaged, format!("read list {list}")).caused_by(error))
+    fn read_list_within(
+        self: &Arc<Self>,
+        list: &ObjectId,
+        depth: u32,
+    ) -> Result<Vec<IndirectEntry>, RepoError> {
+        let bytes = self
+            .open_object_within(list, depth)?
+            .read_all(LIST_BYTES_MAX)?;
+        indirect::parse(&bytes).map_err(|error| {
+            RepoError::new(RepoErrorKind::Damaged, format!("read list {list}")).caused_by(error)
+        })
     }
 
     /// Reads a whole object of at most `bytes_max` bytes.
-    pub fn read_object(self: &Arc<Self>, id: &ObjectId, bytes_max: u64) -> Result<Vec<u8>, RepoError> {
+    pub fn read_object(
+        self: &Arc<Self>,
+        id: &ObjectId,
+        bytes_max: u64,
+    ) -> Result<Vec<u8>, RepoError> {
         self.open_object(id)?.read_all(bytes_max)
     }
 }
@@ -123,7 +157,10 @@ impl ObjectReader {
         if self.bytes > bytes_max {
             return Err(RepoError::new(
                 RepoErrorKind::Damaged,
-                format!("read an object of {} bytes where at most {bytes_max} make sense", self.bytes),
+                format!(
+                    "read an object of {} bytes where at most {bytes_max} make sense",
+                    self.bytes
+                ),
             ));
         }
         let mut bytes = vec![0; self.bytes as usize];
@@ -136,12 +173,19 @@ impl ObjectReader {
     /// # Errors
     /// `Invalid` past the end; what the repository says otherwise.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), RepoError> {
-        let end = offset.checked_add(buf.len() as u64).filter(|end| *end <= self.bytes).ok_or_else(|| {
-            RepoError::new(
-                RepoErrorKind::Invalid,
-                format!("read {} bytes at {offset} of an object of {} bytes", buf.len(), self.bytes),
-            )
-        })?;
+        let end = offset
+            .checked_add(buf.len() as u64)
+            .filter(|end| *end <= self.bytes)
+            .ok_or_else(|| {
+                RepoError::new(
+                    RepoErrorKind::Invalid,
+                    format!(
+                        "read {} bytes at {offset} of an object of {} bytes",
+                        buf.len(),
+                        self.bytes
+                    ),
+                )
+            })?;
         if buf.is_empty() {
             return Ok(());
         }
@@ -152,9 +196,12 @@ impl ObjectReader {
             }
             Root::Content(id) => {
                 let content = self.content(id)?;
-                let part = content
-                    .get(offset as usize..end as usize)
-                    .ok_or_else(|| RepoError::new(RepoErrorKind::Damaged, format!("read content {id}: it is shorter than its record says")))?;
+                let part = content.get(offset as usize..end as usize).ok_or_else(|| {
+                    RepoError::new(
+                        RepoErrorKind::Damaged,
+                        format!("read content {id}: it is shorter than its record says"),
+                    )
+                })?;
                 buf.copy_from_slice(part);
                 Ok(())
             }
@@ -162,11 +209,23 @@ impl ObjectReader {
         }
     }
 
-    fn read_entries(&self, entries: &[IndirectEntry], offset: u64, buf: &mut [u8]) -> Result<(), RepoError> {
+    fn read_entries(
+        &self,
+        entries: &[IndirectEntry],
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<(), RepoError> {
         let end = offset + buf.len() as u64;
         let first = entries.partition_point(|entry| entry.start + entry.bytes <= offset);
-        let touched: Vec<&IndirectEntry> = entries[first..].iter().take_while(|entry| entry.start < end).collect();
-        let plain: Vec<&IndirectEntry> = touched.iter().copied().filter(|entry| is_plain(&entry.object)).collect();
+        let touched: Vec<&IndirectEntry> = entries[first..]
+            .iter()
+            .take_while(|entry| entry.start < end)
+            .collect();
+        let plain: Vec<&IndirectEntry> = touched
+            .iter()
+            .copied()
+            .filter(|entry| is_plain(&entry.object))
+            .collect();
         // A content that is needed in part only is likely to be asked for again.
         if let [only] = plain[..]
             && only.bytes > buf.len() as u64
@@ -175,17 +234,28 @@ impl ObjectReader {
             return copy_part(only, &content, offset, buf);
         }
         let ids: Vec<ContentId> = plain.iter().map(|entry| entry.object.content).collect();
-        self.repo.read_contents(&ids, &mut |place, content| copy_part(plain[place], &content, offset, buf))?;
+        self.repo.read_contents(&ids, &mut |place, content| {
+            copy_part(plain[place], &content, offset, buf)
+        })?;
         for entry in touched.into_iter().filter(|entry| !is_plain(&entry.object)) {
             let child = self.child(entry)?;
-            let (from, to) = (entry.start.max(offset), (entry.start + entry.bytes).min(end));
-            child.read_at(from - entry.start, &mut buf[(from - offset) as usize..(to - offset) as usize])?;
+            let (from, to) = (
+                entry.start.max(offset),
+                (entry.start + entry.bytes).min(end),
+            );
+            child.read_at(
+                from - entry.start,
+                &mut buf[(from - offset) as usize..(to - offset) as usize],
+            )?;
         }
         Ok(())
     }
 
     fn child(&self, entry: &IndirectEntry) -> Result<Arc<Self>, RepoError> {
-        let mut place = self.child.lock().expect("no thread panics while it holds the child");
+        let mut place = self
+            .child
+            .lock()
+            .expect("no thread panics while it holds the child");
         if let Some((id, child)) = &*place
             && *id == entry.object
         {
@@ -195,7 +265,12 @@ impl ObjectReader {
         if child.len() != entry.bytes {
             return Err(RepoError::new(
                 RepoErrorKind::Damaged,
-                format!("read object {}: it has {} bytes where its list says {}", entry.object, child.len(), entry.bytes),
+                format!(
+                    "read object {}: it has {} bytes where its list says {}",
+                    entry.object,
+                    child.len(),
+                    entry.bytes
+                ),
             ));
         }
         *place = Some((entry.object, Arc::clone(&child)));
@@ -203,13 +278,20 @@ impl ObjectReader {
     }
 
     fn content(&self, id: &ContentId) -> Result<Arc<Vec<u8>>, RepoError> {
-        if let Some((last, content)) = &*self.last.lock().expect("no thread panics while it holds the last content")
+        if let Some((last, content)) = &*self
+            .last
+            .lock()
+            .expect("no thread panics while it holds the last content")
             && last == id
         {
             return Ok(Arc::clone(content));
         }
         let content = Arc::new(self.repo.read_content(id)?);
-        *self.last.lock().expect("no thread panics while it holds the last content") = Some((*id, Arc::clone(&content)));
+        *self
+            .last
+            .lock()
+            .expect("no thread panics while it holds the last content") =
+            Some((*id, Arc::clone(&content)));
         Ok(content)
     }
 }
@@ -219,15 +301,28 @@ fn is_plain(object: &ObjectId) -> bool {
 }
 
 /// Copies what `buf` (which begins at `offset` of the object) wants of an entry's content.
-fn copy_part(entry: &IndirectEntry, content: &[u8], offset: u64, buf: &mut [u8]) -> Result<(), RepoError> {
+fn copy_part(
+    entry: &IndirectEntry,
+    content: &[u8],
+    offset: u64,
+    buf: &mut [u8],
+) -> Result<(), RepoError> {
     if content.len() as u64 != entry.bytes {
         return Err(RepoError::new(
             RepoErrorKind::Damaged,
-            format!("read content {}: it has {} bytes where its list says {}", entry.object, content.len(), entry.bytes),
+            format!(
+                "read content {}: it has {} bytes where its list says {}",
+                entry.object,
+                content.len(),
+                entry.bytes
+            ),
         ));
     }
     let end = offset + buf.len() as u64;
-    let (from, to) = (entry.start.max(offset), (entry.start + entry.bytes).min(end));
+    let (from, to) = (
+        entry.start.max(offset),
+        (entry.start + entry.bytes).min(end),
+    );
     buf[(from - offset) as usize..(to - offset) as usize]
         .copy_from_slice(&content[(from - entry.start) as usize..(to - entry.start) as usize]);
     Ok(())
@@ -244,16 +339,24 @@ impl Writer {
         piece_bytes: usize,
     ) -> Result<ObjectId, RepoError> {
         if bytes.len() <= piece_bytes {
-            return Ok(ObjectId::direct(self.write_content(encoder, prefix, bytes)?.id));
+            return Ok(ObjectId::direct(
+                self.write_content(encoder, prefix, bytes)?.id,
+            ));
         }
         let mut entries = Vec::with_capacity(bytes.len().div_ceil(piece_bytes));
         let mut start = 0;
         for piece in bytes.chunks(piece_bytes) {
             let object = ObjectId::direct(self.write_content(encoder, prefix, piece)?.id);
-            entries.push(IndirectEntry { start, bytes: piece.len() as u64, object });
+            entries.push(IndirectEntry {
+                start,
+                bytes: piece.len() as u64,
+                object,
+            });
             start += piece.len() as u64;
         }
-        Ok(self.write_list(&mut Encoder::metadata(), entries.into_iter())?.object)
+        Ok(self
+            .write_list(&mut Encoder::metadata(), entries.into_iter())?
+            .object)
     }
 
     /// Writes a list and returns the object it describes.
@@ -287,12 +390,23 @@ impl Writer {
             let text = std::mem::take(&mut text);
             let written = self.write_content(encoder, Some(prefix::INDIRECT), &text)?;
             packed_bytes += written.packed_bytes;
-            pieces.push(IndirectEntry { start, bytes: text.len() as u64, object: ObjectId::direct(written.id) });
+            pieces.push(IndirectEntry {
+                start,
+                bytes: text.len() as u64,
+                object: ObjectId::direct(written.id),
+            });
             start += text.len() as u64;
         }
         match &pieces[..] {
-            [] => Err(RepoError::new(RepoErrorKind::Invalid, "write a list without entries")),
-            [only] => Ok(WrittenList { object: listed_by(only.object)?, pieces: Vec::new(), packed_bytes }),
+            [] => Err(RepoError::new(
+                RepoErrorKind::Invalid,
+                "write a list without entries",
+            )),
+            [only] => Ok(WrittenList {
+                object: listed_by(only.object)?,
+                pieces: Vec::new(),
+                packed_bytes,
+            }),
             _ => {
                 let ids: Vec<ContentId> = pieces.iter().map(|piece| piece.object.content).collect();
                 let outer = Box::new(pieces.into_iter()) as Box<dyn Iterator<Item = IndirectEntry>>;
@@ -312,7 +426,12 @@ fn list_error(error: ListError) -> RepoError {
 }
 
 fn listed_by(list: ObjectId) -> Result<ObjectId, RepoError> {
-    ObjectId::listed_by(list).ok_or_else(|| RepoError::new(RepoErrorKind::Invalid, "write a list: lists nest too deeply"))
+    ObjectId::listed_by(list).ok_or_else(|| {
+        RepoError::new(
+            RepoErrorKind::Invalid,
+            "write a list: lists nest too deeply",
+        )
+    })
 }
 
 /// A list that was written.

@@ -84,10 +84,16 @@ impl Repository {
     ///
     /// # Errors
     /// `NoRepository`, `WrongPassword`, `Unsupported`, `UpgradeInProgress`, or what the store says.
-    pub fn open(store: SharedBlobStore, password: &str, surroundings: Surroundings) -> Result<Arc<Self>, RepoError> {
+    pub fn open(
+        store: SharedBlobStore,
+        password: &str,
+        surroundings: Surroundings,
+    ) -> Result<Arc<Self>, RepoError> {
         let blob = read_format_blob(&store)?;
         let format = unseal(&blob, password)?;
-        let warnings = format.check_readable(surroundings.clock.now(), None).map_err(format_error)?;
+        let warnings = format
+            .check_readable(surroundings.clock.now(), None)
+            .map_err(format_error)?;
         if !format.ecc.is_empty() && format.ecc_overhead_percent > 0 {
             return Err(RepoError::new(
                 RepoErrorKind::Unsupported,
@@ -97,8 +103,12 @@ impl Repository {
         let hasher = format.hasher().map_err(format_error)?;
         let cipher = format.cipher().map_err(format_error)?;
         let folder = surroundings.cache_folder.join(hex::encode(&blob.unique_id));
-        let index_cache =
-            IndexCache::new(folder, hasher.clone(), cipher.clone(), format.epoch_parameters.enabled)?;
+        let index_cache = IndexCache::new(
+            folder,
+            hasher.clone(),
+            cipher.clone(),
+            format.epoch_parameters.enabled,
+        )?;
         let now = surroundings.clock.monotonic();
         let repository = Self {
             store,
@@ -107,8 +117,14 @@ impl Repository {
             index_cache,
             unique_id: blob.unique_id,
             password: Password(password.to_owned()),
-            format: RwLock::new(Dated { value: format, read_at: now }),
-            view: RwLock::new(Dated { value: Arc::new(IndexView::empty()), read_at: now }),
+            format: RwLock::new(Dated {
+                value: format,
+                read_at: now,
+            }),
+            view: RwLock::new(Dated {
+                value: Arc::new(IndexView::empty()),
+                read_at: now,
+            }),
             refreshing: Mutex::new(()),
             lost_packs: RwLock::default(),
             warnings,
@@ -160,7 +176,11 @@ impl Repository {
 
     /// Returns a copy of the repository's configuration; it holds keys.
     pub fn format(&self) -> RepositoryFormat {
-        self.format.read().expect("no thread panics while it holds the format").value.clone()
+        self.format
+            .read()
+            .expect("no thread panics while it holds the format")
+            .value
+            .clone()
     }
 
     /// Returns the id that content has in this repository.
@@ -170,19 +190,33 @@ impl Repository {
 
     /// Reads the index anew: what other clients wrote is seen afterwards.
     pub fn refresh(&self) -> Result<(), RepoError> {
-        let _only_one = self.refreshing.lock().expect("no thread panics while it refreshes");
+        let _only_one = self
+            .refreshing
+            .lock()
+            .expect("no thread panics while it refreshes");
         let Surroundings { clock, stop, .. } = &self.surroundings;
         let read_at = clock.monotonic();
         let previous = self.view();
-        let view = self.index_cache.refresh(self.store.as_ref(), &previous, clock.as_ref(), stop)?;
-        *self.view.write().expect("no thread panics while it holds the view") =
-            Dated { value: Arc::new(view), read_at };
+        let view =
+            self.index_cache
+                .refresh(self.store.as_ref(), &previous, clock.as_ref(), stop)?;
+        *self
+            .view
+            .write()
+            .expect("no thread panics while it holds the view") = Dated {
+            value: Arc::new(view),
+            read_at,
+        };
         Ok(())
     }
 
     /// Refreshes the index if it is older than writing allows.
     pub(crate) fn refresh_if_old(&self) -> Result<(), RepoError> {
-        let read_at = self.view.read().expect("no thread panics while it holds the view").read_at;
+        let read_at = self
+            .view
+            .read()
+            .expect("no thread panics while it holds the view")
+            .read_at;
         if self.surroundings.clock.monotonic() - read_at >= INDEX_AGE_MAX {
             self.refresh()?;
         }
@@ -193,15 +227,29 @@ impl Repository {
     /// an upgrade began or an unknown feature appeared (Kopia spec 9.1, 9.2).
     pub(crate) fn check_may_write(&self) -> Result<(), RepoError> {
         let Surroundings { clock, .. } = &self.surroundings;
-        let age = clock.monotonic() - self.format.read().expect("no thread panics while it holds the format").read_at;
+        let age = clock.monotonic()
+            - self
+                .format
+                .read()
+                .expect("no thread panics while it holds the format")
+                .read_at;
         if age >= FORMAT_AGE_MAX {
             let blob = read_format_blob(&self.store)?;
             let read_at = clock.monotonic();
             let value = unseal(&blob, &self.password.0)?;
-            *self.format.write().expect("no thread panics while it holds the format") = Dated { value, read_at };
+            *self
+                .format
+                .write()
+                .expect("no thread panics while it holds the format") = Dated { value, read_at };
         }
-        let format = self.format.read().expect("no thread panics while it holds the format");
-        format.value.check_readable(clock.now(), None).map_err(format_error)?;
+        let format = self
+            .format
+            .read()
+            .expect("no thread panics while it holds the format");
+        format
+            .value
+            .check_readable(clock.now(), None)
+            .map_err(format_error)?;
         format.value.check_writable().map_err(format_error)
     }
 
@@ -212,7 +260,9 @@ impl Repository {
 
     /// Returns whether a content is there, not deleted, and not in a pack known to be lost.
     pub fn is_live(&self, id: &ContentId) -> Result<bool, RepoError> {
-        Ok(self.find(id)?.is_some_and(|record| !record.deleted && !self.is_lost(&record.pack_blob)))
+        Ok(self
+            .find(id)?
+            .is_some_and(|record| !record.deleted && !self.is_lost(&record.pack_blob)))
     }
 
     /// Hands every content record with the given id prefix to `each`, tombstones included.
@@ -226,15 +276,28 @@ impl Repository {
 
     /// Returns a mark that changes whenever the index changed by another's hand.
     pub(crate) fn view(&self) -> Arc<IndexView> {
-        Arc::clone(&self.view.read().expect("no thread panics while it holds the view").value)
+        Arc::clone(
+            &self
+                .view
+                .read()
+                .expect("no thread panics while it holds the view")
+                .value,
+        )
     }
 
     /// Adds a table that this process has just written an index blob for.
     pub(crate) fn add_to_view(&self, blob: &str, payload: &[u8]) -> Result<(), RepoError> {
         let table = self.index_cache.adopt(blob, payload)?;
-        let mut view = self.view.write().expect("no thread panics while it holds the view");
+        let mut view = self
+            .view
+            .write()
+            .expect("no thread panics while it holds the view");
         let mut changed = IndexView::clone(&view.value);
-        if !changed.tables.iter().any(|held| held.blobs.iter().any(|held| held == blob)) {
+        if !changed
+            .tables
+            .iter()
+            .any(|held| held.blobs.iter().any(|held| held == blob))
+        {
             changed.tables.push(table);
             view.value = Arc::new(changed);
         }
@@ -243,21 +306,30 @@ impl Repository {
 
     /// Remembers that a pack which the index names is no longer in the store.
     pub(crate) fn mark_lost(&self, pack: Arc<str>) {
-        self.lost_packs.write().expect("no thread panics while it holds the lost packs").insert(pack);
+        self.lost_packs
+            .write()
+            .expect("no thread panics while it holds the lost packs")
+            .insert(pack);
     }
 
     pub(crate) fn is_lost(&self, pack: &str) -> bool {
-        self.lost_packs.read().expect("no thread panics while it holds the lost packs").contains(pack)
+        self.lost_packs
+            .read()
+            .expect("no thread panics while it holds the lost packs")
+            .contains(pack)
     }
 }
 
 fn read_format_blob(store: &SharedBlobStore) -> Result<FormatBlob, RepoError> {
-    let bytes = store.get("kopia.repository").map_err(|error| match error.kind() {
-        BlobErrorKind::NotFound => {
-            RepoError::new(RepoErrorKind::NoRepository, format!("find a repository in {}", store.location()))
-        }
-        _ => store_error(format!("open the repository in {}", store.location()))(error),
-    })?;
+    let bytes = store
+        .get("kopia.repository")
+        .map_err(|error| match error.kind() {
+            BlobErrorKind::NotFound => RepoError::new(
+                RepoErrorKind::NoRepository,
+                format!("find a repository in {}", store.location()),
+            ),
+            _ => store_error(format!("open the repository in {}", store.location()))(error),
+        })?;
     FormatBlob::parse(&bytes).map_err(format_error)
 }
 

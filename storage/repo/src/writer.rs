@@ -106,7 +106,11 @@ impl Drop for WriterUse<'_> {
 impl Encoder {
     /// Returns an encoder that compresses with `algorithm`, or not at all.
     pub fn new(algorithm: Option<CompressionAlgorithm>) -> Self {
-        Self { compressor: algorithm.map(Compressor::new), compressed: Vec::new(), hashes: Vec::new() }
+        Self {
+            compressor: algorithm.map(Compressor::new),
+            compressed: Vec::new(),
+            hashes: Vec::new(),
+        }
     }
 
     /// Returns an encoder for lists, directories and manifests: Kopia's metadata compressor.
@@ -149,7 +153,11 @@ impl Writer {
     /// Returns how many bytes of packs were stored so far.
     pub fn stored_bytes(&self) -> u64 {
         let state = self.lock();
-        let open = state.session.iter().chain(&state.unfinished).map(|session| session.uploads.stored_bytes());
+        let open = state
+            .session
+            .iter()
+            .chain(&state.unfinished)
+            .map(|session| session.uploads.stored_bytes());
         state.stored_bytes + open.sum::<u64>()
     }
 
@@ -176,18 +184,24 @@ impl Writer {
         self.flush_if_due()?;
         encoder.hashes.clear();
         self.repo.hasher.hash_many(contents, &mut encoder.hashes);
-        let ids: Vec<ContentId> = encoder.hashes.iter().map(|hash| ContentId::new(prefix, *hash)).collect();
+        let ids: Vec<ContentId> = encoder
+            .hashes
+            .iter()
+            .map(|hash| ContentId::new(prefix, *hash))
+            .collect();
         let mut written = Vec::with_capacity(contents.len());
         for (id, content) in ids.into_iter().zip(contents) {
             let packed_bytes = match self.claim(&id)? {
                 None => 0,
-                Some(timestamp_seconds) => match self.seal_and_append(encoder, id, content, timestamp_seconds) {
-                    Ok(packed_bytes) => packed_bytes,
-                    Err(error) => {
-                        self.lock().pending.remove(&id);
-                        return Err(error);
+                Some(timestamp_seconds) => {
+                    match self.seal_and_append(encoder, id, content, timestamp_seconds) {
+                        Ok(packed_bytes) => packed_bytes,
+                        Err(error) => {
+                            self.lock().pending.remove(&id);
+                            return Err(error);
+                        }
                     }
-                },
+                }
             };
             written.push(Written { id, packed_bytes });
         }
@@ -203,7 +217,9 @@ impl Writer {
         let known = self.repo.view().newest(id)?;
         let now = self.repo.clock().now().as_second();
         let timestamp = match known {
-            Some(record) if !record.deleted && !self.repo.is_lost(&record.pack_blob) => return Ok(None),
+            Some(record) if !record.deleted && !self.repo.is_lost(&record.pack_blob) => {
+                return Ok(None);
+            }
             // A rewritten content must win over what made it unusable (Kopia spec 4.6).
             Some(record) => now.max(record.timestamp_seconds + 1),
             None => now,
@@ -226,13 +242,27 @@ impl Writer {
         let original_bytes = u32::try_from(content.len())
             .ok()
             .filter(|bytes| *bytes < 1 << 28)
-            .ok_or_else(|| RepoError::new(RepoErrorKind::Invalid, "store a content of 256 MiB or more"))?;
+            .ok_or_else(|| {
+                RepoError::new(RepoErrorKind::Invalid, "store a content of 256 MiB or more")
+            })?;
         let (plain, compression_header_id) = encoder.compress(content)?;
-        let mut sealed = Vec::with_capacity(plain.len() + kopia::cipher::ContentCipher::OVERHEAD_BYTES);
-        self.repo.cipher.seal_into(&id.hash().iv(), self.repo.chance().bytes(), plain, &mut sealed);
+        let mut sealed =
+            Vec::with_capacity(plain.len() + kopia::cipher::ContentCipher::OVERHEAD_BYTES);
+        self.repo.cipher.seal_into(
+            &id.hash().iv(),
+            self.repo.chance().bytes(),
+            plain,
+            &mut sealed,
+        );
         let packed_bytes = sealed.len() as u32;
         let metadata = id.prefix().is_some();
-        let content = SealedContent { id, sealed, original_bytes, compression_header_id, timestamp_seconds };
+        let content = SealedContent {
+            id,
+            sealed,
+            original_bytes,
+            compression_header_id,
+            timestamp_seconds,
+        };
         self.append(content, metadata)?;
         Ok(packed_bytes)
     }
@@ -250,7 +280,11 @@ impl Writer {
         let full = pack.bytes() >= self.pack_bytes_max;
         session.records.push(record);
         let full = if full {
-            let place = if metadata { &mut session.metadata_pack } else { &mut session.data_pack };
+            let place = if metadata {
+                &mut session.metadata_pack
+            } else {
+                &mut session.data_pack
+            };
             let group = Arc::clone(&session.uploads);
             place.take().map(|pack| (pack, group))
         } else {
@@ -265,7 +299,9 @@ impl Writer {
 
     /// Adds a tombstone for a content; only for superseded manifests (Kopia spec 4.7).
     pub(crate) fn delete_content(&self, id: &ContentId) -> Result<(), RepoError> {
-        let Some(record) = self.repo.find(id)?.filter(|record| !record.deleted) else { return Ok(()) };
+        let Some(record) = self.repo.find(id)?.filter(|record| !record.deleted) else {
+            return Ok(());
+        };
         let now = self.repo.clock().now().as_second();
         let timestamp_seconds = now.max(record.timestamp_seconds + 1);
         let mut state = self.lock();
@@ -273,7 +309,11 @@ impl Writer {
             state.session = Some(Session::begin(&self.repo)?);
         }
         let session = state.session.as_mut().expect("a session was begun above");
-        session.records.push(ContentRecord { deleted: true, timestamp_seconds, ..record });
+        session.records.push(ContentRecord {
+            deleted: true,
+            timestamp_seconds,
+            ..record
+        });
         Ok(())
     }
 
@@ -287,7 +327,10 @@ impl Writer {
 
     /// Makes everything written so far durable and visible to every client.
     pub fn flush(&self) -> Result<(), RepoError> {
-        let _in_order = self.flushing.lock().expect("no thread panics while it flushes");
+        let _in_order = self
+            .flushing
+            .lock()
+            .expect("no thread panics while it flushes");
         let mut sessions = {
             let mut state = self.lock();
             let mut sessions = std::mem::take(&mut state.unfinished);
@@ -316,8 +359,12 @@ impl Writer {
 
     fn flush_session(&self, session: &mut Session) -> Result<(), RepoError> {
         self.repo.check_may_write()?;
-        for pack in [session.data_pack.take(), session.metadata_pack.take()].into_iter().flatten() {
-            self.uploads.submit(pack.finish(&self.repo)?, &session.uploads);
+        for pack in [session.data_pack.take(), session.metadata_pack.take()]
+            .into_iter()
+            .flatten()
+        {
+            self.uploads
+                .submit(pack.finish(&self.repo)?, &session.uploads);
         }
         session.uploads.wait()?;
         flush::publish_index(&self.repo, session)?;
@@ -347,7 +394,10 @@ impl Writer {
         let result = self.flush();
         group.generation += 1;
         group.waiting = 0;
-        group.outcome = result.as_ref().err().map(|error| (error.kind(), error.to_string()));
+        group.outcome = result
+            .as_ref()
+            .err()
+            .map(|error| (error.kind(), error.to_string()));
         self.group_changed.notify_all();
         result
     }
@@ -390,22 +440,34 @@ impl Writer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread panics while it holds the writer's state")
+        self.state
+            .lock()
+            .expect("no thread panics while it holds the writer's state")
     }
 
     fn lock_group(&self) -> MutexGuard<'_, FlushGroup> {
-        self.group.lock().expect("no thread panics while it holds the flush group")
+        self.group
+            .lock()
+            .expect("no thread panics while it holds the flush group")
     }
 }
 
 impl Encoder {
     /// Returns what is to be sealed and the id of its compression header, 0 for none.
     fn compress<'a>(&'a mut self, content: &'a [u8]) -> Result<(&'a [u8], u32), RepoError> {
-        let Some(compressor) = &mut self.compressor else { return Ok((content, 0)) };
+        let Some(compressor) = &mut self.compressor else {
+            return Ok((content, 0));
+        };
         self.compressed.clear();
         let smaller = compressor
             .compress(content, &mut self.compressed)
-            .map_err(|error| RepoError::new(RepoErrorKind::Invalid, "compress a content").caused_by(error))?;
-        Ok(if smaller { (&self.compressed, compressor.algorithm().header_id()) } else { (content, 0) })
+            .map_err(|error| {
+                RepoError::new(RepoErrorKind::Invalid, "compress a content").caused_by(error)
+            })?;
+        Ok(if smaller {
+            (&self.compressed, compressor.algorithm().header_id())
+        } else {
+            (content, 0)
+        })
     }
 }

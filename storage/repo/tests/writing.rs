@@ -1,6 +1,11 @@
 //! What is written: read back by ourselves and by a second reader that knows only the format's
 //! specification, and safe beside other clients.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "in tests and their helpers a panic is the report"
+)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,15 +17,22 @@ use kopia::compression::CompressionAlgorithm;
 use kopia::hash::HashAlgorithm;
 use kopia::indirect::IndirectEntry;
 use kopia::object_id::ObjectId;
-use repo::{CreateOptions, Encoder, Identity, RepoErrorKind, Repository, Surroundings, Writer, create};
-use time_and_chance::{Chance, Clock, ManualClock, SharedClock, StopSignal, SystemClock, Timestamp};
+use repo::{
+    CreateOptions, Encoder, Identity, RepoErrorKind, Repository, Surroundings, Writer, create,
+};
+use time_and_chance::{
+    Chance, Clock, ManualClock, SharedClock, StopSignal, SystemClock, Timestamp,
+};
 
 const PASSWORD: &str = "correct horse";
 
 fn surroundings(cache: &Path, clock: SharedClock, seed: u64) -> Surroundings {
     Surroundings {
         cache_folder: cache.to_owned(),
-        identity: Identity { username: "agent".into(), hostname: "host".into() },
+        identity: Identity {
+            username: "agent".into(),
+            hostname: "host".into(),
+        },
         clock,
         chance: Chance::from_seed(seed),
         stop: StopSignal::new(),
@@ -38,7 +50,11 @@ impl World {
     fn new() -> Self {
         let clock = ManualClock::at(Timestamp::from_second(1_790_000_000).unwrap());
         let store: SharedBlobStore = Arc::new(MemoryStore::new(clock.clone()));
-        let world = Self { store, clock, caches: tempfile::tempdir().unwrap() };
+        let world = Self {
+            store,
+            clock,
+            caches: tempfile::tempdir().unwrap(),
+        };
         world.create(&CreateOptions::default());
         world
     }
@@ -48,7 +64,11 @@ impl World {
     }
 
     fn surroundings(&self, client: u64) -> Surroundings {
-        surroundings(&self.caches.path().join(client.to_string()), self.clock.clone(), client)
+        surroundings(
+            &self.caches.path().join(client.to_string()),
+            self.clock.clone(),
+            client,
+        )
     }
 
     fn open(&self, client: u64) -> Arc<Repository> {
@@ -56,7 +76,12 @@ impl World {
     }
 
     fn names(&self, prefix: &str) -> Vec<String> {
-        self.store.list_all(prefix).unwrap().into_iter().map(|blob| blob.name).collect()
+        self.store
+            .list_all(prefix)
+            .unwrap()
+            .into_iter()
+            .map(|blob| blob.name)
+            .collect()
     }
 }
 
@@ -76,8 +101,13 @@ fn what_is_flushed_is_read_by_another_client() {
     let writer = Writer::new(&world.open(1), 2).unwrap();
     let content = bytes(1, 300_000);
     let mut encoder = Encoder::new(Some(CompressionAlgorithm::ZstdFastest));
-    let id = writer.write_content(&mut encoder, None, &content).unwrap().id;
-    let text = writer.write_content(&mut encoder, None, &[b'a'; 100_000]).unwrap();
+    let id = writer
+        .write_content(&mut encoder, None, &content)
+        .unwrap()
+        .id;
+    let text = writer
+        .write_content(&mut encoder, None, &[b'a'; 100_000])
+        .unwrap();
     assert!(text.packed_bytes < 1000, "text compresses");
     writer.flush().unwrap();
     let other = world.open(2);
@@ -90,9 +120,15 @@ fn what_is_flushed_is_read_by_another_client() {
 fn nothing_is_visible_before_a_flush_and_its_session_is_marked() {
     let world = World::new();
     let writer = Writer::new(&world.open(1), 2).unwrap();
-    let id = writer.write_content(&mut plain(), None, &bytes(1, 1000)).unwrap().id;
+    let id = writer
+        .write_content(&mut plain(), None, &bytes(1, 1000))
+        .unwrap()
+        .id;
     assert_eq!(world.names("s").len(), 1);
-    assert_eq!(world.open(2).read_content(&id).unwrap_err().kind(), RepoErrorKind::NotFound);
+    assert_eq!(
+        world.open(2).read_content(&id).unwrap_err().kind(),
+        RepoErrorKind::NotFound
+    );
 }
 
 #[test]
@@ -100,11 +136,29 @@ fn a_content_is_stored_once_whoever_brings_it() {
     let world = World::new();
     let content = bytes(1, 50_000);
     let first = Writer::new(&world.open(1), 2).unwrap();
-    assert!(first.write_content(&mut plain(), None, &content).unwrap().packed_bytes > 0);
-    assert_eq!(first.write_content(&mut plain(), None, &content).unwrap().packed_bytes, 0);
+    assert!(
+        first
+            .write_content(&mut plain(), None, &content)
+            .unwrap()
+            .packed_bytes
+            > 0
+    );
+    assert_eq!(
+        first
+            .write_content(&mut plain(), None, &content)
+            .unwrap()
+            .packed_bytes,
+        0
+    );
     first.flush().unwrap();
     let second = Writer::new(&world.open(2), 2).unwrap();
-    assert_eq!(second.write_content(&mut plain(), None, &content).unwrap().packed_bytes, 0);
+    assert_eq!(
+        second
+            .write_content(&mut plain(), None, &content)
+            .unwrap()
+            .packed_bytes,
+        0
+    );
 }
 
 #[test]
@@ -115,7 +169,12 @@ fn a_client_sees_what_others_wrote_after_a_refresh() {
     let mut ids = Vec::new();
     // More flushes than tables are kept apart, so that merging is part of it.
     for seed in 0..30 {
-        ids.push(writer.write_content(&mut plain(), None, &bytes(seed, 2000)).unwrap().id);
+        ids.push(
+            writer
+                .write_content(&mut plain(), None, &bytes(seed, 2000))
+                .unwrap()
+                .id,
+        );
         writer.flush().unwrap();
     }
     reader.refresh().unwrap();
@@ -123,14 +182,20 @@ fn a_client_sees_what_others_wrote_after_a_refresh() {
         assert_eq!(reader.read_content(id).unwrap(), bytes(seed, 2000));
     }
     let again = world.open(2);
-    assert!(ids.iter().all(|id| again.is_live(id).unwrap()), "the cache folder serves the next start");
+    assert!(
+        ids.iter().all(|id| again.is_live(id).unwrap()),
+        "the cache folder serves the next start"
+    );
 }
 
 #[test]
 fn a_cache_that_was_deleted_or_spoilt_is_made_anew() {
     let world = World::new();
     let writer = Writer::new(&world.open(1), 2).unwrap();
-    let id = writer.write_content(&mut plain(), None, b"content").unwrap().id;
+    let id = writer
+        .write_content(&mut plain(), None, b"content")
+        .unwrap()
+        .id;
     writer.flush().unwrap();
     drop(writer);
     for entry in std::fs::read_dir(world.caches.path().join("1")).unwrap() {
@@ -148,7 +213,11 @@ fn the_second_reader_finds_no_fault_with_any_hash_and_cipher() {
     for hash in HashAlgorithm::ALL {
         for encryption in EncryptionAlgorithm::ALL {
             let folder = tempfile::tempdir().unwrap();
-            let options = CreateOptions { hash: *hash, encryption: *encryption, ..CreateOptions::default() };
+            let options = CreateOptions {
+                hash: *hash,
+                encryption: *encryption,
+                ..CreateOptions::default()
+            };
             check_with_second_reader(folder.path(), &options, 1);
         }
     }
@@ -157,13 +226,21 @@ fn the_second_reader_finds_no_fault_with_any_hash_and_cipher() {
 #[test]
 fn the_second_reader_finds_no_fault_with_format_2() {
     let folder = tempfile::tempdir().unwrap();
-    check_with_second_reader(folder.path(), &CreateOptions { format_version: 2, ..CreateOptions::default() }, 60);
+    check_with_second_reader(
+        folder.path(),
+        &CreateOptions {
+            format_version: 2,
+            ..CreateOptions::default()
+        },
+        60,
+    );
 }
 
 /// Writes a little of everything and lets the second reader judge it.
 fn check_with_second_reader(folder: &Path, options: &CreateOptions, contents: u64) {
     let chance = Chance::from_seed(3);
-    let store = Arc::new(FilesystemStore::create(folder.join("repo"), NewLayout::Sharded, chance).unwrap());
+    let store =
+        Arc::new(FilesystemStore::create(folder.join("repo"), NewLayout::Sharded, chance).unwrap());
     let surroundings = surroundings(&folder.join("cache"), SystemClock::new(), 4);
     let repo = create(store, PASSWORD, options, surroundings).unwrap();
     let writer = Writer::new(&repo, 2).unwrap();
@@ -171,13 +248,25 @@ fn check_with_second_reader(folder: &Path, options: &CreateOptions, contents: u6
     let entries: Vec<IndirectEntry> = (0..contents)
         .map(|number| {
             let content = bytes(number, 400_000);
-            let id = writer.write_content(&mut encoder, None, &content).unwrap().id;
-            IndirectEntry { start: number * 400_000, bytes: 400_000, object: ObjectId::direct(id) }
+            let id = writer
+                .write_content(&mut encoder, None, &content)
+                .unwrap()
+                .id;
+            IndirectEntry {
+                start: number * 400_000,
+                bytes: 400_000,
+                object: ObjectId::direct(id),
+            }
         })
         .collect();
-    let object = writer.write_list(&mut Encoder::metadata(), entries.into_iter()).unwrap().object;
+    let object = writer
+        .write_list(&mut Encoder::metadata(), entries.into_iter())
+        .unwrap()
+        .object;
     writer.flush().unwrap();
-    writer.write_content(&mut encoder, None, b"a second session").unwrap();
+    writer
+        .write_content(&mut encoder, None, b"a second session")
+        .unwrap();
     writer.flush().unwrap();
     let second = second_reader::SecondReader::open(&folder.join("repo"), PASSWORD).unwrap();
     assert_eq!(second.audit(), Vec::<String>::new(), "{options:?}");
@@ -191,10 +280,19 @@ fn long_lists_nest_and_read_back() {
     let world = World::new();
     let repo = world.open(1);
     let writer = Writer::new(&repo, 2).unwrap();
-    let id = writer.write_content(&mut plain(), None, &bytes(1, 1000)).unwrap().id;
+    let id = writer
+        .write_content(&mut plain(), None, &bytes(1, 1000))
+        .unwrap()
+        .id;
     let count = 9_000;
-    let entries = (0..count).map(|number| IndirectEntry { start: number * 1000, bytes: 1000, object: ObjectId::direct(id) });
-    let list = writer.write_list(&mut Encoder::metadata(), entries).unwrap();
+    let entries = (0..count).map(|number| IndirectEntry {
+        start: number * 1000,
+        bytes: 1000,
+        object: ObjectId::direct(id),
+    });
+    let list = writer
+        .write_list(&mut Encoder::metadata(), entries)
+        .unwrap();
     assert_eq!(list.object.indirection, 2);
     writer.flush().unwrap();
     let reader = repo.open_object(&list.object).unwrap();
@@ -210,14 +308,25 @@ fn manifests_are_found_replaced_deleted_and_compacted() {
     let world = World::new();
     let repo = world.open(1);
     let writer = Writer::new(&repo, 2).unwrap();
-    let labels = |number: u32| BTreeMap::from([("type".to_owned(), "test".to_owned()), ("number".to_owned(), number.to_string())]);
+    let labels = |number: u32| {
+        BTreeMap::from([
+            ("type".to_owned(), "test".to_owned()),
+            ("number".to_owned(), number.to_string()),
+        ])
+    };
     let data = || serde_json::value::RawValue::from_string("{\"kept\":[1,2]}".into()).unwrap();
     for number in 0..20 {
-        writer.write_manifests(vec![writer.new_manifest(labels(number), data())]).unwrap();
+        writer
+            .write_manifests(vec![writer.new_manifest(labels(number), data())])
+            .unwrap();
         writer.flush().unwrap();
     }
     let found = repo.manifests().unwrap();
-    let third = found.find(&[("type", "test"), ("number", "3")]).next().unwrap().clone();
+    let third = found
+        .find(&[("type", "test"), ("number", "3")])
+        .next()
+        .unwrap()
+        .clone();
     writer.delete_manifest(&third).unwrap();
     writer.flush().unwrap();
     world.clock.advance(Duration::from_secs(5));
@@ -243,14 +352,23 @@ fn a_pack_that_vanished_is_noticed_and_its_contents_are_stored_again() {
     let repo = world.open(1);
     let writer = Writer::new(&repo, 2).unwrap();
     let content = bytes(1, 10_000);
-    let id = writer.write_content(&mut plain(), None, &content).unwrap().id;
+    let id = writer
+        .write_content(&mut plain(), None, &content)
+        .unwrap()
+        .id;
     writer.flush().unwrap();
     for pack in world.names("p") {
         world.store.delete(&pack).unwrap();
     }
     assert_eq!(writer.find_lost_packs().unwrap(), 1);
     assert!(!repo.is_live(&id).unwrap());
-    assert!(writer.write_content(&mut plain(), None, &content).unwrap().packed_bytes > 0);
+    assert!(
+        writer
+            .write_content(&mut plain(), None, &content)
+            .unwrap()
+            .packed_bytes
+            > 0
+    );
     writer.flush().unwrap();
     assert!(repo.is_live(&id).unwrap());
     assert_eq!(world.open(2).read_content(&id).unwrap(), content);
@@ -260,10 +378,15 @@ fn a_pack_that_vanished_is_noticed_and_its_contents_are_stored_again() {
 fn a_clock_far_from_the_stores_is_refused() {
     let world = World::new();
     let ahead = ManualClock::at(world.clock.now() + Duration::from_secs(400));
-    let surroundings = Surroundings { clock: ahead, ..world.surroundings(9) };
+    let surroundings = Surroundings {
+        clock: ahead,
+        ..world.surroundings(9)
+    };
     let repo = Repository::open(world.store.clone(), PASSWORD, surroundings).unwrap();
     let writer = Writer::new(&repo, 1).unwrap();
-    let error = writer.write_content(&mut plain(), None, b"late").unwrap_err();
+    let error = writer
+        .write_content(&mut plain(), None, b"late")
+        .unwrap_err();
     assert_eq!(error.kind(), RepoErrorKind::ClockSkew);
     assert!(world.names("s").is_empty());
 }
@@ -281,9 +404,19 @@ fn a_wrong_password_and_an_empty_place_are_told_apart() {
 #[test]
 fn nothing_is_created_over_something_else() {
     let world = World::new();
-    let error = create(world.store.clone(), PASSWORD, &CreateOptions::default(), world.surroundings(1)).unwrap_err();
+    let error = create(
+        world.store.clone(),
+        PASSWORD,
+        &CreateOptions::default(),
+        world.surroundings(1),
+    )
+    .unwrap_err();
     assert_eq!(error.kind(), RepoErrorKind::NotEmpty);
-    let odd = CreateOptions { format_version: 2, hash: HashAlgorithm::Blake3_256, ..CreateOptions::default() };
+    let odd = CreateOptions {
+        format_version: 2,
+        hash: HashAlgorithm::Blake3_256,
+        ..CreateOptions::default()
+    };
     let empty: SharedBlobStore = Arc::new(MemoryStore::new(world.clock.clone()));
     let error = create(empty, PASSWORD, &odd, world.surroundings(1)).unwrap_err();
     assert_eq!(error.kind(), RepoErrorKind::Unsupported);
@@ -301,7 +434,9 @@ fn writers_that_finish_together_share_one_index() {
             let writer = &writer;
             scope.spawn(move || {
                 let _in_use = _in_use;
-                writer.write_content(&mut plain(), None, &bytes(seed, 1000)).unwrap();
+                writer
+                    .write_content(&mut plain(), None, &bytes(seed, 1000))
+                    .unwrap();
                 writer.flush_together(Duration::from_secs(20)).unwrap();
             });
         }
@@ -313,8 +448,13 @@ fn writers_that_finish_together_share_one_index() {
 fn an_index_is_written_into_the_epoch_that_is_current() {
     let world = World::new();
     let writer = Writer::new(&world.open(1), 2).unwrap();
-    world.store.put("xe1", &[b"epoch-marker"], &blob::PutOptions::default()).unwrap();
-    writer.write_content(&mut plain(), None, b"content").unwrap();
+    world
+        .store
+        .put("xe1", &[b"epoch-marker"], &blob::PutOptions::default())
+        .unwrap();
+    writer
+        .write_content(&mut plain(), None, b"content")
+        .unwrap();
     writer.flush().unwrap();
     assert_eq!(world.names("xn1_").len(), 1);
 }

@@ -30,14 +30,25 @@ impl Snapshots {
         let mut unreadable = Vec::new();
         for entry in manifests.find(&[("type", SNAPSHOT_TYPE)]) {
             match SnapshotManifest::parse(entry.data.get()) {
-                Ok(manifest) => snapshots.push(Snapshot { id: entry.id.clone(), manifest }),
+                Ok(manifest) => snapshots.push(Snapshot {
+                    id: entry.id.clone(),
+                    manifest,
+                }),
                 Err(error) => unreadable.push((entry.id.clone(), error.to_string())),
             }
         }
         snapshots.sort_by(|a, b| {
-            (a.manifest.start_time, a.manifest.end_time, &a.id).cmp(&(b.manifest.start_time, b.manifest.end_time, &b.id))
+            (a.manifest.start_time, a.manifest.end_time, &a.id).cmp(&(
+                b.manifest.start_time,
+                b.manifest.end_time,
+                &b.id,
+            ))
         });
-        Ok(Self { manifests, snapshots, unreadable })
+        Ok(Self {
+            manifests,
+            snapshots,
+            unreadable,
+        })
     }
 
     /// Returns the snapshots, oldest first.
@@ -64,7 +75,9 @@ impl Snapshots {
         let id = hex_id(repo);
         let entry = manifest
             .to_manifest(id.clone(), repo.clock().now())
-            .map_err(|error| RepoError::new(RepoErrorKind::Invalid, "publish the snapshot").caused_by(error))?;
+            .map_err(|error| {
+                RepoError::new(RepoErrorKind::Invalid, "publish the snapshot").caused_by(error)
+            })?;
         writer.write_manifests(vec![entry])?;
         Ok(id)
     }
@@ -83,4 +96,3 @@ impl Snapshots {
 fn hex_id(repo: &Repository) -> String {
     kopia::manifest::ManifestEntry::new_id(repo.chance().bytes())
 }
-

@@ -28,14 +28,28 @@ pub struct TreeWriter<'a> {
 impl<'a> TreeWriter<'a> {
     /// Returns a writer whose entries all carry `time`.
     pub fn new(writer: &'a Writer, time: Timestamp) -> Self {
-        Self { writer, encoder: Encoder::metadata(), time, contents: Vec::new() }
+        Self {
+            writer,
+            encoder: Encoder::metadata(),
+            time,
+            contents: Vec::new(),
+        }
     }
 
     /// Stores a small file.
     pub fn file(&mut self, name: &str, bytes: &[u8]) -> Result<DirectoryEntry, RepoError> {
-        let object = self.writer.write_object(&mut self.encoder, None, bytes, PIECE_BYTES)?;
+        let object = self
+            .writer
+            .write_object(&mut self.encoder, None, bytes, PIECE_BYTES)?;
         self.note(object, bytes, None);
-        Ok(self.entry(name, EntryType::File, FILE_MODE, bytes.len() as u64, object, None))
+        Ok(self.entry(
+            name,
+            EntryType::File,
+            FILE_MODE,
+            bytes.len() as u64,
+            object,
+            None,
+        ))
     }
 
     /// Names an object that was stored elsewhere as a file.
@@ -44,14 +58,35 @@ impl<'a> TreeWriter<'a> {
     }
 
     /// Stores a folder.
-    pub fn folder(&mut self, name: &str, entries: Vec<DirectoryEntry>) -> Result<DirectoryEntry, RepoError> {
+    pub fn folder(
+        &mut self,
+        name: &str,
+        entries: Vec<DirectoryEntry>,
+    ) -> Result<DirectoryEntry, RepoError> {
         let summary = DirectorySummary::of(&entries, self.time);
-        let bytes = Directory { entries, summary: Some(summary.clone()) }
-            .encode()
-            .map_err(|error| RepoError::new(RepoErrorKind::Invalid, format!("store folder {name}")).caused_by(error))?;
-        let object = self.writer.write_object(&mut self.encoder, Some(prefix::DIRECTORY), &bytes, PIECE_BYTES)?;
+        let bytes = Directory {
+            entries,
+            summary: Some(summary.clone()),
+        }
+        .encode()
+        .map_err(|error| {
+            RepoError::new(RepoErrorKind::Invalid, format!("store folder {name}")).caused_by(error)
+        })?;
+        let object = self.writer.write_object(
+            &mut self.encoder,
+            Some(prefix::DIRECTORY),
+            &bytes,
+            PIECE_BYTES,
+        )?;
         self.note(object, &bytes, Some(prefix::DIRECTORY));
-        Ok(self.entry(name, EntryType::Directory, FOLDER_MODE, 0, object, Some(summary)))
+        Ok(self.entry(
+            name,
+            EntryType::Directory,
+            FOLDER_MODE,
+            0,
+            object,
+            Some(summary),
+        ))
     }
 
     /// Returns the contents of everything stored here: to be looked up again before publishing.
@@ -63,7 +98,11 @@ impl<'a> TreeWriter<'a> {
         self.contents.push(object.content);
         if object.indirection > 0 {
             let repo = self.writer.repository();
-            self.contents.extend(bytes.chunks(PIECE_BYTES).map(|piece| repo.content_id(prefix, piece)));
+            self.contents.extend(
+                bytes
+                    .chunks(PIECE_BYTES)
+                    .map(|piece| repo.content_id(prefix, piece)),
+            );
         }
     }
 
@@ -94,20 +133,34 @@ impl<'a> TreeWriter<'a> {
 /// Reads a directory object.
 pub fn read_directory(repo: &Arc<Repository>, object: &ObjectId) -> Result<Directory, RepoError> {
     let bytes = repo.read_object(object, DIRECTORY_BYTES_MAX)?;
-    Directory::parse(&bytes)
-        .map_err(|error| RepoError::new(RepoErrorKind::Damaged, format!("read directory {object}")).caused_by(error))
+    Directory::parse(&bytes).map_err(|error| {
+        RepoError::new(RepoErrorKind::Damaged, format!("read directory {object}")).caused_by(error)
+    })
 }
 
 /// Finds the entry at `path` (names separated by `/`) below `root`; the empty path is the root.
-pub fn find_entry(repo: &Arc<Repository>, root: &DirectoryEntry, path: &str) -> Result<DirectoryEntry, RepoError> {
+pub fn find_entry(
+    repo: &Arc<Repository>,
+    root: &DirectoryEntry,
+    path: &str,
+) -> Result<DirectoryEntry, RepoError> {
     let mut entry = root.clone();
     for name in path.split('/').filter(|name| !name.is_empty()) {
-        let not_found = || RepoError::new(RepoErrorKind::NotFound, format!("find {path} in the snapshot: there is no {name}"));
+        let not_found = || {
+            RepoError::new(
+                RepoErrorKind::NotFound,
+                format!("find {path} in the snapshot: there is no {name}"),
+            )
+        };
         if entry.entry_type != EntryType::Directory {
             return Err(not_found());
         }
         let directory = read_directory(repo, &entry.object)?;
-        entry = directory.entries.into_iter().find(|entry| entry.name == name).ok_or_else(not_found)?;
+        entry = directory
+            .entries
+            .into_iter()
+            .find(|entry| entry.name == name)
+            .ok_or_else(not_found)?;
     }
     Ok(entry)
 }

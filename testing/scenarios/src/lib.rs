@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backup::vm::{Options, PointReport, StateFolder, Step, VmBackup};
 use backup::BackupError;
+use backup::vm::{Options, PointReport, StateFolder, Step, VmBackup};
 use blob::{FilesystemStore, NewLayout, SharedBlobStore};
 use disk::BlockRead;
 use hyperv::sim::{SimDisk, SimHost, SimOptions, SimVm};
@@ -39,8 +39,13 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let clock = SystemClock::new();
-        let host = SimHost::create(&folder.path().join("host"), SimOptions::default(), clock.clone(), Chance::from_seed(seed))
-            .expect("a host can be made");
+        let host = SimHost::create(
+            &folder.path().join("host"),
+            SimOptions::default(),
+            clock.clone(),
+            Chance::from_seed(seed),
+        )
+        .expect("a host can be made");
         let options = Options {
             workers: 2,
             flush_patience: Duration::ZERO,
@@ -48,7 +53,13 @@ impl World {
             free_bytes_min: 1 << 20,
             ..Options::default()
         };
-        Self { folder, clock, seed, host, options }
+        Self {
+            folder,
+            clock,
+            seed,
+            host,
+            options,
+        }
     }
 
     /// Returns a path inside the world's folder.
@@ -58,12 +69,17 @@ impl World {
 
     /// Adds a VM with one thin disk.
     pub fn add_vm(&self, name: &str, virtual_bytes: u64) -> VmId {
-        self.host.add_vm(&SimVm::new(name, vec![SimDisk::new(virtual_bytes)])).expect("a VM can be added")
+        self.host
+            .add_vm(&SimVm::new(name, vec![SimDisk::new(virtual_bytes)]))
+            .expect("a VM can be added")
     }
 
     /// Returns what the guest sees on a disk now.
     pub fn disk(&self, vm: VmId, number: u32) -> Vec<u8> {
-        let disk = self.host.open_live_disk(vm, number).expect("the disk opens");
+        let disk = self
+            .host
+            .open_live_disk(vm, number)
+            .expect("the disk opens");
         read_all(&disk)
     }
 
@@ -72,19 +88,30 @@ impl World {
         let path = self.path(name);
         let chance = Chance::from_seed(self.seed ^ path.exists() as u64);
         if path.exists() {
-            let store: SharedBlobStore = Arc::new(FilesystemStore::open(path, chance).expect("the repository's folder opens"));
+            let store: SharedBlobStore = Arc::new(
+                FilesystemStore::open(path, chance).expect("the repository's folder opens"),
+            );
             Repository::open(store, PASSWORD, self.surroundings()).expect("the repository opens")
         } else {
-            let store = FilesystemStore::create(path, NewLayout::Sharded, chance).expect("a folder can be made");
-            repo::create(Arc::new(store), PASSWORD, &CreateOptions::default(), self.surroundings())
-                .expect("a repository can be made")
+            let store = FilesystemStore::create(path, NewLayout::Sharded, chance)
+                .expect("a folder can be made");
+            repo::create(
+                Arc::new(store),
+                PASSWORD,
+                &CreateOptions::default(),
+                self.surroundings(),
+            )
+            .expect("a repository can be made")
         }
     }
 
     fn surroundings(&self) -> Surroundings {
         Surroundings {
             cache_folder: self.path("cache"),
-            identity: Identity { username: "agent".into(), hostname: "host".into() },
+            identity: Identity {
+                username: "agent".into(),
+                hostname: "host".into(),
+            },
             clock: self.clock.clone(),
             chance: Chance::from_system(),
             stop: StopSignal::new(),
@@ -139,14 +166,21 @@ impl World {
 
     /// Asserts that no checkpoint of ours is on the VM.
     pub fn assert_no_checkpoint(&self, vm: VmId) {
-        let checkpoints = self.host.checkpoints(vm).expect("checkpoints can be listed");
-        let left: Vec<_> = checkpoints.iter().filter(|checkpoint| checkpoint.kind == CheckpointKind::Recovery).collect();
+        let checkpoints = self
+            .host
+            .checkpoints(vm)
+            .expect("checkpoints can be listed");
+        let left: Vec<_> = checkpoints
+            .iter()
+            .filter(|checkpoint| checkpoint.kind == CheckpointKind::Recovery)
+            .collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }
 
 fn read_all(disk: &dyn BlockRead) -> Vec<u8> {
-    let mut bytes = vec![0; usize::try_from(disk.size_bytes()).expect("a test disk fits into memory")];
+    let mut bytes =
+        vec![0; usize::try_from(disk.size_bytes()).expect("a test disk fits into memory")];
     disk.read_at(0, &mut bytes).expect("the disk can be read");
     bytes
 }

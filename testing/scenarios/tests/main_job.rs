@@ -1,5 +1,10 @@
 //! The main job: full, guest writes, increment, and every point is the disk as it was.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "in tests and their helpers a panic is the report"
+)]
+
 use point::BackupType;
 use scenarios::World;
 
@@ -20,7 +25,11 @@ fn a_vm_grows_by_increments_and_every_point_is_the_disk_as_it_was() {
         let report = world.back_up(vm, "repo").unwrap();
         let disk = &report.descriptor.disks[0];
         assert_eq!(disk.full_reason, None);
-        assert_eq!(disk.read_bytes, disk.changed_bytes + disk.sample_bytes, "nothing else is read");
+        assert_eq!(
+            disk.read_bytes,
+            disk.changed_bytes + disk.sample_bytes,
+            "nothing else is read"
+        );
         assert!(disk.uploaded_bytes < 24 * MIB);
         expected.push((report.descriptor.point.to_string(), world.disk(vm, 0)));
     }
@@ -30,7 +39,8 @@ fn a_vm_grows_by_increments_and_every_point_is_the_disk_as_it_was() {
         assert!(points[&point] == disk, "point {point} differs");
     }
     world.assert_no_checkpoint(vm);
-    let second = second_reader::SecondReader::open(&world.path("repo"), scenarios::PASSWORD).unwrap();
+    let second =
+        second_reader::SecondReader::open(&world.path("repo"), scenarios::PASSWORD).unwrap();
     assert_eq!(second.audit(), Vec::<String>::new());
 }
 
@@ -42,7 +52,10 @@ fn a_quiet_disk_costs_the_sample_and_nothing_else() {
     world.back_up(vm, "repo").unwrap();
     let report = world.back_up(vm, "repo").unwrap();
     let disk = &report.descriptor.disks[0];
-    assert_eq!((disk.backup_type, disk.changed_bytes), (BackupType::Incremental, 0));
+    assert_eq!(
+        (disk.backup_type, disk.changed_bytes),
+        (BackupType::Incremental, 0)
+    );
     assert_eq!(disk.read_bytes, disk.sample_bytes);
     assert!(disk.sample_bytes > 0);
     assert_eq!(disk.uploaded_bytes, 0);
@@ -57,7 +70,11 @@ fn two_repositories_keep_a_base_each() {
     for round in 0..6 {
         let place = (round % 2) as usize;
         let report = world.back_up(vm, ["first", "second"][place]).unwrap();
-        let wanted = if round < 2 { BackupType::Full } else { BackupType::Incremental };
+        let wanted = if round < 2 {
+            BackupType::Full
+        } else {
+            BackupType::Incremental
+        };
         assert_eq!(report.descriptor.backup_type(), wanted, "round {round}");
         expected[place].push((report.descriptor.point.to_string(), world.disk(vm, 0)));
         world.host.write_random(vm, 0, MIB, 10 + round).unwrap();
@@ -85,7 +102,10 @@ fn an_older_state_folder_costs_a_full_read_and_never_a_wrong_point() {
         world.host.write_random(vm, 0, MIB, round).unwrap();
         let report = world.back_up(vm, "repo").unwrap();
         let points = world.points("repo");
-        assert!(points[&report.descriptor.point.to_string()] == world.disk(vm, 0), "round {round}");
+        assert!(
+            points[&report.descriptor.point.to_string()] == world.disk(vm, 0),
+            "round {round}"
+        );
     }
 }
 

@@ -1,5 +1,10 @@
 //! The order of steps: stopped after any of them, the next run is right (DESIGN, promise 3).
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "in tests and their helpers a panic is the report"
+)]
+
 use backup::BackupErrorKind;
 use backup::vm::Step;
 use hyperv::{HypervHost, RequestedConsistency};
@@ -20,22 +25,44 @@ fn stopped_after_any_step_of_an_increment_the_next_run_is_right() {
         world.host.write_random(vm, 0, 8 * MIB, 1).unwrap();
         world.back_up(vm, "repo").unwrap();
         world.host.write_random(vm, 0, MIB, 2).unwrap();
-        let died = world.back_up_until(vm, "repo", &|reached| reached != step).unwrap_err();
+        let died = world
+            .back_up_until(vm, "repo", &|reached| reached != step)
+            .unwrap_err();
         assert_eq!(died.kind(), BackupErrorKind::Killed, "{step:?}: {died}");
-        let published = Step::ALL.iter().position(|it| *it == step) >= Step::ALL.iter().position(|it| *it == Step::PointPublished);
-        assert_eq!(world.points("repo").len(), 1 + usize::from(published), "{step:?}");
+        let published = Step::ALL.iter().position(|it| *it == step)
+            >= Step::ALL.iter().position(|it| *it == Step::PointPublished);
+        assert_eq!(
+            world.points("repo").len(),
+            1 + usize::from(published),
+            "{step:?}"
+        );
         let at_crash = world.disk(vm, 0);
 
         world.host.write_random(vm, 0, MIB, 3).unwrap();
         let report = world.back_up(vm, "repo").unwrap();
-        assert_eq!(report.descriptor.backup_type(), BackupType::Incremental, "{step:?}: {:?}", report.descriptor.disks[0].full_reason);
+        assert_eq!(
+            report.descriptor.backup_type(),
+            BackupType::Incremental,
+            "{step:?}: {:?}",
+            report.descriptor.disks[0].full_reason
+        );
         let points = world.points("repo");
-        assert!(points[&report.descriptor.point.to_string()] == world.disk(vm, 0), "{step:?}: the next point is wrong");
+        assert!(
+            points[&report.descriptor.point.to_string()] == world.disk(vm, 0),
+            "{step:?}: the next point is wrong"
+        );
         if published {
-            assert!(points.values().any(|disk| *disk == at_crash), "{step:?}: the published point is wrong");
+            assert!(
+                points.values().any(|disk| *disk == at_crash),
+                "{step:?}: the published point is wrong"
+            );
         }
         world.assert_no_checkpoint(vm);
-        assert_eq!(world.host.reference_points(vm).unwrap().len(), 1, "{step:?}: one base is kept");
+        assert_eq!(
+            world.host.reference_points(vm).unwrap().len(),
+            1,
+            "{step:?}: one base is kept"
+        );
     }
 }
 
@@ -45,11 +72,16 @@ fn stopped_after_any_step_of_a_first_full_the_next_run_is_right() {
         let world = World::new(11);
         let vm = world.add_vm("crash", 64 * MIB);
         world.host.write_random(vm, 0, 4 * MIB, 1).unwrap();
-        world.back_up_until(vm, "repo", &|reached| reached != step).unwrap_err();
+        world
+            .back_up_until(vm, "repo", &|reached| reached != step)
+            .unwrap_err();
         for round in 2..4 {
             world.host.write_random(vm, 0, MIB, round).unwrap();
             let report = world.back_up(vm, "repo").unwrap();
-            assert!(world.points("repo")[&report.descriptor.point.to_string()] == world.disk(vm, 0), "{step:?}, round {round}");
+            assert!(
+                world.points("repo")[&report.descriptor.point.to_string()] == world.disk(vm, 0),
+                "{step:?}, round {round}"
+            );
         }
         world.assert_no_checkpoint(vm);
     }
@@ -68,11 +100,25 @@ fn the_known_bad_order_is_caught() {
     let progress = Progress::silent();
     let stop = StopSignal::new();
     let chance = Chance::from_seed(1);
-    let images = ImageWriter { writer: &writer, progress: &progress, disk_number: 0, compression: None, workers: 2 };
-    let take = || world.host.create_recovery_checkpoint(vm, RequestedConsistency::Crash, "bad", &stop).unwrap();
+    let images = ImageWriter {
+        writer: &writer,
+        progress: &progress,
+        disk_number: 0,
+        compression: None,
+        workers: 2,
+    };
+    let take = || {
+        world
+            .host
+            .create_recovery_checkpoint(vm, RequestedConsistency::Crash, "bad", &stop)
+            .unwrap()
+    };
     let open = |checkpoint| {
         let frozen = world.host.frozen_disks(vm, checkpoint).unwrap();
-        world.host.open_frozen_disk(vm, checkpoint, &frozen[0]).unwrap()
+        world
+            .host
+            .open_frozen_disk(vm, checkpoint, &frozen[0])
+            .unwrap()
     };
 
     let first = take();
@@ -84,7 +130,10 @@ fn the_known_bad_order_is_caught() {
     world.host.write(vm, 0, 40 * MIB, &lost).unwrap();
     while world.host.merge_state(vm).unwrap() != hyperv::MergeState::Idle {}
     let second = take();
-    let base = world.host.convert_to_reference_point(vm, second, &stop).unwrap();
+    let base = world
+        .host
+        .convert_to_reference_point(vm, second, &stop)
+        .unwrap();
     while world.host.merge_state(vm).unwrap() != hyperv::MergeState::Idle {}
 
     let third = take();
@@ -93,17 +142,34 @@ fn the_known_bad_order_is_caught() {
         panic!("the tracking answers");
     };
     writer.flush().unwrap();
-    let increment = images.write(source.as_ref(), Some(&image::Base { object: full.object, changes }), &chance).unwrap();
+    let increment = images
+        .write(
+            source.as_ref(),
+            Some(&image::Base {
+                object: full.object,
+                changes,
+            }),
+            &chance,
+        )
+        .unwrap();
     writer.flush().unwrap();
     let image = image::ImageReader::open(&repo, &increment.object).unwrap();
     let mut stored = vec![0; lost.len()];
     disk::BlockRead::read_at(&image, 40 * MIB, &mut stored).unwrap();
-    assert_ne!(stored, lost, "this order loses the write, and comparing contents shows it");
+    assert_ne!(
+        stored, lost,
+        "this order loses the write, and comparing contents shows it"
+    );
 }
 
 #[test]
 fn a_base_point_that_is_deleted_during_the_run_breaks_nothing() {
-    for step in [Step::CheckpointJournaled, Step::DataStored, Step::DataSettled, Step::PointPublished] {
+    for step in [
+        Step::CheckpointJournaled,
+        Step::DataStored,
+        Step::DataSettled,
+        Step::PointPublished,
+    ] {
         let world = World::new(13);
         let vm = world.add_vm("base", 64 * MIB);
         world.host.write_random(vm, 0, 8 * MIB, 1).unwrap();
@@ -120,7 +186,10 @@ fn a_base_point_that_is_deleted_during_the_run_breaks_nothing() {
             .unwrap();
         let points = world.points("repo");
         assert_eq!(points.len(), 1, "{step:?}");
-        assert!(points[&report.descriptor.point.to_string()] == world.disk(vm, 0), "{step:?}");
+        assert!(
+            points[&report.descriptor.point.to_string()] == world.disk(vm, 0),
+            "{step:?}"
+        );
     }
 }
 
@@ -136,13 +205,19 @@ fn packs_that_nobody_indexed_yet_may_vanish_at_any_step() {
         let report = world
             .back_up_until(vm, "repo", &|reached| {
                 if reached == step {
-                    packs(&world).into_iter().filter(|pack| !known.contains(pack)).for_each(|pack| std::fs::remove_file(pack).unwrap());
+                    packs(&world)
+                        .into_iter()
+                        .filter(|pack| !known.contains(pack))
+                        .for_each(|pack| std::fs::remove_file(pack).unwrap());
                 }
                 true
             })
             .unwrap();
         let points = world.points("repo");
-        assert!(points[&report.descriptor.point.to_string()] == world.disk(vm, 0), "{step:?}");
+        assert!(
+            points[&report.descriptor.point.to_string()] == world.disk(vm, 0),
+            "{step:?}"
+        );
     }
 }
 
@@ -151,10 +226,16 @@ fn packs(world: &World) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![world.path("repo").join("p")];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            continue;
+        };
         for entry in entries {
             let path = entry.unwrap().path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                files.push(path)
+            }
         }
     }
     files

@@ -1,5 +1,10 @@
 //! Trouble on the host: what fails, what falls back, and that nothing is ever made up.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "in tests and their helpers a panic is the report"
+)]
+
 use backup::BackupErrorKind;
 use backup::vm::ConsistencyPolicy;
 use hyperv::sim::{SimDisk, SimFault, SimVm};
@@ -35,14 +40,20 @@ fn doubtful_tracking_means_a_full_read_with_its_reason() {
         let disk = &report.descriptor.disks[0];
         let reason = disk.full_reason.clone().unwrap_or_default();
         assert!(reason.contains(expected), "{words:?}: {reason:?}");
-        assert!(world.points("repo")[&report.descriptor.point.to_string()] == world.disk(vm, 0), "{words:?}");
+        assert!(
+            world.points("repo")[&report.descriptor.point.to_string()] == world.disk(vm, 0),
+            "{words:?}"
+        );
     }
 }
 
 #[test]
 fn partial_and_unsorted_answers_are_put_together() {
     let (world, vm) = world_with_a_point(21);
-    world.host.add_fault(vm, fault(&["partial-answers"]), Some(1)).unwrap();
+    world
+        .host
+        .add_fault(vm, fault(&["partial-answers"]), Some(1))
+        .unwrap();
     let report = world.back_up(vm, "repo").unwrap();
     assert_eq!(report.descriptor.backup_type(), BackupType::Incremental);
     assert!(world.points("repo")[&report.descriptor.point.to_string()] == world.disk(vm, 0));
@@ -52,13 +63,24 @@ fn partial_and_unsorted_answers_are_put_together() {
 fn what_cannot_be_read_fails_the_vm_and_publishes_nothing() {
     let (world, vm) = world_with_a_point(22);
     let everything = (64 * MIB).to_string();
-    world.host.add_fault(vm, fault(&["unreadable", &format!("0-{everything}")]), Some(1)).unwrap();
+    world
+        .host
+        .add_fault(
+            vm,
+            fault(&["unreadable", &format!("0-{everything}")]),
+            Some(1),
+        )
+        .unwrap();
     let error = world.back_up(vm, "repo").unwrap_err();
     assert!(matches!(error.kind(), BackupErrorKind::Image(_)), "{error}");
     assert_eq!(world.points("repo").len(), 1);
     world.assert_no_checkpoint(vm);
     let report = world.back_up(vm, "repo").unwrap();
-    assert_eq!(report.descriptor.backup_type(), BackupType::Incremental, "the old base stood");
+    assert_eq!(
+        report.descriptor.backup_type(),
+        BackupType::Incremental,
+        "the old base stood"
+    );
 }
 
 #[test]
@@ -66,13 +88,26 @@ fn a_guest_that_refuses_is_told_of_or_fails_as_the_operator_chose() {
     let (mut world, vm) = world_with_a_point(23);
     let first = world.back_up(vm, "repo").unwrap();
     assert_eq!(first.descriptor.consistency, Consistency::Application);
-    world.host.add_fault(vm, fault(&["no-app-consistency", "leaving-checkpoint"]), Some(1)).unwrap();
+    world
+        .host
+        .add_fault(
+            vm,
+            fault(&["no-app-consistency", "leaving-checkpoint"]),
+            Some(1),
+        )
+        .unwrap();
     let report = world.back_up(vm, "repo").unwrap();
     assert_eq!(report.descriptor.consistency, Consistency::Crash);
     assert!(!report.descriptor.consistency_reason.is_empty());
     world.options.consistency = ConsistencyPolicy::RequireApplication;
-    world.host.add_fault(vm, fault(&["no-app-consistency"]), Some(1)).unwrap();
-    assert_eq!(world.back_up(vm, "repo").unwrap_err().kind(), BackupErrorKind::Consistency);
+    world
+        .host
+        .add_fault(vm, fault(&["no-app-consistency"]), Some(1))
+        .unwrap();
+    assert_eq!(
+        world.back_up(vm, "repo").unwrap_err().kind(),
+        BackupErrorKind::Consistency
+    );
     world.assert_no_checkpoint(vm);
 }
 
@@ -86,9 +121,20 @@ fn a_vm_that_is_off_is_offline() {
 
 #[test]
 fn jobs_that_fail_or_vanish_leave_nothing_and_lose_nothing() {
-    let steps = ["create", "open", "read", "configuration", "convert", "destroy-reference-point"];
+    let steps = [
+        "create",
+        "open",
+        "read",
+        "configuration",
+        "convert",
+        "destroy-reference-point",
+    ];
     for step in steps {
-        for words in [vec!["job-fails-at", step], vec!["outcome-unknown-at", step], vec!["outcome-unknown-at", step, "undone"]] {
+        for words in [
+            vec!["job-fails-at", step],
+            vec!["outcome-unknown-at", step],
+            vec!["outcome-unknown-at", step, "undone"],
+        ] {
             let (world, vm) = world_with_a_point(25);
             if world.host.add_fault(vm, fault(&words), Some(1)).is_err() {
                 continue;
@@ -97,7 +143,10 @@ fn jobs_that_fail_or_vanish_leave_nothing_and_lose_nothing() {
             let _ = world.back_up(vm, "repo");
             world.host.write_random(vm, 0, MIB, 3).unwrap();
             let report = world.back_up(vm, "repo").unwrap();
-            assert!(world.points("repo")[&report.descriptor.point.to_string()] == world.disk(vm, 0), "{words:?}");
+            assert!(
+                world.points("repo")[&report.descriptor.point.to_string()] == world.disk(vm, 0),
+                "{words:?}"
+            );
             world.assert_no_checkpoint(vm);
         }
     }
@@ -116,8 +165,14 @@ fn another_products_checkpoint_is_left_alone_and_told_of() {
 #[test]
 fn a_full_volume_refuses_to_begin() {
     let (world, vm) = world_with_a_point(27);
-    world.host.add_fault(vm, fault(&["low-space"]), Some(1)).unwrap();
-    assert_eq!(world.back_up(vm, "repo").unwrap_err().kind(), BackupErrorKind::Space);
+    world
+        .host
+        .add_fault(vm, fault(&["low-space"]), Some(1))
+        .unwrap();
+    assert_eq!(
+        world.back_up(vm, "repo").unwrap_err().kind(),
+        BackupErrorKind::Space
+    );
     world.assert_no_checkpoint(vm);
 }
 
@@ -126,18 +181,33 @@ fn disks_that_come_go_and_swap_places_are_right() {
     let world = World::new(28);
     let vm = world
         .host
-        .add_vm(&SimVm::new("disks", vec![SimDisk::new(64 * MIB), SimDisk::new(32 * MIB)]))
+        .add_vm(&SimVm::new(
+            "disks",
+            vec![SimDisk::new(64 * MIB), SimDisk::new(32 * MIB)],
+        ))
         .unwrap();
     world.host.write_random(vm, 0, 4 * MIB, 1).unwrap();
     world.host.write_random(vm, 1, 2 * MIB, 2).unwrap();
     world.back_up(vm, "repo").unwrap();
     world.host.swap_disks(vm, 0, 1).unwrap();
     let report = world.back_up(vm, "repo").unwrap();
-    assert!(report.descriptor.disks.iter().all(|disk| disk.full_reason.is_none()), "identity, not place, counts");
+    assert!(
+        report
+            .descriptor
+            .disks
+            .iter()
+            .all(|disk| disk.full_reason.is_none()),
+        "identity, not place, counts"
+    );
     assert!(world.points("repo")[&report.descriptor.point.to_string()] == world.disk(vm, 0));
     world.host.add_disk(vm, &SimDisk::new(16 * MIB)).unwrap();
     let report = world.back_up(vm, "repo").unwrap();
-    let reasons: Vec<_> = report.descriptor.disks.iter().map(|disk| disk.full_reason.as_deref()).collect();
+    let reasons: Vec<_> = report
+        .descriptor
+        .disks
+        .iter()
+        .map(|disk| disk.full_reason.as_deref())
+        .collect();
     assert_eq!(reasons, [None, None, Some("the disk is new")]);
 }
 
@@ -148,5 +218,9 @@ fn a_user_checkpoint_between_runs_is_read_through() {
     world.host.write_random(vm, 0, MIB, 5).unwrap();
     let report = world.back_up(vm, "repo").unwrap();
     assert!(world.points("repo")[&report.descriptor.point.to_string()] == world.disk(vm, 0));
-    assert_eq!(world.host.checkpoints(vm).unwrap().len(), 1, "the user's checkpoint stays");
+    assert_eq!(
+        world.host.checkpoints(vm).unwrap().len(),
+        1,
+        "the user's checkpoint stays"
+    );
 }

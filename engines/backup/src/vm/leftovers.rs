@@ -1,9 +1,12 @@
 //! What a run that died left on a VM, and how it goes away (Hyper-V spec 12).
 
-use hyperv::{Checkpoint, CheckpointId, CheckpointKind, HypervErrorKind, HypervHost, ReferencePointId, Vm, VmId};
+use hyperv::{
+    Checkpoint, CheckpointId, CheckpointKind, HypervErrorKind, HypervHost, ReferencePointId, Vm,
+    VmId,
+};
 use time_and_chance::Timestamp;
 
-use super::base::Base;
+use super::increment_base::Base;
 use super::state::{BaseFile, Converting, StateFolder};
 use crate::error::{BackupError, host_error};
 
@@ -43,11 +46,15 @@ pub fn clean(
 ) -> Result<Leftovers, BackupError> {
     let mut found = Leftovers::default();
     let journal = state.journal(vm)?;
-    let checkpoints = host.checkpoints(vm).map_err(host_error("look for checkpoints"))?;
+    let checkpoints = host
+        .checkpoints(vm)
+        .map_err(host_error("look for checkpoints"))?;
     let is_ours = |checkpoint: &Checkpoint| {
         checkpoint.kind == CheckpointKind::Recovery
             && (checkpoint.name.starts_with(MARK)
-                || journal.as_ref().is_some_and(|entry| entry.checkpoint == Some(checkpoint.id)))
+                || journal
+                    .as_ref()
+                    .is_some_and(|entry| entry.checkpoint == Some(checkpoint.id)))
     };
     let mut all_gone = true;
     for checkpoint in &checkpoints {
@@ -107,14 +114,20 @@ pub fn drop_replaced(
 /// Returns what is worth a word about the reference points of ours on a VM (DESIGN, promise 3).
 pub fn reference_point_warnings(bases: &[BaseFile], now: Timestamp) -> Vec<String> {
     let mut warnings = Vec::new();
-    let count: usize = bases.iter().map(|file| file.to_drop.len() + usize::from(file.base.is_some())).sum();
+    let count: usize = bases
+        .iter()
+        .map(|file| file.to_drop.len() + usize::from(file.base.is_some()))
+        .sum();
     if count > REFERENCE_POINTS_MAX {
         warnings.push(format!("{count} reference points of ours exist on this VM; a repository that is no longer used may be the reason"));
     }
     for base in bases.iter().filter_map(|file| file.base.as_ref()) {
         let age_seconds = now.as_second() - base.recorded_at.as_second();
         if age_seconds > REFERENCE_POINT_AGE_MAX_SECONDS {
-            warnings.push(format!("a reference point of ours on this VM is {} days old", age_seconds / 86_400));
+            warnings.push(format!(
+                "a reference point of ours on this VM is {} days old",
+                age_seconds / 86_400
+            ));
         }
     }
     warnings
@@ -124,7 +137,9 @@ pub fn reference_point_warnings(bases: &[BaseFile], now: Timestamp) -> Vec<Strin
 pub fn obstacle(vm: &Vm, found: &Leftovers) -> Option<String> {
     if found.another_product_at_work {
         let names = found.foreign_checkpoints.join(", ");
-        return Some(format!("another product is backing this VM up: its recovery checkpoint is there ({names}); try again when it is gone"));
+        return Some(format!(
+            "another product is backing this VM up: its recovery checkpoint is there ({names}); try again when it is gone"
+        ));
     }
     let shared = vm.disks.iter().find(|disk| disk.shared)?;
     Some(format!(
@@ -133,15 +148,24 @@ pub fn obstacle(vm: &Vm, found: &Leftovers) -> Option<String> {
     ))
 }
 
-fn destroy(host: &dyn HypervHost, vm: VmId, checkpoint: CheckpointId, found: &mut Leftovers) -> Result<bool, BackupError> {
+fn destroy(
+    host: &dyn HypervHost,
+    vm: VmId,
+    checkpoint: CheckpointId,
+    found: &mut Leftovers,
+) -> Result<bool, BackupError> {
     match host.destroy_checkpoint(vm, checkpoint) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == HypervErrorKind::NotFound => Ok(true),
         Err(error) if matches!(error.kind(), HypervErrorKind::InUse | HypervErrorKind::Busy) => {
-            found.warnings.push(format!("a checkpoint of ours ({checkpoint}) is still in use and stays for now: {error}"));
+            found.warnings.push(format!(
+                "a checkpoint of ours ({checkpoint}) is still in use and stays for now: {error}"
+            ));
             Ok(false)
         }
-        Err(error) => Err(host_error("remove a checkpoint that an earlier run left")(error)),
+        Err(error) => Err(host_error("remove a checkpoint that an earlier run left")(
+            error,
+        )),
     }
 }
 
@@ -155,24 +179,36 @@ fn settle_conversion(
     converting: &Converting,
     found: &mut Leftovers,
 ) -> Result<(), BackupError> {
-    let listed = host.reference_points(vm).map_err(host_error("list reference points"))?;
+    let listed = host
+        .reference_points(vm)
+        .map_err(host_error("list reference points"))?;
     let mut file = state.base(&converting.repository, vm)?;
     let is_known = |id: &ReferencePointId| {
-        file.base.as_ref().is_some_and(|base| base.reference_point == *id) || file.to_drop.contains(id)
+        file.base
+            .as_ref()
+            .is_some_and(|base| base.reference_point == *id)
+            || file.to_drop.contains(id)
     };
     let made = listed.iter().find(|point| {
         !converting.before.contains(&point.id)
             && !is_known(&point.id)
             && converting.base.disks.iter().all(|disk| {
                 point.disks.iter().any(|listed| {
-                    listed.virtual_disk_id == disk.virtual_disk_id && listed.change_id.as_str() == disk.change_id
+                    listed.virtual_disk_id == disk.virtual_disk_id
+                        && listed.change_id.as_str() == disk.change_id
                 })
             })
     });
     let Some(made) = made else { return Ok(()) };
-    let base = Base { reference_point: made.id.clone(), ..converting.base.clone() };
-    file.to_drop.extend(file.base.replace(base).map(|old| old.reference_point));
+    let base = Base {
+        reference_point: made.id.clone(),
+        ..converting.base.clone()
+    };
+    file.to_drop
+        .extend(file.base.replace(base).map(|old| old.reference_point));
     state.write_base(&converting.repository, vm, &file)?;
-    found.removed_reference_points.extend(drop_replaced(host, state, &converting.repository, vm)?);
+    found
+        .removed_reference_points
+        .extend(drop_replaced(host, state, &converting.repository, vm)?);
     Ok(())
 }

@@ -23,7 +23,12 @@ pub struct VmOutcome {
 /// Backs up `vms`, `parallel` at a time; the outcomes come in the order of `vms`.
 ///
 /// After a stop, packs that are stored already are indexed, so that they serve the next run.
-pub fn run_all(backup: &VmBackup<'_>, vms: &[Vm], parallel: usize, progress: &Progress) -> Vec<VmOutcome> {
+pub fn run_all(
+    backup: &VmBackup<'_>,
+    vms: &[Vm],
+    parallel: usize,
+    progress: &Progress,
+) -> Vec<VmOutcome> {
     let next = AtomicUsize::new(0);
     let outcomes: Vec<Mutex<Option<VmOutcome>>> = vms.iter().map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
@@ -38,11 +43,20 @@ pub fn run_all(backup: &VmBackup<'_>, vms: &[Vm], parallel: usize, progress: &Pr
                             let _in_use = backup.writer.begin_use();
                             backup.run(vm.id, &progress)
                         }
-                        Err(_) => Err(BackupError::new(BackupErrorKind::Stopped, "begin: stopped on request")),
+                        Err(_) => Err(BackupError::new(
+                            BackupErrorKind::Stopped,
+                            "begin: stopped on request",
+                        )),
                     };
                     progress.ends(result.is_ok());
-                    let outcome = VmOutcome { vm: vm.id, name: vm.name.clone(), result };
-                    *outcomes[place].lock().expect("no run panics while it reports") = Some(outcome);
+                    let outcome = VmOutcome {
+                        vm: vm.id,
+                        name: vm.name.clone(),
+                        result,
+                    };
+                    *outcomes[place]
+                        .lock()
+                        .expect("no run panics while it reports") = Some(outcome);
                 }
             });
         }
@@ -53,6 +67,11 @@ pub fn run_all(backup: &VmBackup<'_>, vms: &[Vm], parallel: usize, progress: &Pr
     }
     outcomes
         .into_iter()
-        .map(|outcome| outcome.into_inner().expect("every run ended").expect("every VM has an outcome"))
+        .map(|outcome| {
+            outcome
+                .into_inner()
+                .expect("every run ended")
+                .expect("every VM has an outcome")
+        })
         .collect()
 }

@@ -6,7 +6,7 @@ use kopia::object_id::ObjectId;
 use time_and_chance::Timestamp;
 use uuid::Uuid;
 
-use super::base::{Base, BaseDisk};
+use super::increment_base::{Base, BaseDisk};
 
 /// A disk of the frozen VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,11 +83,17 @@ pub fn plan_disk(vm: &VmFacts<'_>, disk: &DiskFacts, chunk_bytes: u64) -> DiskPl
     }
 }
 
-fn usable_base(vm: &VmFacts<'_>, disk: &DiskFacts, chunk_bytes: u64) -> Result<(ChangeId, ObjectId), String> {
+fn usable_base(
+    vm: &VmFacts<'_>,
+    disk: &DiskFacts,
+    chunk_bytes: u64,
+) -> Result<(ChangeId, ObjectId), String> {
     if vm.full_asked {
         return Err("a full backup was asked for".into());
     }
-    let base = vm.base.ok_or("this is the VM's first backup into this repository")?;
+    let base = vm
+        .base
+        .ok_or("this is the VM's first backup into this repository")?;
     if base.vm_created != vm.vm_created {
         return Err("the VM was created anew or restored since the last backup".into());
     }
@@ -99,14 +105,20 @@ fn usable_base(vm: &VmFacts<'_>, disk: &DiskFacts, chunk_bytes: u64) -> Result<(
     }
     let remembered = find_disk(base, disk)?;
     if remembered.virtual_bytes != disk.virtual_bytes {
-        return Err(format!("the disk was resized from {} to {} bytes", remembered.virtual_bytes, disk.virtual_bytes));
+        return Err(format!(
+            "the disk was resized from {} to {} bytes",
+            remembered.virtual_bytes, disk.virtual_bytes
+        ));
     }
     if remembered.logical_sector_bytes != disk.logical_sector_bytes {
         return Err("the disk's sector size changed".into());
     }
     let proof_age_seconds = vm.now.as_second() - remembered.read_in_full_at.as_second();
     if proof_age_seconds >= vm.full_proof_seconds {
-        return Err(format!("the last full read was {} days ago", proof_age_seconds / 86_400));
+        return Err(format!(
+            "the last full read was {} days ago",
+            proof_age_seconds / 86_400
+        ));
     }
     let point = vm
         .reference_points
@@ -115,12 +127,17 @@ fn usable_base(vm: &VmFacts<'_>, disk: &DiskFacts, chunk_bytes: u64) -> Result<(
         .ok_or("the reference point of the last backup is gone")?;
     let listed = point.tracking
         && point.disks.iter().any(|listed| {
-            listed.virtual_disk_id == disk.virtual_disk_id && listed.change_id.as_str() == remembered.change_id
+            listed.virtual_disk_id == disk.virtual_disk_id
+                && listed.change_id.as_str() == remembered.change_id
         });
     if !listed {
-        return Err("the reference point of the last backup no longer names this disk's tracking".into());
+        return Err(
+            "the reference point of the last backup no longer names this disk's tracking".into(),
+        );
     }
-    let objects = vm.base_objects.ok_or("the point of the last backup is gone from the repository")?;
+    let objects = vm
+        .base_objects
+        .ok_or("the point of the last backup is gone from the repository")?;
     let object = objects
         .iter()
         .find(|object| object.number == remembered.number)
@@ -134,14 +151,23 @@ fn usable_base(vm: &VmFacts<'_>, disk: &DiskFacts, chunk_bytes: u64) -> Result<(
 /// Finds a disk in the base by its identity; disks that share one (copies of one file) are told
 /// apart by their place, and one that moved counts as new (Hyper-V spec 6.3).
 fn find_disk<'a>(base: &'a Base, disk: &DiskFacts) -> Result<&'a BaseDisk, String> {
-    let mut same = base.disks.iter().filter(|known| known.virtual_disk_id == disk.virtual_disk_id);
+    let mut same = base
+        .disks
+        .iter()
+        .filter(|known| known.virtual_disk_id == disk.virtual_disk_id);
     let is_here = |known: &&BaseDisk| {
         (known.controller, known.controller_number, known.location)
             == (disk.controller, disk.controller_number, disk.location)
     };
-    let shared_before = base.disks.iter().filter(|known| known.virtual_disk_id == disk.virtual_disk_id).count() > 1;
+    let shared_before = base
+        .disks
+        .iter()
+        .filter(|known| known.virtual_disk_id == disk.virtual_disk_id)
+        .count()
+        > 1;
     let found = if disk.identity_is_shared || shared_before {
-        same.find(is_here).ok_or("another disk of this VM has the same identity, and this one moved or is new")
+        same.find(is_here)
+            .ok_or("another disk of this VM has the same identity, and this one moved or is new")
     } else {
         same.next().ok_or("the disk is new")
     };
@@ -227,7 +253,11 @@ mod tests {
             full_asked: false,
             base: Some(base()),
             points: vec![point()],
-            objects: Some(vec![BaseObject { number: 0, object: object(), chunk_bytes: CHUNK }]),
+            objects: Some(vec![BaseObject {
+                number: 0,
+                object: object(),
+                chunk_bytes: CHUNK,
+            }]),
             created: second(10),
             applied: None,
             now: second(200),
@@ -260,7 +290,10 @@ mod tests {
 
     #[test]
     fn an_intact_base_gives_an_increment() {
-        let expected = DiskPlan::Incremental { since: ChangeId::new("id-1"), object: object() };
+        let expected = DiskPlan::Incremental {
+            since: ChangeId::new("id-1"),
+            object: object(),
+        };
         assert_eq!(plan_after(|_| ()), expected);
     }
 
@@ -272,18 +305,30 @@ mod tests {
             ("asked for", |world| world.full_asked = true),
             ("first backup", |world| world.base = None),
             ("created anew", |world| world.created = second(11)),
-            ("checkpoint was applied", |world| world.applied = Some(CheckpointId(Uuid::from_u128(3)))),
+            ("checkpoint was applied", |world| {
+                world.applied = Some(CheckpointId(Uuid::from_u128(3)))
+            }),
             ("tracking is off", |world| world.disk.is_tracked = false),
-            ("disk is new", |world| world.disk.virtual_disk_id = Uuid::from_u128(2)),
+            ("disk is new", |world| {
+                world.disk.virtual_disk_id = Uuid::from_u128(2)
+            }),
             ("resized", |world| world.disk.virtual_bytes += 1 << 20),
-            ("sector size", |world| world.disk.logical_sector_bytes = 4096),
+            ("sector size", |world| {
+                world.disk.logical_sector_bytes = 4096
+            }),
             ("days ago", |world| world.now = second(100 + 31 * 86_400)),
-            ("reference point of the last backup is gone", |world| world.points.clear()),
-            ("no longer names", |world| world.points[0].disks[0].change_id = ChangeId::new("id-2")),
+            ("reference point of the last backup is gone", |world| {
+                world.points.clear()
+            }),
+            ("no longer names", |world| {
+                world.points[0].disks[0].change_id = ChangeId::new("id-2")
+            }),
             ("no longer names", |world| world.points[0].tracking = false),
             ("gone from the repository", |world| world.objects = None),
             ("does not hold", |world| world.objects = Some(Vec::new())),
-            ("another length", |world| world.objects.as_mut().unwrap()[0].chunk_bytes = 1 << 20),
+            ("another length", |world| {
+                world.objects.as_mut().unwrap()[0].chunk_bytes = 1 << 20
+            }),
             ("same identity", |world| {
                 world.disk.identity_is_shared = true;
                 world.disk.location = 1;
@@ -291,7 +336,9 @@ mod tests {
         ];
         for (words, spoil) in doubts {
             match plan_after(spoil) {
-                DiskPlan::Full(reason) => assert!(reason.contains(words), "{reason:?} does not say {words:?}"),
+                DiskPlan::Full(reason) => {
+                    assert!(reason.contains(words), "{reason:?} does not say {words:?}")
+                }
                 other => panic!("{words}: {other:?}"),
             }
         }
@@ -299,13 +346,23 @@ mod tests {
 
     #[test]
     fn a_disk_that_moved_to_another_place_keeps_its_base() {
-        assert!(matches!(plan_after(|world| world.disk.location = 5), DiskPlan::Incremental { .. }));
+        assert!(matches!(
+            plan_after(|world| world.disk.location = 5),
+            DiskPlan::Incremental { .. }
+        ));
     }
 
     #[test]
     fn full_proofs_of_different_vms_come_due_on_different_days() {
         let due = |vm| full_proof_seconds(30, Uuid::from_u128(vm)) / 86_400;
         assert_eq!(due(0), 30);
-        assert!((1..200_000).step_by(7_001).map(due).collect::<std::collections::BTreeSet<_>>().len() >= 3);
+        assert!(
+            (1..200_000)
+                .step_by(7_001)
+                .map(due)
+                .collect::<std::collections::BTreeSet<_>>()
+                .len()
+                >= 3
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! One run for one VM: the order of steps, written once (Hyper-V spec 6.2, DESIGN promise 3).
 //!
 //! ```text
-//! journal ─► checkpoint ─► journal ─► open disks ─► read, store ─► flush, re-check ─► close disks
-//! ─► publish point ─► re-check ─► journal ─► convert ─► remember base ─► drop replaced base ─► clear journal
+//! journal ─► checkpoint ─► journal ─► open disks ─► read, store ─► flush, re-check
+//! ─► publish point ─► re-check ─► close disks ─► journal ─► convert ─► remember base
+//! ─► drop replaced base ─► clear journal
 //! ```
 //!
 //! Stopped after any of these, the next run is right: before the point is published nothing
@@ -12,125 +13,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use disk::{ChangeId, Changes, DiskSource};
-use hyperv::{
-    Checkpoint, CheckpointId, ConfigurationFile, Consistency, FrozenDisk, HypervErrorKind, HypervHost, MergeState,
-    OmittedDisk, OperationInProgress, ReferencePoint, RequestedConsistency, Vm, VmId, VmState,
-};
+use hyperv::{ConfigurationFile, FrozenDisk, HypervErrorKind, HypervHost, OmittedDisk, Vm, VmId};
 use image::{CHUNK_BYTES, ImageErrorKind, ImageWriter, WrittenImage};
-use kopia::compression::CompressionAlgorithm;
 use point::{BackupType, DESCRIPTOR_VERSION, DiskDescriptor, NewPoint, Points, VmDescriptor};
 use progress::Progress;
 use repo::{Repository, Writer};
-use time_and_chance::{Chance, SharedClock, StopSignal, Timestamp};
+use time_and_chance::{Chance, SharedClock};
 use uuid::Uuid;
 
-use super::base::{Base, BaseDisk};
+use super::checkpoint::Taken;
+use super::increment_base::Base;
 use super::leftovers::{self, MARK};
+use super::options::{Options, Step};
 use super::plan::{BaseObject, DiskFacts, DiskPlan, VmFacts, full_proof_seconds, plan_disk};
-use super::state::{Converting, JournalEntry, StateFolder};
+use super::state::{JournalEntry, StateFolder};
 use super::watch::{self, CheckpointWatch};
-use crate::error::{BackupError, BackupErrorKind, host_error, image_error, point_error, repo_error, stopped};
-
-/// How consistent a point has to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ConsistencyPolicy {
-    /// Ask the guest; take what can be had and say so.
-    #[default]
-    Application,
-    /// Ask the guest; fail the VM if it refuses.
-    RequireApplication,
-    /// Do not ask.
-    Crash,
-}
-
-/// How VMs are backed up.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Read every disk in full.
-    pub full: bool,
-    /// How consistent points have to be.
-    pub consistency: ConsistencyPolicy,
-    /// Disks left out, by file name, case ignored, `*` and `?` allowed.
-    pub exclude_disks: Vec<String>,
-    /// How chunks are compressed.
-    pub compression: Option<CompressionAlgorithm>,
-    /// How many slots of a disk are worked on at once.
-    pub workers: usize,
-    /// A full read is due this often.
-    pub full_proof_days: u32,
-    /// A checkpoint is never held longer than this.
-    pub checkpoint_hours: u32,
-    /// The room that every volume of the host keeps while a checkpoint exists.
-    pub free_bytes_min: u64,
-    /// How long one VM's flush waits for others that are about to finish.
-    pub flush_patience: Duration,
-    /// How long a run waits for the merge at its end before it only tells of it.
-    pub merge_wait: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            full: false,
-            consistency: ConsistencyPolicy::Application,
-            exclude_disks: Vec::new(),
-            compression: None,
-            workers: std::thread::available_parallelism().map_or(4, usize::from).max(2) * 2,
-            full_proof_days: 30,
-            checkpoint_hours: 12,
-            free_bytes_min: 4 << 30,
-            flush_patience: Duration::from_secs(60),
-            merge_wait: Duration::from_mins(1),
-        }
-    }
-}
-
-/// A place in the order of steps, for tests that stop a run there as a power failure would.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// The journal says that a checkpoint will be taken.
-    Announced,
-    /// The checkpoint exists; nobody wrote down which.
-    CheckpointTaken,
-    /// The journal names the checkpoint.
-    CheckpointJournaled,
-    /// All data is stored, not all of it indexed.
-    DataStored,
-    /// All data is visible in the repository and was looked up again.
-    DataSettled,
-    /// No disk is open any more.
-    DisksClosed,
-    /// The point is published.
-    PointPublished,
-    /// The journal says that the checkpoint will be converted.
-    ConversionAnnounced,
-    /// The checkpoint became a reference point; nobody wrote down which.
-    Converted,
-    /// The base is remembered.
-    BaseRemembered,
-    /// The replaced base is gone.
-    ReplacedBaseDropped,
-    /// The journal is cleared.
-    Done,
-}
-
-impl Step {
-    /// All steps in their order.
-    pub const ALL: [Self; 12] = [
-        Self::Announced,
-        Self::CheckpointTaken,
-        Self::CheckpointJournaled,
-        Self::DataStored,
-        Self::DataSettled,
-        Self::DisksClosed,
-        Self::PointPublished,
-        Self::ConversionAnnounced,
-        Self::Converted,
-        Self::BaseRemembered,
-        Self::ReplacedBaseDropped,
-        Self::Done,
-    ];
-}
+use crate::error::{
+    BackupError, BackupErrorKind, host_error, image_error, point_error, repo_error,
+};
 
 /// Where VMs are backed up from and to.
 pub struct VmBackup<'a> {
@@ -162,26 +62,18 @@ pub struct PointReport {
 }
 
 /// A disk of the checkpoint, opened.
-struct OpenDisk {
-    number: u32,
-    frozen: FrozenDisk,
-    source: Box<dyn DiskSource>,
-    change_id: Option<ChangeId>,
-    source_block_bytes: u32,
+pub(super) struct OpenDisk {
+    pub(super) number: u32,
+    pub(super) frozen: FrozenDisk,
+    pub(super) source: Box<dyn DiskSource>,
+    pub(super) change_id: Option<ChangeId>,
+    pub(super) source_block_bytes: u32,
 }
 
 /// A disk that was stored.
 struct StoredDisk {
     image: WrittenImage,
     full_reason: Option<String>,
-}
-
-/// The checkpoint and what was obtained with it.
-struct Taken {
-    id: CheckpointId,
-    consistency: Consistency,
-    reason: String,
-    frozen_at: Timestamp,
 }
 
 impl VmBackup<'_> {
@@ -198,7 +90,11 @@ impl VmBackup<'_> {
         warnings.extend(found.warnings.iter().cloned());
         let machine = self.wait_until_free(vm, &progress.stop)?;
         if let Some(obstacle) = leftovers::obstacle(&machine, &found) {
-            let kind = if found.another_product_at_work { BackupErrorKind::Locked } else { BackupErrorKind::Unsupported };
+            let kind = if found.another_product_at_work {
+                BackupErrorKind::Locked
+            } else {
+                BackupErrorKind::Unsupported
+            };
             return Err(BackupError::new(kind, format!("begin: {obstacle}")));
         }
         watch::check_space(self.host, vm, self.options.free_bytes_min)?;
@@ -212,10 +108,21 @@ impl VmBackup<'_> {
         let result = self.run_marked(&machine, &mut journal, progress, &mut warnings);
         match result {
             Ok((point_id, descriptor, contents)) => {
-                warnings.extend(leftovers::reference_point_warnings(&self.state.bases(vm)?, self.clock().now()));
-                warnings.iter().for_each(|warning| progress.warning(warning));
+                warnings.extend(leftovers::reference_point_warnings(
+                    &self.state.bases(vm)?,
+                    self.clock().now(),
+                ));
+                warnings
+                    .iter()
+                    .for_each(|warning| progress.warning(warning));
                 let duration = self.clock().monotonic() - begun;
-                Ok(PointReport { point_id, descriptor, contents, duration, warnings })
+                Ok(PointReport {
+                    point_id,
+                    descriptor,
+                    contents,
+                    duration,
+                    warnings,
+                })
             }
             Err(error) if error.kind() == BackupErrorKind::Killed => Err(error),
             Err(error) => {
@@ -246,17 +153,26 @@ impl VmBackup<'_> {
         self.state.write_journal(vm, journal)?;
         self.after(Step::CheckpointJournaled)?;
 
+        // What happened to the VM between the first look and the checkpoint counts too.
+        let machine = &self.host.vm(vm).map_err(host_error("look at the VM"))?;
         let watch = CheckpointWatch::new(self.host, vm, self.options, self.clock(), &progress.stop);
-        let watched = Progress { stop: watch.stop().clone(), ..progress.clone() };
+        let watched = Progress {
+            stop: watch.stop().clone(),
+            ..progress.clone()
+        };
         let published = watch.during(|| {
-            let (stored, mut new_point, base_point) = self.store(machine, &taken, journal.run, &watched, warnings)?;
+            let (stored, mut new_point, base_point) =
+                self.store(machine, &taken, journal.run, &watched, warnings)?;
             let point_id = self.publish(&stored, &mut new_point, base_point, &watched)?;
             Ok((stored, new_point, point_id))
         });
         let (stored, new_point, point_id) = published?;
         let (disks, images): (Vec<OpenDisk>, Vec<StoredDisk>) = stored.into_iter().unzip();
         let descriptor = new_point.descriptor().clone();
-        let contents = images.iter().map(|stored| stored.image.object.to_string()).collect();
+        let contents = images
+            .iter()
+            .map(|stored| stored.image.object.to_string())
+            .collect();
         let tracked = self.base_disks(machine, &disks, &descriptor, vm)?;
         drop(disks);
         self.after(Step::DisksClosed)?;
@@ -277,78 +193,11 @@ impl VmBackup<'_> {
         Ok((point_id, descriptor, contents))
     }
 
-    /// Takes a recovery checkpoint as the policy wants it (Hyper-V spec 4.5).
-    fn take_checkpoint(&self, machine: &Vm, mark: &str, stop: &StopSignal) -> Result<Taken, BackupError> {
-        let policy = self.options.consistency;
-        let running = machine.state == VmState::Running;
-        let mut refusal = None;
-        if running && policy != ConsistencyPolicy::Crash {
-            match self.create(machine.id, RequestedConsistency::Application, mark, stop) {
-                Ok(id) => {
-                    let (consistency, reason) = quiesced(machine);
-                    return Ok(Taken { id, consistency, reason, frozen_at: self.clock().now() });
-                }
-                Err(error) if error.kind() == BackupErrorKind::Host(HypervErrorKind::GuestRefused) => {
-                    if policy == ConsistencyPolicy::RequireApplication {
-                        return Err(BackupError::new(BackupErrorKind::Consistency, "take an application-consistent checkpoint, which is required").caused_by(error));
-                    }
-                    self.remove_marked(machine.id, mark)?;
-                    refusal = Some(error.to_string());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let off = machine.state == VmState::Off;
-        if policy == ConsistencyPolicy::RequireApplication && !off {
-            return Err(BackupError::new(
-                BackupErrorKind::Consistency,
-                "take an application-consistent checkpoint, which is required: the VM is neither running nor off",
-            ));
-        }
-        let id = self.create(machine.id, RequestedConsistency::Crash, mark, stop)?;
-        let (consistency, reason) = if off {
-            (Consistency::Offline, "the VM was off".to_owned())
-        } else {
-            let reason = refusal.unwrap_or_else(|| match policy {
-                ConsistencyPolicy::Crash => "crash consistency was asked for".to_owned(),
-                _ => "the VM was not running, so its guest could not be asked".to_owned(),
-            });
-            (Consistency::Crash, reason)
-        };
-        Ok(Taken { id, consistency, reason, frozen_at: self.clock().now() })
-    }
-
-    /// Creates a checkpoint; where the outcome is unknown, what is there is taken away and it is
-    /// tried once more.
-    fn create(
-        &self,
-        vm: VmId,
-        consistency: RequestedConsistency,
-        mark: &str,
-        stop: &StopSignal,
-    ) -> Result<CheckpointId, BackupError> {
-        let create = || self.host.create_recovery_checkpoint(vm, consistency, mark, stop);
-        let result = self.while_busy(stop, create);
-        let result = match result {
-            Err(error) if error.kind() == HypervErrorKind::OutcomeUnknown => {
-                self.remove_marked(vm, mark)?;
-                self.while_busy(stop, create)
-            }
-            other => other,
-        };
-        result.map_err(host_error("take a checkpoint"))
-    }
-
-    fn remove_marked(&self, vm: VmId, mark: &str) -> Result<(), BackupError> {
-        let checkpoints = self.host.checkpoints(vm).map_err(host_error("look for a checkpoint that was left behind"))?;
-        for Checkpoint { id, .. } in checkpoints.into_iter().filter(|checkpoint| checkpoint.name == mark) {
-            self.host.destroy_checkpoint(vm, id).map_err(host_error("remove a checkpoint that was left behind"))?;
-        }
-        Ok(())
-    }
-
     /// Opens the frozen disks, decides for each, and stores everything the point holds.
-    #[expect(clippy::type_complexity, reason = "the three results are taken apart at once by the only caller")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "the three results are taken apart at once by the only caller"
+    )]
     fn store(
         &self,
         machine: &Vm,
@@ -359,7 +208,10 @@ impl VmBackup<'_> {
     ) -> Result<(Vec<(OpenDisk, StoredDisk)>, NewPoint, Option<Uuid>), BackupError> {
         let vm = machine.id;
         let (disks, omitted) = self.open_disks(machine, taken)?;
-        let configuration = self.host.configuration_files(vm, taken.id).map_err(host_error("read the VM's configuration files"))?;
+        let configuration = self
+            .host
+            .configuration_files(vm, taken.id)
+            .map_err(host_error("read the VM's configuration files"))?;
         let base = self.state.base(&self.repo().unique_id_hex(), vm)?.base;
         let (plans, base_point) = self.plan(machine, &disks, base.as_ref())?;
         progress.phase("storing the disks");
@@ -369,7 +221,10 @@ impl VmBackup<'_> {
             stored.push((disk, image));
         }
         let descriptor = self.describe(machine, taken, run, &stored, omitted);
-        let objects = stored.iter().map(|(_, stored)| (stored.image.object, stored.image.file_bytes)).collect();
+        let objects = stored
+            .iter()
+            .map(|(_, stored)| (stored.image.object, stored.image.file_bytes))
+            .collect();
         let new_point = self.new_point(descriptor, objects, configuration)?;
         self.after(Step::DataStored)?;
         Ok((stored, new_point, base_point))
@@ -381,21 +236,52 @@ impl VmBackup<'_> {
         disks: Vec<(kopia::object_id::ObjectId, u64)>,
         configuration: Vec<ConfigurationFile>,
     ) -> Result<NewPoint, BackupError> {
-        let host = self.host.name().map_err(host_error("ask the host for its name"))?;
-        let configuration = configuration.into_iter().map(|file| (file.name, file.content)).collect();
-        NewPoint::store(self.writer, &host, descriptor, disks, configuration, self.clock().now())
-            .map_err(point_error("store the VM's configuration"))
+        let host = self
+            .host
+            .name()
+            .map_err(host_error("ask the host for its name"))?;
+        let configuration = configuration
+            .into_iter()
+            .map(|file| (file.name, file.content))
+            .collect();
+        NewPoint::store(
+            self.writer,
+            &host,
+            descriptor,
+            disks,
+            configuration,
+            self.clock().now(),
+        )
+        .map_err(point_error("store the VM's configuration"))
     }
 
     /// Opens every disk of the checkpoint that is not left out.
-    fn open_disks(&self, machine: &Vm, taken: &Taken) -> Result<(Vec<OpenDisk>, Vec<OmittedDisk>), BackupError> {
-        let frozen = self.host.frozen_disks(machine.id, taken.id).map_err(host_error("list the checkpoint's disks"))?;
+    fn open_disks(
+        &self,
+        machine: &Vm,
+        taken: &Taken,
+    ) -> Result<(Vec<OpenDisk>, Vec<OmittedDisk>), BackupError> {
+        let frozen = self
+            .host
+            .frozen_disks(machine.id, taken.id)
+            .map_err(host_error("list the checkpoint's disks"))?;
         let mut omitted = machine.omitted_disks.clone();
         let mut disks = Vec::new();
         for (frozen, number) in frozen.into_iter().zip(0u32..) {
-            let name = frozen.original_path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-            if let Some(pattern) = self.options.exclude_disks.iter().find(|pattern| crate::pattern::matches(pattern, &name)) {
-                omitted.push(OmittedDisk { name, reason: format!("left out by --exclude-disk {pattern}") });
+            let name = frozen
+                .original_path
+                .file_name()
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            if let Some(pattern) = self
+                .options
+                .exclude_disks
+                .iter()
+                .find(|pattern| crate::pattern::matches(pattern, &name))
+            {
+                omitted.push(OmittedDisk {
+                    name,
+                    reason: format!("left out by --exclude-disk {pattern}"),
+                });
                 continue;
             }
             let source = self
@@ -409,14 +295,26 @@ impl VmBackup<'_> {
             if known.is_none_or(|known| known.virtual_disk_id != source.virtual_disk_id()) {
                 return Err(BackupError::new(
                     BackupErrorKind::Host(HypervErrorKind::Failed),
-                    format!("open disk {number} ({name}): the VM's disks were changed while the checkpoint was taken; try again"),
+                    format!(
+                        "open disk {number} ({name}): the VM's disks were changed while the checkpoint was taken; try again"
+                    ),
                 ));
             }
             let change_id = source.change_id().map_err(|error| {
-                BackupError::new(BackupErrorKind::Image(ImageErrorKind::Disk(error.kind())), format!("read the tracking of disk {number} ({name})")).caused_by(error)
+                BackupError::new(
+                    BackupErrorKind::Image(ImageErrorKind::Disk(error.kind())),
+                    format!("read the tracking of disk {number} ({name})"),
+                )
+                .caused_by(error)
             })?;
             let source_block_bytes = known.map_or(0, |known| known.block_bytes);
-            disks.push(OpenDisk { number, frozen, source, change_id, source_block_bytes });
+            disks.push(OpenDisk {
+                number,
+                frozen,
+                source,
+                change_id,
+                source_block_bytes,
+            });
         }
         Ok((disks, omitted))
     }
@@ -428,7 +326,10 @@ impl VmBackup<'_> {
         disks: &[OpenDisk],
         base: Option<&Base>,
     ) -> Result<(Vec<DiskPlan>, Option<Uuid>), BackupError> {
-        let reference_points = self.host.reference_points(machine.id).map_err(host_error("list reference points"))?;
+        let reference_points = self
+            .host
+            .reference_points(machine.id)
+            .map_err(host_error("list reference points"))?;
         let base_objects = match base {
             Some(base) => self.base_objects(base)?,
             None => None,
@@ -450,7 +351,11 @@ impl VmBackup<'_> {
                 let id = disk.source.virtual_disk_id();
                 let disk_facts = DiskFacts {
                     virtual_disk_id: id,
-                    identity_is_shared: disks.iter().filter(|other| other.source.virtual_disk_id() == id).count() > 1,
+                    identity_is_shared: disks
+                        .iter()
+                        .filter(|other| other.source.virtual_disk_id() == id)
+                        .count()
+                        > 1,
                     controller: disk.frozen.controller,
                     controller_number: disk.frozen.controller_number,
                     location: disk.frozen.location,
@@ -461,17 +366,28 @@ impl VmBackup<'_> {
                 plan_disk(&facts, &disk_facts, CHUNK_BYTES)
             })
             .collect();
-        let uses_base = plans.iter().any(|plan| matches!(plan, DiskPlan::Incremental { .. }));
+        let uses_base = plans
+            .iter()
+            .any(|plan| matches!(plan, DiskPlan::Incremental { .. }));
         Ok((plans, base.filter(|_| uses_base).map(|base| base.point)))
     }
 
     fn base_objects(&self, base: &Base) -> Result<Option<Vec<BaseObject>>, BackupError> {
-        let points = Points::load(self.repo()).map_err(point_error("look for the point of the last backup"))?;
-        let Some(point) = points.by_point(base.point) else { return Ok(None) };
-        let opened = point.open(self.repo()).map_err(point_error("open the point of the last backup"))?;
+        let points = Points::load(self.repo())
+            .map_err(point_error("look for the point of the last backup"))?;
+        let Some(point) = points.by_point(base.point) else {
+            return Ok(None);
+        };
+        let opened = point
+            .open(self.repo())
+            .map_err(point_error("open the point of the last backup"))?;
         let objects = opened.descriptor().disks.iter().filter_map(|disk| {
             let object = opened.disk_object(disk)?;
-            Some(BaseObject { number: disk.number, object, chunk_bytes: disk.chunk_bytes })
+            Some(BaseObject {
+                number: disk.number,
+                object,
+                chunk_bytes: disk.chunk_bytes,
+            })
         });
         Ok(Some(objects.collect()))
     }
@@ -484,18 +400,32 @@ impl VmBackup<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<StoredDisk, BackupError> {
         let writer = self.image_writer(disk, progress);
-        let doing = || format!("store disk {} ({})", disk.number, disk.frozen.original_path.display());
+        let doing = || {
+            format!(
+                "store disk {} ({})",
+                disk.number,
+                disk.frozen.original_path.display()
+            )
+        };
         let reason = match plan {
             DiskPlan::Full(reason) => reason,
             DiskPlan::Incremental { since, object } => match disk.source.changes_since(&since) {
                 Changes::Unknown(unknown) => match unknown.code {
-                    Some(code) => format!("change tracking cannot tell: {} (0x{code:08X})", unknown.text),
+                    Some(code) => format!(
+                        "change tracking cannot tell: {} (0x{code:08X})",
+                        unknown.text
+                    ),
                     None => format!("change tracking cannot tell: {}", unknown.text),
                 },
                 Changes::Ranges(changes) => {
                     let base = image::Base { object, changes };
                     match writer.write(disk.source.as_ref(), Some(&base), self.chance()) {
-                        Ok(image) => return Ok(StoredDisk { image, full_reason: None }),
+                        Ok(image) => {
+                            return Ok(StoredDisk {
+                                image,
+                                full_reason: None,
+                            });
+                        }
                         Err(error) if error.kind() == ImageErrorKind::TrackingWrong => {
                             warnings.push(format!("disk {}: {error}; the disk was read in full. Older points of it may lack writes: verify them, and tell the vendor of whatever filters this host's disks", disk.number));
                             "change tracking was proven wrong by the sample".to_owned()
@@ -505,8 +435,13 @@ impl VmBackup<'_> {
                 }
             },
         };
-        let image = writer.write(disk.source.as_ref(), None, self.chance()).map_err(image_error(doing()))?;
-        Ok(StoredDisk { image, full_reason: Some(reason) })
+        let image = writer
+            .write(disk.source.as_ref(), None, self.chance())
+            .map_err(image_error(doing()))?;
+        Ok(StoredDisk {
+            image,
+            full_reason: Some(reason),
+        })
     }
 
     /// Publishes the point once everything it consists of is known to be there; the disks are
@@ -521,14 +456,19 @@ impl VmBackup<'_> {
         self.settle(stored, new_point, base_point, progress)?;
         self.after(Step::DataSettled)?;
         progress.phase("publishing the point");
-        let point_id = new_point.publish(self.writer).map_err(point_error("publish the restore point"))?;
-        self.writer.flush_together(self.options.flush_patience).map_err(repo_error("publish the restore point"))?;
+        let point_id = new_point
+            .publish(self.writer)
+            .map_err(point_error("publish the restore point"))?;
+        self.writer
+            .flush_together(self.options.flush_patience)
+            .map_err(repo_error("publish the restore point"))?;
         self.after(Step::PointPublished)?;
         // Maintenance without safety margins may have run between the last look and the
         // publication: one more look, and if something is gone for good, the point goes too.
         if let Err(error) = self.settle(stored, new_point, base_point, progress) {
             if error.kind() != BackupErrorKind::Killed {
-                Points::withdraw(self.writer, &point_id).map_err(point_error("withdraw the restore point"))?;
+                Points::withdraw(self.writer, &point_id)
+                    .map_err(point_error("withdraw the restore point"))?;
             }
             return Err(error);
         }
@@ -549,22 +489,31 @@ impl VmBackup<'_> {
             self.writer.flush().map_err(repo_error("write the index"))?;
             let base_is_live = match base_point {
                 Some(point) => {
-                    let points = Points::load(self.repo()).map_err(point_error("look for the point of the last backup"))?;
+                    let points = Points::load(self.repo())
+                        .map_err(point_error("look for the point of the last backup"))?;
                     points.by_point(point).is_some()
                 }
                 None => {
-                    self.repo().refresh().map_err(repo_error("read the index"))?;
+                    self.repo()
+                        .refresh()
+                        .map_err(repo_error("read the index"))?;
                     true
                 }
             };
-            let mut missing = self.writer.find_lost_packs().map_err(repo_error("look for the packs just written"))? > 0;
+            let mut missing = self
+                .writer
+                .find_lost_packs()
+                .map_err(repo_error("look for the packs just written"))?
+                > 0;
             for (disk, stored) in stored {
                 missing |= self
                     .image_writer(disk, progress)
                     .settle(&stored.image, disk.source.as_ref(), base_is_live)
                     .map_err(image_error(format!("re-check disk {}", disk.number)))?;
             }
-            missing |= new_point.restore_missing(self.writer).map_err(point_error("re-check the VM's configuration"))?;
+            missing |= new_point
+                .restore_missing(self.writer)
+                .map_err(point_error("re-check the VM's configuration"))?;
             if !missing {
                 return Ok(());
             }
@@ -593,7 +542,10 @@ impl VmBackup<'_> {
         stored: &[(OpenDisk, StoredDisk)],
         omitted: Vec<OmittedDisk>,
     ) -> VmDescriptor {
-        let paths: Vec<String> = stored.iter().map(|(disk, _)| disk.frozen.original_path.display().to_string()).collect();
+        let paths: Vec<String> = stored
+            .iter()
+            .map(|(disk, _)| disk.frozen.original_path.display().to_string())
+            .collect();
         let numbers = stored.iter().map(|(disk, _)| disk.number);
         let names = point::disk_file_names(numbers.zip(paths.iter().map(String::as_str)));
         let disks = stored.iter().zip(names).map(|((disk, stored), file)| {
@@ -611,7 +563,11 @@ impl VmBackup<'_> {
                 location: disk.frozen.location,
                 original_path: disk.frozen.original_path.display().to_string(),
                 change_id: disk.change_id.as_ref().map(ToString::to_string),
-                backup_type: if stored.full_reason.is_some() { BackupType::Full } else { BackupType::Incremental },
+                backup_type: if stored.full_reason.is_some() {
+                    BackupType::Full
+                } else {
+                    BackupType::Incremental
+                },
                 full_reason: stored.full_reason.clone(),
                 read_bytes: stored.image.read_bytes,
                 sample_bytes: stored.image.sample_bytes,
@@ -641,212 +597,26 @@ impl VmBackup<'_> {
         }
     }
 
-    /// Returns the disks a base can be made of: those whose tracking names the frozen instant.
-    fn base_disks(
-        &self,
-        machine: &Vm,
-        disks: &[OpenDisk],
-        descriptor: &VmDescriptor,
-        vm: VmId,
-    ) -> Result<Vec<BaseDisk>, BackupError> {
-        let old = self.state.base(&self.repo().unique_id_hex(), vm)?.base;
-        let read_in_full_at = |described: &DiskDescriptor| match described.backup_type {
-            BackupType::Full => Some(descriptor.frozen_at),
-            BackupType::Incremental => old
-                .as_ref()
-                .filter(|old| old.vm_created == machine.created)
-                .and_then(|old| old.disks.iter().find(|disk| disk.virtual_disk_id == described.virtual_disk_id))
-                .map(|disk| disk.read_in_full_at),
-        };
-        Ok(disks
-            .iter()
-            .zip(&descriptor.disks)
-            .filter_map(|(disk, described)| {
-                Some(BaseDisk {
-                    number: disk.number,
-                    virtual_disk_id: described.virtual_disk_id,
-                    controller: described.controller,
-                    controller_number: described.controller_number,
-                    location: described.location,
-                    virtual_bytes: described.virtual_bytes,
-                    logical_sector_bytes: described.logical_sector_bytes,
-                    change_id: disk.change_id.as_ref()?.to_string(),
-                    read_in_full_at: read_in_full_at(described)?,
-                })
-            })
-            .collect())
-    }
-
-    /// Turns the checkpoint into the next base. If that fails the point stands all the same, the
-    /// old base stays, and the next run reads a little more (Hyper-V spec 6.1, row three).
-    fn convert(
-        &self,
-        vm: VmId,
-        journal: &mut JournalEntry,
-        mut base: Base,
-        progress: &Progress,
-        warnings: &mut Vec<String>,
-    ) -> Result<(), BackupError> {
-        let checkpoint = journal.checkpoint.expect("the checkpoint was journaled before anything was read");
-        let repository = self.repo().unique_id_hex();
-        let before = self.host.reference_points(vm).map_err(host_error("list reference points"))?;
-        journal.converting = Some(Converting {
-            repository: repository.clone(),
-            before: before.into_iter().map(|point| point.id).collect(),
-            base: base.clone(),
-        });
-        self.state.write_journal(vm, journal)?;
-        self.after(Step::ConversionAnnounced)?;
-        // From here on a stop is too late to matter: the point is published.
-        let unstoppable = StopSignal::new();
-        let converted = self.while_busy(&unstoppable, || self.host.convert_to_reference_point(vm, checkpoint, &unstoppable));
-        let point = match converted {
-            Ok(point) => point,
-            Err(error) => {
-                self.after(Step::Converted)?;
-                warnings.push(format!("the checkpoint could not be made the next base, so the next run reads more: {error}"));
-                let found = leftovers::clean(self.host, self.state, vm, self.clock().now(), false)?;
-                warnings.extend(found.warnings);
-                return Ok(());
-            }
-        };
-        self.after(Step::Converted)?;
-        if let Err(doubt) = take_ids(&point, &mut base) {
-            warnings.push(format!("the new reference point cannot be used, so the next run reads everything: {doubt}"));
-            progress.warning(&doubt);
-        }
-        let mut file = self.state.base(&repository, vm)?;
-        base.reference_point = point.id;
-        file.to_drop.extend(file.base.replace(base).map(|old| old.reference_point));
-        self.state.write_base(&repository, vm, &file)?;
-        self.after(Step::BaseRemembered)?;
-        leftovers::drop_replaced(self.host, self.state, &repository, vm)?;
-        self.after(Step::ReplacedBaseDropped)
-    }
-
-    /// Waits while the VM is merging or busy with something short (Hyper-V spec 3.2).
-    fn wait_until_free(&self, vm: VmId, stop: &StopSignal) -> Result<Vm, BackupError> {
-        const MERGE_SECONDS_MAX: u64 = 600;
-        const OTHER_SECONDS_MAX: u64 = 60;
-        let begun = self.clock().monotonic();
-        loop {
-            let machine = self.host.vm(vm).map_err(host_error("look at the VM"))?;
-            let Some(operation) = &machine.operation else { return Ok(machine) };
-            let limit = if *operation == OperationInProgress::MergingDisks { MERGE_SECONDS_MAX } else { OTHER_SECONDS_MAX };
-            if self.clock().monotonic() - begun >= Duration::from_secs(limit) {
-                return Err(BackupError::new(
-                    BackupErrorKind::Host(HypervErrorKind::Busy),
-                    format!("begin: the VM is busy ({operation:?}); try again when that is over"),
-                ));
-            }
-            self.clock().sleep(Duration::from_secs(2), stop).map_err(stopped)?;
-        }
-    }
-
-    /// Repeats an operation while the host says it is busy, for up to a minute (Hyper-V spec 2.5).
-    fn while_busy<T>(
-        &self,
-        stop: &StopSignal,
-        operation: impl Fn() -> Result<T, hyperv::HypervError>,
-    ) -> Result<T, hyperv::HypervError> {
-        const SECONDS_MAX: u64 = 60;
-        let begun = self.clock().monotonic();
-        let mut pause = Duration::from_millis(250);
-        loop {
-            match operation() {
-                Err(error)
-                    if error.kind() == HypervErrorKind::Busy
-                        && self.clock().monotonic() - begun < Duration::from_secs(SECONDS_MAX) =>
-                {
-                    if self.clock().sleep(pause, stop).is_err() {
-                        return Err(hyperv::HypervError::new(HypervErrorKind::Stopped, "wait for the host: stopped on request"));
-                    }
-                    pause = (pause * 2).min(Duration::from_secs(5));
-                }
-                other => return other,
-            }
-        }
-    }
-
-    fn watch_merge(&self, vm: VmId, stop: &StopSignal, warnings: &mut Vec<String>) -> Result<(), BackupError> {
-        let begun = self.clock().monotonic();
-        loop {
-            let state = match self.host.merge_state(vm) {
-                Ok(state) => state,
-                Err(error) => {
-                    warnings.push(format!("could not see whether the VM's disks were merged: {error}"));
-                    return Ok(());
-                }
-            };
-            match state {
-                MergeState::Idle => return Ok(()),
-                MergeState::Stuck(why) => {
-                    warnings.push(format!("a differencing disk of the VM is not being merged: {why}"));
-                    return Ok(());
-                }
-                MergeState::Running(_) if self.clock().monotonic() - begun >= self.options.merge_wait => {
-                    warnings.push("Hyper-V is still merging the VM's disks; that goes on by itself".to_owned());
-                    return Ok(());
-                }
-                MergeState::Running(_) => {
-                    if self.clock().sleep(Duration::from_millis(500), stop).is_err() {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
-
-    fn after(&self, step: Step) -> Result<(), BackupError> {
+    pub(super) fn after(&self, step: Step) -> Result<(), BackupError> {
         if (self.goes_on)(step) {
             Ok(())
         } else {
-            Err(BackupError::new(BackupErrorKind::Killed, format!("go on after {step:?}")))
+            Err(BackupError::new(
+                BackupErrorKind::Killed,
+                format!("go on after {step:?}"),
+            ))
         }
     }
 
-    fn repo(&self) -> &Arc<Repository> {
+    pub(super) fn repo(&self) -> &Arc<Repository> {
         self.writer.repository()
     }
 
-    fn clock(&self) -> &SharedClock {
+    pub(super) fn clock(&self) -> &SharedClock {
         self.repo().clock()
     }
 
-    fn chance(&self) -> &Chance {
+    pub(super) fn chance(&self) -> &Chance {
         self.repo().chance()
     }
-}
-
-/// Returns what a quiesced guest's point is (Hyper-V spec 4.4): Linux freezes file systems only.
-fn quiesced(machine: &Vm) -> (Consistency, String) {
-    match &machine.guest {
-        Some(guest) if guest.windows => (Consistency::Application, "the guest's VSS writers were frozen".to_owned()),
-        Some(_) => (Consistency::Filesystem, "the guest's file systems were frozen".to_owned()),
-        None => (Consistency::Filesystem, "the guest was quiesced but never said what system it is".to_owned()),
-    }
-}
-
-/// Puts the reference point's ids into the base, after the checks of Hyper-V spec 5.3; disks that
-/// do not pass are taken out.
-fn take_ids(point: &ReferencePoint, base: &mut Base) -> Result<(), String> {
-    if !point.tracking {
-        base.disks.clear();
-        return Err("it is not of the change tracking kind".to_owned());
-    }
-    let mut doubt = Ok(());
-    base.disks.retain_mut(|disk| {
-        let same = |listed: &&hyperv::ReferencePointDisk| {
-            listed.virtual_disk_id == disk.virtual_disk_id
-                && (listed.controller, listed.controller_number, listed.location)
-                    == (disk.controller, disk.controller_number, disk.location)
-        };
-        let id = point.disks.iter().find(same).map(|listed| listed.change_id.as_str()).filter(|id| !id.is_empty());
-        match id {
-            Some(id) => disk.change_id = id.to_owned(),
-            None => doubt = Err(format!("it does not name the tracking of disk {}", disk.number)),
-        }
-        id.is_some()
-    });
-    doubt
 }

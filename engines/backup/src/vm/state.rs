@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::base::Base;
+use super::increment_base::Base;
 use crate::error::{BackupError, BackupErrorKind};
 
 /// The state folder.
@@ -71,7 +71,8 @@ impl StateFolder {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, BackupError> {
         let root = root.into();
         for folder in ["locks", "journal", "bases"] {
-            create_private_folders(&root.join(folder)).map_err(failed("create the state folder", &root))?;
+            create_private_folders(&root.join(folder))
+                .map_err(failed("create the state folder", &root))?;
         }
         Ok(Self { root })
     }
@@ -112,7 +113,9 @@ impl StateFolder {
     pub fn clear_journal(&self, vm: VmId) -> Result<(), BackupError> {
         let path = self.journal_path(vm);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("delete", &path)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("delete", &path)(error))
+            }
             _ => Ok(()),
         }
     }
@@ -123,7 +126,12 @@ impl StateFolder {
     }
 
     /// Remembers the VM's base in a repository.
-    pub fn write_base(&self, repository: &str, vm: VmId, base: &BaseFile) -> Result<(), BackupError> {
+    pub fn write_base(
+        &self,
+        repository: &str,
+        vm: VmId,
+        base: &BaseFile,
+    ) -> Result<(), BackupError> {
         let path = self.base_path(repository, vm);
         let folder = path.parent().expect("a base lies in a folder");
         create_private_folders(folder).map_err(failed("create", folder))?;
@@ -136,7 +144,9 @@ impl StateFolder {
         let mut bases = Vec::new();
         for entry in fs::read_dir(&folder).map_err(failed("read", &folder))? {
             let entry = entry.map_err(failed("read", &folder))?;
-            bases.extend(read_document::<BaseFile>(&entry.path().join(format!("{vm}.json")))?);
+            bases.extend(read_document::<BaseFile>(
+                &entry.path().join(format!("{vm}.json")),
+            )?);
         }
         Ok(bases)
     }
@@ -146,12 +156,21 @@ impl StateFolder {
     }
 
     fn base_path(&self, repository: &str, vm: VmId) -> PathBuf {
-        self.root.join("bases").join(repository).join(format!("{vm}.json"))
+        self.root
+            .join("bases")
+            .join(repository)
+            .join(format!("{vm}.json"))
     }
 }
 
 fn failed<'a>(doing: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> BackupError + 'a {
-    move |error| BackupError::new(BackupErrorKind::State, format!("{doing} {}", path.display())).caused_by(error)
+    move |error| {
+        BackupError::new(
+            BackupErrorKind::State,
+            format!("{doing} {}", path.display()),
+        )
+        .caused_by(error)
+    }
 }
 
 fn create_private_folders(path: &Path) -> io::Result<()> {
@@ -173,7 +192,8 @@ fn read_document<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, BackupEr
 }
 
 fn write_document<T: Serialize>(path: &Path, document: &T) -> Result<(), BackupError> {
-    let bytes = serde_json::to_vec_pretty(document).expect("state documents have no maps with odd keys");
+    let bytes =
+        serde_json::to_vec_pretty(document).expect("state documents have no maps with odd keys");
     let folder = path.parent().expect("a document lies in a folder");
     let replace = || -> io::Result<()> {
         let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
@@ -205,7 +225,12 @@ mod tests {
     }
 
     fn entry() -> JournalEntry {
-        JournalEntry { run: Uuid::from_u128(1), mark: "mark".into(), checkpoint: None, converting: None }
+        JournalEntry {
+            run: Uuid::from_u128(1),
+            mark: "mark".into(),
+            checkpoint: None,
+            converting: None,
+        }
     }
 
     #[test]
@@ -214,7 +239,13 @@ mod tests {
         let state = StateFolder::open(folder.path()).unwrap();
         assert_eq!(state.journal(vm()).unwrap(), None);
         state.write_journal(vm(), &entry()).unwrap();
-        assert_eq!(StateFolder::open(folder.path()).unwrap().journal(vm()).unwrap(), Some(entry()));
+        assert_eq!(
+            StateFolder::open(folder.path())
+                .unwrap()
+                .journal(vm())
+                .unwrap(),
+            Some(entry())
+        );
         state.clear_journal(vm()).unwrap();
         assert_eq!(state.journal(vm()).unwrap(), None);
     }
@@ -224,7 +255,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateFolder::open(folder.path()).unwrap();
         let held = state.lock(vm()).unwrap();
-        assert_eq!(state.lock(vm()).unwrap_err().kind(), BackupErrorKind::Locked);
+        assert_eq!(
+            state.lock(vm()).unwrap_err().kind(),
+            BackupErrorKind::Locked
+        );
         drop(held);
         state.lock(vm()).unwrap();
     }

@@ -7,15 +7,24 @@ use std::time::Duration;
 use hyperv::{HypervHost, VmId};
 use time_and_chance::{SharedClock, StopSignal};
 
-use super::run::Options;
+use super::options::Options;
 use crate::error::{BackupError, BackupErrorKind, host_error};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Refuses to begin where a volume has less room than `free_bytes_min`.
-pub(super) fn check_space(host: &dyn HypervHost, vm: VmId, free_bytes_min: u64) -> Result<(), BackupError> {
-    let volumes = host.volume_space(vm).map_err(host_error("ask for the room on the VM's volumes"))?;
-    match volumes.iter().find(|volume| volume.free_bytes < free_bytes_min) {
+pub(super) fn check_space(
+    host: &dyn HypervHost,
+    vm: VmId,
+    free_bytes_min: u64,
+) -> Result<(), BackupError> {
+    let volumes = host
+        .volume_space(vm)
+        .map_err(host_error("ask for the room on the VM's volumes"))?;
+    match volumes
+        .iter()
+        .find(|volume| volume.free_bytes < free_bytes_min)
+    {
         None => Ok(()),
         Some(volume) => Err(BackupError::new(
             BackupErrorKind::Space,
@@ -47,7 +56,14 @@ impl<'a> CheckpointWatch<'a> {
         clock: &'a SharedClock,
         parent: &StopSignal,
     ) -> Self {
-        Self { host, vm, options, clock, stop: parent.child(), over: StopSignal::new() }
+        Self {
+            host,
+            vm,
+            options,
+            clock,
+            stop: parent.child(),
+            over: StopSignal::new(),
+        }
     }
 
     /// Returns the signal that ends the VM's work.
@@ -56,7 +72,10 @@ impl<'a> CheckpointWatch<'a> {
     }
 
     /// Does `work` under watch; if the watch ended it, its reason is the error.
-    pub(super) fn during<T>(&self, work: impl FnOnce() -> Result<T, BackupError>) -> Result<T, BackupError> {
+    pub(super) fn during<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, BackupError>,
+    ) -> Result<T, BackupError> {
         let reason = Mutex::new(None);
         let result = std::thread::scope(|scope| {
             scope.spawn(|| {

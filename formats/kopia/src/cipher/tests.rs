@@ -1,3 +1,5 @@
+//! Tests of `cipher`: Kopia's own vectors, properties, damage.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of `compression`: Kopia's own vectors, properties, damage.
+
 use proptest::prelude::*;
 
 use super::*;

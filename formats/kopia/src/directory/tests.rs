@@ -1,3 +1,5 @@
+//! Tests of `directory`: Kopia's own vectors, properties, damage.
+
 use super::*;
 
 fn entry(name: &str, entry_type: EntryType) -> DirectoryEntry {

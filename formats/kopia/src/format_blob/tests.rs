@@ -1,3 +1,5 @@
+//! Tests of `format_blob`: Kopia's own vectors, properties, damage.
+
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,3 +1,5 @@
+//! Tests of `hash`: Kopia's own vectors, properties, damage.
+
 use proptest::prelude::*;
 
 use super::*;

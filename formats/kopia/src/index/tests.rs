@@ -1,3 +1,5 @@
+//! Tests of `index`: Kopia's own vectors, properties, damage.
+
 use proptest::prelude::*;
 
 use super::*;

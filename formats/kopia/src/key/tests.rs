@@ -1,3 +1,5 @@
+//! Tests of `key`: Kopia's own vectors, properties, damage.
+
 use super::*;
 use crate::format_blob::FormatErrorKind;
 use crate::test_vectors::{hex_bytes, json, list, text};

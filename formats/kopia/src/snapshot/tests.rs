@@ -1,3 +1,5 @@
+//! Tests of `snapshot`: Kopia's own vectors, properties, damage.
+
 use super::*;
 
 const KOPIAS: &str = r#"{"id":"","source":{"host":"fixture-host","userName":"fixture-user","path":"/data/special"},"description":"unicode ✓ \u003cb\u003e","startTime":"2026-11-22T10:43:39.346372258Z","endTime":"2026-11-22T10:43:39.3871Z","stats":{"totalSize":2989,"excludedTotalSize":0,"fileCount":651,"cachedFiles":0,"nonCachedFiles":651,"dirCount":75,"excludedFileCount":0,"excludedDirCount":0,"ignoredErrorCount":0,"errorCount":0},"incomplete":"limit reached","rootEntry":{"name":"special","type":"d","mode":"0755","mtime":"2024-01-02T03:04:05.123456789Z","uid":1000,"gid":1000,"obj":"kd38d5914eb6d35d97875e4dea43c1138","summ":{"size":2989,"files":651,"symlinks":8,"dirs":75,"maxTime":"2100-01-01T00:00:00Z","incomplete":"limit reached","numFailed":0}},"tags":{"tag:env":"fixture","tag:team":"blue"},"pins":["keep-me"]}"#;

@@ -1,3 +1,5 @@
+//! Tests of `splitter`: Kopia's own vectors, properties, damage.
+
 use proptest::prelude::*;
 use serde_json::Value;
 use sha2::{Digest, Sha256};

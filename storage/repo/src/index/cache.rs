@@ -51,9 +51,16 @@ impl IndexCache {
         cipher: ContentCipher,
         epochs_enabled: bool,
     ) -> Result<Self, RepoError> {
-        fs::create_dir_all(&folder)
-            .map_err(local_error(format!("create the cache folder {}", folder.display())))?;
-        Ok(Self { folder, hasher, cipher, epochs_enabled })
+        fs::create_dir_all(&folder).map_err(local_error(format!(
+            "create the cache folder {}",
+            folder.display()
+        )))?;
+        Ok(Self {
+            folder,
+            hasher,
+            cipher,
+            epochs_enabled,
+        })
     }
 
     /// Returns the view of what is active in the store now, reusing what `previous` has open.
@@ -67,7 +74,10 @@ impl IndexCache {
         let mut attempt = 0;
         loop {
             match self.try_refresh(store, previous) {
-                Err(error) if error.kind() == RepoErrorKind::Store(BlobErrorKind::NotFound) && attempt < ATTEMPTS_MAX => {
+                Err(error)
+                    if error.kind() == RepoErrorKind::Store(BlobErrorKind::NotFound)
+                        && attempt < ATTEMPTS_MAX =>
+                {
                     // Maintenance compacted an index blob between listing and fetching it.
                     attempt += 1;
                     let pause = std::time::Duration::from_millis(50 << attempt);
@@ -78,8 +88,16 @@ impl IndexCache {
         }
     }
 
-    fn try_refresh(&self, store: &dyn BlobStore, previous: &IndexView) -> Result<IndexView, RepoError> {
-        let active = if self.epochs_enabled { list_epochs(store)? } else { self.list_legacy(store)? };
+    fn try_refresh(
+        &self,
+        store: &dyn BlobStore,
+        previous: &IndexView,
+    ) -> Result<IndexView, RepoError> {
+        let active = if self.epochs_enabled {
+            list_epochs(store)?
+        } else {
+            self.list_legacy(store)?
+        };
         let wanted: BTreeSet<&str> = active.blobs.iter().map(String::as_str).collect();
         let mut tables: Vec<ViewTable> = previous
             .tables
@@ -90,11 +108,17 @@ impl IndexCache {
         if tables.is_empty() {
             tables.extend(self.open_merged(&wanted));
         }
-        let held: BTreeSet<String> = tables.iter().flat_map(|view| view.blobs.iter().cloned()).collect();
+        let held: BTreeSet<String> = tables
+            .iter()
+            .flat_map(|view| view.blobs.iter().cloned())
+            .collect();
         for blob in active.blobs.iter().filter(|blob| !held.contains(*blob)) {
             tables.push(self.table_of(store, blob)?);
         }
-        let mut view = IndexView { tables, watermark_seconds: active.watermark_seconds };
+        let mut view = IndexView {
+            tables,
+            watermark_seconds: active.watermark_seconds,
+        };
         if view.tables.len() > TABLES_MAX {
             view.tables = vec![self.merge_all(&view, &wanted)?];
         }
@@ -111,7 +135,10 @@ impl IndexCache {
         if let Ok(file) = File::open(self.path_of(blob))
             && let Ok(table) = Table::open(file)
         {
-            return Ok(ViewTable { table: Arc::new(table), blobs: Arc::from([blob.to_owned()]) });
+            return Ok(ViewTable {
+                table: Arc::new(table),
+                blobs: Arc::from([blob.to_owned()]),
+            });
         }
         let payload = self.fetch(store, blob)?;
         self.write_table(blob, &payload)
@@ -119,12 +146,18 @@ impl IndexCache {
 
     fn write_table(&self, blob: &str, payload: &[u8]) -> Result<ViewTable, RepoError> {
         let damaged = |error: &dyn std::fmt::Display| {
-            RepoError::new(RepoErrorKind::Damaged, format!("read index blob {blob}: {error}"))
+            RepoError::new(
+                RepoErrorKind::Damaged,
+                format!("read index blob {blob}: {error}"),
+            )
         };
-        let index = IndexReader::parse(payload, ContentCipher::OVERHEAD_BYTES as u32).map_err(|error| damaged(&error))?;
+        let index = IndexReader::parse(payload, ContentCipher::OVERHEAD_BYTES as u32)
+            .map_err(|error| damaged(&error))?;
         let temporary = new_table_file(&self.folder)?;
         let key_bytes = self.hasher.algorithm().output_bytes() + 1;
-        let file = temporary.reopen().map_err(local_error("open a new index table in the cache"))?;
+        let file = temporary
+            .reopen()
+            .map_err(local_error("open a new index table in the cache"))?;
         let mut writer = TableWriter::new(file, key_bytes)?;
         let mut previous = None;
         for record in index.iter() {
@@ -137,35 +170,56 @@ impl IndexCache {
         }
         let table = writer.finish()?;
         persist(temporary, &self.path_of(blob))?;
-        Ok(ViewTable { table: Arc::new(table), blobs: Arc::from([blob.to_owned()]) })
+        Ok(ViewTable {
+            table: Arc::new(table),
+            blobs: Arc::from([blob.to_owned()]),
+        })
     }
 
     /// Fetches an index blob and opens its seal; the name must be the payload's hash.
     fn fetch(&self, store: &dyn BlobStore, blob: &str) -> Result<Vec<u8>, RepoError> {
-        let sealed = store.get(blob).map_err(store_error(format!("read index blob {blob}")))?;
+        let sealed = store
+            .get(blob)
+            .map_err(store_error(format!("read index blob {blob}")))?;
         open_blob(&self.cipher, &self.hasher, blob, sealed)
     }
 
     fn list_legacy(&self, store: &dyn BlobStore) -> Result<Active, RepoError> {
-        let list = |prefix: &str| store.list_all(prefix).map_err(store_error("list the repository's index blobs"));
-        let names = |blobs: Vec<blob::BlobMetadata>| blobs.into_iter().map(|blob| blob.name).collect::<Vec<_>>();
+        let list = |prefix: &str| {
+            store
+                .list_all(prefix)
+                .map_err(store_error("list the repository's index blobs"))
+        };
+        let names = |blobs: Vec<blob::BlobMetadata>| {
+            blobs.into_iter().map(|blob| blob.name).collect::<Vec<_>>()
+        };
         let indexes = names(list("n")?);
         let mut logs = Vec::new();
         for log in names(list("m")?) {
             let parsed = CompactionLog::parse(&self.fetch(store, &log)?).map_err(|error| {
-                RepoError::new(RepoErrorKind::Damaged, format!("read compaction log {log}")).caused_by(error)
+                RepoError::new(RepoErrorKind::Damaged, format!("read compaction log {log}"))
+                    .caused_by(error)
             })?;
             logs.push(parsed);
         }
         let blobs = active_index_blobs(&indexes, &logs);
-        Ok(Active { blobs, watermark_seconds: 0 })
+        Ok(Active {
+            blobs,
+            watermark_seconds: 0,
+        })
     }
 
     fn merge_all(&self, view: &IndexView, wanted: &BTreeSet<&str>) -> Result<ViewTable, RepoError> {
         let temporary = new_table_file(&self.folder)?;
-        let file = temporary.reopen().map_err(local_error("open a new index table in the cache"))?;
+        let file = temporary
+            .reopen()
+            .map_err(local_error("open a new index table in the cache"))?;
         let mut writer = TableWriter::new(file, self.hasher.algorithm().output_bytes() + 1)?;
-        let cursors = view.tables.iter().map(|view| view.table.cursor(&[])).collect();
+        let cursors = view
+            .tables
+            .iter()
+            .map(|view| view.table.cursor(&[]))
+            .collect();
         merge(cursors, &mut |record| writer.push(&record).map(|()| true))?;
         let table = writer.finish()?;
         let list: Vec<String> = wanted.iter().map(|blob| (*blob).to_owned()).collect();
@@ -173,8 +227,12 @@ impl IndexCache {
         // The list goes first and away again: a merged table must never be read with another's list.
         let _ = fs::remove_file(&names);
         persist(temporary, &self.folder.join("merged.table"))?;
-        fs::write(&names, list.join("\n")).map_err(local_error(format!("write {}", names.display())))?;
-        Ok(ViewTable { table: Arc::new(table), blobs: Arc::from(list) })
+        fs::write(&names, list.join("\n"))
+            .map_err(local_error(format!("write {}", names.display())))?;
+        Ok(ViewTable {
+            table: Arc::new(table),
+            blobs: Arc::from(list),
+        })
     }
 
     fn open_merged(&self, wanted: &BTreeSet<&str>) -> Option<ViewTable> {
@@ -184,12 +242,17 @@ impl IndexCache {
             return None;
         }
         let table = Table::open(File::open(self.folder.join("merged.table")).ok()?).ok()?;
-        Some(ViewTable { table: Arc::new(table), blobs: Arc::from(blobs) })
+        Some(ViewTable {
+            table: Arc::new(table),
+            blobs: Arc::from(blobs),
+        })
     }
 
     /// Deletes tables of blobs that are no longer active; open ones live on until closed.
     fn forget_all_but(&self, wanted: &BTreeSet<&str>) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
         for entry in entries.flatten() {
             let name = entry.file_name();
             let stale = name
@@ -215,7 +278,8 @@ pub(crate) fn open_blob(
     blob: &str,
     mut sealed: Vec<u8>,
 ) -> Result<Vec<u8>, RepoError> {
-    let damaged = |what: &str| RepoError::new(RepoErrorKind::Damaged, format!("read blob {blob}: {what}"));
+    let damaged =
+        |what: &str| RepoError::new(RepoErrorKind::Damaged, format!("read blob {blob}: {what}"));
     let iv = blob_crypto_iv(blob).ok_or_else(|| damaged("its name holds no hash"))?;
     let payload = cipher
         .open_in_place(&iv, &mut sealed)
@@ -237,7 +301,13 @@ fn list_epochs(store: &dyn BlobStore) -> Result<Active, RepoError> {
     let doing = "list the repository's index blobs";
     let mut names = Vec::new();
     for prefix in ["xe", "xw", "xs", "xr"] {
-        names.extend(store.list_all(prefix).map_err(store_error(doing))?.into_iter().map(|blob| blob.name));
+        names.extend(
+            store
+                .list_all(prefix)
+                .map_err(store_error(doing))?
+                .into_iter()
+                .map(|blob| blob.name),
+        );
     }
     let state = EpochState::from_listing(&names)
         .map_err(|error| RepoError::new(RepoErrorKind::Damaged, doing).caused_by(error))?;
@@ -252,5 +322,8 @@ fn list_epochs(store: &dyn BlobStore) -> Result<Active, RepoError> {
             }
         }
     }
-    Ok(Active { blobs, watermark_seconds: state.watermark_seconds })
+    Ok(Active {
+        blobs,
+        watermark_seconds: state.watermark_seconds,
+    })
 }

@@ -43,27 +43,48 @@ impl Table {
     /// Opens the table in `file`.
     pub(crate) fn open(file: File) -> Result<Self, RepoError> {
         let mut header = [0; HEADER_BYTES as usize];
-        read_exact_at(&file, &mut header, 0).map_err(local_error("read the header of a cached index table"))?;
-        let damaged = || RepoError::new(RepoErrorKind::Local, "read a cached index table: it is damaged; delete the cache folder");
+        read_exact_at(&file, &mut header, 0)
+            .map_err(local_error("read the header of a cached index table"))?;
+        let damaged = || {
+            RepoError::new(
+                RepoErrorKind::Local,
+                "read a cached index table: it is damaged; delete the cache folder",
+            )
+        };
         let word = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("8 bytes"));
-        let (key_bytes, records, packs, fences_at, packs_at) = (word(8), word(16), word(24), word(32), word(40));
+        let (key_bytes, records, packs, fences_at, packs_at) =
+            (word(8), word(16), word(24), word(32), word(40));
         let fence_count = records.div_ceil(FENCE_EVERY);
         let record_bytes = key_bytes.saturating_add(FIELDS_BYTES as u64);
         let sound = &header[..8] == MAGIC
             && (2..=KEY_BYTES_MAX as u64).contains(&key_bytes)
             && packs <= u64::from(u32::MAX)
-            && records.checked_mul(record_bytes).and_then(|bytes| bytes.checked_add(HEADER_BYTES)) == Some(fences_at)
+            && records
+                .checked_mul(record_bytes)
+                .and_then(|bytes| bytes.checked_add(HEADER_BYTES))
+                == Some(fences_at)
             && fences_at.checked_add(fence_count * key_bytes) == Some(packs_at);
         if !sound {
             return Err(damaged());
         }
-        let length = file.metadata().map_err(local_error("measure a cached index table"))?.len();
+        let length = file
+            .metadata()
+            .map_err(local_error("measure a cached index table"))?
+            .len();
         if packs_at > length {
             return Err(damaged());
         }
         let mut fences = vec![0; (fence_count * key_bytes) as usize];
-        read_exact_at(&file, &mut fences, fences_at).map_err(local_error("read a cached index table"))?;
-        Ok(Self { file, key_bytes: key_bytes as usize, records, packs: packs as u32, packs_at, fences })
+        read_exact_at(&file, &mut fences, fences_at)
+            .map_err(local_error("read a cached index table"))?;
+        Ok(Self {
+            file,
+            key_bytes: key_bytes as usize,
+            records,
+            packs: packs as u32,
+            packs_at,
+            fences,
+        })
     }
 
     /// Returns the record of `id`, if the table has one.
@@ -73,7 +94,9 @@ impl Table {
         if key.len() != self.key_bytes {
             return Ok(None);
         }
-        let Some(block) = self.block_of(key) else { return Ok(None) };
+        let Some(block) = self.block_of(key) else {
+            return Ok(None);
+        };
         let bytes = self.read_block(block)?;
         let record_bytes = self.key_bytes + FIELDS_BYTES;
         let (mut low, mut high) = (0, bytes.len() / record_bytes);
@@ -92,7 +115,13 @@ impl Table {
     /// Returns a cursor over all records whose key is not below `from`, in order of keys.
     pub(crate) fn cursor(self: &Arc<Self>, from: &[u8]) -> Cursor {
         let block = self.block_of(from).unwrap_or(0);
-        Cursor { table: Arc::clone(self), next_block: block, bytes: Vec::new(), at: 0, from: from.to_vec() }
+        Cursor {
+            table: Arc::clone(self),
+            next_block: block,
+            bytes: Vec::new(),
+            at: 0,
+            from: from.to_vec(),
+        }
     }
 
     /// Returns the last block whose first key is not above `key`.
@@ -122,7 +151,12 @@ impl Table {
 
     fn decode(&self, record: &[u8]) -> Result<ContentRecord, RepoError> {
         let (key, fields) = record.split_at(self.key_bytes);
-        let damaged = || RepoError::new(RepoErrorKind::Local, "read a cached index table: it is damaged; delete the cache folder");
+        let damaged = || {
+            RepoError::new(
+                RepoErrorKind::Local,
+                "read a cached index table: it is damaged; delete the cache folder",
+            )
+        };
         let word = |at: usize| u32::from_le_bytes(fields[at..at + 4].try_into().expect("4 bytes"));
         Ok(ContentRecord {
             id: ContentId::from_key_bytes(key).map_err(|_| damaged())?,
@@ -139,7 +173,12 @@ impl Table {
     }
 
     fn pack_name(&self, number: u32) -> Result<Arc<str>, RepoError> {
-        let damaged = || RepoError::new(RepoErrorKind::Local, "read a cached index table: it is damaged; delete the cache folder");
+        let damaged = || {
+            RepoError::new(
+                RepoErrorKind::Local,
+                "read a cached index table: it is damaged; delete the cache folder",
+            )
+        };
         if number >= self.packs {
             return Err(damaged());
         }
@@ -148,10 +187,16 @@ impl Table {
             .map_err(local_error("read a cached index table"))?;
         let start = u64::from_le_bytes(ends[..8].try_into().expect("8 bytes"));
         let end = u64::from_le_bytes(ends[8..].try_into().expect("8 bytes"));
-        let bytes = end.checked_sub(start).filter(|bytes| *bytes <= 255).ok_or_else(damaged)?;
+        let bytes = end
+            .checked_sub(start)
+            .filter(|bytes| *bytes <= 255)
+            .ok_or_else(damaged)?;
         let mut name = vec![0; bytes as usize];
-        read_exact_at(&self.file, &mut name, start).map_err(local_error("read a cached index table"))?;
-        String::from_utf8(name).map(Arc::from).map_err(|_| damaged())
+        read_exact_at(&self.file, &mut name, start)
+            .map_err(local_error("read a cached index table"))?;
+        String::from_utf8(name)
+            .map(Arc::from)
+            .map_err(|_| damaged())
     }
 }
 
@@ -221,8 +266,15 @@ impl TableWriter {
     /// Begins a table in `file` for keys of `key_bytes` bytes.
     pub(crate) fn new(file: File, key_bytes: usize) -> Result<Self, RepoError> {
         let mut out = BufWriter::with_capacity(1 << 20, file);
-        out.write_all(&[0; HEADER_BYTES as usize]).map_err(local_error("write an index table to the cache"))?;
-        Ok(Self { out, key_bytes, records: 0, fences: Vec::new(), packs: PackNames::default() })
+        out.write_all(&[0; HEADER_BYTES as usize])
+            .map_err(local_error("write an index table to the cache"))?;
+        Ok(Self {
+            out,
+            key_bytes,
+            records: 0,
+            fences: Vec::new(),
+            packs: PackNames::default(),
+        })
     }
 
     /// Adds the record with the next higher key.
@@ -230,7 +282,13 @@ impl TableWriter {
         let (key, key_bytes) = record.id.key_bytes();
         let key = &key[..key_bytes];
         if key.len() != self.key_bytes {
-            return Err(RepoError::new(RepoErrorKind::Damaged, format!("cache index records: {} has an id of another length", record.id)));
+            return Err(RepoError::new(
+                RepoErrorKind::Damaged,
+                format!(
+                    "cache index records: {} has an id of another length",
+                    record.id
+                ),
+            ));
         }
         if self.records.is_multiple_of(FENCE_EVERY) {
             self.fences.extend_from_slice(key);
@@ -238,7 +296,13 @@ impl TableWriter {
         let mut fields = [0; FIELDS_BYTES];
         fields[..8].copy_from_slice(&record.timestamp_seconds.to_le_bytes());
         let pack = self.packs.number(&record.pack_blob);
-        let words = [pack, record.pack_offset, record.packed_bytes, record.original_bytes, record.compression_header_id];
+        let words = [
+            pack,
+            record.pack_offset,
+            record.packed_bytes,
+            record.original_bytes,
+            record.compression_header_id,
+        ];
         for (place, word) in fields[8..28].chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
         }
@@ -256,7 +320,9 @@ impl TableWriter {
     /// Finishes the table and opens it.
     pub(crate) fn finish(self) -> Result<Table, RepoError> {
         let doing = "write an index table to the cache";
-        self.write_tail().map_err(local_error(doing)).and_then(Table::open)
+        self.write_tail()
+            .map_err(local_error(doing))
+            .and_then(Table::open)
     }
 
     fn write_tail(mut self) -> std::io::Result<File> {
@@ -272,10 +338,19 @@ impl TableWriter {
         for name in &self.packs.order {
             self.out.write_all(name.as_bytes())?;
         }
-        let mut file = self.out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        let mut file = self
+            .out
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)?;
         file.seek(SeekFrom::Start(0))?;
         file.write_all(MAGIC)?;
-        for word in [self.key_bytes as u64, self.records, self.packs.order.len() as u64, fences_at, packs_at] {
+        for word in [
+            self.key_bytes as u64,
+            self.records,
+            self.packs.order.len() as u64,
+            fences_at,
+            packs_at,
+        ] {
             file.write_all(&word.to_le_bytes())?;
         }
         Ok(file)
@@ -288,7 +363,10 @@ pub(crate) fn new_table_file(folder: &Path) -> Result<tempfile::NamedTempFile, R
         .prefix("table-")
         .suffix(".tmp")
         .tempfile_in(folder)
-        .map_err(local_error(format!("create a file in the cache folder {}", folder.display())))
+        .map_err(local_error(format!(
+            "create a file in the cache folder {}",
+            folder.display()
+        )))
 }
 
 #[cfg(test)]

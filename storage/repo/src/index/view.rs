@@ -30,7 +30,10 @@ pub(crate) struct ViewTable {
 impl IndexView {
     /// Returns the view of a repository nobody has written to.
     pub(crate) fn empty() -> Self {
-        Self { tables: Vec::new(), watermark_seconds: 0 }
+        Self {
+            tables: Vec::new(),
+            watermark_seconds: 0,
+        }
     }
 
     /// Returns the winning record of `id`, tombstones included, or `None` if there is none.
@@ -63,13 +66,17 @@ impl IndexView {
         each: &mut dyn FnMut(ContentRecord) -> Result<(), RepoError>,
     ) -> Result<(), RepoError> {
         let from: Vec<u8> = prefix.into_iter().collect();
-        merge(self.tables.iter().map(|view| view.table.cursor(&from)).collect(), &mut |record| {
-            match prefix {
+        merge(
+            self.tables
+                .iter()
+                .map(|view| view.table.cursor(&from))
+                .collect(),
+            &mut |record| match prefix {
                 Some(prefix) if record.id.prefix().unwrap_or(0) != prefix => Ok(false),
                 _ if self.is_forgotten(&record) => Ok(true),
                 _ => each(record).map(|()| true),
-            }
-        })
+            },
+        )
     }
 
     fn is_forgotten(&self, record: &ContentRecord) -> bool {
@@ -105,7 +112,10 @@ pub(crate) fn merge(
                 }
                 None => heads.swap_remove(place).0,
             };
-            if winner.as_ref().is_none_or(|winner| record.supersedes(winner)) {
+            if winner
+                .as_ref()
+                .is_none_or(|winner| record.supersedes(winner))
+            {
                 winner = Some(record);
             }
         }

@@ -55,12 +55,20 @@ fn encode_shards(repo: &Repository, session: &Session) -> Result<Vec<Vec<u8>>, R
     for record in records {
         shards[kopia::index::shard_of(&record.id, count) as usize].push(record);
     }
-    shards.iter().filter(|shard| !shard.is_empty()).map(|shard| index_bytes(repo, shard)).collect()
+    shards
+        .iter()
+        .filter(|shard| !shard.is_empty())
+        .map(|shard| index_bytes(repo, shard))
+        .collect()
 }
 
 /// Puts every shard into the current epoch; `TooSlow` if another epoch began meanwhile, with
 /// nothing left behind.
-fn write_shards(repo: &Repository, session: &Session, shards: &[Vec<u8>]) -> Result<Vec<String>, RepoError> {
+fn write_shards(
+    repo: &Repository,
+    session: &Session,
+    shards: &[Vec<u8>],
+) -> Result<Vec<String>, RepoError> {
     let clock = repo.clock();
     let refresh_ns = repo.format().epoch_parameters.epoch_refresh_frequency_ns;
     let begun = clock.monotonic();
@@ -70,7 +78,8 @@ fn write_shards(repo: &Repository, session: &Session, shards: &[Vec<u8>]) -> Res
         let hash = repo.hasher.hash(payload);
         let name = blob_name::uncompacted_index(epoch, &hash, &session.id, shards.len() as u32);
         let mut sealed = Vec::new();
-        repo.cipher.seal_into(&hash.iv(), repo.chance().bytes(), payload, &mut sealed);
+        repo.cipher
+            .seal_into(&hash.iv(), repo.chance().bytes(), payload, &mut sealed);
         let slow = (clock.monotonic() - begun).as_nanos() >= refresh_ns.max(0) as u128;
         if slow && current_epoch(repo)? != epoch {
             return withdraw(repo, &written);
@@ -87,15 +96,24 @@ fn write_shards(repo: &Repository, session: &Session, shards: &[Vec<u8>]) -> Res
 
 fn withdraw(repo: &Repository, written: &[String]) -> Result<Vec<String>, RepoError> {
     for name in written {
-        repo.store.delete(name).map_err(store_error(format!("take back index blob {name}")))?;
+        repo.store
+            .delete(name)
+            .map_err(store_error(format!("take back index blob {name}")))?;
     }
-    Err(RepoError::new(RepoErrorKind::TooSlow, "write the index: its epoch ended meanwhile"))
+    Err(RepoError::new(
+        RepoErrorKind::TooSlow,
+        "write the index: its epoch ended meanwhile",
+    ))
 }
 
 fn current_epoch(repo: &Repository) -> Result<u64, RepoError> {
-    let markers = repo.store.list_all("xe").map_err(store_error("list the repository's epochs"))?;
+    let markers = repo
+        .store
+        .list_all("xe")
+        .map_err(store_error("list the repository's epochs"))?;
     let names: Vec<String> = markers.into_iter().map(|blob| blob.name).collect();
-    let state = kopia::epoch::EpochState::from_listing(&names)
-        .map_err(|error| RepoError::new(RepoErrorKind::Damaged, "list the repository's epochs").caused_by(error))?;
+    let state = kopia::epoch::EpochState::from_listing(&names).map_err(|error| {
+        RepoError::new(RepoErrorKind::Damaged, "list the repository's epochs").caused_by(error)
+    })?;
     Ok(state.current)
 }

@@ -40,7 +40,12 @@ impl OpenPack {
     /// Begins a pack.
     pub(super) fn new(name: String, repo: &Repository) -> Self {
         let preamble = repo.chance().bytes::<PREAMBLE_BYTES>().to_vec();
-        Self { name: Arc::from(name), bytes: preamble.len() as u64, parts: vec![preamble], records: Vec::new() }
+        Self {
+            name: Arc::from(name),
+            bytes: preamble.len() as u64,
+            parts: vec![preamble],
+            records: Vec::new(),
+        }
     }
 
     /// Returns the pack's length so far.
@@ -54,7 +59,8 @@ impl OpenPack {
             id: content.id,
             pack_blob: Arc::clone(&self.name),
             pack_offset: u32::try_from(self.bytes).expect("a pack is closed long before 4 GiB"),
-            packed_bytes: u32::try_from(content.sealed.len()).expect("a content is far below 4 GiB"),
+            packed_bytes: u32::try_from(content.sealed.len())
+                .expect("a content is far below 4 GiB"),
             original_bytes: content.original_bytes,
             timestamp_seconds: content.timestamp_seconds,
             deleted: false,
@@ -80,7 +86,8 @@ impl OpenPack {
         index.extend_from_slice(&repo.chance().bytes::<32>());
         let iv = repo.hasher.hash(&index);
         let mut tail = Vec::with_capacity(index.len() + 128);
-        repo.cipher.seal_into(iv.as_bytes(), repo.chance().bytes(), &index, &mut tail);
+        repo.cipher
+            .seal_into(iv.as_bytes(), repo.chance().bytes(), &index, &mut tail);
         let postamble = Postamble {
             local_index_iv: iv.as_bytes().to_vec(),
             local_index_offset: self.bytes,
@@ -88,12 +95,18 @@ impl OpenPack {
         };
         tail.extend_from_slice(&postamble.encode());
         self.parts.push(tail);
-        Ok(FullPack { name: self.name, parts: self.parts })
+        Ok(FullPack {
+            name: self.name,
+            parts: self.parts,
+        })
     }
 }
 
 /// Encodes sorted records as the repository's format wants its indexes.
-pub(super) fn index_bytes(repo: &Repository, records: &[ContentRecord]) -> Result<Vec<u8>, RepoError> {
+pub(super) fn index_bytes(
+    repo: &Repository,
+    records: &[ContentRecord],
+) -> Result<Vec<u8>, RepoError> {
     kopia::index::write_index(repo.format().effective_index_version(), records)
         .map_err(|error| RepoError::new(RepoErrorKind::Invalid, "encode an index").caused_by(error))
 }

@@ -50,9 +50,13 @@ impl Session {
         let hash = repo.hasher.hash(&json);
         let name = blob_name::session_marker(&hash, &id);
         let mut sealed = Vec::new();
-        repo.cipher.seal_into(&hash.iv(), repo.chance().bytes(), &json, &mut sealed);
+        repo.cipher
+            .seal_into(&hash.iv(), repo.chance().bytes(), &json, &mut sealed);
         put(repo, &name, &sealed)?;
-        let stored = repo.store.metadata(&name).map_err(store_error("read the time of our session marker"))?;
+        let stored = repo
+            .store
+            .metadata(&name)
+            .map_err(store_error("read the time of our session marker"))?;
         let skew = stored.modified.as_second() - clock.now().as_second();
         if skew.abs() > SKEW_MAX_SECONDS {
             // Best effort: a marker left behind is harmless and goes away with maintenance.
@@ -80,7 +84,11 @@ impl Session {
 
     /// Returns the open pack for data or metadata, beginning one if there is none.
     pub(super) fn pack(&mut self, metadata: bool, repo: &Repository) -> &mut OpenPack {
-        let place = if metadata { &mut self.metadata_pack } else { &mut self.data_pack };
+        let place = if metadata {
+            &mut self.metadata_pack
+        } else {
+            &mut self.data_pack
+        };
         place.get_or_insert_with(|| {
             let random = repo.chance().bytes();
             let name = if metadata {

@@ -46,7 +46,10 @@ impl Uploads {
                     .expect("the system can start a thread")
             })
             .collect();
-        Self { queue: Some(queue), threads }
+        Self {
+            queue: Some(queue),
+            threads,
+        }
     }
 
     /// Hands a pack over; waits while the queue is full.
@@ -94,7 +97,9 @@ impl UploadGroup {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, GroupState> {
-        self.state.lock().expect("no thread panics while it holds the group")
+        self.state
+            .lock()
+            .expect("no thread panics while it holds the group")
     }
 
     fn end(&self, result: Result<u64, RepoError>) {
@@ -103,7 +108,9 @@ impl UploadGroup {
         match result {
             Ok(bytes) => state.stored_bytes += bytes,
             Err(error) => {
-                state.failure.get_or_insert((error.kind(), error.to_string()));
+                state
+                    .failure
+                    .get_or_insert((error.kind(), error.to_string()));
             }
         }
         self.changed.notify_all();
@@ -131,7 +138,10 @@ fn upload_all(store: &SharedBlobStore, packs: &Receiver<(FullPack, Arc<UploadGro
         group.end(match outcome {
             Ok(Ok(())) => Ok(bytes),
             Ok(Err(error)) => Err(crate::error::store_error(doing)(error)),
-            Err(_) => Err(RepoError::new(RepoErrorKind::Invalid, format!("{doing}: the store panicked"))),
+            Err(_) => Err(RepoError::new(
+                RepoErrorKind::Invalid,
+                format!("{doing}: the store panicked"),
+            )),
         });
     }
 }

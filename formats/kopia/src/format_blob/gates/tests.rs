@@ -1,3 +1,5 @@
+//! Tests of `gates`: Kopia's own vectors, properties, damage.
+
 use super::*;
 use crate::format_blob::FormatErrorKind;
 
