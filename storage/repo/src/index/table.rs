@@ -385,7 +385,7 @@ mod tests {
             packed_bytes: 128,
             original_bytes: 100,
             timestamp_seconds: 1_700_000_000 + i64::from(number),
-            deleted: number % 7 == 0,
+            deleted: number.is_multiple_of(7),
             compression_header_id: 0x1101,
             format_version: 3,
             encryption_key_id: 0,
