@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! apps ─► engines ─► storage | hosts ─► formats ─► ground        testing names all, none names it
-//!         backup, restore ─► image, export ─► progress
+//!         backup, restore, verify ─► image, point, export ─► progress
 //! ```
 
 use super::crates::{Crate, Dependency, Kind};
@@ -20,12 +20,14 @@ const WINGS: [(&str, u8); 7] = [
 ];
 
 /// Floors within the engines' wing; an engine names only lower ones.
-const ENGINES: [(&str, u8); 5] = [
+const ENGINES: [(&str, u8); 7] = [
     ("progress", 0),
     ("image", 1),
+    ("point", 1),
     ("export", 1),
     ("backup", 2),
     ("restore", 2),
+    ("verify", 2),
 ];
 
 /// Checks every dependency of one of our crates on another.

@@ -1,0 +1,68 @@
+//! What a command answers: the same facts for people and for programs.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use crate::failure::DONE_IN_PART;
+
+/// The outcome of a command that could be carried out, at least in part.
+#[derive(Debug)]
+pub struct Answer {
+    text: String,
+    document: Value,
+    status: u8,
+}
+
+impl Answer {
+    /// Returns the answer of a command that did all it was asked for.
+    pub fn new(text: impl Into<String>, document: Value) -> Self {
+        Self {
+            text: text.into(),
+            document,
+            status: 0,
+        }
+    }
+
+    /// Returns the answer of a command of which some parts failed.
+    pub fn in_part(text: impl Into<String>, document: Value) -> Self {
+        Self::with_status(text, document, DONE_IN_PART)
+    }
+
+    /// Returns the answer of a command that ends with `status`.
+    pub fn with_status(text: impl Into<String>, document: Value, status: u8) -> Self {
+        Self {
+            text: text.into(),
+            document,
+            status,
+        }
+    }
+
+    /// Writes the answer to stdout and returns the exit status.
+    pub fn show(&self, json: bool) -> ExitCode {
+        let text = if json {
+            pretty(&self.document)
+        } else {
+            self.text.trim_end().to_owned()
+        };
+        if !text.is_empty() {
+            print_line(&text);
+        }
+        ExitCode::from(self.status)
+    }
+}
+
+/// Writes a document to stdout.
+pub fn show_document(document: &Value) {
+    print_line(&pretty(document));
+}
+
+fn pretty(document: &Value) -> String {
+    format!("{document:#}")
+}
+
+fn print_line(text: &str) {
+    // Whoever closed the pipe does not want the rest.
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}

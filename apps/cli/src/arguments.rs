@@ -1,0 +1,97 @@
+//! The command line: what there is to say, and the options that every command takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::answer::Answer;
+use crate::commands::{backup, host, points, repo, restore, sim};
+use crate::failure::Failure;
+use crate::world::World;
+
+/// Backs up whole Hyper-V virtual machines into Kopia repositories, and brings them back.
+#[derive(Debug, Parser)]
+#[command(name = "e3-backup-agent", version, propagate_version = true, max_term_width = 110, after_help = AFTER_HELP)]
+pub struct CommandLine {
+    /// Options of every command.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  e3-backup-agent repo create --repo /srv/backup
+  e3-backup-agent backup vm --all --repo /srv/backup
+  e3-backup-agent points list --repo /srv/backup
+  e3-backup-agent restore vm 8f3a --repo /srv/backup --to /restore/web
+
+No Hyper-V at hand? A folder can play the host:
+  e3-backup-agent sim create /tmp/host
+  e3-backup-agent sim add-vm /tmp/host --name web --disk disk.vhdx
+  e3-backup-agent backup vm web --host sim:/tmp/host --repo /srv/backup
+
+A repository (--repo) is a folder, or
+  s3://bucket/prefix?endpoint=URL&region=R&style=path|virtual&ca=FILE&insecure=true
+with credentials from the AWS variables, ~/.aws/credentials or the machine's role. Its password
+comes from --password-file, from E3_REPO_PASSWORD, or is asked for.
+
+Exit status: 0 all done, 1 failed, 2 wrong usage, 3 done in part, 4 wrong password, 5 repository
+or point not found, 130 cancelled.";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Globals {
+    /// Answer with one JSON document on stdout.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Where bases, journals and locks are kept.
+    #[arg(long, global = true, value_name = "DIR", env = "E3_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Where repositories' indexes are cached; may be deleted at any time.
+    #[arg(long, global = true, value_name = "DIR", env = "E3_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Read the repository's password from this file, white space at the ends dropped.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Look at a Hyper-V host: its VMs, their disks and tracking, what was left behind.
+    #[command(subcommand)]
+    Host(host::Command),
+    /// Back up virtual machines.
+    #[command(subcommand)]
+    Backup(backup::Command),
+    /// Look at the restore points of a repository.
+    #[command(subcommand)]
+    Points(points::Command),
+    /// Bring back virtual machines, disks or files.
+    #[command(subcommand)]
+    Restore(restore::Command),
+    /// Create, look at and verify repositories.
+    #[command(subcommand)]
+    Repo(repo::Command),
+    /// Drive a simulated Hyper-V host: a folder that behaves like one.
+    #[command(subcommand)]
+    Sim(sim::Command),
+}
+
+impl Command {
+    /// Runs the command.
+    pub fn run(&self, world: &World) -> Result<Answer, Failure> {
+        match self {
+            Self::Host(command) => command.run(world),
+            Self::Backup(command) => command.run(world),
+            Self::Points(command) => command.run(world),
+            Self::Restore(command) => command.run(world),
+            Self::Repo(command) => command.run(world),
+            Self::Sim(command) => command.run(world),
+        }
+    }
+}

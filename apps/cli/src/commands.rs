@@ -1,0 +1,8 @@
+//! The commands, one file each.
+
+pub mod backup;
+pub mod host;
+pub mod points;
+pub mod repo;
+pub mod restore;
+pub mod sim;

@@ -1,0 +1,25 @@
+//! Backing up.
+
+mod vm;
+
+use clap::Subcommand;
+
+use crate::answer::Answer;
+use crate::failure::Failure;
+use crate::world::World;
+
+/// The commands of this group.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Back up whole virtual machines from their host.
+    Vm(vm::Vm),
+}
+
+impl Command {
+    /// Runs the command.
+    pub fn run(&self, world: &World) -> Result<Answer, Failure> {
+        match self {
+            Self::Vm(command) => command.run(world),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `host clean`: removes what dead runs of ours left on a host; foreign things are only told of.
+
+use std::fmt::Write as _;
+
+use backup::BackupErrorKind;
+use backup::vm::clean;
+use clap::Args;
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::failure::{FAILED, Failure};
+use crate::hosts::HostArguments;
+use crate::world::World;
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  e3-backup-agent host clean --dry-run --host sim:/tmp/host\n\nWhat other products left is shown and stays."
+)]
+pub struct Clean {
+    /// Only tell what would be removed.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    host: HostArguments,
+}
+
+impl Clean {
+    /// Runs the command.
+    pub fn run(&self, world: &World) -> Result<Answer, Failure> {
+        let host = self.host.open(world)?;
+        let state = world.state()?;
+        let mut text = String::new();
+        let mut documents = Vec::new();
+        let (mut failed, mut count) = (0, 0);
+        for vm in host.vms()? {
+            count += 1;
+            let cleaned = state.lock(vm.id).and_then(|_lock| {
+                clean(
+                    host.as_ref(),
+                    &state,
+                    vm.id,
+                    world.clock().now(),
+                    self.dry_run,
+                )
+            });
+            match cleaned {
+                Ok(found) => {
+                    let what = if self.dry_run {
+                        "would remove"
+                    } else {
+                        "removed"
+                    };
+                    for checkpoint in &found.removed_checkpoints {
+                        let _ = writeln!(text, "{}: {what} checkpoint {checkpoint}", vm.name);
+                    }
+                    for point in &found.removed_reference_points {
+                        let _ = writeln!(text, "{}: {what} reference point {point}", vm.name);
+                    }
+                    for name in &found.foreign_checkpoints {
+                        let _ = writeln!(
+                            text,
+                            "{}: left alone: another product's checkpoint {name}",
+                            vm.name
+                        );
+                    }
+                    for warning in &found.warnings {
+                        let _ = writeln!(text, "{}: warning: {warning}", vm.name);
+                    }
+                    documents.push(json!({
+                        "name": vm.name,
+                        "guid": vm.id,
+                        "checkpoints": found.removed_checkpoints,
+                        "reference_points": found.removed_reference_points,
+                        "foreign_checkpoints": found.foreign_checkpoints,
+                        "warnings": found.warnings,
+                    }));
+                }
+                Err(error) if error.kind() == BackupErrorKind::Locked => {
+                    let _ = writeln!(
+                        text,
+                        "{}: a run works on it right now; nothing of it is a leftover",
+                        vm.name
+                    );
+                    documents
+                        .push(json!({ "name": vm.name, "guid": vm.id, "run_in_progress": true }));
+                }
+                Err(error) => {
+                    failed += 1;
+                    let failure = Failure::from(error);
+                    eprintln!("error: {}: {}", vm.name, failure.message());
+                    documents.push(
+                        json!({ "name": vm.name, "guid": vm.id, "error": failure.document() }),
+                    );
+                }
+            }
+        }
+        if text.is_empty() && failed == 0 {
+            text.push_str("nothing of ours was left behind\n");
+        }
+        let document = json!({ "dry_run": self.dry_run, "vms": documents });
+        Ok(match failed {
+            0 => Answer::new(text, document),
+            failed if failed < count => Answer::in_part(text, document),
+            _ => Answer::with_status(text, document, FAILED),
+        })
+    }
+}

@@ -1,0 +1,33 @@
+//! Creating, looking at and verifying repositories.
+
+mod create;
+mod status;
+mod verify;
+
+use clap::Subcommand;
+
+use crate::answer::Answer;
+use crate::failure::Failure;
+use crate::world::World;
+
+/// The commands of this group.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a repository in an empty place.
+    Create(create::Create),
+    /// Show what a repository is, and how stock Kopia connects to it.
+    Status(status::Status),
+    /// Check that every restore point can still be read.
+    Verify(verify::Verify),
+}
+
+impl Command {
+    /// Runs the command.
+    pub fn run(&self, world: &World) -> Result<Answer, Failure> {
+        match self {
+            Self::Create(command) => command.run(world),
+            Self::Status(command) => command.run(world),
+            Self::Verify(command) => command.run(world),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! From `--repo` to an open repository: the store, retries, the password.
+
+use std::sync::Arc;
+
+use blob::{BlobErrorKind, Location, Opening, RetryLimits, Retrying, S3Limits, SharedBlobStore};
+use clap::Args;
+use repo::{Repository, Surroundings};
+
+use crate::failure::{Failure, FailureKind};
+use crate::identity;
+use crate::world::World;
+
+/// Which repository.
+#[derive(Debug, Args)]
+pub struct RepoArguments {
+    /// The repository: a folder, or s3://bucket/prefix?endpoint=URL&region=R.
+    #[arg(long, value_name = "REPO")]
+    pub repo: String,
+}
+
+impl RepoArguments {
+    /// Returns the place that was named.
+    pub fn location(&self) -> Result<Location, Failure> {
+        self.repo
+            .parse()
+            .map_err(|error: blob::BlobError| Failure::wrong_usage(format!("failed to {error}")))
+    }
+
+    /// Opens the repository.
+    pub fn open(&self, world: &World) -> Result<Arc<Repository>, Failure> {
+        let location = self.location()?;
+        let password = world.password(false)?;
+        // A server that does not answer at all fails here, at once; later ones are waited for.
+        let store = blob::open(&location, &opening(world))?;
+        let repository = Repository::open(retrying(store, world), &password, surroundings(world)?)?;
+        for warning in repository.warnings() {
+            eprintln!("warning: {warning}");
+        }
+        Ok(repository)
+    }
+
+    /// Makes an empty store for a new repository.
+    pub fn create_store(&self, world: &World) -> Result<SharedBlobStore, Failure> {
+        let location = self.location()?;
+        let created = blob::create(&location, blob::NewLayout::Sharded, &opening(world));
+        let store = created.map_err(|error| match error.kind() {
+            BlobErrorKind::Invalid => {
+                Failure::new(FailureKind::NotEmpty, format!("failed to {error}"))
+            }
+            _ => error.into(),
+        })?;
+        Ok(retrying(store, world))
+    }
+}
+
+/// Returns what a repository needs from the world.
+pub fn surroundings(world: &World) -> Result<Surroundings, Failure> {
+    Ok(Surroundings {
+        cache_folder: world.cache_folder()?,
+        identity: identity::identity(),
+        clock: world.clock().clone(),
+        chance: world.chance().clone(),
+        stop: world.stop().clone(),
+    })
+}
+
+fn opening(world: &World) -> Opening<'static> {
+    Opening {
+        environment: &|name| std::env::var(name).ok(),
+        chance: world.chance().clone(),
+        s3_limits: S3Limits::default(),
+    }
+}
+
+fn retrying(store: SharedBlobStore, world: &World) -> SharedBlobStore {
+    let (clock, chance, stop) = (
+        world.clock().clone(),
+        world.chance().clone(),
+        world.stop().clone(),
+    );
+    Arc::new(Retrying::new(
+        store,
+        RetryLimits::default(),
+        clock,
+        chance,
+        stop,
+    ))
+}

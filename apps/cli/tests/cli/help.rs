@@ -1,0 +1,89 @@
+//! What `--help` says, as text to be reviewed; `E3_BLESS=1` writes it anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::agent::Agent;
+
+const COMMANDS: [&str; 28] = [
+    "",
+    "host",
+    "host list",
+    "host show",
+    "host clean",
+    "backup",
+    "backup vm",
+    "points",
+    "points list",
+    "points show",
+    "restore",
+    "restore vm",
+    "restore disk",
+    "restore files",
+    "repo",
+    "repo create",
+    "repo status",
+    "repo verify",
+    "sim",
+    "sim create",
+    "sim add-vm",
+    "sim write",
+    "sim dump",
+    "sim checkpoint",
+    "sim show",
+    "sim fault",
+    "help restore vm",
+    "--version",
+];
+
+#[test]
+fn help_teaches_every_command() {
+    let agent = Agent::new();
+    let mut all = String::new();
+    for command in COMMANDS {
+        let mut words: Vec<&str> = command.split_whitespace().collect();
+        if !command.starts_with("help") && !command.starts_with("--") {
+            words.push("--help");
+        }
+        let mut run = agent.command(&words);
+        run.env_remove("E3_STATE_DIR")
+            .env_remove("E3_CACHE_DIR")
+            .env_remove("E3_REPO_PASSWORD");
+        let outcome = crate::agent::outcome(&mut run);
+        assert_eq!(outcome.status, 0, "{command}: {outcome:?}");
+        let _ = write!(
+            all,
+            "$ e3-backup-agent {}\n{}\n",
+            words.join(" "),
+            outcome.stdout
+        );
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/help.txt");
+    if std::env::var_os("E3_BLESS").is_some() {
+        std::fs::write(&file, &all).unwrap();
+    }
+    let expected = std::fs::read_to_string(&file).unwrap();
+    for (said, expected) in all.lines().zip(expected.lines()) {
+        assert_eq!(said, expected, "set E3_BLESS=1 and review the change");
+    }
+    assert_eq!(
+        all.lines().count(),
+        expected.lines().count(),
+        "set E3_BLESS=1 and review the change"
+    );
+}
+
+#[test]
+fn every_command_that_does_something_shows_an_example() {
+    let agent = Agent::new();
+    for command in COMMANDS
+        .iter()
+        .filter(|command| command.contains(' ') && !command.starts_with("help"))
+    {
+        let help = agent.succeeds(command.split(' ').chain(["--help"]));
+        assert!(
+            help.contains(&format!("e3-backup-agent {command}")),
+            "{command}: {help}"
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The executable as people and programs meet it: what it says, how it ends, what it leaves.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic in a test, or in what tests share, is the failure report"
+)]
+
+mod agent;
+mod end_to_end;
+mod exit_status;
+mod help;
