@@ -16,6 +16,9 @@ use crate::zeros::non_zero_runs;
 /// of stored chunks and segments too.
 pub(crate) const PIECE_BYTES: u64 = 4 << 20;
 
+/// Writes bytes at an offset of the disk, from any thread.
+pub(crate) type WritePiece<'a> = dyn Fn(u64, &[u8]) -> Result<(), RestoreError> + Sync + 'a;
+
 /// A disk on its way.
 pub(crate) struct DiskCopy<'a> {
     /// The stored disk.
@@ -44,10 +47,7 @@ impl DiskCopy<'_> {
 
     /// Hands everything that is not zeros to `write`, from many threads and in no order; returns
     /// how many bytes that was. The first failure ends the copy, and so does a stop.
-    pub fn run(
-        &self,
-        write: &(dyn Fn(u64, &[u8]) -> Result<(), RestoreError> + Sync),
-    ) -> Result<u64, RestoreError> {
+    pub fn run(&self, write: &WritePiece<'_>) -> Result<u64, RestoreError> {
         self.progress.stop.check().map_err(stopped)?;
         self.progress
             .disk_begins(self.number, self.allocated_bytes()?);

@@ -43,19 +43,21 @@ mod tests {
 
     const UNIT: usize = UNIT_BYTES as usize;
 
+    fn runs(offset: u64, data: &[u8]) -> Vec<(usize, usize)> {
+        non_zero_runs(offset, data)
+            .map(|run| (run.start, run.end))
+            .collect()
+    }
+
     #[test]
     fn runs_are_whole_units_counted_from_the_disks_start() {
         let mut data = vec![0; 4 * UNIT];
         data[UNIT + 5] = 1;
         data[2 * UNIT] = 1;
-        assert_eq!(
-            non_zero_runs(0, &data).collect::<Vec<_>>(),
-            [UNIT..3 * UNIT]
-        );
-        let shifted: Vec<_> = non_zero_runs(UNIT_BYTES - 10, &data).collect();
-        assert_eq!(shifted, [UNIT + 10 - UNIT..2 * UNIT + 10]);
-        assert_eq!(non_zero_runs(7, &[]).count(), 0);
-        assert_eq!(non_zero_runs(7, &[0; 100]).count(), 0);
+        assert_eq!(runs(0, &data), [(UNIT, 3 * UNIT)]);
+        assert_eq!(runs(UNIT_BYTES - 10, &data), [(10, 2 * UNIT + 10)]);
+        assert_eq!(runs(7, &[]), []);
+        assert_eq!(runs(7, &[0; 100]), []);
     }
 
     proptest! {
