@@ -1,5 +1,6 @@
 //! Objects: streams of any length made of contents (Kopia spec 6).
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use kopia::compression;
@@ -14,6 +15,8 @@ use crate::{Encoder, Repository, Writer};
 const DEPTH_MAX: u32 = 8;
 /// A list object is never longer than this: 64 TiB in 32 MiB segments make 150 MiB.
 const LIST_BYTES_MAX: u64 = 512 << 20;
+/// So many lists below a list are kept: many threads that read on side by side are in few.
+const CHILDREN_MAX: usize = 8;
 /// Pieces of a list are cut after this many entries, so that unchanged runs deduplicate.
 const LIST_PIECE_ENTRIES: usize = 4096;
 
@@ -23,11 +26,14 @@ pub struct ObjectReader {
     repo: Arc<Repository>,
     root: Root,
     bytes: u64,
-    /// The child read last; lists are mostly read from front to back.
-    child: Mutex<Option<(ObjectId, Arc<ObjectReader>)>>,
+    /// The children read last; lists are mostly read from front to back.
+    children: Mutex<VecDeque<(ObjectId, Arc<Child>)>>,
     /// The content read last, for readers that take less than a content at a time.
     last: Mutex<Option<(ContentId, Arc<Vec<u8>>)>>,
 }
+
+/// A child that is opened once, by whoever needs it first, while others go on with theirs.
+type Child = Mutex<Option<Arc<ObjectReader>>>;
 
 #[derive(Debug)]
 enum Root {
@@ -84,7 +90,7 @@ impl Repository {
             repo: Arc::clone(self),
             root,
             bytes,
-            child: Mutex::default(),
+            children: Mutex::default(),
             last: Mutex::default(),
         })
     }
@@ -227,11 +233,21 @@ impl ObjectReader {
             .filter(|entry| is_plain(&entry.object))
             .collect();
         // A content that is needed in part only is likely to be asked for again.
-        if let [only] = plain[..]
+        if let ([only], 1) = (&plain[..], touched.len())
             && only.bytes > buf.len() as u64
         {
             let content = self.content(&only.object.content)?;
             return copy_part(only, &content, offset, buf);
+        }
+        let (zeros, plain): (Vec<_>, Vec<_>) = plain
+            .into_iter()
+            .partition(|entry| self.repo.is_zeros(&entry.object.content, entry.bytes));
+        for entry in zeros {
+            let (from, to) = (
+                entry.start.max(offset),
+                (entry.start + entry.bytes).min(end),
+            );
+            buf[(from - offset) as usize..(to - offset) as usize].fill(0);
         }
         let ids: Vec<ContentId> = plain.iter().map(|entry| entry.object.content).collect();
         self.repo.read_contents(&ids, &mut |place, content| {
@@ -252,13 +268,11 @@ impl ObjectReader {
     }
 
     fn child(&self, entry: &IndirectEntry) -> Result<Arc<Self>, RepoError> {
-        let mut place = self
-            .child
+        let place = self.child_place(&entry.object);
+        let mut place = place
             .lock()
-            .expect("no thread panics while it holds the child");
-        if let Some((id, child)) = &*place
-            && *id == entry.object
-        {
+            .expect("no thread panics while it opens a child");
+        if let Some(child) = &*place {
             return Ok(Arc::clone(child));
         }
         let child = Arc::new(self.repo.open_object(&entry.object)?);
@@ -273,8 +287,26 @@ impl ObjectReader {
                 ),
             ));
         }
-        *place = Some((entry.object, Arc::clone(&child)));
+        *place = Some(Arc::clone(&child));
         Ok(child)
+    }
+
+    /// Returns the place of a child, which takes that of the one not asked for for longest.
+    fn child_place(&self, object: &ObjectId) -> Arc<Child> {
+        let mut children = self
+            .children
+            .lock()
+            .expect("no thread panics while it holds the children");
+        let found = children.iter().position(|(id, _)| id == object);
+        let place = match found.and_then(|found| children.remove(found)) {
+            Some((_, place)) => place,
+            None => Arc::default(),
+        };
+        children.push_back((*object, Arc::clone(&place)));
+        if children.len() > CHILDREN_MAX {
+            children.pop_front();
+        }
+        place
     }
 
     fn content(&self, id: &ContentId) -> Result<Arc<Vec<u8>>, RepoError> {

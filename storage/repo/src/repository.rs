@@ -61,7 +61,12 @@ pub struct Repository {
     refreshing: Mutex<()>,
     lost_packs: RwLock<HashSet<Arc<str>>>,
     warnings: Vec<String>,
+    zeros: [OnceLock<ContentId>; ZEROS_BYTES.len()],
 }
+
+/// Lengths of chunks of which zeros are told by their id: disks are full of them, and none has
+/// to be fetched to be known.
+const ZEROS_BYTES: [u64; 6] = [128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20];
 
 /// A value and when (on the monotonic clock) it was read.
 #[derive(Debug)]
@@ -128,6 +133,7 @@ impl Repository {
             refreshing: Mutex::new(()),
             lost_packs: RwLock::default(),
             warnings,
+            zeros: Default::default(),
             surroundings,
         };
         repository.refresh()?;
@@ -186,6 +192,15 @@ impl Repository {
     /// Returns the id that content has in this repository.
     pub fn content_id(&self, prefix: Option<u8>, content: &[u8]) -> ContentId {
         ContentId::new(prefix, self.hasher.hash(content))
+    }
+
+    /// Returns whether a content is so many zeros, where that is told by its id alone.
+    pub(crate) fn is_zeros(&self, id: &ContentId, bytes: u64) -> bool {
+        let Some(place) = ZEROS_BYTES.iter().position(|length| *length == bytes) else {
+            return false;
+        };
+        let zeros = || self.content_id(None, &vec![0; bytes as usize]);
+        self.zeros[place].get_or_init(zeros) == id
     }
 
     /// Reads the index anew: what other clients wrote is seen afterwards.

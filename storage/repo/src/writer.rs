@@ -17,6 +17,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use kopia::cipher::ContentCipher;
 use kopia::compression::{CompressionAlgorithm, Compressor};
 use kopia::content_id::ContentId;
 use kopia::hash::HashOutput;
@@ -246,8 +247,10 @@ impl Writer {
                 RepoError::new(RepoErrorKind::Invalid, "store a content of 256 MiB or more")
             })?;
         let (plain, compression_header_id) = encoder.compress(content)?;
-        let mut sealed =
-            Vec::with_capacity(plain.len() + kopia::cipher::ContentCipher::OVERHEAD_BYTES);
+        let mut sealed = self
+            .uploads
+            .pool()
+            .take(plain.len() + ContentCipher::OVERHEAD_BYTES);
         self.repo.cipher.seal_into(
             &id.hash().iv(),
             self.repo.chance().bytes(),

@@ -9,6 +9,45 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::pack::FullPack;
 use crate::error::{RepoError, RepoErrorKind};
 
+/// Buffers of stored packs wait here to be filled again, so that memory is not given back to
+/// the system and asked for anew for every chunk.
+#[derive(Debug, Default)]
+pub(super) struct BufferPool {
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+/// As many buffers as three packs of small chunks hold; more are given back to the system.
+const POOLED_BUFFERS_MAX: usize = 256;
+/// Larger buffers are not kept: the pool must stay small whatever is written.
+const POOLED_BUFFER_BYTES_MAX: usize = 512 << 10;
+
+impl BufferPool {
+    /// Returns an empty buffer with room for `bytes`.
+    pub(super) fn take(&self, bytes: usize) -> Vec<u8> {
+        let mut buffer = self.lock().pop().unwrap_or_default();
+        buffer.reserve(bytes);
+        buffer
+    }
+
+    fn give_back(&self, buffers: Vec<Vec<u8>>) {
+        let mut pool = self.lock();
+        let room = POOLED_BUFFERS_MAX.saturating_sub(pool.len());
+        let fit = buffers
+            .into_iter()
+            .filter(|buffer| buffer.capacity() <= POOLED_BUFFER_BYTES_MAX);
+        pool.extend(fit.take(room).map(|mut buffer| {
+            buffer.clear();
+            buffer
+        }));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.buffers
+            .lock()
+            .expect("no thread panics while it holds the pool")
+    }
+}
+
 /// Puts packs into a store with several requests in flight.
 ///
 /// At most `threads` packs are being put and one waits; whoever hands over more is held back,
@@ -17,6 +56,7 @@ use crate::error::{RepoError, RepoErrorKind};
 pub(super) struct Uploads {
     queue: Option<Sender<(FullPack, Arc<UploadGroup>)>>,
     threads: Vec<JoinHandle<()>>,
+    pool: Arc<BufferPool>,
 }
 
 /// The uploads of one session: how many are under way, and whether one failed.
@@ -37,19 +77,26 @@ impl Uploads {
     /// Starts `threads` threads that put into `store`.
     pub(super) fn start(store: &SharedBlobStore, threads: usize) -> Self {
         let (queue, packs) = bounded(1);
+        let pool = Arc::<BufferPool>::default();
         let threads = (0..threads.max(1))
             .map(|number| {
-                let (store, packs) = (Arc::clone(store), packs.clone());
+                let (store, packs, pool) = (Arc::clone(store), packs.clone(), Arc::clone(&pool));
                 std::thread::Builder::new()
                     .name(format!("upload-{number}"))
-                    .spawn(move || upload_all(&store, &packs))
+                    .spawn(move || upload_all(&store, &packs, &pool))
                     .expect("the system can start a thread")
             })
             .collect();
         Self {
             queue: Some(queue),
             threads,
+            pool,
         }
+    }
+
+    /// Returns the buffers that stored packs left.
+    pub(super) fn pool(&self) -> &BufferPool {
+        &self.pool
     }
 
     /// Hands a pack over; waits while the queue is full.
@@ -126,7 +173,11 @@ impl GroupState {
     }
 }
 
-fn upload_all(store: &SharedBlobStore, packs: &Receiver<(FullPack, Arc<UploadGroup>)>) {
+fn upload_all(
+    store: &SharedBlobStore,
+    packs: &Receiver<(FullPack, Arc<UploadGroup>)>,
+    pool: &BufferPool,
+) {
     for (pack, group) in packs {
         let parts: Vec<&[u8]> = pack.parts.iter().map(Vec::as_slice).collect();
         let bytes = parts.iter().map(|part| part.len() as u64).sum();
@@ -135,6 +186,7 @@ fn upload_all(store: &SharedBlobStore, packs: &Receiver<(FullPack, Arc<UploadGro
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             store.put(&pack.name, &parts, &PutOptions::default())
         }));
+        pool.give_back(pack.parts);
         group.end(match outcome {
             Ok(Ok(())) => Ok(bytes),
             Ok(Err(error)) => Err(crate::error::store_error(doing)(error)),
