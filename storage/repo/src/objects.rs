@@ -239,7 +239,7 @@ impl ObjectReader {
             let content = self.content(&only.object.content)?;
             return copy_part(only, &content, offset, buf);
         }
-        let (zeros, plain): (Vec<_>, Vec<_>) = plain
+        let (zeros, plain): (Vec<&IndirectEntry>, Vec<&IndirectEntry>) = plain
             .into_iter()
             .partition(|entry| self.repo.is_zeros(&entry.object.content, entry.bytes));
         for entry in zeros {

@@ -458,3 +458,117 @@ fn an_index_is_written_into_the_epoch_that_is_current() {
     writer.flush().unwrap();
     assert_eq!(world.names("xn1_").len(), 1);
 }
+
+/// Stores bytes as an object whose list names contents of `piece_bytes`.
+fn listed(writer: &Writer, content: &[u8], piece_bytes: usize) -> ObjectId {
+    writer
+        .write_object(&mut plain(), None, content, piece_bytes)
+        .unwrap()
+}
+
+#[test]
+fn a_list_of_contents_and_lists_reads_the_same_from_any_place_and_thread() {
+    let world = World::new();
+    let writer = Writer::new(&world.open(1), 2).unwrap();
+    let content = bytes(3, 10_000);
+    let parts = [0..1000, 1000..4000, 4000..4100, 4100..10_000];
+    let entries: Vec<IndirectEntry> = parts
+        .into_iter()
+        .zip([1000, 700, 100, 60])
+        .map(|(part, piece_bytes)| IndirectEntry {
+            start: part.start as u64,
+            bytes: part.len() as u64,
+            object: listed(&writer, &content[part], piece_bytes),
+        })
+        .collect();
+    let list = writer
+        .write_list(&mut plain(), entries.into_iter())
+        .unwrap();
+    writer.flush().unwrap();
+    let reader = world.open(2).open_object(&list.object).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (reader, content) = (&reader, &content);
+            scope.spawn(move || {
+                for offset in (thread * 100..9000).step_by(333) {
+                    for len in [1, 50, 500, 1000] {
+                        let mut buffer = vec![0xAA; len];
+                        reader.read_at(offset as u64, &mut buffer).unwrap();
+                        assert!(buffer == content[offset..offset + len], "{len} at {offset}");
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn zeros_are_known_by_their_id_and_not_fetched() {
+    let world = World::new();
+    let repo = world.open(1);
+    let writer = Writer::new(&repo, 2).unwrap();
+    let chunk = 256usize << 10;
+    let content = bytes(4, chunk);
+    let object = listed(&writer, &content, chunk);
+    // Nobody ever stored this one.
+    let zeros = ObjectId::direct(repo.content_id(None, &vec![0; chunk]));
+    let entries = [zeros, object, zeros].into_iter().zip(0u64..);
+    let entries = entries.map(|(object, number)| IndirectEntry {
+        start: number * chunk as u64,
+        bytes: chunk as u64,
+        object,
+    });
+    let list = writer.write_list(&mut plain(), entries).unwrap();
+    writer.flush().unwrap();
+    let mut expected = vec![0; 3 * chunk];
+    expected[chunk..2 * chunk].copy_from_slice(&content);
+    let reader = repo.open_object(&list.object).unwrap();
+    assert!(reader.read_all(1 << 20).unwrap() == expected);
+    let mut buffer = vec![7; chunk];
+    reader.read_at(100, &mut buffer).unwrap();
+    assert!(buffer == expected[100..100 + chunk]);
+}
+
+#[test]
+fn packs_of_a_session_that_died_are_taken_over() {
+    let world = World::new();
+    let contents: Vec<Vec<u8>> = (0..60).map(|seed| bytes(seed, 1 << 20)).collect();
+    let repo = world.open(1);
+    let writer = Writer::new(&repo, 2).unwrap();
+    for content in &contents {
+        writer.write_content(&mut plain(), None, content).unwrap();
+    }
+    let alive = Writer::new(&world.open(1), 1).unwrap();
+    assert!(
+        alive
+            .write_content(&mut plain(), None, &contents[0])
+            .unwrap()
+            .packed_bytes
+            > 0,
+        "a session that is alive is left alone"
+    );
+    drop(writer);
+    let next = Writer::new(&world.open(1), 2).unwrap();
+    let again: u32 = contents
+        .iter()
+        .map(|content| {
+            next.write_content(&mut plain(), None, content)
+                .unwrap()
+                .packed_bytes
+        })
+        .sum();
+    assert!(
+        again < 25 << 20,
+        "only the last, open pack is lost: {again}"
+    );
+    next.flush().unwrap();
+    let other = world.open(2);
+    for content in &contents {
+        assert_eq!(
+            &other
+                .read_content(&other.content_id(None, content))
+                .unwrap(),
+            content
+        );
+    }
+}
