@@ -48,8 +48,9 @@ pub struct Verification {
     pub points: u64,
     /// Files in them; those of a directory that several points share count once.
     pub files: u64,
-    /// Contents looked up; shared lists count once.
-    pub contents: u64,
+    /// References to contents that were followed; those of a list that several files share count
+    /// once.
+    pub references: u64,
     /// Packs in the store.
     pub packs: u64,
     /// Contents that were read and compared.
@@ -124,7 +125,7 @@ fn read_and_walk(
     let mut found = Verification {
         points: 0,
         files: 0,
-        contents: 0,
+        references: 0,
         packs: packs.count(),
         read_contents: 0,
         read_bytes: 0,
@@ -149,7 +150,7 @@ fn read_and_walk(
         let walked = walk_points(repo, points, &mut walk, progress, &mut found);
         walk.finish();
         found.files = walk.files;
-        found.contents = walk.contents;
+        found.references = walk.references;
         walked
     });
     reading::check_failure(findings)?;

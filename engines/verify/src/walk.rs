@@ -39,11 +39,12 @@ pub(crate) struct Walk<'a> {
     bad: &'a HashMap<ContentId, Reason>,
     sampler: Option<Sampler>,
     lists: HashMap<ObjectId, Known>,
-    sound_directories: HashSet<ObjectId>,
+    /// Directories without damage below, and whether lengths counted when they were looked at.
+    sound_directories: HashSet<(ObjectId, bool)>,
     /// Files looked at, those in known directories not counted again.
     pub(crate) files: u64,
-    /// Contents looked up.
-    pub(crate) contents: u64,
+    /// References to contents followed.
+    pub(crate) references: u64,
 }
 
 /// A step of the walk through directories.
@@ -73,7 +74,7 @@ impl<'a> Walk<'a> {
             lists: HashMap::new(),
             sound_directories: HashSet::new(),
             files: 0,
-            contents: 0,
+            references: 0,
         }
     }
 
@@ -106,7 +107,7 @@ impl<'a> Walk<'a> {
                     damages_before,
                 } => {
                     if damages == damages_before {
-                        self.sound_directories.insert(directory);
+                        self.sound_directories.insert((directory, lengths_count));
                     }
                     continue;
                 }
@@ -126,7 +127,7 @@ impl<'a> Walk<'a> {
                 }
                 continue;
             }
-            if self.sound_directories.contains(&entry.object) {
+            if self.is_sound(entry.object, lengths_count) {
                 progress.disk_advances(
                     0,
                     entry.summary.as_ref().map_or(0, |summary| summary.size),
@@ -168,6 +169,14 @@ impl<'a> Walk<'a> {
             }));
         }
         Ok(())
+    }
+
+    fn is_sound(&self, directory: ObjectId, lengths_count: bool) -> bool {
+        let seen = |lengths_counted| {
+            self.sound_directories
+                .contains(&(directory, lengths_counted))
+        };
+        seen(true) || (!lengths_count && seen(false))
     }
 
     /// Looks at an object and all it consists of; returns the first damage.
@@ -243,7 +252,7 @@ impl<'a> Walk<'a> {
         id: &ContentId,
         bytes_expected: Option<u64>,
     ) -> Result<Option<Reason>, VerifyError> {
-        self.contents += 1;
+        self.references += 1;
         if let Some(reason) = self.bad.get(id) {
             return Ok(Some(Arc::clone(reason)));
         }

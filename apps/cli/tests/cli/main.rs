@@ -9,3 +9,4 @@ mod agent;
 mod end_to_end;
 mod exit_status;
 mod help;
+mod kopias_own;

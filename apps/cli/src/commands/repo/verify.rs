@@ -50,7 +50,7 @@ impl Verify {
         let mut document = json!({
             "points": found.points,
             "files": found.files,
-            "contents": found.contents,
+            "references": found.references,
             "packs": found.packs,
             "data_percent": self.data,
             "seed": seed,
@@ -77,8 +77,8 @@ impl Verify {
 
 fn text(found: &Verification, percent: f64, seed: u64) -> String {
     let mut text = format!(
-        "{} points, {} files, {} contents, {} packs looked at\n",
-        found.points, found.files, found.contents, found.packs
+        "{} points, {} files, {} references to contents and {} packs looked at\n",
+        found.points, found.files, found.references, found.packs
     );
     if percent > 0.0 {
         let _ = writeln!(
