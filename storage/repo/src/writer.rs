@@ -10,6 +10,7 @@
 
 mod flush;
 mod pack;
+mod recovery;
 mod session;
 mod uploads;
 
@@ -128,7 +129,7 @@ impl Writer {
     pub fn new(repo: &Arc<Repository>, upload_threads: usize) -> Result<Self, RepoError> {
         repo.check_may_write()?;
         let format = repo.format();
-        Ok(Self {
+        let writer = Self {
             uploads: Uploads::start(&repo.store, upload_threads),
             repo: Arc::clone(repo),
             state: Mutex::default(),
@@ -137,7 +138,21 @@ impl Writer {
             group_changed: Condvar::new(),
             pack_bytes_max: format.max_pack_bytes().min(PACK_BYTES_MAX),
             format_version: format.version as u8,
-        })
+        };
+        writer.take_over_dead_sessions()?;
+        Ok(writer)
+    }
+
+    /// Puts what dead sessions of ours stored into an index, so that it is not stored again.
+    fn take_over_dead_sessions(&self) -> Result<(), RepoError> {
+        let recovered = recovery::find_dead_sessions(&self.repo)?;
+        if !recovered.records.is_empty() {
+            let mut session = Session::begin(&self.repo)?;
+            session.records.clone_from(&recovered.records);
+            self.lock().unfinished.push(session);
+            self.flush()?;
+        }
+        recovered.forget_sessions(&self.repo)
     }
 
     /// Returns the repository this writes to.
@@ -356,6 +371,8 @@ impl Writer {
             }
             state.stored_bytes += session.uploads.stored_bytes();
             state.flushed_packs.append(&mut session.packs);
+            drop(state);
+            session.lock.end();
         }
         Ok(())
     }

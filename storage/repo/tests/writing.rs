@@ -44,6 +44,8 @@ struct World {
     store: SharedBlobStore,
     clock: Arc<ManualClock>,
     caches: tempfile::TempDir,
+    /// Every opening draws other random numbers, as every process does.
+    openings: std::sync::atomic::AtomicU64,
 }
 
 impl World {
@@ -54,6 +56,7 @@ impl World {
             store,
             clock,
             caches: tempfile::tempdir().unwrap(),
+            openings: Default::default(),
         };
         world.create(&CreateOptions::default());
         world
@@ -64,10 +67,13 @@ impl World {
     }
 
     fn surroundings(&self, client: u64) -> Surroundings {
+        let opening = self
+            .openings
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         surroundings(
             &self.caches.path().join(client.to_string()),
             self.clock.clone(),
-            client,
+            1000 + opening,
         )
     }
 
@@ -200,7 +206,10 @@ fn a_cache_that_was_deleted_or_spoilt_is_made_anew() {
     drop(writer);
     for entry in std::fs::read_dir(world.caches.path().join("1")).unwrap() {
         for table in std::fs::read_dir(entry.unwrap().path()).unwrap() {
-            std::fs::write(table.unwrap().path(), b"spoilt").unwrap();
+            let table = table.unwrap().path();
+            if table.is_file() {
+                std::fs::write(table, b"spoilt").unwrap();
+            }
         }
     }
     assert_eq!(world.open(1).read_content(&id).unwrap(), b"content");

@@ -63,6 +63,11 @@ impl IndexCache {
         })
     }
 
+    /// Returns the folder that belongs to this repository.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Returns the view of what is active in the store now, reusing what `previous` has open.
     pub(crate) fn refresh(
         &self,

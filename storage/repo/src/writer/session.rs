@@ -7,6 +7,7 @@ use kopia::record::ContentRecord;
 use kopia::session::{SessionId, SessionMarker};
 
 use super::pack::OpenPack;
+use super::recovery::SessionLock;
 use super::uploads::UploadGroup;
 use crate::Repository;
 use crate::error::{RepoError, RepoErrorKind, store_error};
@@ -26,6 +27,7 @@ pub(super) struct Session {
     pub(super) uploads: Arc<UploadGroup>,
     pub(super) begun: std::time::Duration,
     pub(super) content_bytes: u64,
+    pub(super) lock: SessionLock,
 }
 
 impl Session {
@@ -38,6 +40,8 @@ impl Session {
         let clock = repo.clock();
         let now = clock.now();
         let id = SessionId::new(repo.chance().bytes(), now);
+        // Before the marker: a session without a lock would look dead to nobody, and for ever alive.
+        let lock = SessionLock::take(repo, &id)?;
         let identity = repo.identity();
         let marker = SessionMarker {
             id: id.clone(),
@@ -79,6 +83,7 @@ impl Session {
             uploads: Arc::default(),
             begun: clock.monotonic(),
             content_bytes: 0,
+            lock,
         })
     }
 
