@@ -10,5 +10,5 @@ mod stop;
 
 pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
-pub use jiff::Timestamp;
+pub use jiff::{SignedDuration, Timestamp};
 pub use stop::{StopSignal, Stopped};

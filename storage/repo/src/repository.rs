@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
-use blob::{BlobErrorKind, SharedBlobStore};
+use blob::{BlobErrorKind, PutOptions, SharedBlobStore};
 use kopia::cipher::ContentCipher;
 use kopia::content_id::ContentId;
-use kopia::format_blob::{FormatBlob, FormatError, FormatErrorKind, RepositoryFormat};
+use kopia::format_blob::{BlobConfig, FormatBlob, FormatError, FormatErrorKind, RepositoryFormat};
 use kopia::hash::ContentHasher;
+use kopia::key::FormatKey;
 use kopia::record::ContentRecord;
-use time_and_chance::{Chance, SharedClock, StopSignal};
+use time_and_chance::{Chance, SharedClock, SignedDuration, StopSignal};
 
 use crate::error::{RepoError, RepoErrorKind, store_error};
 use crate::index::cache::IndexCache;
@@ -55,6 +56,7 @@ pub struct Repository {
     pub(crate) cipher: ContentCipher,
     pub(crate) index_cache: IndexCache,
     unique_id: Vec<u8>,
+    blob_config: BlobConfig,
     password: Password,
     format: RwLock<Dated<RepositoryFormat>>,
     view: RwLock<Dated<Arc<IndexView>>>,
@@ -95,7 +97,9 @@ impl Repository {
         surroundings: Surroundings,
     ) -> Result<Arc<Self>, RepoError> {
         let blob = read_format_blob(&store)?;
-        let format = unseal(&blob, password)?;
+        let key = blob.format_key(password).map_err(format_error)?;
+        let format = blob.open(&key).map_err(format_error)?;
+        let blob_config = read_blob_config(&store, &blob, &key)?;
         let warnings = format
             .check_readable(surroundings.clock.now(), None)
             .map_err(format_error)?;
@@ -121,6 +125,7 @@ impl Repository {
             cipher,
             index_cache,
             unique_id: blob.unique_id,
+            blob_config,
             password: Password(password.to_owned()),
             format: RwLock::new(Dated {
                 value: format,
@@ -178,6 +183,24 @@ impl Repository {
     /// Returns the source of chance the repository draws from.
     pub fn chance(&self) -> &Chance {
         &self.surroundings.chance
+    }
+
+    /// Returns how a blob of this name is to be kept: with an object lock where the repository
+    /// wants one (Kopia spec 2.5).
+    pub(crate) fn put_options(&self, name: &str) -> PutOptions {
+        let locked = ["n", "x", "kopia.repository", "kopia.blobcfg", "p", "q"];
+        let wanted =
+            self.blob_config.locks_blobs() && locked.iter().any(|start| name.starts_with(start));
+        let until = || {
+            let period = SignedDuration::from_nanos(self.blob_config.retention_period_ns);
+            self.surroundings.clock.now().saturating_add(period)
+        };
+        PutOptions {
+            retention: wanted
+                .then(until)
+                .and_then(Result::ok)
+                .map(|until| (self.blob_config.retention_mode.clone(), until)),
+        }
     }
 
     /// Returns a copy of the repository's configuration; it holds keys.
@@ -346,6 +369,20 @@ fn read_format_blob(store: &SharedBlobStore) -> Result<FormatBlob, RepoError> {
             _ => store_error(format!("open the repository in {}", store.location()))(error),
         })?;
     FormatBlob::parse(&bytes).map_err(format_error)
+}
+
+fn read_blob_config(
+    store: &SharedBlobStore,
+    blob: &FormatBlob,
+    key: &FormatKey,
+) -> Result<BlobConfig, RepoError> {
+    match store.get("kopia.blobcfg") {
+        Ok(sealed) => BlobConfig::open(key, &blob.unique_id, &sealed).map_err(format_error),
+        Err(error) if error.kind() == BlobErrorKind::NotFound => Ok(BlobConfig::default()),
+        Err(error) => Err(store_error("read the repository's object-lock settings")(
+            error,
+        )),
+    }
 }
 
 fn unseal(blob: &FormatBlob, password: &str) -> Result<RepositoryFormat, RepoError> {

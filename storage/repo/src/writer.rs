@@ -130,7 +130,7 @@ impl Writer {
         repo.check_may_write()?;
         let format = repo.format();
         let writer = Self {
-            uploads: Uploads::start(&repo.store, upload_threads),
+            uploads: Uploads::start(repo, upload_threads),
             repo: Arc::clone(repo),
             state: Mutex::default(),
             flushing: Mutex::new(()),

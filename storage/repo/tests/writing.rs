@@ -11,9 +11,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blob::{FilesystemStore, MemoryStore, NewLayout, SharedBlobStore};
+use blob::{BlobStore, FilesystemStore, MemoryStore, NewLayout, SharedBlobStore};
 use kopia::cipher::EncryptionAlgorithm;
 use kopia::compression::CompressionAlgorithm;
+use kopia::format_blob::{BlobConfig, FormatBlob};
 use kopia::hash::HashAlgorithm;
 use kopia::indirect::IndirectEntry;
 use kopia::object_id::ObjectId;
@@ -580,4 +581,48 @@ fn packs_of_a_session_that_died_are_taken_over() {
             content
         );
     }
+}
+
+#[test]
+fn blobs_are_locked_where_the_repository_wants_it() {
+    let clock = ManualClock::at(Timestamp::from_second(1_790_000_000).unwrap());
+    let store = Arc::new(MemoryStore::new(clock.clone()));
+    let folder = tempfile::tempdir().unwrap();
+    let surroundings = |seed| surroundings(folder.path(), clock.clone(), seed);
+    create(
+        store.clone(),
+        PASSWORD,
+        &CreateOptions::default(),
+        surroundings(1),
+    )
+    .unwrap();
+    let blob = FormatBlob::parse(&store.get("kopia.repository").unwrap()).unwrap();
+    let key = blob.format_key(PASSWORD).unwrap();
+    let config = BlobConfig {
+        retention_mode: "COMPLIANCE".into(),
+        retention_period_ns: 48 * 3600 * 1_000_000_000,
+    };
+    let sealed = config.seal(&key, &blob.unique_id, [7; 12]);
+    store
+        .put("kopia.blobcfg", &[&sealed], &blob::PutOptions::default())
+        .unwrap();
+    let repo = Repository::open(store.clone(), PASSWORD, surroundings(2)).unwrap();
+    let writer = Writer::new(&repo, 1).unwrap();
+    writer.write_content(&mut plain(), None, b"locked").unwrap();
+    let marker = store.list_all("s").unwrap().remove(0).name;
+    assert_eq!(
+        store.retention(&marker),
+        None,
+        "session markers have to go away"
+    );
+    writer.flush().unwrap();
+    let until = Timestamp::from_second(1_790_000_000 + 48 * 3600).unwrap();
+    let locked = |prefix: &str| {
+        let names = store.list_all(prefix).unwrap();
+        names
+            .iter()
+            .filter(|blob| store.retention(&blob.name) == Some(("COMPLIANCE".into(), until)))
+            .count()
+    };
+    assert_eq!((locked("p"), locked("xn")), (1, 1));
 }

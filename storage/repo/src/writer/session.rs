@@ -111,6 +111,6 @@ impl Session {
 /// Writes a small blob whole.
 pub(super) fn put(repo: &Repository, name: &str, bytes: &[u8]) -> Result<(), RepoError> {
     repo.store
-        .put(name, &[bytes], &blob::PutOptions::default())
+        .put(name, &[bytes], &repo.put_options(name))
         .map_err(store_error(format!("write blob {name}")))
 }

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
-use blob::{PutOptions, SharedBlobStore};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::pack::FullPack;
+use crate::Repository;
 use crate::error::{RepoError, RepoErrorKind};
 
 /// Buffers of stored packs wait here to be filled again, so that memory is not given back to
@@ -74,16 +74,16 @@ struct GroupState {
 }
 
 impl Uploads {
-    /// Starts `threads` threads that put into `store`.
-    pub(super) fn start(store: &SharedBlobStore, threads: usize) -> Self {
+    /// Starts `threads` threads that put into the repository's store.
+    pub(super) fn start(repo: &Arc<Repository>, threads: usize) -> Self {
         let (queue, packs) = bounded(1);
         let pool = Arc::<BufferPool>::default();
         let threads = (0..threads.max(1))
             .map(|number| {
-                let (store, packs, pool) = (Arc::clone(store), packs.clone(), Arc::clone(&pool));
+                let (repo, packs, pool) = (Arc::clone(repo), packs.clone(), Arc::clone(&pool));
                 std::thread::Builder::new()
                     .name(format!("upload-{number}"))
-                    .spawn(move || upload_all(&store, &packs, &pool))
+                    .spawn(move || upload_all(&repo, &packs, &pool))
                     .expect("the system can start a thread")
             })
             .collect();
@@ -174,7 +174,7 @@ impl GroupState {
 }
 
 fn upload_all(
-    store: &SharedBlobStore,
+    repo: &Repository,
     packs: &Receiver<(FullPack, Arc<UploadGroup>)>,
     pool: &BufferPool,
 ) {
@@ -184,7 +184,8 @@ fn upload_all(
         let doing = format!("write pack {}", pack.name);
         // A store that panics must not leave the session waiting for ever.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            store.put(&pack.name, &parts, &PutOptions::default())
+            repo.store
+                .put(&pack.name, &parts, &repo.put_options(&pack.name))
         }));
         pool.give_back(pack.parts);
         group.end(match outcome {
