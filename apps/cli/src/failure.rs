@@ -71,7 +71,7 @@ kinds! {
     Cancelled = "cancelled", CANCELLED, "what was stored stays and serves the next run";
     NotEmpty = "not_empty", FAILED, "choose an empty place, or use the repository that is there";
     VmNotFound = "vm_not_found", FAILED, "`host list` shows the VMs of the host";
-    Exists = "exists", FAILED, "choose another place, or add --overwrite";
+    Exists = "exists", FAILED, "nothing that was there was touched; choose another place, or see --help for what replaces it";
     TargetUnsuited = "target_unsuited", FAILED, "choose another place to restore to";
     Locked = "locked", FAILED, "wait until the other run or product is done, then try again";
     Busy = "busy", FAILED, "try again when the other operation is over";
@@ -115,11 +115,6 @@ impl Failure {
         self.kind
     }
 
-    /// Returns the message.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
     /// Returns the failure as it stands in documents.
     pub fn document(&self) -> Value {
         json!({ "message": self.message, "kind": self.kind.as_str(), "hint": self.kind.hint() })
@@ -137,6 +132,16 @@ impl Failure {
     /// Tells the failure on stderr.
     pub fn tell(&self) {
         eprintln!("error: {}", self.message);
+        self.tell_hint();
+    }
+
+    /// Tells the failure of a part of the work, which has a name, on stderr.
+    pub fn tell_of(&self, part: &str) {
+        eprintln!("error: {part}: {}", self.message);
+        self.tell_hint();
+    }
+
+    fn tell_hint(&self) {
         if !self.kind.hint().is_empty() {
             eprintln!("hint: {}", self.kind.hint());
         }

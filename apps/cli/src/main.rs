@@ -52,12 +52,13 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
     // Nothing was parsed, so the wish for JSON has to be looked for by hand.
     if std::env::args().any(|argument| argument == "--json") {
         let text = error.to_string();
-        let first = text
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .trim_start_matches("error: ");
-        Failure::wrong_usage(first).show_json();
+        // Usage and further hints follow after an empty line.
+        let what = text.split("\n\n").next().unwrap_or_default();
+        let words: Vec<&str> = what
+            .trim_start_matches("error: ")
+            .split_whitespace()
+            .collect();
+        Failure::wrong_usage(words.join(" ")).show_json();
     }
     ExitCode::from(failure::WRONG_USAGE)
 }

@@ -1,12 +1,17 @@
 //! Driving a simulated Hyper-V host.
 
 mod add_vm;
+mod apply;
 mod checkpoint;
 mod create;
+mod delete_vm;
 mod dump;
 mod fault;
+mod rename;
+mod resize;
 mod show;
 mod simulated_vm;
+mod state;
 mod write;
 
 use clap::Subcommand;
@@ -28,6 +33,16 @@ pub enum Command {
     Dump(dump::Dump),
     /// Take a user checkpoint of a VM.
     Checkpoint(checkpoint::Checkpoint),
+    /// Apply or delete a user checkpoint.
+    Apply(apply::Apply),
+    /// Switch a VM on or off, save or pause it.
+    State(state::State),
+    /// Give a VM another name.
+    Rename(rename::Rename),
+    /// Make a disk larger or smaller.
+    Resize(resize::Resize),
+    /// Take a VM off the host.
+    DeleteVm(delete_vm::DeleteVm),
     /// Show everything there is on the host.
     Show(show::Show),
     /// Make something go wrong at the next matching call.
@@ -43,6 +58,11 @@ impl Command {
             Self::Write(command) => command.run(world),
             Self::Dump(command) => command.run(world),
             Self::Checkpoint(command) => command.run(world),
+            Self::Apply(command) => command.run(world),
+            Self::State(command) => command.run(world),
+            Self::Rename(command) => command.run(world),
+            Self::Resize(command) => command.run(world),
+            Self::DeleteVm(command) => command.run(world),
             Self::Show(command) => command.run(world),
             Self::Fault(command) => command.run(world),
         }

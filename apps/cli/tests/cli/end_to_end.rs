@@ -399,6 +399,80 @@ fn what_a_dead_run_left_is_shown_and_cleaned() {
     assert_eq!(shown["run_in_progress"], false);
 }
 
+#[test]
+fn what_an_administrator_does_between_two_runs_leads_to_a_full_read_with_its_reason() {
+    let agent = Agent::with_repo_and_host();
+    agent.succeeds(["sim", "add-vm", "host", "--name", "web", "--new", "8M"]);
+    let backup = || {
+        let document = agent.json(
+            0,
+            &[
+                "backup",
+                "vm",
+                "--all",
+                "--repo",
+                "repo",
+                "--host",
+                "sim:host",
+                "--min-free-gib",
+                "0",
+            ],
+        );
+        document["vms"][0].clone()
+    };
+    backup();
+    agent.succeeds(["sim", "state", "host", "--vm", "web", "off"]);
+    let offline = backup();
+    assert_eq!(
+        (&offline["type"], &offline["consistency"]),
+        (&"incremental".into(), &"offline".into()),
+        "{offline}"
+    );
+    let checkpoint = agent.json(0, &["sim", "checkpoint", "host", "--vm", "web"]);
+    agent.succeeds([
+        "sim", "write", "host", "--vm", "web", "--random", "1M", "--seed", "1",
+    ]);
+    agent.succeeds([
+        "sim",
+        "apply",
+        "host",
+        "--vm",
+        "web",
+        checkpoint["checkpoint"].as_str().unwrap(),
+    ]);
+    let applied = backup();
+    assert_eq!(applied["type"], "full", "{applied}");
+    assert!(applied["disks"][0]["full_reason"].is_string());
+    agent.succeeds([
+        "sim",
+        "apply",
+        "host",
+        "--vm",
+        "web",
+        checkpoint["checkpoint"].as_str().unwrap(),
+        "--delete",
+    ]);
+    agent.succeeds(["sim", "rename", "host", "--vm", "web", "--to", "www"]);
+    let renamed = backup();
+    assert_eq!(
+        (&renamed["type"], &renamed["name"]),
+        (&"incremental".into(), &"www".into()),
+        "{renamed}"
+    );
+    agent.succeeds(["sim", "resize", "host", "--vm", "www", "--size", "16M"]);
+    let resized = backup();
+    assert_eq!(resized["type"], "full", "{resized}");
+    assert_eq!(resized["disks"][0]["virtual_bytes"], 16 << 20);
+    agent.succeeds(["sim", "delete-vm", "host", "--vm", "www"]);
+    let gone = agent.json(
+        1,
+        &[
+            "backup", "vm", "--all", "--repo", "repo", "--host", "sim:host",
+        ],
+    );
+    assert_eq!(gone["error"]["kind"], "vm_not_found");
+}
+
 fn walk(folder: &std::path::Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

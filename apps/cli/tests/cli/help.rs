@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 33] = [
     "",
     "host",
     "host list",
@@ -30,6 +30,11 @@ const COMMANDS: [&str; 28] = [
     "sim write",
     "sim dump",
     "sim checkpoint",
+    "sim apply",
+    "sim state",
+    "sim rename",
+    "sim resize",
+    "sim delete-vm",
     "sim show",
     "sim fault",
     "help restore vm",

@@ -153,7 +153,6 @@ impl Vm {
                 Ok(vm) if vms.iter().any(|chosen| chosen.id == vm.id) => {}
                 Ok(vm) => vms.push(vm.clone()),
                 Err(failure) if failure.kind() == FailureKind::VmNotFound => {
-                    eprintln!("error: {}", failure.message());
                     missing.push(Outcome {
                         name: wanted.clone(),
                         vm: None,
@@ -223,7 +222,7 @@ fn answer(outcomes: &[Outcome], warnings: &[String], was_stopped: bool) -> Answe
     for outcome in outcomes {
         match &outcome.result {
             Ok(report) => describe(&mut text, report),
-            Err(failure) => eprintln!("error: {}: {}", outcome.name, failure.message()),
+            Err(failure) => failure.tell_of(&outcome.name),
         }
     }
     let mut document =

@@ -88,7 +88,7 @@ impl Clean {
                 Err(error) => {
                     failed += 1;
                     let failure = Failure::from(error);
-                    eprintln!("error: {}: {}", vm.name, failure.message());
+                    failure.tell_of(&vm.name);
                     documents.push(
                         json!({ "name": vm.name, "guid": vm.id, "error": failure.document() }),
                     );

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use hyperv::sim::{SimDisk, SimDiskContent, SimGuest, SimVm, Subformat};
-use hyperv::{Generation, HypervHost as _, VmState};
+use hyperv::{Generation, HypervHost as _};
 use serde_json::json;
 
+use super::simulated_vm::StateName;
 use crate::amounts;
 use crate::answer::Answer;
 use crate::failure::Failure;
@@ -45,8 +46,8 @@ pub struct AddVm {
     #[arg(long, value_enum, default_value_t = Guest::Windows)]
     guest: Guest,
     /// What it is doing.
-    #[arg(long, value_enum, default_value_t = State::Running)]
-    state: State,
+    #[arg(long, value_enum, default_value_t = StateName::Running)]
+    state: StateName,
 }
 
 /// How a disk's file is laid out.
@@ -62,15 +63,6 @@ enum Guest {
     Windows,
     Linux,
     None,
-}
-
-/// What a VM is doing.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum State {
-    Running,
-    Off,
-    Saved,
-    Paused,
 }
 
 impl AddVm {
@@ -99,12 +91,7 @@ impl AddVm {
                 Guest::Linux => SimGuest::Linux,
                 Guest::None => SimGuest::None,
             },
-            state: match self.state {
-                State::Running => VmState::Running,
-                State::Off => VmState::Off,
-                State::Saved => VmState::Saved,
-                State::Paused => VmState::Paused,
-            },
+            state: self.state.get(),
             ..SimVm::new(self.name.clone(), disks)
         })?;
         let vm = host.vm(id)?;

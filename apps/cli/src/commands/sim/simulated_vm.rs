@@ -1,10 +1,10 @@
-//! Which VM of a simulated host a command is about.
+//! Which VM of a simulated host a command is about, and what it is doing.
 
 use std::path::PathBuf;
 
-use clap::Args;
-use hyperv::VmId;
+use clap::{Args, ValueEnum};
 use hyperv::sim::SimHost;
+use hyperv::{VmId, VmState};
 
 use crate::failure::Failure;
 use crate::hosts::open_simulated;
@@ -45,4 +45,25 @@ pub struct DiskArguments {
     /// The disk's number, counted from 0 by controller and place.
     #[arg(long, value_name = "K", default_value_t = 0)]
     pub disk: u32,
+}
+
+/// What a VM is doing, as people write it.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StateName {
+    Running,
+    Off,
+    Saved,
+    Paused,
+}
+
+impl StateName {
+    /// Returns the state.
+    pub fn get(self) -> VmState {
+        match self {
+            Self::Running => VmState::Running,
+            Self::Off => VmState::Off,
+            Self::Saved => VmState::Saved,
+            Self::Paused => VmState::Paused,
+        }
+    }
 }
