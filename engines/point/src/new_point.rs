@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kopia::content_id::ContentId;
 use kopia::object_id::ObjectId;
-use kopia::snapshot::{SnapshotManifest, SnapshotSource, SnapshotStats};
+use kopia::snapshot::{SnapshotManifest, SnapshotStats};
 use repo::Writer;
 use snapshot::{Snapshots, TreeWriter};
 use time_and_chance::Timestamp;
@@ -122,11 +122,6 @@ impl NewPoint {
     /// Writes the point's manifest, visible after a flush; returns its id.
     pub fn publish(&self, writer: &Writer) -> Result<String, PointError> {
         Snapshots::publish(writer, &self.manifest).map_err(repo_error("publish the point"))
-    }
-
-    /// Returns where the point is filed.
-    pub fn source(&self) -> &SnapshotSource {
-        &self.manifest.source
     }
 }
 

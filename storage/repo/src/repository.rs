@@ -312,7 +312,7 @@ impl Repository {
         self.view().for_each(prefix, each)
     }
 
-    /// Returns a mark that changes whenever the index changed by another's hand.
+    /// Returns the index as this client sees it now.
     pub(crate) fn view(&self) -> Arc<IndexView> {
         Arc::clone(
             &self

@@ -62,7 +62,7 @@ struct State {
     /// Sessions taken out for a flush that failed; they come first next time.
     unfinished: Vec<Session>,
     stored_bytes: u64,
-    /// Packs of all flushed sessions, with the number of the flush that published them.
+    /// Packs of all flushed sessions.
     flushed_packs: Vec<Arc<str>>,
 }
 
