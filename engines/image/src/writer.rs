@@ -12,6 +12,7 @@ use kopia::compression::CompressionAlgorithm;
 use kopia::content_id::{ContentId, prefix};
 use kopia::indirect::IndirectEntry;
 use kopia::object_id::ObjectId;
+use local_file::AlignedBuffer;
 use progress::Progress;
 use repo::{Encoder, Repository, Writer};
 use time_and_chance::Chance;
@@ -96,7 +97,7 @@ struct SlotWritten {
 struct Scratch {
     data: Encoder,
     lists: Encoder,
-    buffer: Vec<u8>,
+    buffer: AlignedBuffer,
 }
 
 impl ImageWriter<'_> {
@@ -272,7 +273,7 @@ impl ImageWriter<'_> {
         Scratch {
             data: Encoder::new(self.compression),
             lists: Encoder::metadata(),
-            buffer: vec![0; READ_BYTES_MAX as usize],
+            buffer: AlignedBuffer::new(READ_BYTES_MAX as usize),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use disk::{BlockRead, ByteRange, DiskError};
+use local_file::AlignedBuffer;
 use progress::Progress;
 
 use crate::error::{RestoreError, stopped, stored_disk_error};
@@ -55,7 +56,7 @@ impl DiskCopy<'_> {
         let written = AtomicU64::new(0);
         let failure: Mutex<Option<RestoreError>> = Mutex::new(None);
         let work = || -> Result<(), RestoreError> {
-            let mut buffer = Vec::new();
+            let mut buffer = AlignedBuffer::new(PIECE_BYTES as usize);
             loop {
                 self.progress.stop.check().map_err(stopped)?;
                 if failure
@@ -71,11 +72,11 @@ impl DiskCopy<'_> {
                     .next(self.source)
                     .map_err(stored_disk_error("find the stored disk's data"))?;
                 let Some(piece) = next else { return Ok(()) };
-                buffer.resize(piece.bytes() as usize, 0);
+                let buffer = &mut buffer[..piece.bytes() as usize];
                 self.source
-                    .read_at(piece.start(), &mut buffer)
+                    .read_at(piece.start(), buffer)
                     .map_err(stored_disk_error(format!("read disk {}", self.number)))?;
-                for run in non_zero_runs(piece.start(), &buffer) {
+                for run in non_zero_runs(piece.start(), buffer) {
                     write(piece.start() + run.start as u64, &buffer[run.clone()])?;
                     written.fetch_add(run.len() as u64, Ordering::Relaxed);
                 }

@@ -10,7 +10,7 @@ use kopia::object_id::ObjectId;
 use point::{Point, restored_file_names};
 use progress::Progress;
 use repo::Repository;
-use vhdx::{CreateOptions, ThinWriter, WriteAt, suggested_block_size_bytes};
+use vhdx::{CreateOptions, ThinWriter, suggested_block_size_bytes};
 
 use crate::copy::DiskCopy;
 use crate::error::{
@@ -148,7 +148,8 @@ fn write_vhdx(
         data_write_guid: repo.chance().uuid(),
     };
     let target = new.target();
-    let writer = ThinWriter::create(new.file(), &options).map_err(vhdx_error("write", target))?;
+    let writer =
+        ThinWriter::create(new.uncached(), &options).map_err(vhdx_error("write", target))?;
     let written = copy.run(&|offset, data| {
         writer
             .write_at(offset, data)
@@ -163,8 +164,9 @@ fn write_raw(
     copy: &DiskCopy<'_>,
     new: &NewFile,
 ) -> Result<u64, RestoreError> {
-    let (file, target) = (new.file(), new.target());
-    file.set_len(source.size_bytes())
+    let (file, target) = (new.uncached(), new.target());
+    file.file()
+        .set_len(source.size_bytes())
         .map_err(file_error("write", target))?;
     copy.run(&|offset, data| {
         file.write_all_at(offset, data)

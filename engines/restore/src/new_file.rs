@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use local_file::UncachedFile;
 use time_and_chance::Chance;
 
 use crate::error::{RestoreError, RestoreErrorKind, file_error};
@@ -24,7 +25,7 @@ const ATTEMPTS: usize = 8;
 /// A file that is being written.
 #[derive(Debug)]
 pub(crate) struct NewFile {
-    file: File,
+    file: UncachedFile,
     temporary: PathBuf,
     target: PathBuf,
     overwrite: bool,
@@ -43,13 +44,13 @@ impl NewFile {
             let temporary = temporary_path(target, chance)?;
             let file = os::create_new_file(&temporary).map_err(file_error("make", &temporary))?;
             let new = Self {
-                file,
+                file: UncachedFile::for_writing(file, &temporary),
                 temporary,
                 target: target.to_owned(),
                 overwrite,
                 published: AtomicBool::new(false),
             };
-            match new.file.try_lock() {
+            match new.file().try_lock() {
                 Err(std::fs::TryLockError::WouldBlock) => continue,
                 // Where files cannot be locked, nobody can find out that one is dead either.
                 Ok(()) | Err(std::fs::TryLockError::Error(_)) => {}
@@ -69,6 +70,11 @@ impl NewFile {
 
     /// Returns the file, to be written in any order.
     pub fn file(&self) -> &File {
+        self.file.file()
+    }
+
+    /// Returns the file, to be written in large pieces that nobody reads soon.
+    pub fn uncached(&self) -> &UncachedFile {
         &self.file
     }
 
@@ -79,7 +85,7 @@ impl NewFile {
 
     /// Makes what was written durable.
     pub fn sync(&self) -> Result<(), RestoreError> {
-        self.file
+        self.file()
             .sync_all()
             .map_err(file_error("write", &self.target))
     }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use local_file::UncachedFile;
+
 /// Something that is read at offsets, from several threads at once.
 #[expect(
     clippy::len_without_is_empty,
@@ -88,7 +90,7 @@ through_pointer!(Box);
 
 impl ReadAt for File {
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        system::read_exact_at(self, offset, buf)
+        local_file::read_exact_at(self, offset, buf)
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -98,7 +100,7 @@ impl ReadAt for File {
 
 impl WriteAt for File {
     fn write_all_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        system::write_all_at(self, offset, data)
+        local_file::write_all_at(self, offset, data)
     }
 
     fn set_len(&self, len_bytes: u64) -> io::Result<()> {
@@ -110,54 +112,26 @@ impl WriteAt for File {
     }
 }
 
-#[cfg(unix)]
-mod system {
-    use std::fs::File;
-    use std::io;
-    use std::os::unix::fs::FileExt;
-
-    pub fn read_exact_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        file.read_exact_at(buf, offset)
+impl ReadAt for UncachedFile {
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        UncachedFile::read_exact_at(self, offset, buf)
     }
 
-    pub fn write_all_at(file: &File, offset: u64, data: &[u8]) -> io::Result<()> {
-        file.write_all_at(data, offset)
+    fn len(&self) -> io::Result<u64> {
+        ReadAt::len(self.file())
     }
 }
 
-#[cfg(windows)]
-mod system {
-    use std::fs::File;
-    use std::io::{self, ErrorKind};
-    use std::os::windows::fs::FileExt;
-
-    pub fn read_exact_at(file: &File, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
-        while !buf.is_empty() {
-            match file.seek_read(buf, offset) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(read) => {
-                    buf = &mut buf[read..];
-                    offset += read as u64;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+impl WriteAt for UncachedFile {
+    fn write_all_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        UncachedFile::write_all_at(self, offset, data)
     }
 
-    pub fn write_all_at(file: &File, mut offset: u64, mut data: &[u8]) -> io::Result<()> {
-        while !data.is_empty() {
-            match file.seek_write(data, offset) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    data = &data[written..];
-                    offset += written as u64;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    fn set_len(&self, len_bytes: u64) -> io::Result<()> {
+        self.file().set_len(len_bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file().sync_all()
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use disk::{BlockRead, ByteRange, DiskError, DiskErrorKind, Geometry};
+use local_file::UncachedFile;
 use serde::{Deserialize, Serialize};
 use time_and_chance::Chance;
 use uuid::Uuid;
@@ -182,7 +183,7 @@ pub(super) fn create_child(
 /// A disk open for reading.
 #[derive(Debug)]
 pub(super) struct ChainReader {
-    chain: Chain<File>,
+    chain: Chain<UncachedFile>,
 }
 
 impl ChainReader {
@@ -190,7 +191,7 @@ impl ChainReader {
     pub(super) fn open(chain: &[PathBuf]) -> Result<Self, HypervError> {
         let mut files = Vec::new();
         for path in chain.iter().rev() {
-            files.push(open_shared(path)?);
+            files.push(UncachedFile::for_reading(open_shared(path)?, path));
         }
         let leaf = chain.last().map_or(Path::new(""), PathBuf::as_path);
         let chain = Chain::open(files).map_err(|error| vhdx_error("open", leaf, error))?;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use disk::{BlockRead, ByteRange, DiskError, RangeSet};
+use local_file::{AlignedBuffer, UncachedFile};
 use time_and_chance::Chance;
 
 use super::SimHost;
@@ -100,7 +101,8 @@ impl SimHost {
         let file = File::create(raw).map_err(|error| io_error("make", raw, error))?;
         file.set_len(reader.size_bytes())
             .map_err(|error| io_error("size", raw, error))?;
-        let mut buf = vec![0; PIECE_BYTES as usize];
+        let file = UncachedFile::for_writing(file, raw);
+        let mut buf = AlignedBuffer::new(PIECE_BYTES as usize);
         for_each_piece(&reader, |piece| {
             let buf = &mut buf[..piece.bytes() as usize];
             reader.read_at(piece.start(), buf).map_err(read_error)?;

@@ -5,19 +5,19 @@ use std::path::Path;
 
 use disk::{BlockRead, ByteRange, DiskError, DiskErrorKind};
 
-use vhdx::{ReadAt, WriteAt};
+use local_file::{AlignedBuffer, UncachedFile};
 
 use super::session::io_error;
 use super::volume;
 use crate::HypervError;
 
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 4 << 20;
 const HOLE_BYTES: usize = 4096;
 
 /// A raw file read like a disk.
 #[derive(Debug)]
 pub(super) struct RawFile {
-    file: File,
+    file: UncachedFile,
     size_bytes: u64,
 }
 
@@ -29,8 +29,8 @@ impl RawFile {
             .metadata()
             .map_err(|error| io_error("open", path, error))?;
         Ok(Self {
-            file,
             size_bytes: metadata.len(),
+            file: UncachedFile::for_reading(file, path),
         })
     }
 }
@@ -47,7 +47,7 @@ impl BlockRead for RawFile {
     }
 
     fn next_allocated(&self, from: u64) -> Result<Option<ByteRange>, DiskError> {
-        volume::next_data(&self.file, from, self.size_bytes).map_err(|error| {
+        volume::next_data(self.file.file(), from, self.size_bytes).map_err(|error| {
             DiskError::new(
                 DiskErrorKind::Unreadable,
                 format!("find data behind {from}"),
@@ -58,7 +58,11 @@ impl BlockRead for RawFile {
 }
 
 /// Writes `bytes` at `offset` of a file that is zero there, leaving out whole pages of zeros.
-pub(super) fn write_non_zero(file: &File, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn write_non_zero(
+    file: &UncachedFile,
+    offset: u64,
+    bytes: &[u8],
+) -> std::io::Result<()> {
     let mut run: Option<usize> = None;
     for start in (0..bytes.len()).step_by(HOLE_BYTES) {
         let page = &bytes[start..bytes.len().min(start + HOLE_BYTES)];
@@ -85,9 +89,10 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), HypervError> {
     target
         .set_len(source.size_bytes)
         .map_err(|error| io_error("size", to, error))?;
-    let mut buf = vec![0; PIECE_BYTES];
+    let target = UncachedFile::for_writing(target, to);
+    let mut buf = AlignedBuffer::new(PIECE_BYTES);
     let mut at = 0;
-    while let Some(range) = volume::next_data(&source.file, at, source.size_bytes)
+    while let Some(range) = volume::next_data(source.file.file(), at, source.size_bytes)
         .map_err(|error| io_error("read", from, error))?
     {
         at = range.start();

@@ -25,9 +25,10 @@ mod windows;
 use windows as system;
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use local_file::{ALIGNMENT_BYTES, AlignedBuffer, UncachedFile};
 use shards::{SHARDS_FILE, Shards};
 use time_and_chance::Chance;
 
@@ -35,6 +36,9 @@ use crate::{BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, Space
 
 /// No `.shards` that Kopia writes comes near this.
 const SHARDS_BYTES_MAX: u64 = 64 * 1024;
+
+/// Smaller parts of a blob are read through the page cache.
+const UNCACHED_READ_BYTES_MIN: usize = 256 << 10;
 
 /// How a new repository cuts names into folders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -207,10 +211,7 @@ impl BlobStore for FilesystemStore {
                 ),
             ));
         };
-        let mut content = vec![0; size];
-        system::read_exact_at(&file, &mut content, offset)
-            .map_err(|error| failed("read", &path, error))?;
-        Ok(content)
+        read_range(file, &path, offset, size).map_err(|error| failed("read", &path, error))
     }
 
     fn metadata(&self, name: &str) -> Result<BlobMetadata, BlobError> {
@@ -311,19 +312,26 @@ fn create_temporary(path: &Path, chance: &Chance) -> Result<(PathBuf, File), Blo
     }
 }
 
-fn write_and_rename(
-    mut file: File,
-    temporary: &Path,
-    path: &Path,
-    parts: &[&[u8]],
-) -> io::Result<()> {
-    for part in parts {
-        file.write_all(part)?;
-    }
-    file.sync_all()?;
+fn write_and_rename(file: File, temporary: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let file = UncachedFile::for_writing(file, temporary);
+    file.write_whole(parts)?;
+    file.file().sync_all()?;
     // Windows renames no open file.
     drop(file);
     fs::rename(temporary, path)
+}
+
+/// Reads a part of a file; a large one past the page cache, since hardly anything is read twice.
+fn read_range(file: File, path: &Path, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+    if bytes < UNCACHED_READ_BYTES_MIN {
+        let mut content = vec![0; bytes];
+        local_file::read_exact_at(&file, offset, &mut content)?;
+        return Ok(content);
+    }
+    let before = (offset % ALIGNMENT_BYTES as u64) as usize;
+    let mut aligned = AlignedBuffer::new(before + bytes);
+    UncachedFile::for_reading(file, path).read_exact_at(offset - before as u64, &mut aligned)?;
+    Ok(aligned[before..].to_vec())
 }
 
 fn sync_folder(path: &Path) -> Result<(), BlobError> {

@@ -1,8 +1,8 @@
-//! What differs between systems, for Unix: modes, positioned reads, syncing folders, room.
+//! What differs between systems, for Unix: modes, syncing folders, room.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use crate::Space;
@@ -19,11 +19,6 @@ pub fn create_new_file(path: &Path) -> io::Result<File> {
 /// Creates a folder that only its owner may enter.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
-}
-
-/// Fills `buffer` from `offset` on.
-pub fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    file.read_exact_at(buffer, offset)
 }
 
 /// Makes the names in a folder durable.
