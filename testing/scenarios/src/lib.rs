@@ -2,6 +2,8 @@
 //!
 //! Every story in `tests/` tells one thing that must hold from a guest's write to its restore.
 
+mod hooked_store;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use backup::BackupError;
 use backup::vm::{Options, PointReport, StateFolder, Step, VmBackup};
 use blob::{FilesystemStore, NewLayout, SharedBlobStore};
 use disk::BlockRead;
+use foreign_client::ForeignClient;
 use hyperv::sim::{SimDisk, SimHost, SimOptions, SimVm};
 use hyperv::{CheckpointKind, HypervHost, VmId};
 use image::ImageReader;
@@ -18,6 +21,8 @@ use point::Points;
 use progress::Progress;
 use repo::{CreateOptions, Identity, Repository, Surroundings, Writer};
 use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock};
+
+pub use hooked_store::{BeforeWrite, HookedStore};
 
 /// The password of every repository here.
 pub const PASSWORD: &str = "scenario";
@@ -91,7 +96,7 @@ impl World {
             let store: SharedBlobStore = Arc::new(
                 FilesystemStore::open(path, chance).expect("the repository's folder opens"),
             );
-            Repository::open(store, PASSWORD, self.surroundings()).expect("the repository opens")
+            self.open_repository(store)
         } else {
             let store = FilesystemStore::create(path, NewLayout::Sharded, chance)
                 .expect("a folder can be made");
@@ -103,6 +108,17 @@ impl World {
             )
             .expect("a repository can be made")
         }
+    }
+
+    fn open_repository(&self, store: SharedBlobStore) -> Arc<Repository> {
+        Repository::open(store, PASSWORD, self.surroundings()).expect("the repository opens")
+    }
+
+    /// Returns another client of the repository `name`, which must be there.
+    pub fn foreign_client(&self, name: &str) -> ForeignClient {
+        let chance = Chance::from_system();
+        ForeignClient::open(&self.path(name), PASSWORD, self.clock.clone(), chance)
+            .expect("the repository opens for others")
     }
 
     fn surroundings(&self) -> Surroundings {
@@ -135,8 +151,29 @@ impl World {
         repository: &str,
         goes_on: &(dyn Fn(Step) -> bool + Sync),
     ) -> Result<PointReport, BackupError> {
-        let repo = self.repository(repository);
-        let writer = Writer::new(&repo, 2).expect("the repository can be written");
+        self.back_up_with(vm, &self.repository(repository), goes_on)
+    }
+
+    /// Backs a VM up as a new process before each of whose writes something is done.
+    pub fn back_up_hooked(
+        &self,
+        vm: VmId,
+        repository: &str,
+        before_write: Box<BeforeWrite>,
+    ) -> Result<PointReport, BackupError> {
+        let store = FilesystemStore::open(self.path(repository), Chance::from_system())
+            .expect("the repository's folder opens");
+        let store = HookedStore::new(Arc::new(store), before_write);
+        self.back_up_with(vm, &self.open_repository(Arc::new(store)), &|_| true)
+    }
+
+    fn back_up_with(
+        &self,
+        vm: VmId,
+        repo: &Arc<Repository>,
+        goes_on: &(dyn Fn(Step) -> bool + Sync),
+    ) -> Result<PointReport, BackupError> {
+        let writer = Writer::new(repo, 2).expect("the repository can be written");
         let backup = VmBackup {
             host: &self.host,
             writer: &writer,

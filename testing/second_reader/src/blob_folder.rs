@@ -45,6 +45,10 @@ impl BlobFolder {
         Ok(folder)
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// All blob IDs with their lengths, in order.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = (&str, u64)> {
         self.blobs

@@ -1,5 +1,6 @@
 //! Objects of any length, read whole, in part, or only as a list of where their bytes lie.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use crate::compression::{CONTENT_BYTES_MAX, decompress};
@@ -48,6 +49,30 @@ impl SecondReader {
                 object: object_id.to_owned(),
             },
         })
+    }
+
+    /// Every content that an object consists of, those of its lists too: what keeps it alive.
+    pub fn object_contents(&self, object_id: &str) -> Result<BTreeSet<String>, String> {
+        let mut contents = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut pending = vec![object_id.to_owned()];
+        while let Some(object) = pending.pop() {
+            if !seen.insert(object.clone()) {
+                continue;
+            }
+            match object.strip_prefix('I') {
+                Some(list) => {
+                    pending.push(list.to_owned());
+                    let entries = self.object_list(&object, 0)?;
+                    pending.extend(entries.iter().map(|entry| entry.object.clone()));
+                }
+                None => {
+                    let id = ObjectId::parse(&object, self.format.hash.length_bytes)?;
+                    contents.insert(id.content);
+                }
+            }
+        }
+        Ok(contents)
     }
 
     /// The object's length: of one content as the index says, of a list as its last entry says.

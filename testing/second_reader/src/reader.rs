@@ -20,7 +20,7 @@ const CACHE_BYTES_MAX: usize = 128 << 20;
 /// A repository in a folder, opened for reading and judging.
 pub struct SecondReader {
     pub(crate) blobs: BlobFolder,
-    pub(crate) format: Format,
+    pub(crate) format: Arc<Format>,
     /// Every index blob that the repository's mode knows, read or superseded.
     pub(crate) indexes: BTreeMap<String, IndexFile>,
     pub(crate) active: Vec<String>,
@@ -45,7 +45,19 @@ impl SecondReader {
     /// Opens the repository in the folder `path`; fails where any answer could be a wrong one.
     pub fn open(path: &Path, password: &str) -> Result<SecondReader, String> {
         let blobs = BlobFolder::open(path)?;
-        let format = Format::open(&blobs, password)?;
+        let format = Arc::new(Format::open(&blobs, password)?);
+        Self::of(blobs, format)
+    }
+
+    /// Opens the same repository as it is now, without stretching the password again.
+    pub fn reopen(&self) -> Result<SecondReader, String> {
+        Self::of(
+            BlobFolder::open(self.blobs.root())?,
+            Arc::clone(&self.format),
+        )
+    }
+
+    fn of(blobs: BlobFolder, format: Arc<Format>) -> Result<SecondReader, String> {
         let mut violations = blobs.violations.clone();
         violations.extend(format.violations.iter().cloned());
         let mut reader = SecondReader {
@@ -73,6 +85,21 @@ impl SecondReader {
     /// The index's record of one content.
     pub fn content_record(&self, id: &str) -> Option<&ContentRecord> {
         self.contents.get(id)
+    }
+
+    /// The records of every content, those included that the deletion watermark hides.
+    pub fn merged_records(&self) -> impl Iterator<Item = &ContentRecord> {
+        self.merged.values()
+    }
+
+    /// The index blobs that count, in the order of epochs.
+    pub fn active_indexes(&self) -> &[String] {
+        &self.active
+    }
+
+    /// What one index blob says, whether or not it still counts.
+    pub fn index_records(&self, blob: &str) -> Option<&[ContentRecord]> {
+        self.indexes.get(blob).map(|index| &index.records[..])
     }
 
     /// Every manifest that is not deleted, in order of IDs.
