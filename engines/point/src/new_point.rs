@@ -6,7 +6,7 @@ use kopia::content_id::ContentId;
 use kopia::object_id::ObjectId;
 use kopia::snapshot::{SnapshotManifest, SnapshotStats};
 use repo::Writer;
-use snapshot::{Snapshots, TreeWriter};
+use snapshot::{PublishedSnapshot, Snapshots, TreeWriter};
 use time_and_chance::Timestamp;
 
 use crate::descriptor::{CONFIGURATION_FOLDER, DESCRIPTOR_NAME, DISKS_FOLDER, VmDescriptor};
@@ -21,6 +21,7 @@ pub struct NewPoint {
     configuration: Vec<(String, Vec<u8>)>,
     manifest: SnapshotManifest,
     contents: Vec<ContentId>,
+    published: Option<PublishedSnapshot>,
 }
 
 impl NewPoint {
@@ -58,6 +59,7 @@ impl NewPoint {
             disks,
             configuration,
             contents: Vec::new(),
+            published: None,
         };
         point.store_tree(writer)?;
         Ok(point)
@@ -104,24 +106,33 @@ impl NewPoint {
     }
 
     /// Looks every part up again, the disks' own excepted, and stores again what is gone; returns
-    /// whether anything was.
+    /// whether anything was. Once the point is published, its manifest is one of the parts.
     pub fn restore_missing(&mut self, writer: &Writer) -> Result<bool, PointError> {
+        let mut missing = false;
         for id in &self.contents {
-            if !writer
+            missing |= !writer
                 .repository()
                 .is_live(id)
-                .map_err(repo_error("look up the point's folders"))?
-            {
-                self.store_tree(writer)?;
-                return Ok(true);
-            }
+                .map_err(repo_error("look up the point's folders"))?;
         }
-        Ok(false)
+        if missing {
+            self.store_tree(writer)?;
+        }
+        if let Some(published) = &mut self.published {
+            missing |= published
+                .restore_missing(writer)
+                .map_err(repo_error("publish the point again"))?;
+        }
+        Ok(missing)
     }
 
     /// Writes the point's manifest, visible after a flush; returns its id.
-    pub fn publish(&self, writer: &Writer) -> Result<String, PointError> {
-        Snapshots::publish(writer, &self.manifest).map_err(repo_error("publish the point"))
+    pub fn publish(&mut self, writer: &Writer) -> Result<String, PointError> {
+        let published =
+            Snapshots::publish(writer, &self.manifest).map_err(repo_error("publish the point"))?;
+        let id = published.id().to_owned();
+        self.published = Some(published);
+        Ok(id)
     }
 }
 

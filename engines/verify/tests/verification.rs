@@ -100,7 +100,8 @@ impl World {
             pins: Vec::new(),
             other: BTreeMap::new(),
         };
-        let id = Snapshots::publish(writer, &manifest).unwrap();
+        let published = Snapshots::publish(writer, &manifest).unwrap();
+        let id = published.id().to_owned();
         writer.flush().unwrap();
         id
     }

@@ -41,11 +41,7 @@ impl Repository {
     ) -> Result<(), RepoError> {
         let mut done = vec![false; ids.len()];
         match self.read_located(ids, &mut done, each) {
-            Err(error) if error.kind() == RepoErrorKind::Store(blob::BlobErrorKind::NotFound) => {
-                self.refresh()?;
-                self.read_located(ids, &mut done, each)
-            }
-            Err(error) if error.kind() == RepoErrorKind::NotFound => {
+            Err(error) if error.kind().is_gone() => {
                 self.refresh()?;
                 self.read_located(ids, &mut done, each)
             }
@@ -59,6 +55,7 @@ impl Repository {
         done: &mut [bool],
         each: &mut dyn FnMut(usize, Vec<u8>) -> Result<(), RepoError>,
     ) -> Result<(), RepoError> {
+        self.check_may_go_on()?;
         let view = self.view();
         let mut located = Vec::with_capacity(ids.len());
         for (place, id) in ids.iter().enumerate().filter(|(place, _)| !done[*place]) {

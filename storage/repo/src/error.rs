@@ -35,6 +35,14 @@ pub enum RepoErrorKind {
     Stopped,
 }
 
+impl RepoErrorKind {
+    /// Returns whether what was asked for is no longer there: no index names it, or its pack is
+    /// gone.
+    pub fn is_gone(self) -> bool {
+        matches!(self, Self::NotFound | Self::Store(BlobErrorKind::NotFound))
+    }
+}
+
 /// A repository operation that failed.
 pub type RepoError = Fault<RepoErrorKind>;
 

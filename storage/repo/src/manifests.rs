@@ -50,9 +50,7 @@ impl Repository {
             self.refresh()?;
             match self.load_manifests() {
                 // Another client compacted the manifests between our look and our read.
-                Err(error) if error.kind() == RepoErrorKind::NotFound && attempt < ATTEMPTS_MAX => {
-                    attempt += 1
-                }
+                Err(error) if error.kind().is_gone() && attempt < ATTEMPTS_MAX => attempt += 1,
                 other => return other,
             }
         }
@@ -86,13 +84,15 @@ impl Repository {
 }
 
 impl Writer {
-    /// Writes manifests and deletions of manifests into one content; visible after a flush.
-    pub fn write_manifests(&self, entries: Vec<ManifestEntry>) -> Result<(), RepoError> {
+    /// Writes manifests and deletions of manifests into one content, whose id is returned;
+    /// visible after a flush.
+    pub fn write_manifests(&self, entries: Vec<ManifestEntry>) -> Result<ContentId, RepoError> {
         let bytes = ManifestContents { entries }.encode().map_err(|error| {
             RepoError::new(RepoErrorKind::Invalid, "encode manifests").caused_by(error)
         })?;
-        self.write_content(&mut Encoder::metadata(), Some(prefix::MANIFEST), &bytes)?;
-        Ok(())
+        let written =
+            self.write_content(&mut Encoder::metadata(), Some(prefix::MANIFEST), &bytes)?;
+        Ok(written.id)
     }
 
     /// Returns a new manifest with a fresh id.
@@ -115,6 +115,7 @@ impl Writer {
     pub fn delete_manifest(&self, entry: &ManifestEntry) -> Result<(), RepoError> {
         let now = self.repository().clock().now();
         self.write_manifests(vec![ManifestEntry::tombstone(entry, now)])
+            .map(drop)
     }
 
     /// Rewrites the contents that hold manifests into one if there are many of them; old ones
@@ -126,10 +127,13 @@ impl Writer {
         }
         let Manifests { entries, contents } = manifests;
         self.flush()?;
+        let mut kept = None;
         if !entries.is_empty() {
-            self.write_manifests(entries.into_values().collect())?;
+            kept = Some(self.write_manifests(entries.into_values().collect())?);
         }
-        for id in &contents {
+        // What was made and deleted again since the last compaction leaves the same manifests as
+        // then: the content that holds them all is one of the old ones.
+        for id in contents.iter().filter(|id| Some(**id) != kept) {
             self.delete_content(id)?;
         }
         self.flush()

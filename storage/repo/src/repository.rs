@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use blob::{BlobErrorKind, PutOptions, SharedBlobStore};
@@ -12,7 +12,7 @@ use kopia::format_blob::{BlobConfig, FormatBlob, FormatError, FormatErrorKind, R
 use kopia::hash::ContentHasher;
 use kopia::key::FormatKey;
 use kopia::record::ContentRecord;
-use time_and_chance::{Chance, SharedClock, SignedDuration, StopSignal};
+use time_and_chance::{Chance, SharedClock, SignedDuration, StopSignal, Timestamp};
 
 use crate::error::{RepoError, RepoErrorKind, store_error};
 use crate::index::cache::IndexCache;
@@ -22,6 +22,9 @@ use crate::index::view::IndexView;
 const FORMAT_AGE_MAX: Duration = Duration::from_mins(15);
 /// The index is refreshed at least this often while writing (Kopia spec 5.7).
 const INDEX_AGE_MAX: Duration = Duration::from_mins(15);
+
+/// How often a listing of the index that went stale while it was used is made again.
+const LISTINGS_MAX: u32 = 10;
 
 /// Who we are to other clients of the repository: session markers and sources carry it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,11 +59,11 @@ pub struct Repository {
     pub(crate) cipher: ContentCipher,
     pub(crate) index_cache: IndexCache,
     unique_id: Vec<u8>,
-    blob_config: BlobConfig,
     password: Password,
-    format: RwLock<Dated<RepositoryFormat>>,
+    settings: RwLock<Dated<Settings>>,
     view: RwLock<Dated<Arc<IndexView>>>,
     refreshing: Mutex<()>,
+    rereading: Mutex<()>,
     lost_packs: RwLock<HashSet<Arc<str>>>,
     warnings: Vec<String>,
     zeros: [OnceLock<ContentId>; ZEROS_BYTES.len()],
@@ -70,11 +73,40 @@ pub struct Repository {
 /// to be fetched to be known.
 const ZEROS_BYTES: [u64; 6] = [128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20];
 
-/// A value and when (on the monotonic clock) it was read.
+/// What the repository says of itself, and other clients may change at any time (Kopia spec 2.4).
+#[derive(Debug, Clone)]
+struct Settings {
+    format: RepositoryFormat,
+    blob_config: BlobConfig,
+}
+
+/// A value and the moment from which it was known to be true, on both clocks: a machine that was
+/// suspended shows it on the wall clock alone, and a wall clock that was set back on neither.
 #[derive(Debug)]
 struct Dated<T> {
     value: T,
-    read_at: Duration,
+    moment: Moment,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    monotonic: Duration,
+    wall: Timestamp,
+}
+
+impl Moment {
+    fn now(clock: &SharedClock) -> Self {
+        Self {
+            monotonic: clock.monotonic(),
+            wall: clock.now(),
+        }
+    }
+
+    fn is_older_than(self, age: Duration, clock: &SharedClock) -> bool {
+        let by_wall = clock.now().duration_since(self.wall);
+        clock.monotonic().saturating_sub(self.monotonic) >= age
+            || Duration::try_from(by_wall).is_ok_and(|passed| passed >= age)
+    }
 }
 
 /// Kept to read the format blob again; never shown.
@@ -96,10 +128,12 @@ impl Repository {
         password: &str,
         surroundings: Surroundings,
     ) -> Result<Arc<Self>, RepoError> {
+        let moment = Moment::now(&surroundings.clock);
         let blob = read_format_blob(&store)?;
-        let key = blob.format_key(password).map_err(format_error)?;
-        let format = blob.open(&key).map_err(format_error)?;
-        let blob_config = read_blob_config(&store, &blob, &key)?;
+        let Settings {
+            format,
+            blob_config,
+        } = unseal(&store, &blob, password)?;
         let warnings = format
             .check_readable(surroundings.clock.now(), None)
             .map_err(format_error)?;
@@ -118,24 +152,26 @@ impl Repository {
             cipher.clone(),
             format.epoch_parameters.enabled,
         )?;
-        let now = surroundings.clock.monotonic();
         let repository = Self {
             store,
             hasher,
             cipher,
             index_cache,
             unique_id: blob.unique_id,
-            blob_config,
             password: Password(password.to_owned()),
-            format: RwLock::new(Dated {
-                value: format,
-                read_at: now,
+            settings: RwLock::new(Dated {
+                value: Settings {
+                    format,
+                    blob_config,
+                },
+                moment,
             }),
             view: RwLock::new(Dated {
                 value: Arc::new(IndexView::empty()),
-                read_at: now,
+                moment,
             }),
             refreshing: Mutex::new(()),
+            rereading: Mutex::new(()),
             lost_packs: RwLock::default(),
             warnings,
             zeros: Default::default(),
@@ -189,27 +225,29 @@ impl Repository {
     /// wants one (Kopia spec 2.5).
     pub(crate) fn put_options(&self, name: &str) -> PutOptions {
         let locked = ["n", "x", "kopia.repository", "kopia.blobcfg", "p", "q"];
-        let wanted =
-            self.blob_config.locks_blobs() && locked.iter().any(|start| name.starts_with(start));
+        let config = self.settings().value.blob_config.clone();
+        let wanted = config.locks_blobs() && locked.iter().any(|start| name.starts_with(start));
         let until = || {
-            let period = SignedDuration::from_nanos(self.blob_config.retention_period_ns);
+            let period = SignedDuration::from_nanos(config.retention_period_ns);
             self.surroundings.clock.now().saturating_add(period)
         };
         PutOptions {
             retention: wanted
                 .then(until)
                 .and_then(Result::ok)
-                .map(|until| (self.blob_config.retention_mode.clone(), until)),
+                .map(|until| (config.retention_mode.clone(), until)),
         }
     }
 
     /// Returns a copy of the repository's configuration; it holds keys.
     pub fn format(&self) -> RepositoryFormat {
-        self.format
+        self.settings().value.format.clone()
+    }
+
+    fn settings(&self) -> RwLockReadGuard<'_, Dated<Settings>> {
+        self.settings
             .read()
-            .expect("no thread panics while it holds the format")
-            .value
-            .clone()
+            .expect("no thread panics while it holds the settings")
     }
 
     /// Returns the id that content has in this repository.
@@ -228,67 +266,110 @@ impl Repository {
 
     /// Reads the index anew: what other clients wrote is seen afterwards.
     pub fn refresh(&self) -> Result<(), RepoError> {
-        let _only_one = self
-            .refreshing
+        let _only_one = self.lock_refreshing();
+        self.refresh_locked()
+    }
+
+    fn lock_refreshing(&self) -> MutexGuard<'_, ()> {
+        self.refreshing
             .lock()
-            .expect("no thread panics while it refreshes");
+            .expect("no thread panics while it refreshes")
+    }
+
+    fn refresh_locked(&self) -> Result<(), RepoError> {
+        self.check_may_go_on()?;
         let Surroundings { clock, stop, .. } = &self.surroundings;
-        let read_at = clock.monotonic();
-        let previous = self.view();
-        let view =
-            self.index_cache
-                .refresh(self.store.as_ref(), &previous, clock.as_ref(), stop)?;
-        *self
-            .view
-            .write()
-            .expect("no thread panics while it holds the view") = Dated {
-            value: Arc::new(view),
-            read_at,
-        };
-        Ok(())
+        let epochs = self.format().epoch_parameters.clone();
+        let age_max =
+            Duration::from_nanos(u64::try_from(epochs.epoch_refresh_frequency_ns).unwrap_or(0));
+        let mut previous = self.view();
+        for _ in 0..LISTINGS_MAX {
+            let moment = Moment::now(clock);
+            let view =
+                self.index_cache
+                    .refresh(self.store.as_ref(), &previous, clock.as_ref(), stop)?;
+            let view = Arc::new(view);
+            if !(epochs.enabled && moment.is_older_than(age_max, clock)) {
+                *self
+                    .view
+                    .write()
+                    .expect("no thread panics while it holds the view") = Dated {
+                    value: view,
+                    moment,
+                };
+                return Ok(());
+            }
+            // Maintenance may have compacted an epoch and deleted its indexes while we listed and
+            // fetched (Kopia spec 5.5). What was fetched is kept, so the next time is quicker.
+            previous = view;
+        }
+        Err(RepoError::new(
+            RepoErrorKind::TooSlow,
+            "read the index: listing it takes longer than the repository allows; is the line to it very slow, or this machine being suspended?",
+        ))
     }
 
     /// Refreshes the index if it is older than writing allows.
     pub(crate) fn refresh_if_old(&self) -> Result<(), RepoError> {
-        let read_at = self
-            .view
-            .read()
-            .expect("no thread panics while it holds the view")
-            .read_at;
-        if self.surroundings.clock.monotonic() - read_at >= INDEX_AGE_MAX {
-            self.refresh()?;
+        let is_old = || {
+            let moment = self
+                .view
+                .read()
+                .expect("no thread panics while it holds the view")
+                .moment;
+            moment.is_older_than(INDEX_AGE_MAX, &self.surroundings.clock)
+        };
+        if is_old() {
+            let _only_one = self.lock_refreshing();
+            // Another thread may have done it while this one waited.
+            if is_old() {
+                return self.refresh_locked();
+            }
         }
         Ok(())
     }
 
-    /// Reads the format blob again if its copy is too old, and refuses to go on writing where
-    /// an upgrade began or an unknown feature appeared (Kopia spec 9.1, 9.2).
-    pub(crate) fn check_may_write(&self) -> Result<(), RepoError> {
-        let Surroundings { clock, .. } = &self.surroundings;
-        let age = clock.monotonic()
-            - self
-                .format
-                .read()
-                .expect("no thread panics while it holds the format")
-                .read_at;
-        if age >= FORMAT_AGE_MAX {
-            let blob = read_format_blob(&self.store)?;
-            let read_at = clock.monotonic();
-            let value = unseal(&blob, &self.password.0)?;
-            *self
-                .format
-                .write()
-                .expect("no thread panics while it holds the format") = Dated { value, read_at };
+    /// Reads the format blob again if its copy is too old, and refuses to go on where an upgrade
+    /// began or an unknown feature appeared (Kopia spec 9.1, 9.2): before every use of the store
+    /// that may be one of many.
+    pub(crate) fn check_may_go_on(&self) -> Result<(), RepoError> {
+        let clock = &self.surroundings.clock;
+        let is_old = || {
+            let moment = self.settings().moment;
+            moment.is_older_than(FORMAT_AGE_MAX, clock)
+        };
+        if is_old() {
+            let _only_one = self
+                .rereading
+                .lock()
+                .expect("no thread panics while it reads the format");
+            if is_old() {
+                let moment = Moment::now(clock);
+                let blob = read_format_blob(&self.store)?;
+                let value = unseal(&self.store, &blob, &self.password.0)?;
+                *self
+                    .settings
+                    .write()
+                    .expect("no thread panics while it holds the settings") =
+                    Dated { value, moment };
+            }
         }
-        let format = self
-            .format
-            .read()
-            .expect("no thread panics while it holds the format");
-        format
+        self.settings()
             .value
+            .format
             .check_readable(clock.now(), None)
-            .map_err(format_error)?;
-        format.value.check_writable().map_err(format_error)
+            .map(drop)
+            .map_err(format_error)
+    }
+
+    /// Like [`check_may_go_on`](Self::check_may_go_on), for writers.
+    pub(crate) fn check_may_write(&self) -> Result<(), RepoError> {
+        self.check_may_go_on()?;
+        self.settings()
+            .value
+            .format
+            .check_writable()
+            .map_err(format_error)
     }
 
     /// Returns the record of a content, tombstones included, or `None` if there is none.
@@ -301,6 +382,15 @@ impl Repository {
         Ok(self
             .find(id)?
             .is_some_and(|record| !record.deleted && !self.is_lost(&record.pack_blob)))
+    }
+
+    /// Returns whether a content was here: it is, or it is known to have been deleted. One that
+    /// lay in a pack known to be lost, or that no index names, was not.
+    pub fn was_here(&self, id: &ContentId) -> Result<bool, RepoError> {
+        Ok(self
+            .view()
+            .newest(id)?
+            .is_some_and(|record| !self.is_lost(&record.pack_blob)))
     }
 
     /// Hands every content record with the given id prefix to `each`, tombstones included.
@@ -385,9 +475,16 @@ fn read_blob_config(
     }
 }
 
-fn unseal(blob: &FormatBlob, password: &str) -> Result<RepositoryFormat, RepoError> {
+fn unseal(
+    store: &SharedBlobStore,
+    blob: &FormatBlob,
+    password: &str,
+) -> Result<Settings, RepoError> {
     let key = blob.format_key(password).map_err(format_error)?;
-    blob.open(&key).map_err(format_error)
+    Ok(Settings {
+        format: blob.open(&key).map_err(format_error)?,
+        blob_config: read_blob_config(store, blob, &key)?,
+    })
 }
 
 pub(crate) fn format_error(error: FormatError) -> RepoError {

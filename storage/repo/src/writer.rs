@@ -9,6 +9,7 @@
 //! ```
 
 mod flush;
+mod lost_packs;
 mod pack;
 mod recovery;
 mod session;
@@ -28,7 +29,7 @@ use self::pack::SealedContent;
 use self::session::Session;
 use self::uploads::Uploads;
 use crate::Repository;
-use crate::error::{RepoError, RepoErrorKind, store_error};
+use crate::error::{RepoError, RepoErrorKind};
 
 /// Indexes are written at least this often, so that a crash loses little (DESIGN section 3).
 const FLUSH_AGE_MAX: Duration = Duration::from_mins(5);
@@ -37,8 +38,6 @@ const FLUSH_BYTES_MAX: u64 = 1 << 30;
 /// Packs are closed at this length even where the repository allows longer ones: they are held
 /// in memory until they are stored.
 const PACK_BYTES_MAX: u64 = 20 << 20;
-/// Above this many packs one listing is cheaper than asking for each.
-const PACKS_ASKED_ONE_BY_ONE_MAX: usize = 200;
 
 /// Writes to a repository; shared by everything in this process that writes to it.
 #[derive(Debug)]
@@ -50,8 +49,7 @@ pub struct Writer {
     flushing: Mutex<()>,
     group: Mutex<FlushGroup>,
     group_changed: Condvar,
-    pack_bytes_max: u64,
-    format_version: u8,
+    upload_threads: usize,
 }
 
 #[derive(Debug, Default)]
@@ -128,16 +126,14 @@ impl Writer {
     /// `Unsupported` with the reason if this program does not write repositories of this kind.
     pub fn new(repo: &Arc<Repository>, upload_threads: usize) -> Result<Self, RepoError> {
         repo.check_may_write()?;
-        let format = repo.format();
         let writer = Self {
             uploads: Uploads::start(repo, upload_threads),
+            upload_threads,
             repo: Arc::clone(repo),
             state: Mutex::default(),
             flushing: Mutex::new(()),
             group: Mutex::default(),
             group_changed: Condvar::new(),
-            pack_bytes_max: format.max_pack_bytes().min(PACK_BYTES_MAX),
-            format_version: format.version as u8,
         };
         writer.take_over_dead_sessions()?;
         Ok(writer)
@@ -145,14 +141,12 @@ impl Writer {
 
     /// Puts what dead sessions of ours stored into an index, so that it is not stored again.
     fn take_over_dead_sessions(&self) -> Result<(), RepoError> {
-        let recovered = recovery::find_dead_sessions(&self.repo)?;
-        if !recovered.records.is_empty() {
-            let mut session = Session::begin(&self.repo)?;
-            session.records.clone_from(&recovered.records);
-            self.lock().unfinished.push(session);
-            self.flush()?;
+        let dead = recovery::find_dead_sessions(&self.repo)?;
+        if dead.is_empty() {
+            return Ok(());
         }
-        recovered.forget_sessions(&self.repo)
+        self.lock().unfinished.extend(dead);
+        self.flush()
     }
 
     /// Returns the repository this writes to.
@@ -294,8 +288,8 @@ impl Writer {
         session.uploads.check()?;
         session.content_bytes += content.sealed.len() as u64;
         let pack = session.pack(metadata, &self.repo);
-        let record = pack.append(content, self.format_version);
-        let full = pack.bytes() >= self.pack_bytes_max;
+        let record = pack.append(content);
+        let full = pack.is_full();
         session.records.push(record);
         let full = if full {
             let place = if metadata {
@@ -335,12 +329,16 @@ impl Writer {
         Ok(())
     }
 
+    /// Keeps to what a writer owes other clients: indexes soon, and look-ups in a fresh one.
     fn flush_if_due(&self) -> Result<(), RepoError> {
         let due = self.lock().session.as_ref().is_some_and(|session| {
             session.content_bytes >= FLUSH_BYTES_MAX
                 || self.repo.clock().monotonic() - session.begun >= FLUSH_AGE_MAX
         });
-        if due { self.flush() } else { Ok(()) }
+        if due {
+            self.flush()?;
+        }
+        self.repo.refresh_if_old()
     }
 
     /// Makes everything written so far durable and visible to every client.
@@ -357,6 +355,7 @@ impl Writer {
         };
         sessions.reverse();
         while let Some(mut session) = sessions.pop() {
+            let ids: Vec<ContentId> = session.records.iter().map(|record| record.id).collect();
             if let Err(error) = self.flush_session(&mut session) {
                 sessions.push(session);
                 sessions.reverse();
@@ -366,8 +365,8 @@ impl Writer {
                 return Err(error);
             }
             let mut state = self.lock();
-            for record in &session.records {
-                state.pending.remove(&record.id);
+            for id in &ids {
+                state.pending.remove(id);
             }
             state.stored_bytes += session.uploads.stored_bytes();
             state.flushed_packs.append(&mut session.packs);
@@ -387,8 +386,7 @@ impl Writer {
                 .submit(pack.finish(&self.repo)?, &session.uploads);
         }
         session.uploads.wait()?;
-        flush::publish_index(&self.repo, session)?;
-        self.repo.refresh_if_old()
+        flush::publish_index(&self.repo, session, self.upload_threads)
     }
 
     /// Like [`flush`](Self::flush), but waits up to `patience` for others who are about to
@@ -429,28 +427,7 @@ impl Writer {
     /// without its safety margins.
     pub fn find_lost_packs(&self) -> Result<usize, RepoError> {
         let packs = self.lock().flushed_packs.clone();
-        let mut lost = Vec::new();
-        if packs.len() <= PACKS_ASKED_ONE_BY_ONE_MAX {
-            for pack in packs {
-                match self.repo.store.metadata(&pack) {
-                    Ok(_) => {}
-                    Err(error) if error.kind() == blob::BlobErrorKind::NotFound => lost.push(pack),
-                    Err(error) => return Err(store_error(format!("look for pack {pack}"))(error)),
-                }
-            }
-        } else {
-            let mut missing: HashSet<Arc<str>> = packs.into_iter().collect();
-            for prefix in ["p", "q"] {
-                self.repo
-                    .store
-                    .list(prefix, &mut |blob| {
-                        missing.remove(blob.name.as_str());
-                        Ok(())
-                    })
-                    .map_err(store_error("list the repository's packs"))?;
-            }
-            lost.extend(missing);
-        }
+        let lost = lost_packs::find(&self.repo, &packs, self.upload_threads)?;
         let count = lost.len();
         let mut state = self.lock();
         state.flushed_packs.retain(|pack| !lost.contains(pack));

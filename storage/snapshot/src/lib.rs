@@ -7,5 +7,5 @@ mod snapshots;
 mod tree;
 
 pub use policy::compression_for;
-pub use snapshots::{Snapshot, Snapshots};
+pub use snapshots::{PublishedSnapshot, Snapshot, Snapshots};
 pub use tree::{TreeWriter, find_entry, read_directory};

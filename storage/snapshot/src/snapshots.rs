@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kopia::content_id::ContentId;
+use kopia::manifest::ManifestEntry;
 use kopia::snapshot::{SNAPSHOT_TYPE, SnapshotManifest};
 use repo::{Manifests, RepoError, RepoErrorKind, Repository, Writer};
 
@@ -20,6 +22,31 @@ pub struct Snapshots {
     manifests: Manifests,
     snapshots: Vec<Snapshot>,
     unreadable: Vec<(String, String)>,
+}
+
+/// A snapshot whose manifest was written a moment ago.
+#[derive(Debug, Clone)]
+pub struct PublishedSnapshot {
+    entry: ManifestEntry,
+    content: ContentId,
+}
+
+impl PublishedSnapshot {
+    /// Returns the manifest's id.
+    pub fn id(&self) -> &str {
+        &self.entry.id
+    }
+
+    /// Writes the manifest again if the content that holds it was lost on its way; returns
+    /// whether it was. Where another client has moved it to another content, or deleted it, it is
+    /// left alone.
+    pub fn restore_missing(&mut self, writer: &Writer) -> Result<bool, RepoError> {
+        if writer.repository().was_here(&self.content)? {
+            return Ok(false);
+        }
+        self.content = writer.write_manifests(vec![self.entry.clone()])?;
+        Ok(true)
+    }
 }
 
 impl Snapshots {
@@ -66,20 +93,23 @@ impl Snapshots {
         &self.manifests
     }
 
-    /// Writes a snapshot's manifest; visible after a flush. Returns its id.
+    /// Writes a snapshot's manifest; visible after a flush.
     ///
     /// # Errors
     /// `Invalid` if Kopia could not read it: it would then be ignored and its data collected.
-    pub fn publish(writer: &Writer, manifest: &SnapshotManifest) -> Result<String, RepoError> {
+    pub fn publish(
+        writer: &Writer,
+        manifest: &SnapshotManifest,
+    ) -> Result<PublishedSnapshot, RepoError> {
         let repo = writer.repository();
         let id = hex_id(repo);
         let entry = manifest
-            .to_manifest(id.clone(), repo.clock().now())
+            .to_manifest(id, repo.clock().now())
             .map_err(|error| {
                 RepoError::new(RepoErrorKind::Invalid, "publish the snapshot").caused_by(error)
             })?;
-        writer.write_manifests(vec![entry])?;
-        Ok(id)
+        let content = writer.write_manifests(vec![entry.clone()])?;
+        Ok(PublishedSnapshot { entry, content })
     }
 
     /// Deletes a snapshot's manifest; its data goes with a later maintenance.
@@ -94,5 +124,5 @@ impl Snapshots {
 }
 
 fn hex_id(repo: &Repository) -> String {
-    kopia::manifest::ManifestEntry::new_id(repo.chance().bytes())
+    ManifestEntry::new_id(repo.chance().bytes())
 }

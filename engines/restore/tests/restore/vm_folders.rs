@@ -74,7 +74,7 @@ pub fn publish(
     configuration: Vec<(String, Vec<u8>)>,
 ) -> String {
     let now = Timestamp::from_second(1_790_000_000).unwrap();
-    let point =
+    let mut point =
         NewPoint::store(&world.writer, "host", descriptor, disks, configuration, now).unwrap();
     let id = point.publish(&world.writer).unwrap();
     world.writer.flush().unwrap();
@@ -271,7 +271,8 @@ fn publish_root(world: &World, entry_type: EntryType, name: &str, object: Object
         pins: Vec::new(),
         other: BTreeMap::new(),
     };
-    let id = Snapshots::publish(&world.writer, &manifest).unwrap();
+    let published = Snapshots::publish(&world.writer, &manifest).unwrap();
+    let id = published.id().to_owned();
     world.writer.flush().unwrap();
     id
 }

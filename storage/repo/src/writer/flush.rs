@@ -3,6 +3,7 @@
 use kopia::blob_name;
 use kopia::record::ContentRecord;
 
+use super::lost_packs;
 use super::pack::index_bytes;
 use super::session::{Session, put};
 use crate::Repository;
@@ -11,29 +12,47 @@ use crate::error::{RepoError, RepoErrorKind, store_error};
 /// How often the write is begun anew when epochs advance under it.
 const ATTEMPTS_MAX: u32 = 5;
 
-/// Writes the index blobs of a session whose packs are all stored (Kopia spec 5.5, "write
+/// Writes the index blobs of a session whose packs are all stored (Kopia spec 4.5; 5.5, "write
 /// algorithm"), and deletes its marker.
-pub(super) fn publish_index(repo: &Repository, session: &Session) -> Result<(), RepoError> {
-    let shards = encode_shards(repo, session)?;
+///
+/// No index may name a pack that is gone: whoever loads the manifest in it, or deduplicates
+/// against it, would be broken. Maintenance that heeds no margins may delete packs until their
+/// index is there; so they are looked up behind it, and an index that came too late is taken
+/// back. What was lost is then not there, and whoever wrote it finds that out as usual.
+pub(super) fn publish_index(
+    repo: &Repository,
+    session: &mut Session,
+    threads: usize,
+) -> Result<(), RepoError> {
     for _ in 0..ATTEMPTS_MAX {
-        match write_shards(repo, session, &shards) {
-            Err(error) if error.kind() == RepoErrorKind::TooSlow => {}
-            Ok(written) => {
-                for (name, payload) in written.iter().zip(&shards) {
-                    repo.add_to_view(name, payload)?;
-                }
-                return repo
-                    .store
-                    .delete(&session.marker)
-                    .map_err(store_error("delete our session marker"));
-            }
-            Err(error) => return Err(error),
+        if session.records.is_empty() {
+            return delete_marker(repo, session);
         }
+        let shards = encode_shards(repo, session)?;
+        let written = match write_shards(repo, session, &shards) {
+            Err(error) if error.kind() == RepoErrorKind::TooSlow => continue,
+            other => other?,
+        };
+        let lost = lost_packs::find(repo, &session.packs, threads)?;
+        if lost.is_empty() {
+            for (name, payload) in written.iter().zip(&shards) {
+                repo.add_to_view(name, payload)?;
+            }
+            return delete_marker(repo, session);
+        }
+        take_back(repo, &written)?;
+        session.give_up(&lost);
     }
     Err(RepoError::new(
         RepoErrorKind::TooSlow,
-        "write the index: the repository's epoch kept advancing meanwhile; is this machine being suspended?",
+        "write the index: the repository's epoch kept advancing, or packs kept vanishing, meanwhile; is this machine being suspended, or maintenance running without its safety margins?",
     ))
+}
+
+fn delete_marker(repo: &Repository, session: &Session) -> Result<(), RepoError> {
+    repo.store
+        .delete(&session.marker)
+        .map_err(store_error("delete our session marker"))
 }
 
 fn encode_shards(repo: &Repository, session: &Session) -> Result<Vec<Vec<u8>>, RepoError> {
@@ -94,12 +113,17 @@ fn write_shards(
     Ok(written)
 }
 
-fn withdraw(repo: &Repository, written: &[String]) -> Result<Vec<String>, RepoError> {
+fn take_back(repo: &Repository, written: &[String]) -> Result<(), RepoError> {
     for name in written {
         repo.store
             .delete(name)
             .map_err(store_error(format!("take back index blob {name}")))?;
     }
+    Ok(())
+}
+
+fn withdraw(repo: &Repository, written: &[String]) -> Result<Vec<String>, RepoError> {
+    take_back(repo, written)?;
     Err(RepoError::new(
         RepoErrorKind::TooSlow,
         "write the index: its epoch ended meanwhile",

@@ -6,6 +6,7 @@ use kopia::content_id::ContentId;
 use kopia::pack::{PREAMBLE_BYTES, Postamble, padding_bytes};
 use kopia::record::ContentRecord;
 
+use super::PACK_BYTES_MAX;
 use crate::Repository;
 use crate::error::{RepoError, RepoErrorKind};
 
@@ -17,6 +18,8 @@ pub(super) struct OpenPack {
     pub(super) name: Arc<str>,
     parts: Vec<Vec<u8>>,
     bytes: u64,
+    bytes_wanted: u64,
+    format_version: u8,
     records: Vec<ContentRecord>,
 }
 
@@ -40,7 +43,10 @@ impl OpenPack {
     /// Begins a pack.
     pub(super) fn new(name: String, repo: &Repository) -> Self {
         let preamble = repo.chance().bytes::<PREAMBLE_BYTES>().to_vec();
+        let format = repo.format();
         Self {
+            bytes_wanted: format.max_pack_bytes().min(PACK_BYTES_MAX),
+            format_version: format.version as u8,
             name: Arc::from(name),
             bytes: preamble.len() as u64,
             parts: vec![preamble],
@@ -48,13 +54,13 @@ impl OpenPack {
         }
     }
 
-    /// Returns the pack's length so far.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+    /// Returns whether the pack is as long as packs get.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes >= self.bytes_wanted
     }
 
     /// Appends a content and returns its record.
-    pub(super) fn append(&mut self, content: SealedContent, format_version: u8) -> ContentRecord {
+    pub(super) fn append(&mut self, content: SealedContent) -> ContentRecord {
         let record = ContentRecord {
             id: content.id,
             pack_blob: Arc::clone(&self.name),
@@ -65,7 +71,7 @@ impl OpenPack {
             timestamp_seconds: content.timestamp_seconds,
             deleted: false,
             compression_header_id: content.compression_header_id,
-            format_version,
+            format_version: self.format_version,
             encryption_key_id: 0,
         };
         self.bytes += content.sealed.len() as u64;

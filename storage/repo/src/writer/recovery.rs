@@ -9,22 +9,27 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use blob::BlobErrorKind;
+use blob::{BlobErrorKind, BlobMetadata};
 use kopia::cipher::ContentCipher;
 use kopia::index::{IndexReader, LOCAL_INDEX_SUFFIX_BYTES};
 use kopia::pack::{POSTAMBLE_SEARCH_BYTES, Postamble};
 use kopia::record::ContentRecord;
 use kopia::session::{SessionId, SessionMarker};
+use time_and_chance::SignedDuration;
 
+use super::session::Session;
 use crate::Repository;
 use crate::error::{RepoError, local_error, store_error};
 use crate::index::cache::open_blob;
 
 /// No pack's local index is longer than this; whatever says so is damaged.
 const LOCAL_INDEX_BYTES_MAX: u64 = 64 << 20;
+/// Maintenance leaves the packs of a session alone for 96 hours (Kopia spec 4.8); younger ones
+/// by a day are safe even from a run that began long ago.
+const SESSION_AGE_MAX: SignedDuration = SignedDuration::from_hours(72);
 
 /// Held while a session is alive; the file goes away when the session ends well.
 #[derive(Debug)]
@@ -45,6 +50,13 @@ impl SessionLock {
         Ok(Self { path, _file: file })
     }
 
+    /// Takes the lock that a session left behind; `None` if it is not there or somebody holds it.
+    fn of_the_dead(path: PathBuf) -> Option<Self> {
+        let file = File::open(&path).ok()?;
+        file.try_lock().ok()?;
+        Some(Self { path, _file: file })
+    }
+
     /// Notes that the session ended well.
     pub(super) fn end(self) {
         // One that stays is found dead later, and its session has no marker any more.
@@ -52,85 +64,90 @@ impl SessionLock {
     }
 }
 
-/// A dead session of ours: what its packs hold, and its markers.
-#[derive(Debug, Default)]
-pub(super) struct Recovered {
-    /// Records of contents that no index names.
-    pub(super) records: Vec<ContentRecord>,
-    /// Markers and lock files to be removed once the records are in an index.
-    pub(super) markers: Vec<String>,
-    locks: Vec<PathBuf>,
-}
-
-impl Recovered {
-    /// Removes what the dead sessions left, now that their contents are indexed.
-    pub(super) fn forget_sessions(&self, repo: &Repository) -> Result<(), RepoError> {
-        for marker in &self.markers {
-            repo.store
-                .delete(marker)
-                .map_err(store_error("delete the marker of a dead session"))?;
-        }
-        for lock in &self.locks {
-            // Nobody minds one that stays.
-            let _ = fs::remove_file(lock);
-        }
-        Ok(())
-    }
-}
-
 /// Finds dead sessions of this identity on this machine and reads what their packs hold.
-pub(super) fn find_dead_sessions(repo: &Repository) -> Result<Recovered, RepoError> {
-    let mut recovered = Recovered::default();
-    let mut dead = Vec::new();
+///
+/// Old ones are left to maintenance: it may be deleting their packs at this moment. So are
+/// contents that the repository has by now. The rest counts as written now, since maintenance
+/// collects by age what no snapshot needs yet.
+pub(super) fn find_dead_sessions(repo: &Repository) -> Result<Vec<Session>, RepoError> {
     let markers = repo
         .store
         .list_all("s")
         .map_err(store_error("look for sessions that died"))?;
+    let mut dead = Vec::new();
     for marker in markers {
-        let Some(session) = marker
+        let Some(id) = marker
             .name
             .split_once('-')
             .and_then(|(_, session)| SessionId::parse(session))
         else {
             continue;
         };
-        let lock = lock_path(repo, &session);
-        if !is_dead(&lock) || !is_ours(repo, &marker.name)? {
+        let Some(lock) = SessionLock::of_the_dead(lock_path(repo, &id)) else {
             continue;
+        };
+        let age = repo.clock().now().duration_since(marker.modified);
+        if age < SESSION_AGE_MAX && is_ours(repo, &marker.name)? {
+            dead.push((id, marker.name, lock));
         }
-        recovered.markers.push(marker.name);
-        recovered.locks.push(lock);
-        dead.push(format!("-{session}"));
     }
     if dead.is_empty() {
-        return Ok(recovered);
+        return Ok(Vec::new());
     }
+    let packs = packs_of(repo, &dead)?;
+    let mut sessions = Vec::new();
+    for ((id, marker, lock), packs) in dead.into_iter().zip(packs) {
+        let mut records = Vec::new();
+        let mut readable = Vec::new();
+        for pack in packs {
+            // A pack that is gone or cannot be read is left to maintenance, like any unreferenced one.
+            if let Some(held) = local_index(repo, &pack.name, pack.bytes)? {
+                readable.push(Arc::from(pack.name));
+                for record in held {
+                    records.extend(as_written_now(repo, record)?);
+                }
+            }
+        }
+        sessions.push(Session::of_the_dead(id, marker, readable, records, lock));
+    }
+    Ok(sessions)
+}
+
+/// Returns the packs of each of these sessions.
+fn packs_of(
+    repo: &Repository,
+    sessions: &[(SessionId, String, SessionLock)],
+) -> Result<Vec<Vec<BlobMetadata>>, RepoError> {
+    let suffixes: Vec<String> = sessions.iter().map(|(id, ..)| format!("-{id}")).collect();
+    let mut packs = vec![Vec::new(); sessions.len()];
     for prefix in ["p", "q"] {
-        let mut packs = Vec::new();
         repo.store
             .list(prefix, &mut |blob| {
-                if dead.iter().any(|session| blob.name.ends_with(session)) {
-                    packs.push(blob);
+                if let Some(place) = suffixes.iter().position(|end| blob.name.ends_with(end)) {
+                    packs[place].push(blob);
                 }
                 Ok(())
             })
             .map_err(store_error("list the packs of a session that died"))?;
-        for pack in packs {
-            // A pack that cannot be read is left to maintenance, like any unreferenced one.
-            let Some(records) = local_index(repo, &pack.name, pack.bytes)? else {
-                continue;
-            };
-            for record in records {
-                if repo
-                    .find(&record.id)?
-                    .is_none_or(|known| record.supersedes(&known))
-                {
-                    recovered.records.push(record);
-                }
-            }
-        }
     }
-    Ok(recovered)
+    Ok(packs)
+}
+
+/// Returns the record of a content that the repository lacks, or `None` if it has it.
+fn as_written_now(
+    repo: &Repository,
+    record: ContentRecord,
+) -> Result<Option<ContentRecord>, RepoError> {
+    let now = repo.clock().now().as_second();
+    let newest_seconds = match repo.view().newest(&record.id)? {
+        Some(known) if !known.deleted => return Ok(None),
+        Some(known) => now.max(known.timestamp_seconds + 1),
+        None => now,
+    };
+    Ok(Some(ContentRecord {
+        timestamp_seconds: newest_seconds.max(record.timestamp_seconds),
+        ..record
+    }))
 }
 
 fn lock_path(repo: &Repository, session: &SessionId) -> PathBuf {
@@ -138,11 +155,6 @@ fn lock_path(repo: &Repository, session: &SessionId) -> PathBuf {
         .folder()
         .join("sessions")
         .join(format!("{session}.lock"))
-}
-
-/// Returns whether the lock is there and nobody holds it.
-fn is_dead(lock: &Path) -> bool {
-    File::open(lock).is_ok_and(|file| file.try_lock().is_ok())
 }
 
 fn is_ours(repo: &Repository, marker: &str) -> Result<bool, RepoError> {
@@ -160,19 +172,21 @@ fn is_ours(repo: &Repository, marker: &str) -> Result<bool, RepoError> {
     }))
 }
 
-/// Reads the index at the end of a pack; `None` if the pack has none that makes sense.
+/// Reads the index at the end of a pack; `None` if the pack has none that makes sense, or is gone.
 fn local_index(
     repo: &Repository,
     pack: &str,
     pack_bytes: u64,
 ) -> Result<Option<Vec<ContentRecord>>, RepoError> {
-    let read = |offset: u64, bytes: u64| {
-        repo.store
-            .get_range(pack, offset, bytes)
-            .map_err(store_error(format!("read the end of pack {pack}")))
+    let read = |offset: u64, bytes: u64| match repo.store.get_range(pack, offset, bytes) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == BlobErrorKind::NotFound => Ok(None),
+        Err(error) => Err(store_error(format!("read the end of pack {pack}"))(error)),
     };
     let tail_bytes = pack_bytes.min(POSTAMBLE_SEARCH_BYTES as u64);
-    let tail = read(pack_bytes - tail_bytes, tail_bytes)?;
+    let Some(tail) = read(pack_bytes - tail_bytes, tail_bytes)? else {
+        return Ok(None);
+    };
     let Some(postamble) = Postamble::find(&tail) else {
         return Ok(None);
     };
@@ -183,7 +197,9 @@ fn local_index(
     {
         return Ok(None);
     }
-    let sealed = read(postamble.local_index_offset, postamble.local_index_bytes)?;
+    let Some(sealed) = read(postamble.local_index_offset, postamble.local_index_bytes)? else {
+        return Ok(None);
+    };
     let Ok(plain) = repo.cipher.open(&postamble.local_index_iv, &sealed) else {
         return Ok(None);
     };

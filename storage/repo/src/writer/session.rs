@@ -37,6 +37,7 @@ impl Session {
     /// `ClockSkew` if the store's time of the marker is more than five minutes from ours: ages
     /// of contents would be wrong, and maintenance deletes by age.
     pub(super) fn begin(repo: &Repository) -> Result<Self, RepoError> {
+        repo.check_may_write()?;
         let clock = repo.clock();
         let now = clock.now();
         let id = SessionId::new(repo.chance().bytes(), now);
@@ -65,6 +66,7 @@ impl Session {
         if skew.abs() > SKEW_MAX_SECONDS {
             // Best effort: a marker left behind is harmless and goes away with maintenance.
             let _ = repo.store.delete(&name);
+            lock.end();
             return Err(RepoError::new(
                 RepoErrorKind::ClockSkew,
                 format!(
@@ -85,6 +87,36 @@ impl Session {
             content_bytes: 0,
             lock,
         })
+    }
+
+    /// Returns a session of this machine that died, as far as its packs tell of it.
+    pub(super) fn of_the_dead(
+        id: SessionId,
+        marker: String,
+        packs: Vec<Arc<str>>,
+        records: Vec<ContentRecord>,
+        lock: SessionLock,
+    ) -> Self {
+        Self {
+            id,
+            marker,
+            data_pack: None,
+            metadata_pack: None,
+            packs,
+            records,
+            uploads: Arc::default(),
+            begun: std::time::Duration::ZERO,
+            content_bytes: 0,
+            lock,
+        }
+    }
+
+    /// Forgets what lay in packs that are gone. Tombstones go too: what replaces the deleted may
+    /// have been in there.
+    pub(super) fn give_up(&mut self, lost: &[Arc<str>]) {
+        self.packs.retain(|pack| !lost.contains(pack));
+        self.records
+            .retain(|record| !record.deleted && !lost.contains(&record.pack_blob));
     }
 
     /// Returns the open pack for data or metadata, beginning one if there is none.

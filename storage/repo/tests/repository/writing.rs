@@ -1,11 +1,6 @@
 //! What is written: read back by ourselves and by a second reader that knows only the format's
 //! specification, and safe beside other clients.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "in tests and their helpers a panic is the report"
-)]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,89 +13,10 @@ use kopia::format_blob::{BlobConfig, FormatBlob};
 use kopia::hash::HashAlgorithm;
 use kopia::indirect::IndirectEntry;
 use kopia::object_id::ObjectId;
-use repo::{
-    CreateOptions, Encoder, Identity, RepoErrorKind, Repository, Surroundings, Writer, create,
-};
-use time_and_chance::{
-    Chance, Clock, ManualClock, SharedClock, StopSignal, SystemClock, Timestamp,
-};
+use repo::{CreateOptions, Encoder, RepoErrorKind, Repository, Surroundings, Writer, create};
+use time_and_chance::{Chance, Clock, ManualClock, SystemClock, Timestamp};
 
-const PASSWORD: &str = "correct horse";
-
-fn surroundings(cache: &Path, clock: SharedClock, seed: u64) -> Surroundings {
-    Surroundings {
-        cache_folder: cache.to_owned(),
-        identity: Identity {
-            username: "agent".into(),
-            hostname: "host".into(),
-        },
-        clock,
-        chance: Chance::from_seed(seed),
-        stop: StopSignal::new(),
-    }
-}
-
-/// A world with one store in memory that several clients open.
-struct World {
-    store: SharedBlobStore,
-    clock: Arc<ManualClock>,
-    caches: tempfile::TempDir,
-    /// Every opening draws other random numbers, as every process does.
-    openings: std::sync::atomic::AtomicU64,
-}
-
-impl World {
-    fn new() -> Self {
-        let clock = ManualClock::at(Timestamp::from_second(1_790_000_000).unwrap());
-        let store: SharedBlobStore = Arc::new(MemoryStore::new(clock.clone()));
-        let world = Self {
-            store,
-            clock,
-            caches: tempfile::tempdir().unwrap(),
-            openings: Default::default(),
-        };
-        world.create(&CreateOptions::default());
-        world
-    }
-
-    fn create(&self, options: &CreateOptions) {
-        create(self.store.clone(), PASSWORD, options, self.surroundings(1)).unwrap();
-    }
-
-    fn surroundings(&self, client: u64) -> Surroundings {
-        let opening = self
-            .openings
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        surroundings(
-            &self.caches.path().join(client.to_string()),
-            self.clock.clone(),
-            1000 + opening,
-        )
-    }
-
-    fn open(&self, client: u64) -> Arc<Repository> {
-        Repository::open(self.store.clone(), PASSWORD, self.surroundings(client)).unwrap()
-    }
-
-    fn names(&self, prefix: &str) -> Vec<String> {
-        self.store
-            .list_all(prefix)
-            .unwrap()
-            .into_iter()
-            .map(|blob| blob.name)
-            .collect()
-    }
-}
-
-fn bytes(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    Chance::from_seed(seed).fill(&mut bytes);
-    bytes
-}
-
-fn plain() -> Encoder {
-    Encoder::new(None)
-}
+use crate::world::{PASSWORD, World, bytes, plain, surroundings};
 
 #[test]
 fn what_is_flushed_is_read_by_another_client() {

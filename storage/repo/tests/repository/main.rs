@@ -1,0 +1,10 @@
+//! Repositories that are written, read back, judged, and shared with other clients.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "in tests and their helpers a panic is the report"
+)]
+
+mod sharing;
+mod world;
+mod writing;
