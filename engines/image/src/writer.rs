@@ -261,7 +261,13 @@ impl ImageWriter<'_> {
         if !is_live(&segment.content)? {
             return Ok(false);
         }
-        for id in read_chunks(repo, segment, CHUNK_BYTES)? {
+        let chunks = match read_chunks(repo, segment, CHUNK_BYTES) {
+            Err(error) if matches!(error.kind(), ImageErrorKind::Repo(kind) if kind.is_gone()) => {
+                return Ok(false);
+            }
+            other => other?,
+        };
+        for id in chunks {
             if !is_live(&id)? {
                 return Ok(false);
             }

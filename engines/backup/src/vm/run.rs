@@ -15,7 +15,9 @@ use std::time::Duration;
 use disk::{ChangeId, Changes, DiskSource};
 use hyperv::{ConfigurationFile, FrozenDisk, HypervErrorKind, HypervHost, OmittedDisk, Vm, VmId};
 use image::{CHUNK_BYTES, ImageErrorKind, ImageWriter, WrittenImage};
-use point::{BackupType, DESCRIPTOR_VERSION, DiskDescriptor, NewPoint, Points, VmDescriptor};
+use point::{
+    BackupType, DESCRIPTOR_VERSION, DiskDescriptor, NewPoint, PointErrorKind, Points, VmDescriptor,
+};
 use progress::Progress;
 use repo::{Repository, Writer};
 use time_and_chance::{Chance, SharedClock};
@@ -378,9 +380,13 @@ impl VmBackup<'_> {
         let Some(point) = points.by_point(base.point) else {
             return Ok(None);
         };
-        let opened = point
-            .open(self.repo())
-            .map_err(point_error("open the point of the last backup"))?;
+        let opened = match point.open(self.repo()) {
+            // Another client deleted it since, and its maintenance heeds no margins.
+            Err(error) if matches!(error.kind(), PointErrorKind::Repo(kind) if kind.is_gone()) => {
+                return Ok(None);
+            }
+            other => other.map_err(point_error("open the point of the last backup"))?,
+        };
         let objects = opened.descriptor().disks.iter().filter_map(|disk| {
             let object = opened.disk_object(disk)?;
             Some(BaseObject {
@@ -429,6 +435,9 @@ impl VmBackup<'_> {
                         Err(error) if error.kind() == ImageErrorKind::TrackingWrong => {
                             warnings.push(format!("disk {}: {error}; the disk was read in full. Older points of it may lack writes: verify them, and tell the vendor of whatever filters this host's disks", disk.number));
                             "change tracking was proven wrong by the sample".to_owned()
+                        }
+                        Err(error) if matches!(error.kind(), ImageErrorKind::Repo(kind) if kind.is_gone()) => {
+                            "the point of the last backup vanished from the repository during this run".to_owned()
                         }
                         Err(error) => return Err(image_error(doing())(error)),
                     }
