@@ -61,30 +61,54 @@ fn a_quiet_disk_costs_the_sample_and_nothing_else() {
     assert_eq!(disk.uploaded_bytes, 0);
 }
 
+const BOTH: [&str; 2] = ["first", "second"];
+
+/// Points of two repositories, each with the disk as it was.
+type Expected = [Vec<(String, Vec<u8>)>; 2];
+
+/// Asserts that each repository lists these points, that each is the disk as it was, and that the
+/// second reader finds no fault.
+fn assert_points(world: &World, expected: &Expected) {
+    for (repository, expected) in BOTH.into_iter().zip(expected) {
+        let points = world.points(repository);
+        assert_eq!(points.len(), expected.len(), "{repository}");
+        for (point, disk) in expected {
+            assert!(points[point] == *disk, "{repository}, point {point}");
+        }
+        let second =
+            second_reader::SecondReader::open(&world.path(repository), scenarios::PASSWORD)
+                .unwrap();
+        assert_eq!(second.audit(), Vec::<String>::new(), "{repository}");
+    }
+}
+
 #[test]
 fn two_repositories_keep_a_base_each() {
     let world = World::new(3);
     let vm = world.add_vm("both", 64 * MIB);
     world.host.write_random(vm, 0, 8 * MIB, 1).unwrap();
-    let mut expected = [Vec::new(), Vec::new()];
+    let mut expected = Expected::default();
     for round in 0..6 {
-        let place = (round % 2) as usize;
-        let report = world.back_up(vm, ["first", "second"][place]).unwrap();
-        let wanted = if round < 2 {
-            BackupType::Full
-        } else {
-            BackupType::Incremental
-        };
-        assert_eq!(report.descriptor.backup_type(), wanted, "round {round}");
-        expected[place].push((report.descriptor.point.to_string(), world.disk(vm, 0)));
-        world.host.write_random(vm, 0, MIB, 10 + round).unwrap();
-    }
-    for (repository, expected) in ["first", "second"].into_iter().zip(expected) {
-        let points = world.points(repository);
-        for (point, disk) in expected {
-            assert!(points[&point] == disk, "{repository}, point {point}");
+        for (place, repository) in BOTH.into_iter().enumerate() {
+            let report = world.back_up(vm, repository).unwrap();
+            let wanted = if round == 0 {
+                BackupType::Full
+            } else {
+                BackupType::Incremental
+            };
+            assert_eq!(
+                report.descriptor.backup_type(),
+                wanted,
+                "round {round} into {repository}: {:?}",
+                report.descriptor.disks[0].full_reason
+            );
+            expected[place].push((report.descriptor.point.to_string(), world.disk(vm, 0)));
+            let seed = 10 + 2 * round + place as u64;
+            world.host.write_random(vm, 0, MIB, seed).unwrap();
         }
     }
+    assert_points(&world, &expected);
+    world.assert_no_checkpoint(vm);
 }
 
 #[test]
@@ -92,21 +116,31 @@ fn an_older_state_folder_costs_a_full_read_and_never_a_wrong_point() {
     let world = World::new(4);
     let vm = world.add_vm("state", 64 * MIB);
     world.host.write_random(vm, 0, 8 * MIB, 1).unwrap();
-    world.back_up(vm, "repo").unwrap();
-    copy_folder(&world.path("state"), &world.path("older"));
-    world.host.write_random(vm, 0, MIB, 2).unwrap();
-    world.back_up(vm, "repo").unwrap();
-    std::fs::remove_dir_all(world.path("state")).unwrap();
-    std::fs::rename(world.path("older"), world.path("state")).unwrap();
-    for round in 3..5 {
-        world.host.write_random(vm, 0, MIB, round).unwrap();
-        let report = world.back_up(vm, "repo").unwrap();
-        let points = world.points("repo");
-        assert!(
-            points[&report.descriptor.point.to_string()] == world.disk(vm, 0),
-            "round {round}"
-        );
+    let mut expected = Expected::default();
+    let mut types = Vec::new();
+    for round in 0..5 {
+        for (place, repository) in BOTH.into_iter().enumerate() {
+            let report = world.back_up(vm, repository).unwrap();
+            types.push(report.descriptor.backup_type());
+            expected[place].push((report.descriptor.point.to_string(), world.disk(vm, 0)));
+            let seed = 10 + 2 * round + place as u64;
+            world.host.write_random(vm, 0, MIB, seed).unwrap();
+        }
+        match round {
+            0 => copy_folder(&world.path("state"), &world.path("older")),
+            2 => {
+                std::fs::remove_dir_all(world.path("state")).unwrap();
+                std::fs::rename(world.path("older"), world.path("state")).unwrap();
+            }
+            _ => {}
+        }
     }
+    use BackupType::{Full, Incremental};
+    // The older state's bases are gone from the host; after one full each, all is as ever.
+    let rounds = [Full, Incremental, Incremental, Full, Incremental];
+    assert_eq!(types, rounds.map(|round| [round; 2]).concat());
+    assert_points(&world, &expected);
+    world.assert_no_checkpoint(vm);
 }
 
 fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
