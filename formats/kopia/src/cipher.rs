@@ -3,6 +3,10 @@
 //! Kopia spec 3.2. Every piece has its own key, derived from the repository's master key and an
 //! iv that follows from the piece's hash; this module does not know where the iv comes from.
 
+mod pieces;
+
+pub use pieces::PieceOpener;
+
 use std::fmt;
 
 use ring::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -146,11 +150,22 @@ impl ContentCipher {
 
     /// Returns the key that one iv's bytes are sealed under.
     fn key(&self, iv: &[u8]) -> LessSafeKey {
-        let root = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
-        let key = hmac::sign(&root, iv);
-        let key = UnboundKey::new(self.algorithm.aead(), key.as_ref())
-            .expect("HMAC-SHA-256 gives the 32 bytes that both ciphers take");
+        let key = UnboundKey::new(self.algorithm.aead(), &*self.key_bytes(iv))
+            .expect("both ciphers take keys of 32 bytes");
         LessSafeKey::new(key)
+    }
+
+    fn key_bytes(&self, iv: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        key.copy_from_slice(hmac::sign(&root, iv).as_ref());
+        key
+    }
+
+    /// Begins to open sealed bytes, of which there are `sealed_bytes`, piece by piece: for what
+    /// must not lie in memory whole.
+    pub fn open_in_pieces(&self, iv: &[u8], sealed_bytes: u64) -> Result<PieceOpener, CipherError> {
+        PieceOpener::new(self.algorithm, self.key_bytes(iv), iv, sealed_bytes)
     }
 }
 
@@ -169,7 +184,7 @@ pub enum CipherError {
     #[error("{bytes} bytes are too few to be encrypted data")]
     TooShort {
         /// How many bytes there were.
-        bytes: usize,
+        bytes: u64,
     },
     /// They are not what was sealed under this key and iv.
     #[error("encrypted data is damaged, or belongs to another repository or content")]
@@ -180,7 +195,7 @@ fn split_nonce(sealed: &[u8]) -> Result<([u8; NONCE_BYTES], &[u8]), CipherError>
     match sealed.split_first_chunk() {
         Some((nonce, ciphertext)) if ciphertext.len() >= TAG_BYTES => Ok((*nonce, ciphertext)),
         _ => Err(CipherError::TooShort {
-            bytes: sealed.len(),
+            bytes: sealed.len() as u64,
         }),
     }
 }

@@ -4,7 +4,7 @@
 
 mod hasher;
 
-pub use hasher::ContentHasher;
+pub use hasher::{ContentHasher, HashInPieces};
 
 use std::fmt;
 

@@ -91,7 +91,9 @@ fn every_damaged_byte_is_noticed() {
         }
         for length in 0..sealed.len() {
             let expected = if length < ContentCipher::OVERHEAD_BYTES {
-                CipherError::TooShort { bytes: length }
+                CipherError::TooShort {
+                    bytes: length as u64,
+                }
             } else {
                 CipherError::NotAuthentic
             };
@@ -139,5 +141,66 @@ proptest! {
             prop_assert_eq!(&cipher.open(&iv, &sealed).unwrap(), &plain);
             prop_assert_eq!(cipher.open_in_place(&iv, &mut sealed).unwrap(), &plain[..]);
         }
+    }
+}
+
+fn open_in_pieces(
+    cipher: &ContentCipher,
+    iv: &[u8],
+    sealed: &[u8],
+    piece_bytes: usize,
+) -> Result<Vec<u8>, CipherError> {
+    let mut opener = cipher.open_in_pieces(iv, sealed.len() as u64)?;
+    let mut opened = Vec::new();
+    for piece in sealed.chunks(piece_bytes) {
+        opened.extend_from_slice(opener.push(&mut piece.to_vec()));
+    }
+    opener.finish().map(|()| opened)
+}
+
+#[test]
+fn pieces_open_to_what_the_whole_opens_to() {
+    for &algorithm in EncryptionAlgorithm::ALL {
+        let cipher = spec_cipher(algorithm);
+        for plaintext_bytes in [0, 1, 15, 16, 17, 64, 1000] {
+            let plain: Vec<u8> = (0..plaintext_bytes).map(|n| (n % 251) as u8).collect();
+            let mut sealed = Vec::new();
+            cipher.seal_into(&spec_iv(), spec_nonce(), &plain, &mut sealed);
+            for piece_bytes in [1, 5, 12, 16, 33, 4096] {
+                assert_eq!(
+                    open_in_pieces(&cipher, &spec_iv(), &sealed, piece_bytes).as_ref(),
+                    Ok(&plain),
+                    "{algorithm:?}, {plaintext_bytes} in pieces of {piece_bytes}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_pieces_are_not_authentic() {
+    for &algorithm in EncryptionAlgorithm::ALL {
+        let cipher = spec_cipher(algorithm);
+        let mut sealed = Vec::new();
+        cipher.seal_into(&spec_iv(), spec_nonce(), &[7; 100], &mut sealed);
+        let refused = |sealed: &[u8]| {
+            assert_eq!(
+                open_in_pieces(&cipher, &spec_iv(), sealed, 32),
+                Err(CipherError::NotAuthentic)
+            );
+        };
+        for place in 0..sealed.len() {
+            let mut damaged = sealed.clone();
+            damaged[place] ^= 4;
+            refused(&damaged);
+        }
+        refused(&sealed[..sealed.len() - 1]);
+        refused(&[&sealed[..], &[0]].concat());
+        let mut opener = cipher
+            .open_in_pieces(&spec_iv(), sealed.len() as u64)
+            .unwrap();
+        opener.push(&mut sealed[..90]);
+        assert_eq!(opener.finish(), Err(CipherError::NotAuthentic), "cut short");
+        assert!(cipher.open_in_pieces(&spec_iv(), 27).is_err());
     }
 }

@@ -170,3 +170,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn pieces_hash_to_what_the_whole_hashes_to() {
+    let message: Vec<u8> = (0..1000u32).map(|n| (n % 251) as u8).collect();
+    for &algorithm in HashAlgorithm::ALL {
+        let hasher = ContentHasher::new(algorithm, &spec_secret());
+        for piece_bytes in [1, 64, 127, 1000] {
+            let mut pieces = hasher.begin();
+            message
+                .chunks(piece_bytes)
+                .for_each(|piece| pieces.update(piece));
+            assert_eq!(pieces.finish(), hasher.hash(&message), "{algorithm:?}");
+        }
+        assert_eq!(hasher.begin().finish(), hasher.hash(&[]));
+    }
+}

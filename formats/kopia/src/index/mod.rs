@@ -4,6 +4,7 @@
 //! nor which index blobs are active (see `epoch` and `legacy_index`).
 
 mod reader;
+mod rows;
 mod v1;
 mod v2;
 
@@ -12,7 +13,8 @@ use std::collections::HashMap;
 use crate::content_id::ContentId;
 use crate::record::ContentRecord;
 
-pub use reader::{IndexHeader, IndexReader, Records};
+pub use reader::{IndexHeader, IndexReader, Records, pack_name_text};
+pub use rows::{NamePlace, PackRef, RowDecoder, UnnamedRecord};
 
 /// What sealing adds to a content. Version 1 of the index stores only packed lengths.
 pub const CONTENT_OVERHEAD_BYTES: u32 = 28;

@@ -1,7 +1,9 @@
 //! Reading index files of either version.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::rows::{NamePlace, PackRef};
 use super::v1::be_u32;
 use super::{v1, v2};
 use crate::content_id::ContentId;
@@ -121,16 +123,36 @@ impl IndexHeader {
         self.key_bytes + self.entry_bytes
     }
 
-    pub(super) fn pack_count(&self) -> usize {
+    /// Returns how many bytes each key takes.
+    pub fn key_bytes(&self) -> usize {
+        self.key_bytes
+    }
+
+    /// Returns how many packs the pack table lists; version 1 has none.
+    pub fn pack_count(&self) -> usize {
         self.pack_count
     }
 
-    pub(super) fn format_count(&self) -> usize {
-        self.format_count
+    /// Returns where in the file the rows lie.
+    pub fn rows(&self) -> Range<usize> {
+        self.header_bytes()..self.header_bytes() + self.count * self.row_bytes()
     }
 
-    pub(super) fn entries_end(&self) -> usize {
-        self.header_bytes() + self.count * self.row_bytes()
+    /// Returns where in the file the pack table lies, of which each entry is a
+    /// [`NamePlace`]; empty for version 1.
+    pub fn pack_table(&self) -> Range<usize> {
+        let start = self.rows().end;
+        start..start + self.pack_count * v2::PACK_BYTES
+    }
+
+    /// Returns where in the file the format table lies; empty for version 1.
+    pub fn format_table(&self) -> Range<usize> {
+        let start = self.pack_table().end;
+        start..start + self.format_count * v2::FORMAT_BYTES
+    }
+
+    pub(super) fn base_timestamp(&self) -> u32 {
+        self.base_timestamp
     }
 
     fn header_bytes(&self) -> usize {
@@ -160,7 +182,7 @@ impl<'a> IndexReader<'a> {
     /// file are ignored.
     pub fn parse(data: &'a [u8], content_overhead_bytes: u32) -> Result<Self, DecodeError> {
         let header = IndexHeader::parse(data, data.len())?;
-        let rows = &data[header.header_bytes()..header.entries_end()];
+        let rows = &data[header.rows()];
         let tables = if header.version == 1 {
             let entries = rows.chunks_exact(header.row_bytes());
             let names = v1::read_names(data, entries, header.key_bytes)?;
@@ -198,10 +220,32 @@ impl<'a> IndexReader<'a> {
         }
         let (key, entry) = self.row(i).split_at(self.header.key_bytes);
         let id = ContentId::from_key_bytes(key)?;
-        match &self.tables {
-            Tables::V1(names, overhead_bytes) => v1::decode(id, entry, names, *overhead_bytes),
-            Tables::V2(tables) => v2::decode(id, entry, tables, self.header.base_timestamp),
-        }
+        let (record, name) = match &self.tables {
+            Tables::V1(names, overhead_bytes) => {
+                let record = v1::decode(id, entry, *overhead_bytes)?;
+                let name = match record.pack {
+                    PackRef::Place(place) => names.get(&place),
+                    PackRef::Number(_) => None,
+                };
+                (record, name)
+            }
+            Tables::V2(tables) => {
+                let record = v2::decode(
+                    id,
+                    entry,
+                    tables.packs.len(),
+                    &tables.formats,
+                    self.header.base_timestamp,
+                )?;
+                let name = match record.pack {
+                    PackRef::Number(number) => tables.packs.get(number as usize),
+                    PackRef::Place(_) => None,
+                };
+                (record, name)
+            }
+        };
+        let name = name.expect("the names of all rows were checked when the file was parsed");
+        Ok(record.named(Arc::clone(name)))
     }
 
     /// Returns all records in the order of the file, which is key order.
@@ -277,20 +321,25 @@ impl ExactSizeIterator for Records<'_, '_> {}
 /// make a small file expand to a multiple of its size.
 pub(super) fn pack_name(
     data: &[u8],
-    (offset, len): (u32, u8),
+    place: NamePlace,
     total_bytes: &mut usize,
 ) -> Result<Arc<str>, DecodeError> {
-    let start = offset as usize;
+    let start = place.offset as usize;
     let name = start
-        .checked_add(usize::from(len))
+        .checked_add(usize::from(place.bytes))
         .and_then(|end| data.get(start..end))
         .ok_or_else(|| DecodeError::malformed(STRUCTURE, "pack name outside of the file"))?;
     *total_bytes += name.len();
     if *total_bytes > data.len() {
         return Err(DecodeError::malformed(STRUCTURE, "pack names overlap"));
     }
+    pack_name_text(name).map(Into::into)
+}
+
+/// Returns a pack name as text; none is empty.
+pub fn pack_name_text(name: &[u8]) -> Result<&str, DecodeError> {
     match std::str::from_utf8(name) {
-        Ok(name) if !name.is_empty() => Ok(name.into()),
+        Ok(name) if !name.is_empty() => Ok(name),
         _ => Err(DecodeError::malformed(STRUCTURE, "pack name is not text")),
     }
 }

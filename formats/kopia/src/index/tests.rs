@@ -182,6 +182,44 @@ fn a_small_file_cannot_expand_to_many_names() {
 }
 
 #[test]
+fn rows_one_by_one_say_what_the_whole_file_says() {
+    let records = [tombstone(), live()];
+    let mut records = records.to_vec();
+    records.sort_by_key(|record| record.id);
+    for record in &mut records {
+        record.compression_header_id = 0;
+        record.original_bytes = record.packed_bytes - CONTENT_OVERHEAD_BYTES;
+    }
+    for version in [1, 2] {
+        let file = write_index(version, &records).unwrap();
+        let header = IndexHeader::parse(&file, file.len()).unwrap();
+        let decoder = RowDecoder::new(
+            header.clone(),
+            &file[header.format_table()],
+            CONTENT_OVERHEAD_BYTES,
+        );
+        let packs: Vec<NamePlace> = file[header.pack_table()]
+            .chunks_exact(NamePlace::ENTRY_BYTES)
+            .map(NamePlace::parse)
+            .collect();
+        let rows = file[header.rows()].chunks_exact(header.row_bytes());
+        let decoded: Vec<ContentRecord> = rows
+            .map(|row| {
+                let record = decoder.decode(row).unwrap();
+                let place = match record.pack {
+                    PackRef::Number(number) => packs[number as usize],
+                    PackRef::Place(place) => place,
+                };
+                let name = &file[place.offset as usize..][..usize::from(place.bytes)];
+                record.named(pack_name_text(name).unwrap().into())
+            })
+            .collect();
+        assert_eq!(decoded, read(&file), "version {version}");
+        assert!(decoder.decode(&file[header.rows()][1..]).is_err());
+    }
+}
+
+#[test]
 fn shards_follow_the_hash_of_the_text() {
     let id: ContentId = format!("k{}", "f".repeat(32)).parse().unwrap();
     assert_eq!(fnv1a_32(id.to_string().as_bytes()), 2_566_671_018);

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::reader::{STRUCTURE, pack_name};
+use super::rows::{NamePlace, PackRef, UnnamedRecord};
 use super::{CONTENT_OVERHEAD_BYTES, IndexError, PackNames, fit_u32, unrepresentable};
 use crate::content_id::ContentId;
 use crate::decode_error::DecodeError;
@@ -71,7 +72,7 @@ fn check(record: &ContentRecord) -> Result<(), IndexError> {
 }
 
 /// The pack names of one file by their offset and length, each held once.
-pub(super) type Names = HashMap<(u32, u8), Arc<str>>;
+pub(super) type Names = HashMap<NamePlace, Arc<str>>;
 
 /// Collects the pack names of all entries, checking that each lies within the file.
 pub(super) fn read_names<'a>(
@@ -90,16 +91,18 @@ pub(super) fn read_names<'a>(
     Ok(names)
 }
 
-fn name_place(entry: &[u8]) -> (u32, u8) {
-    (be_u32(&entry[8..12]), entry[7])
+fn name_place(entry: &[u8]) -> NamePlace {
+    NamePlace {
+        offset: be_u32(&entry[8..12]),
+        bytes: entry[7],
+    }
 }
 
 pub(super) fn decode(
     id: ContentId,
     entry: &[u8],
-    names: &Names,
     content_overhead_bytes: u32,
-) -> Result<ContentRecord, DecodeError> {
+) -> Result<UnnamedRecord, DecodeError> {
     let mut timestamp = [0; 8];
     timestamp[2..].copy_from_slice(&entry[..6]);
     let place = be_u32(&entry[12..16]);
@@ -109,12 +112,9 @@ pub(super) fn decode(
         .ok_or_else(|| {
             DecodeError::malformed(STRUCTURE, format!("{id} is packed in {packed_bytes} bytes"))
         })?;
-    let pack_blob = names
-        .get(&name_place(entry))
-        .expect("the names of all entries were collected when the file was parsed");
-    Ok(ContentRecord {
+    Ok(UnnamedRecord {
         id,
-        pack_blob: pack_blob.clone(),
+        pack: PackRef::Place(name_place(entry)),
         pack_offset: place & !DELETED,
         packed_bytes,
         original_bytes,

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::reader::{IndexHeader, STRUCTURE, pack_name};
+use super::rows::{NamePlace, PackRef, UnnamedRecord};
 use super::v1::be_u32;
 use super::{IndexError, PackNames, fit_u32, unrepresentable};
 use crate::content_id::ContentId;
@@ -24,8 +25,8 @@ const PACKS_MAX: usize = 1 << 24;
 const SHORT_PACKS_MAX: usize = 1 << 16;
 const FORMATS_MAX: usize = 255;
 
-#[derive(Copy, Clone, PartialEq, Eq, Hash)]
-struct Format {
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Format {
     compression_header_id: u32,
     format_version: u8,
     encryption_key_id: u8,
@@ -161,20 +162,17 @@ fn encode(record: &ContentRecord, pack: u32, format: u8) -> [u8; 19] {
 
 /// The tables that entries refer to.
 pub(super) struct Tables {
-    packs: Vec<Arc<str>>,
-    formats: Vec<Format>,
+    pub(super) packs: Vec<Arc<str>>,
+    pub(super) formats: Vec<Format>,
 }
 
 /// Reads the tables. The header has been checked against the length of the data.
 pub(super) fn read_tables(data: &[u8], header: &IndexHeader) -> Result<Tables, DecodeError> {
-    let packs_at = header.entries_end();
-    let formats_at = packs_at + header.pack_count() * PACK_BYTES;
-    let formats_end = formats_at + header.format_count() * FORMAT_BYTES;
-    let mut known: HashMap<(u32, u8), Arc<str>> = HashMap::new();
+    let mut known: HashMap<NamePlace, Arc<str>> = HashMap::new();
     let mut total_bytes = 0;
     let mut packs = Vec::with_capacity(header.pack_count());
-    for entry in data[packs_at..formats_at].chunks_exact(PACK_BYTES) {
-        let place = (be_u32(&entry[1..]), entry[0]);
+    for entry in data[header.pack_table()].chunks_exact(PACK_BYTES) {
+        let place = NamePlace::parse(entry);
         let name = match known.get(&place) {
             Some(name) => name.clone(),
             None => pack_name(data, place, &mut total_bytes)?,
@@ -182,42 +180,47 @@ pub(super) fn read_tables(data: &[u8], header: &IndexHeader) -> Result<Tables, D
         known.insert(place, name.clone());
         packs.push(name);
     }
-    let formats = data[formats_at..formats_end]
+    let formats = read_formats(&data[header.format_table()]);
+    Ok(Tables { packs, formats })
+}
+
+pub(super) fn read_formats(table: &[u8]) -> Vec<Format> {
+    table
         .chunks_exact(FORMAT_BYTES)
         .map(|format| Format {
             compression_header_id: be_u32(&format[..4]),
             format_version: format[4],
             encryption_key_id: format[5],
         })
-        .collect();
-    Ok(Tables { packs, formats })
+        .collect()
 }
 
 pub(super) fn decode(
     id: ContentId,
     entry: &[u8],
-    tables: &Tables,
+    pack_count: usize,
+    formats: &[Format],
     base_timestamp: u32,
-) -> Result<ContentRecord, DecodeError> {
+) -> Result<UnnamedRecord, DecodeError> {
     let byte = |at: usize| u32::from(entry.get(at).copied().unwrap_or(0));
     let place = be_u32(&entry[4..8]);
     let pack = be_u32(&entry[14..16]) | byte(17) << 16;
     let format = byte(16);
-    let pack_blob = tables.packs.get(pack as usize).ok_or_else(|| {
-        DecodeError::malformed(
+    if pack as usize >= pack_count {
+        return Err(DecodeError::malformed(
             STRUCTURE,
             format!("{id} is in pack {pack}, which is not listed"),
-        )
-    })?;
-    let format = tables.formats.get(format as usize).ok_or_else(|| {
+        ));
+    }
+    let format = formats.get(format as usize).ok_or_else(|| {
         DecodeError::malformed(
             STRUCTURE,
             format!("{id} has format {format}, which is not listed"),
         )
     })?;
-    Ok(ContentRecord {
+    Ok(UnnamedRecord {
         id,
-        pack_blob: pack_blob.clone(),
+        pack: PackRef::Number(pack),
         pack_offset: place & !DELETED,
         packed_bytes: be_u32(&entry[11..14]) | (byte(18) & 15) << 24,
         original_bytes: be_u32(&entry[8..11]) | (byte(18) >> 4) << 24,
