@@ -1,5 +1,8 @@
 //! The repository's index as this client sees it: which pack holds which content.
 
 pub(crate) mod cache;
-pub(crate) mod table;
+pub(crate) mod index_blob;
+mod merge;
+mod table;
+mod table_writer;
 pub(crate) mod view;

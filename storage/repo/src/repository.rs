@@ -415,20 +415,16 @@ impl Repository {
 
     /// Adds a table that this process has just written an index blob for.
     pub(crate) fn add_to_view(&self, blob: &str, payload: &[u8]) -> Result<(), RepoError> {
-        let table = self.index_cache.adopt(blob, payload)?;
-        let mut view = self
-            .view
+        // A refresh that began before the blob was written would replace the view without it.
+        let _not_beside_a_refresh = self
+            .refreshing
+            .lock()
+            .expect("no thread panics while it refreshes");
+        let changed = self.index_cache.adopt(&self.view(), blob, payload)?;
+        self.view
             .write()
-            .expect("no thread panics while it holds the view");
-        let mut changed = IndexView::clone(&view.value);
-        if !changed
-            .tables
-            .iter()
-            .any(|held| held.blobs.iter().any(|held| held == blob))
-        {
-            changed.tables.push(table);
-            view.value = Arc::new(changed);
-        }
+            .expect("no thread panics while it holds the view")
+            .value = Arc::new(changed);
         Ok(())
     }
 

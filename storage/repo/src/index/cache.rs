@@ -1,32 +1,43 @@
-//! The local copy of the index: one table per index blob, and one that merges many.
+//! The local copy of the index: tables of single index blobs, and tables that merge many.
 //!
 //! Each index blob is fetched once, checked, and kept as a sorted table in the cache folder.
-//! When there are more than a few, they are merged into one, so a look-up asks few files. A
+//! When there are too many small ones, some are merged into one, so a look-up asks few files. A
 //! merged table is used only while *all* blobs it was made from are still active: a record that
 //! maintenance dropped since must not come back.
+//!
+//! Several processes may use a folder at the same time: files appear whole under their names,
+//! say themselves what they were made from, and may vanish at any time.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use blob::{BlobErrorKind, BlobStore};
-use kopia::blob_name::blob_crypto_iv;
+use blob::{BlobErrorKind, BlobMetadata, BlobStore};
 use kopia::cipher::ContentCipher;
 use kopia::epoch::{ActiveSource, EpochState};
 use kopia::hash::ContentHasher;
-use kopia::index::IndexReader;
 use kopia::legacy_index::{CompactionLog, active_index_blobs};
-use time_and_chance::{Clock, StopSignal};
+use time_and_chance::{Clock, SignedDuration, StopSignal, Timestamp};
 
-use super::table::{Table, TableWriter, new_table_file};
-use super::view::{IndexView, ViewTable, merge};
+use super::index_blob::{IndexPayload, open_blob, write_table};
+use super::merge::{SMALL_TABLES_MAX, tables_to_merge, write_merged};
+use super::table::Table;
+use super::table_writer::{NEW_FILE, open_table};
+use super::view::IndexView;
 use crate::error::{RepoError, RepoErrorKind, local_error, stopped, store_error};
 
-/// More tables than this are merged into one.
-const TABLES_MAX: usize = 12;
+/// So many small tables may be open before they are merged, on the way to fewer.
+const OPEN_TABLES_MAX: usize = 64;
 /// How often a listing that goes stale while it is used is made again (Kopia spec 5.5).
 const ATTEMPTS_MAX: u32 = 10;
+/// A file that was begun this long ago belongs to a process that died.
+const NEW_FILE_AGE_MAX: SignedDuration = SignedDuration::from_hours(48);
+/// How the names of tables end.
+const TABLE_SUFFIX: &str = ".index";
+/// How the names of merged tables begin; no index blob is named like this.
+const MERGED_PREFIX: &str = "merged-";
 
 /// Keeps the local copy of a repository's index.
 #[derive(Debug)]
@@ -37,9 +48,9 @@ pub(crate) struct IndexCache {
     epochs_enabled: bool,
 }
 
-/// What the store lists: the blobs whose tables make the view.
+/// What the store lists: the blobs whose tables make the view, with their lengths.
 struct Active {
-    blobs: Vec<String>,
+    blobs: BTreeMap<String, u64>,
     watermark_seconds: i64,
 }
 
@@ -78,17 +89,21 @@ impl IndexCache {
     ) -> Result<IndexView, RepoError> {
         let mut attempt = 0;
         loop {
-            match self.try_refresh(store, previous) {
+            match self.try_refresh(store, previous, stop) {
                 Err(error)
                     if error.kind() == RepoErrorKind::Store(BlobErrorKind::NotFound)
                         && attempt < ATTEMPTS_MAX =>
                 {
                     // Maintenance compacted an index blob between listing and fetching it.
                     attempt += 1;
-                    let pause = std::time::Duration::from_millis(50 << attempt);
+                    let pause = Duration::from_millis(50 << attempt);
                     clock.sleep(pause, stop).map_err(stopped)?;
                 }
-                other => return other,
+                Ok(view) => {
+                    self.forget_all_but(&view, clock.now());
+                    return Ok(view);
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -97,96 +112,88 @@ impl IndexCache {
         &self,
         store: &dyn BlobStore,
         previous: &IndexView,
+        stop: &StopSignal,
     ) -> Result<IndexView, RepoError> {
         let active = if self.epochs_enabled {
             list_epochs(store)?
         } else {
             self.list_legacy(store)?
         };
-        let wanted: BTreeSet<&str> = active.blobs.iter().map(String::as_str).collect();
-        let mut tables: Vec<ViewTable> = previous
+        let mut tables: Vec<Arc<Table>> = previous
             .tables
             .iter()
-            .filter(|view| view.blobs.iter().all(|blob| wanted.contains(blob.as_str())))
+            .filter(|table| counts(table, &active))
             .cloned()
             .collect();
         if tables.is_empty() {
-            tables.extend(self.open_merged(&wanted));
+            tables = self.open_merged(&active);
         }
-        let held: BTreeSet<String> = tables
+        let held: HashSet<String> = tables
             .iter()
-            .flat_map(|view| view.blobs.iter().cloned())
+            .flat_map(|table| table.blobs().iter().cloned())
             .collect();
-        for blob in active.blobs.iter().filter(|blob| !held.contains(*blob)) {
-            tables.push(self.table_of(store, blob)?);
+        let missing = active
+            .blobs
+            .iter()
+            .filter(|(blob, _)| !held.contains(*blob));
+        for (blob, sealed_bytes) in missing {
+            stop.check().map_err(stopped)?;
+            tables.push(Arc::new(self.table_of(store, blob, *sealed_bytes)?));
+            self.merge_if_more_than(OPEN_TABLES_MAX, &mut tables)?;
         }
-        let mut view = IndexView {
+        self.merge_if_more_than(SMALL_TABLES_MAX, &mut tables)?;
+        Ok(IndexView {
             tables,
             watermark_seconds: active.watermark_seconds,
-        };
-        if view.tables.len() > TABLES_MAX {
-            view.tables = vec![self.merge_all(&view, &wanted)?];
-        }
-        self.forget_all_but(&wanted);
-        Ok(view)
-    }
-
-    /// Returns the table of one index blob that this process has just written.
-    pub(crate) fn adopt(&self, blob: &str, payload: &[u8]) -> Result<ViewTable, RepoError> {
-        self.write_table(blob, payload)
-    }
-
-    fn table_of(&self, store: &dyn BlobStore, blob: &str) -> Result<ViewTable, RepoError> {
-        if let Ok(file) = File::open(self.path_of(blob))
-            && let Ok(table) = Table::open(file)
-        {
-            return Ok(ViewTable {
-                table: Arc::new(table),
-                blobs: Arc::from([blob.to_owned()]),
-            });
-        }
-        let payload = self.fetch(store, blob)?;
-        self.write_table(blob, &payload)
-    }
-
-    fn write_table(&self, blob: &str, payload: &[u8]) -> Result<ViewTable, RepoError> {
-        let damaged = |error: &dyn std::fmt::Display| {
-            RepoError::new(
-                RepoErrorKind::Damaged,
-                format!("read index blob {blob}: {error}"),
-            )
-        };
-        let index = IndexReader::parse(payload, ContentCipher::OVERHEAD_BYTES as u32)
-            .map_err(|error| damaged(&error))?;
-        let temporary = new_table_file(&self.folder)?;
-        let key_bytes = self.hasher.algorithm().output_bytes() + 1;
-        let file = temporary
-            .reopen()
-            .map_err(local_error("open a new index table in the cache"))?;
-        let mut writer = TableWriter::new(file, key_bytes)?;
-        let mut previous = None;
-        for record in index.iter() {
-            let record = record.map_err(|error| damaged(&error))?;
-            if previous.is_some_and(|previous| previous >= record.id) {
-                return Err(damaged(&"its entries are out of order"));
-            }
-            previous = Some(record.id);
-            writer.push(&record)?;
-        }
-        let table = writer.finish()?;
-        persist(temporary, &self.path_of(blob))?;
-        Ok(ViewTable {
-            table: Arc::new(table),
-            blobs: Arc::from([blob.to_owned()]),
         })
     }
 
-    /// Fetches an index blob and opens its seal; the name must be the payload's hash.
-    fn fetch(&self, store: &dyn BlobStore, blob: &str) -> Result<Vec<u8>, RepoError> {
-        let sealed = store
-            .get(blob)
-            .map_err(store_error(format!("read index blob {blob}")))?;
-        open_blob(&self.cipher, &self.hasher, blob, sealed)
+    /// Returns `view` with one index blob more, which this process has just written.
+    pub(crate) fn adopt(
+        &self,
+        view: &IndexView,
+        blob: &str,
+        payload: &[u8],
+    ) -> Result<IndexView, RepoError> {
+        let mut view = view.clone();
+        if !view.holds(blob) {
+            let payload = IndexPayload::Memory(payload.into());
+            view.tables
+                .push(Arc::new(self.write_table(blob, &payload)?));
+            self.merge_if_more_than(OPEN_TABLES_MAX, &mut view.tables)?;
+        }
+        Ok(view)
+    }
+
+    fn table_of(
+        &self,
+        store: &dyn BlobStore,
+        blob: &str,
+        sealed_bytes: u64,
+    ) -> Result<Table, RepoError> {
+        if let Some(table) = open_table(&self.path_of(blob))
+            && table.blobs() == [blob]
+        {
+            return Ok(table);
+        }
+        let payload = IndexPayload::fetch(
+            store,
+            blob,
+            sealed_bytes,
+            &self.cipher,
+            &self.hasher,
+            &self.folder,
+        )?;
+        self.write_table(blob, &payload)
+    }
+
+    fn write_table(&self, blob: &str, payload: &IndexPayload<'_>) -> Result<Table, RepoError> {
+        let path = self.path_of(blob);
+        write_table(blob, payload, self.key_bytes(), &self.folder, &path)
+    }
+
+    fn key_bytes(&self) -> usize {
+        self.hasher.algorithm().output_bytes() + 1
     }
 
     fn list_legacy(&self, store: &dyn BlobStore) -> Result<Active, RepoError> {
@@ -195,135 +202,187 @@ impl IndexCache {
                 .list_all(prefix)
                 .map_err(store_error("list the repository's index blobs"))
         };
-        let names = |blobs: Vec<blob::BlobMetadata>| {
-            blobs.into_iter().map(|blob| blob.name).collect::<Vec<_>>()
-        };
-        let indexes = names(list("n")?);
+        let indexes = list("n")?;
         let mut logs = Vec::new();
-        for log in names(list("m")?) {
-            let parsed = CompactionLog::parse(&self.fetch(store, &log)?).map_err(|error| {
+        for BlobMetadata { name: log, .. } in list("m")? {
+            let sealed = store
+                .get(&log)
+                .map_err(store_error(format!("read compaction log {log}")))?;
+            let payload = open_blob(&self.cipher, &self.hasher, &log, sealed)?;
+            let parsed = CompactionLog::parse(&payload).map_err(|error| {
                 RepoError::new(RepoErrorKind::Damaged, format!("read compaction log {log}"))
                     .caused_by(error)
             })?;
             logs.push(parsed);
         }
-        let blobs = active_index_blobs(&indexes, &logs);
+        let bytes = lengths(&indexes);
+        let names: Vec<String> = indexes.iter().map(|blob| blob.name.clone()).collect();
+        let active = active_index_blobs(&names, &logs);
         Ok(Active {
-            blobs,
+            blobs: active
+                .into_iter()
+                .map(|blob| (bytes[blob.as_str()], blob))
+                .map(|(bytes, blob)| (blob, bytes))
+                .collect(),
             watermark_seconds: 0,
         })
     }
 
-    fn merge_all(&self, view: &IndexView, wanted: &BTreeSet<&str>) -> Result<ViewTable, RepoError> {
-        let temporary = new_table_file(&self.folder)?;
-        let file = temporary
-            .reopen()
-            .map_err(local_error("open a new index table in the cache"))?;
-        let mut writer = TableWriter::new(file, self.hasher.algorithm().output_bytes() + 1)?;
-        let cursors = view
+    /// Merges small tables if there are more than this.
+    fn merge_if_more_than(
+        &self,
+        small_tables_max: usize,
+        tables: &mut Vec<Arc<Table>>,
+    ) -> Result<(), RepoError> {
+        let records: Vec<u64> = tables.iter().map(|table| table.records()).collect();
+        if tables_to_merge(&records, small_tables_max).is_empty() {
+            return Ok(());
+        }
+        // Once something is merged, it is done thoroughly.
+        let places = tables_to_merge(&records, SMALL_TABLES_MAX);
+        let chosen: Vec<Arc<Table>> = places
+            .iter()
+            .map(|place| Arc::clone(&tables[*place]))
+            .collect();
+        let path = self.path_of_merged(&chosen);
+        let merged = write_merged(&chosen, self.key_bytes(), &self.folder, &path)?;
+        let mut place = 0;
+        tables.retain(|_| {
+            place += 1;
+            !places.contains(&(place - 1))
+        });
+        tables.push(Arc::new(merged));
+        Ok(())
+    }
+
+    /// Opens merged tables that count, no two with a blob in common, the largest first.
+    fn open_merged(&self, active: &Active) -> Vec<Arc<Table>> {
+        let mut found: Vec<Table> = self
+            .tables_in_folder()
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(MERGED_PREFIX))
+            .filter_map(|(_, path)| open_table(&path))
+            .filter(|table| counts(table, active))
+            .collect();
+        found.sort_by_key(|table| std::cmp::Reverse(table.records()));
+        let mut held: HashSet<String> = HashSet::new();
+        let mut chosen = Vec::new();
+        for table in found {
+            if table.blobs().iter().all(|blob| !held.contains(blob)) {
+                held.extend(table.blobs().iter().cloned());
+                chosen.push(Arc::new(table));
+            }
+        }
+        chosen
+    }
+
+    /// Deletes tables that `view` does not need, and files that a process which died left.
+    ///
+    /// Tables of single blobs stay while they count, merged or not: when one of many blobs is
+    /// compacted away, the others need not be fetched again. Whoever has a file open keeps it.
+    fn forget_all_but(&self, view: &IndexView, now: Timestamp) {
+        let wanted: HashSet<String> = view
             .tables
             .iter()
-            .map(|view| view.table.cursor(&[]))
+            .flat_map(|table| table.blobs().iter().cloned())
             .collect();
-        merge(cursors, &mut |record| writer.push(&record).map(|()| true))?;
-        let table = writer.finish()?;
-        let list: Vec<String> = wanted.iter().map(|blob| (*blob).to_owned()).collect();
-        let names = self.folder.join("merged.blobs");
-        // The list goes first and away again: a merged table must never be read with another's list.
-        let _ = fs::remove_file(&names);
-        persist(temporary, &self.folder.join("merged.table"))?;
-        fs::write(&names, list.join("\n"))
-            .map_err(local_error(format!("write {}", names.display())))?;
-        Ok(ViewTable {
-            table: Arc::new(table),
-            blobs: Arc::from(list),
-        })
-    }
-
-    fn open_merged(&self, wanted: &BTreeSet<&str>) -> Option<ViewTable> {
-        let names = fs::read_to_string(self.folder.join("merged.blobs")).ok()?;
-        let blobs: Vec<String> = names.lines().map(str::to_owned).collect();
-        if blobs.is_empty() || !blobs.iter().all(|blob| wanted.contains(blob.as_str())) {
-            return None;
-        }
-        let table = Table::open(File::open(self.folder.join("merged.table")).ok()?).ok()?;
-        Some(ViewTable {
-            table: Arc::new(table),
-            blobs: Arc::from(blobs),
-        })
-    }
-
-    /// Deletes tables of blobs that are no longer active; open ones live on until closed.
-    fn forget_all_but(&self, wanted: &BTreeSet<&str>) {
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let stale = name
-                .to_str()
-                .and_then(|name| name.strip_suffix(".index"))
-                .is_some_and(|blob| !wanted.contains(blob));
-            if stale {
+        let merged: HashSet<PathBuf> = view
+            .tables
+            .iter()
+            .map(|table| self.path_of_merged(std::slice::from_ref(table)))
+            .collect();
+        for (name, path) in self.tables_in_folder() {
+            let needed = if name.starts_with(MERGED_PREFIX) {
+                merged.contains(&path)
+            } else {
+                wanted.contains(name.trim_end_matches(TABLE_SUFFIX))
+            };
+            if !needed {
                 // The cache may be cleaned by several processes at once; whoever loses is fine.
-                let _ = fs::remove_file(entry.path());
+                let _ = fs::remove_file(path);
+            }
+        }
+        for (_, path) in self.files(NEW_FILE.0, NEW_FILE.1) {
+            let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
+            let modified = modified.ok().and_then(|at| Timestamp::try_from(at).ok());
+            if modified.is_some_and(|at| now.duration_since(at) > NEW_FILE_AGE_MAX) {
+                let _ = fs::remove_file(path);
             }
         }
     }
 
+    fn tables_in_folder(&self) -> Vec<(String, PathBuf)> {
+        self.files("", TABLE_SUFFIX)
+    }
+
+    /// Returns name and path of every file whose name begins and ends like this.
+    fn files(&self, prefix: &str, suffix: &str) -> Vec<(String, PathBuf)> {
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return Vec::new();
+        };
+        entries
+            .flatten()
+            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+            .filter(|(name, _)| name.starts_with(prefix) && name.ends_with(suffix))
+            .collect()
+    }
+
     fn path_of(&self, blob: &str) -> PathBuf {
-        self.folder.join(format!("{blob}.index"))
+        self.folder.join(format!("{blob}{TABLE_SUFFIX}"))
+    }
+
+    /// Returns where the table that merges these belongs: whoever merges the same blobs writes
+    /// the same file.
+    fn path_of_merged(&self, tables: &[Arc<Table>]) -> PathBuf {
+        let mut blobs: Vec<&str> = tables
+            .iter()
+            .flat_map(|table| table.blobs())
+            .map(String::as_str)
+            .collect();
+        blobs.sort_unstable();
+        let hash = self.hasher.hash(blobs.join("\n").as_bytes()).to_hex();
+        self.folder
+            .join(format!("{MERGED_PREFIX}{hash}{TABLE_SUFFIX}"))
     }
 }
 
-/// Opens the seal of a blob that is named after its payload's hash (Kopia spec 3.2).
-pub(crate) fn open_blob(
-    cipher: &ContentCipher,
-    hasher: &ContentHasher,
-    blob: &str,
-    mut sealed: Vec<u8>,
-) -> Result<Vec<u8>, RepoError> {
-    let damaged =
-        |what: &str| RepoError::new(RepoErrorKind::Damaged, format!("read blob {blob}: {what}"));
-    let iv = blob_crypto_iv(blob).ok_or_else(|| damaged("its name holds no hash"))?;
-    let payload = cipher
-        .open_in_place(&iv, &mut sealed)
-        .map_err(|_| damaged("it was altered, cut, or belongs to another repository"))?;
-    if hasher.hash(payload).iv() != iv {
-        return Err(damaged("its content does not match its name"));
-    }
-    Ok(payload.to_vec())
+/// Says whether all blobs that a table was made from are active.
+fn counts(table: &Table, active: &Active) -> bool {
+    let blobs = table.blobs();
+    blobs.iter().all(|blob| active.blobs.contains_key(blob))
 }
 
-fn persist(temporary: tempfile::NamedTempFile, path: &Path) -> Result<(), RepoError> {
-    temporary
-        .persist(path)
-        .map(drop)
-        .map_err(|error| local_error(format!("rename a file to {}", path.display()))(error.error))
+fn lengths(blobs: &[BlobMetadata]) -> BTreeMap<&str, u64> {
+    blobs
+        .iter()
+        .map(|blob| (blob.name.as_str(), blob.bytes))
+        .collect()
 }
 
 fn list_epochs(store: &dyn BlobStore) -> Result<Active, RepoError> {
     let doing = "list the repository's index blobs";
-    let mut names = Vec::new();
+    let mut listed = Vec::new();
     for prefix in ["xe", "xw", "xs", "xr"] {
-        names.extend(
-            store
-                .list_all(prefix)
-                .map_err(store_error(doing))?
-                .into_iter()
-                .map(|blob| blob.name),
-        );
+        listed.extend(store.list_all(prefix).map_err(store_error(doing))?);
     }
-    let state = EpochState::from_listing(&names)
+    let state = EpochState::from_listing(listed.iter().map(|blob| &blob.name))
         .map_err(|error| RepoError::new(RepoErrorKind::Damaged, doing).caused_by(error))?;
-    let mut blobs = Vec::new();
+    let bytes = lengths(&listed);
+    let mut blobs = BTreeMap::new();
     for source in state.plan_active() {
         match source {
-            ActiveSource::Blobs(names) => blobs.extend(names),
+            ActiveSource::Blobs(names) => {
+                blobs.extend(
+                    names
+                        .into_iter()
+                        .map(|name| (bytes[name.as_str()], name))
+                        .map(|(bytes, name)| (name, bytes)),
+                );
+            }
             ActiveSource::ListUncompacted(epoch) => {
                 let prefix = format!("xn{epoch}_");
-                let listed = store.list_all(&prefix).map_err(store_error(doing))?;
-                blobs.extend(listed.into_iter().map(|blob| blob.name));
+                let uncompacted = store.list_all(&prefix).map_err(store_error(doing))?;
+                blobs.extend(uncompacted.into_iter().map(|blob| (blob.name, blob.bytes)));
             }
         }
     }

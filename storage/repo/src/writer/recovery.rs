@@ -23,7 +23,7 @@ use time_and_chance::SignedDuration;
 use super::session::Session;
 use crate::Repository;
 use crate::error::{RepoError, local_error, store_error};
-use crate::index::cache::open_blob;
+use crate::index::index_blob::open_blob;
 
 /// No pack's local index is longer than this; whatever says so is damaged.
 const LOCAL_INDEX_BYTES_MAX: u64 = 64 << 20;
