@@ -24,4 +24,4 @@ pub use error::{ImageError, ImageErrorKind};
 pub use plan::SLOT_BYTES;
 pub use reader::ImageReader;
 pub use segments::{Segments, read_segments};
-pub use writer::{Base, CHUNK_BYTES, ImageWriter, WrittenImage};
+pub use writer::{Base, CHUNK_BYTES, ImageWriter, READ_BYTES_MAX, WrittenImage};

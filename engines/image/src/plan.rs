@@ -3,6 +3,8 @@
 use disk::{ByteRange, RangeSet};
 use kopia::object_id::ObjectId;
 
+use crate::segments::Segments;
+
 /// A slot is 32 MiB of the virtual disk: one block of the canonical VHDX, one segment, one list.
 pub const SLOT_BYTES: u64 = 32 << 20;
 
@@ -41,7 +43,7 @@ pub struct Facts<'a> {
     /// The length chunks are cut to.
     pub chunk_bytes: u64,
     /// The base's segments and what changed since, for an increment.
-    pub base: Option<(&'a [ObjectId], &'a RangeSet)>,
+    pub base: Option<(&'a Segments, &'a RangeSet)>,
 }
 
 /// Plans slot after slot, so that no plan of a whole disk lies in memory.
@@ -93,7 +95,7 @@ impl<'a> Planner<'a> {
         let slot = slot_range(number);
         let plan = match self.facts.base {
             Some((segments, changes)) => {
-                let segment = segments[number as usize];
+                let segment = segments.get(number as usize);
                 let changed = mask_of(slot, changes.within(slot), self.facts.chunk_bytes);
                 if changed == 0 {
                     SlotPlan::Reuse(segment)
@@ -204,6 +206,14 @@ mod tests {
     const A: &str = "Ix00112233445566778899aabbccddeeff";
     const ZERO: &str = "Ixffffffffffffffffffffffffffffffff";
 
+    fn segments(objects: &[&str]) -> Segments {
+        let mut segments = Segments::filled(&object(ZERO), objects.len());
+        for (slot, text) in objects.iter().enumerate() {
+            segments.set(slot, &object(text));
+        }
+        segments
+    }
+
     fn plans(facts: Facts<'_>, data: &RangeSet) -> Vec<SlotPlan> {
         let mut planner = Planner::new(facts);
         let mut asked = 0;
@@ -244,7 +254,7 @@ mod tests {
 
     #[test]
     fn an_increment_touches_only_changed_chunks() {
-        let base = [object(A), object(A), object(ZERO), object(A)];
+        let base = segments(&[A, A, ZERO, A]);
         let changes = ranges(&[(SLOT_BYTES - 1, 2), (2 * SLOT_BYTES + 9, 1)]);
         let facts = Facts {
             slots: 4,
@@ -267,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_changed_chunk_that_became_a_hole_is_not_read() {
-        let base = [object(A)];
+        let base = segments(&[A]);
         let changes = ranges(&[(0, 2 * CHUNK)]);
         let facts = Facts {
             slots: 1,

@@ -36,8 +36,10 @@ pub(crate) fn compare_sample(
     chance: &Chance,
     stop: &StopSignal,
 ) -> Result<u64, ImageError> {
-    let present: Vec<u64> = (0..base.slots.len() as u64)
-        .filter(|slot| base.slots[*slot as usize] != zero_segment)
+    let present: Vec<u32> = (0u32..)
+        .zip(base.iter())
+        .filter(|(_, segment)| *segment != zero_segment)
+        .map(|(slot, _)| slot)
         .collect();
     if present.is_empty() {
         return Ok(0);
@@ -80,7 +82,7 @@ pub(crate) fn compare_sample(
                 sample.compare_chunks(offset / SLOT_BYTES, &[offset % SLOT_BYTES / CHUNK_BYTES])?;
             }
         } else {
-            let slot = present[chance.below(present.len() as u64) as usize];
+            let slot = u64::from(present[chance.below(present.len() as u64) as usize]);
             let chunks: Vec<u64> = (0..per_list)
                 .map(|_| chance.below(chunks_per_slot))
                 .collect();
@@ -102,10 +104,11 @@ struct Sample<'a> {
 
 impl Sample<'_> {
     fn compare_chunks(&mut self, slot: u64, chunks: &[u64]) -> Result<(), ImageError> {
-        let Some(segment) = self.base.slots.get(slot as usize) else {
+        if slot >= self.base.len() as u64 {
             return Ok(());
-        };
-        let ids = read_chunks(self.repo, segment, CHUNK_BYTES)?;
+        }
+        let segment = self.base.get(slot as usize);
+        let ids = read_chunks(self.repo, &segment, CHUNK_BYTES)?;
         for chunk in chunks {
             let offset = slot_range(slot).start() + chunk * CHUNK_BYTES;
             let range = ByteRange::at(offset, CHUNK_BYTES).expect("a chunk is not empty");

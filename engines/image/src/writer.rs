@@ -27,8 +27,8 @@ use crate::segments::{Segments, chunk_entries, read_chunks, read_segments};
 
 /// Images are cut into chunks of this length; `docs/decisions/chunk-size.md` says why.
 pub const CHUNK_BYTES: u64 = 256 << 10;
-/// A worker reads at most this much at once.
-const READ_BYTES_MAX: u64 = 4 << 20;
+/// A worker reads at most this much at once, and seals it before it reads on.
+pub const READ_BYTES_MAX: u64 = 4 << 20;
 /// The place in the log of what belongs to no slot: front, zero segment, outer list.
 const NO_SLOT: u64 = u64::MAX;
 
@@ -80,7 +80,7 @@ pub struct WrittenImage {
 
 /// What became of all slots.
 struct SlotsWritten {
-    segments: Vec<ObjectId>,
+    segments: Segments,
     inherited: Vec<bool>,
     read_bytes: u64,
     packed_bytes: u64,
@@ -152,18 +152,18 @@ impl ImageWriter<'_> {
         let facts = Facts {
             slots: layout.slot_count(),
             chunk_bytes: CHUNK_BYTES,
-            base: base
-                .as_ref()
-                .map(|(segments, changes)| (&segments.slots[..], changes)),
+            base: base.as_ref().map(|(segments, changes)| (segments, changes)),
         };
         self.progress
             .disk_begins(self.disk_number, planned_bytes(source, facts)?);
         let slots = self.write_slots(source, facts, &zero, &log)?;
-        let segments = Segments {
-            slots: slots.segments,
-        };
-        let (object, outer_bytes) =
-            self.write_outer(&layout, source.virtual_disk_id(), &segments, &zero, &log)?;
+        let (object, outer_bytes) = self.write_outer(
+            &layout,
+            source.virtual_disk_id(),
+            &slots.segments,
+            &zero,
+            &log,
+        )?;
         self.progress.disk_ends(self.disk_number);
         let changed_bytes = match &base {
             Some((_, changes)) => changes
@@ -182,7 +182,7 @@ impl ImageWriter<'_> {
             layout,
             virtual_disk_id: source.virtual_disk_id(),
             inherited: slots.inherited,
-            segments,
+            segments: slots.segments,
             log,
         })
     }
@@ -213,11 +213,9 @@ impl ImageWriter<'_> {
             Ok(())
         })?;
         if !base_is_live {
-            for number in 0..image.segments.slots.len() as u64 {
+            for (segment, number) in image.segments.iter().zip(0u64..) {
                 self.progress.stop.check().map_err(stopped)?;
-                if image.inherited[number as usize]
-                    && !self.segment_is_live(&image.segments.slots[number as usize])?
-                {
+                if image.inherited[number as usize] && !self.segment_is_live(&segment)? {
                     missing.insert(number);
                 }
             }
@@ -236,7 +234,7 @@ impl ImageWriter<'_> {
             self.progress.stop.check().map_err(stopped)?;
             let plan = SlotPlan::Read(ChunkMask::MAX);
             let written = self.write_slot(source, number, &plan, &zero, &log, &mut scratch)?;
-            if written.segment != image.segments.slots[number as usize] {
+            if written.segment != image.segments.get(number as usize) {
                 return Err(ImageError::new(
                     ImageErrorKind::TrackingWrong,
                     format!(
@@ -292,7 +290,7 @@ impl ImageWriter<'_> {
     ) -> Result<SlotsWritten, ImageError> {
         let planner = Mutex::new(Planner::new(facts));
         let done = Mutex::new(SlotsWritten {
-            segments: vec![zero.segment; facts.slots as usize],
+            segments: Segments::filled(&zero.segment, facts.slots as usize),
             inherited: vec![false; facts.slots as usize],
             read_bytes: 0,
             packed_bytes: 0,
@@ -326,7 +324,7 @@ impl ImageWriter<'_> {
                 let mut done = done
                     .lock()
                     .expect("no worker panics while it stores a slot");
-                done.segments[number as usize] = written.segment;
+                done.segments.set(number as usize, &written.segment);
                 done.inherited[number as usize] =
                     matches!(plan, SlotPlan::Reuse(_) | SlotPlan::Patch { .. });
                 done.read_bytes += written.read_bytes;
@@ -484,7 +482,7 @@ impl ImageWriter<'_> {
     ) -> Result<(ObjectId, u64), ImageError> {
         let [file_write, data_write] = write_guids(self.writer.repository(), segments);
         let front = layout.front(virtual_disk_id, file_write, data_write, |slot| {
-            segments.slots[slot as usize] != zero.segment
+            segments.get(slot as usize) != zero.segment
         });
         let mut scratch = self.scratch();
         let mut contents = Vec::new();
@@ -512,13 +510,12 @@ impl ImageWriter<'_> {
             });
         }
         let slots = segments
-            .slots
             .iter()
             .zip(0u64..)
-            .map(|(segment, number)| IndirectEntry {
+            .map(|(object, number)| IndirectEntry {
                 start: layout.front_bytes() + number * SLOT_BYTES,
                 bytes: SLOT_BYTES,
-                object: *segment,
+                object,
             });
         let list = self
             .writer
@@ -593,8 +590,10 @@ fn read_padded(source: &dyn DiskSource, offset: u64, buffer: &mut [u8]) -> Resul
 /// ones never share them (DESIGN section 3).
 fn write_guids(repo: &Repository, segments: &Segments) -> [Uuid; 2] {
     let mut hashes = Vec::new();
-    for group in segments.slots.chunks(4096) {
-        let text: String = group.iter().map(|segment| format!("{segment}\n")).collect();
+    let mut segments = segments.iter().peekable();
+    while segments.peek().is_some() {
+        let group = segments.by_ref().take(4096);
+        let text: String = group.map(|segment| format!("{segment}\n")).collect();
         hashes.extend_from_slice(
             repo.content_id(Some(prefix::INDIRECT), text.as_bytes())
                 .hash()

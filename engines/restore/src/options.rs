@@ -9,8 +9,12 @@ use crate::error::{RestoreError, RestoreErrorKind};
 
 /// Fewer would leave a link with 50 ms per request idle.
 const WORKERS_MIN: usize = 16;
-/// Each holds up to some 12 MiB; all of them must stay below the memory ceiling.
+/// More would not bring more.
 const WORKERS_MAX: usize = 24;
+/// What a worker reads, what it fetched of it, and a content being opened.
+const WORKER_BYTES: u64 = 12 << 20;
+/// The program, the index, and the list of a disk of 64 TiB with its two million segments.
+const FIXED_BYTES: u64 = 216 << 20;
 
 /// How any restore is carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +25,31 @@ pub struct RestoreOptions {
     pub workers: usize,
 }
 
-impl Default for RestoreOptions {
+impl RestoreOptions {
+    /// The lowest memory ceiling that is kept.
+    pub const MEMORY_MIB_MIN: u32 = 320;
+    /// The memory ceiling that is kept if nobody says otherwise.
+    pub const MEMORY_MIB: u32 = 512;
+
+    /// Returns options whose workers fit under a ceiling for all memory (DESIGN, promise 8).
+    ///
     /// Workers wait for the store most of the time, so there are more of them than cores.
-    fn default() -> Self {
+    pub fn within(memory_bytes: u64) -> Self {
         let cores = available_parallelism().map_or(1, NonZero::get);
+        let fit = memory_bytes.saturating_sub(FIXED_BYTES) / WORKER_BYTES;
+        let wanted = (2 * cores).clamp(WORKERS_MIN, WORKERS_MAX);
         Self {
             overwrite: false,
-            workers: (2 * cores).clamp(WORKERS_MIN, WORKERS_MAX),
+            workers: wanted
+                .min(usize::try_from(fit).unwrap_or(usize::MAX))
+                .max(1),
         }
+    }
+}
+
+impl Default for RestoreOptions {
+    fn default() -> Self {
+        Self::within(u64::from(Self::MEMORY_MIB) << 20)
     }
 }
 
@@ -79,6 +100,15 @@ pub struct RestoredDisk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fewer_workers_restore_where_memory_is_little() {
+        let workers = |mib: u64| RestoreOptions::within(mib << 20).workers;
+        assert_eq!(workers(0), 1);
+        assert_eq!(workers(u64::from(RestoreOptions::MEMORY_MIB_MIN)), 8);
+        assert!(workers(512) >= WORKERS_MIN);
+        assert!(workers(1 << 20) <= WORKERS_MAX);
+    }
 
     #[test]
     fn formats_are_found_by_name_and_others_are_refused_clearly() {

@@ -19,4 +19,4 @@ pub use error::{RepoError, RepoErrorKind};
 pub use manifests::Manifests;
 pub use objects::{ObjectReader, WrittenList};
 pub use repository::{Identity, Repository, Surroundings};
-pub use writer::{Encoder, Writer, WriterUse, Written};
+pub use writer::{Encoder, PACK_BYTES_MAX, Writer, WriterUse, Written};

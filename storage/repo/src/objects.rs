@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use kopia::compression;
 use kopia::content_id::{ContentId, prefix};
-use kopia::indirect::{self, IndirectEntry, ListError, ListWriter};
+use kopia::indirect::{IndirectEntry, ListError, ListParser, ListWriter};
 use kopia::object_id::ObjectId;
 
 use crate::error::{RepoError, RepoErrorKind};
@@ -15,6 +15,8 @@ use crate::{Encoder, Repository, Writer};
 const DEPTH_MAX: u32 = 8;
 /// A list object is never longer than this: 64 TiB in 32 MiB segments make 150 MiB.
 const LIST_BYTES_MAX: u64 = 512 << 20;
+/// Lists are read in pieces of this length.
+const LIST_PIECE_BYTES: u64 = 1 << 20;
 /// So many lists below a list are kept: many threads that read on side by side are in few.
 const CHILDREN_MAX: usize = 8;
 /// Pieces of a list are cut after this many entries, so that unchanged runs deduplicate.
@@ -113,17 +115,55 @@ impl Repository {
         self.read_list_within(list, DEPTH_MAX)
     }
 
+    /// Hands every entry of the list object `list` to `each`; memory holds a piece of the list.
+    pub fn for_each_part(
+        self: &Arc<Self>,
+        list: &ObjectId,
+        each: &mut dyn FnMut(IndirectEntry),
+    ) -> Result<(), RepoError> {
+        self.for_each_part_within(list, DEPTH_MAX, each)
+    }
+
     fn read_list_within(
         self: &Arc<Self>,
         list: &ObjectId,
         depth: u32,
     ) -> Result<Vec<IndirectEntry>, RepoError> {
-        let bytes = self
-            .open_object_within(list, depth)?
-            .read_all(LIST_BYTES_MAX)?;
-        indirect::parse(&bytes).map_err(|error| {
+        let mut entries = Vec::new();
+        self.for_each_part_within(list, depth, &mut |entry| entries.push(entry))?;
+        Ok(entries)
+    }
+
+    fn for_each_part_within(
+        self: &Arc<Self>,
+        list: &ObjectId,
+        depth: u32,
+        each: &mut dyn FnMut(IndirectEntry),
+    ) -> Result<(), RepoError> {
+        let damaged = |error| {
             RepoError::new(RepoErrorKind::Damaged, format!("read list {list}")).caused_by(error)
-        })
+        };
+        let object = self.open_object_within(list, depth)?;
+        if object.len() > LIST_BYTES_MAX {
+            return Err(RepoError::new(
+                RepoErrorKind::Damaged,
+                format!(
+                    "read list {list}: it has {} bytes where at most {LIST_BYTES_MAX} make sense",
+                    object.len()
+                ),
+            ));
+        }
+        let mut parser = ListParser::new();
+        let mut piece = vec![0; LIST_PIECE_BYTES.min(object.len()) as usize];
+        let mut offset = 0;
+        while offset < object.len() {
+            let bytes = LIST_PIECE_BYTES.min(object.len() - offset);
+            let piece = &mut piece[..bytes as usize];
+            object.read_at(offset, piece)?;
+            parser.push(piece, &mut *each).map_err(damaged)?;
+            offset += bytes;
+        }
+        parser.finish().map(drop).map_err(damaged)
     }
 
     /// Reads a whole object of at most `bytes_max` bytes.

@@ -35,9 +35,11 @@ use crate::error::{RepoError, RepoErrorKind};
 const FLUSH_AGE_MAX: Duration = Duration::from_mins(5);
 /// … or after this much content.
 const FLUSH_BYTES_MAX: u64 = 1 << 30;
+/// … or after so many contents: what is kept of each until then takes about 160 bytes.
+const FLUSH_RECORDS_MAX: usize = 1 << 17;
 /// Packs are closed at this length even where the repository allows longer ones: they are held
 /// in memory until they are stored.
-const PACK_BYTES_MAX: u64 = 20 << 20;
+pub const PACK_BYTES_MAX: u64 = 20 << 20;
 
 /// Writes to a repository; shared by everything in this process that writes to it.
 #[derive(Debug)]
@@ -192,6 +194,7 @@ impl Writer {
         contents: &[&[u8]],
     ) -> Result<Vec<Written>, RepoError> {
         self.flush_if_due()?;
+        self.uploads.wait_for_room();
         encoder.hashes.clear();
         self.repo.hasher.hash_many(contents, &mut encoder.hashes);
         let ids: Vec<ContentId> = encoder
@@ -333,6 +336,7 @@ impl Writer {
     fn flush_if_due(&self) -> Result<(), RepoError> {
         let due = self.lock().session.as_ref().is_some_and(|session| {
             session.content_bytes >= FLUSH_BYTES_MAX
+                || session.records.len() >= FLUSH_RECORDS_MAX
                 || self.repo.clock().monotonic() - session.begun >= FLUSH_AGE_MAX
         });
         if due {

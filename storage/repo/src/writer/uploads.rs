@@ -1,9 +1,9 @@
-//! Threads that put packs into the store, behind a bounded queue.
+//! Threads that put packs into the store, behind a queue that holds writers back.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::pack::FullPack;
 use crate::Repository;
@@ -50,13 +50,30 @@ impl BufferPool {
 
 /// Puts packs into a store with several requests in flight.
 ///
-/// At most `threads` packs are being put and one waits; whoever hands over more is held back,
-/// so memory is bounded whatever the line does.
+/// While `threads` packs are being put and one waits, nobody begins to seal another content, so
+/// memory is bounded whatever the line does and however many threads write.
 #[derive(Debug)]
 pub(super) struct Uploads {
+    room: Arc<Room>,
     queue: Option<Sender<(FullPack, Arc<UploadGroup>)>>,
     threads: Vec<JoinHandle<()>>,
     pool: Arc<BufferPool>,
+}
+
+/// How many packs were handed over and are not stored yet.
+#[derive(Debug)]
+struct Room {
+    packs: Mutex<usize>,
+    packs_max: usize,
+    changed: Condvar,
+}
+
+impl Room {
+    fn lock(&self) -> std::sync::MutexGuard<'_, usize> {
+        self.packs
+            .lock()
+            .expect("no thread panics while it counts packs")
+    }
 }
 
 /// The uploads of one session: how many are under way, and whether one failed.
@@ -76,18 +93,25 @@ struct GroupState {
 impl Uploads {
     /// Starts `threads` threads that put into the repository's store.
     pub(super) fn start(repo: &Arc<Repository>, threads: usize) -> Self {
-        let (queue, packs) = bounded(1);
+        let (queue, packs) = unbounded();
+        let room = Arc::new(Room {
+            packs: Mutex::new(0),
+            packs_max: threads.max(1) + 1,
+            changed: Condvar::new(),
+        });
         let pool = Arc::<BufferPool>::default();
         let threads = (0..threads.max(1))
             .map(|number| {
                 let (repo, packs, pool) = (Arc::clone(repo), packs.clone(), Arc::clone(&pool));
+                let room = Arc::clone(&room);
                 std::thread::Builder::new()
                     .name(format!("upload-{number}"))
-                    .spawn(move || upload_all(&repo, &packs, &pool))
+                    .spawn(move || upload_all(&repo, &packs, &pool, &room))
                     .expect("the system can start a thread")
             })
             .collect();
         Self {
+            room,
             queue: Some(queue),
             threads,
             pool,
@@ -99,9 +123,21 @@ impl Uploads {
         &self.pool
     }
 
-    /// Hands a pack over; waits while the queue is full.
+    /// Waits until fewer packs are handed over than may lie in memory.
+    pub(super) fn wait_for_room(&self) {
+        let packs = self.room.lock();
+        drop(
+            self.room
+                .changed
+                .wait_while(packs, |packs| *packs >= self.room.packs_max)
+                .expect("no thread panics while it counts packs"),
+        );
+    }
+
+    /// Hands a pack over.
     pub(super) fn submit(&self, pack: FullPack, group: &Arc<UploadGroup>) {
         group.lock().under_way += 1;
+        *self.room.lock() += 1;
         self.queue
             .as_ref()
             .expect("the queue is open until drop")
@@ -177,6 +213,7 @@ fn upload_all(
     repo: &Repository,
     packs: &Receiver<(FullPack, Arc<UploadGroup>)>,
     pool: &BufferPool,
+    room: &Room,
 ) {
     for (pack, group) in packs {
         let parts: Vec<&[u8]> = pack.parts.iter().map(Vec::as_slice).collect();
@@ -188,6 +225,8 @@ fn upload_all(
                 .put(&pack.name, &parts, &repo.put_options(&pack.name))
         }));
         pool.give_back(pack.parts);
+        *room.lock() -= 1;
+        room.changed.notify_all();
         group.end(match outcome {
             Ok(Ok(())) => Ok(bytes),
             Ok(Err(error)) => Err(crate::error::store_error(doing)(error)),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use backup::vm::{ConsistencyPolicy, Options, VmBackup, VmOutcome, run_all};
+use backup::vm::{ConsistencyPolicy, Options, Threads, VmBackup, VmOutcome, run_all};
 use clap::{Args, ValueEnum};
 use hyperv::{HypervHost, Vm as HostVm};
 use kopia::compression::CompressionAlgorithm;
@@ -22,7 +22,7 @@ use crate::repositories::RepoArguments;
 use crate::vm_names;
 use crate::world::World;
 
-/// Requests in flight to the store.
+/// Requests in flight to the store, memory allowing.
 const UPLOAD_THREADS: usize = 8;
 
 /// The arguments.
@@ -72,9 +72,12 @@ pub struct Vm {
     /// VMs backed up at once.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: u16,
-    /// Threads that read, hash and compress, per VM [default: twice the processors].
+    /// Threads that read, hash and compress, per VM [default: twice the processors]; fewer where memory would not do.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
+    /// The memory that all of it may take, whatever the disks and the repository; fewer threads work if it is little.
+    #[arg(long, value_name = "N", default_value_t = Threads::MEMORY_MIB, value_parser = clap::value_parser!(u32).range(i64::from(Threads::MEMORY_MIB_MIN)..))]
+    memory_mib: u32,
 }
 
 /// How consistent a point has to be.
@@ -102,10 +105,11 @@ impl Vm {
         let (vms, mut outcomes) = self.chosen(&host.vms()?)?;
         let state = world.state()?;
         let repo = self.repo.open(world)?;
-        let writer = Writer::new(&repo, UPLOAD_THREADS)?;
+        let threads = self.threads();
+        let writer = Writer::new(&repo, threads.uploads)?;
         let progress = world.progress(Subjects::Disks);
         for (compression, group) in by_compression(&repo, host.as_ref(), vms)? {
-            let options = self.options(compression);
+            let options = self.options(compression, threads.workers);
             let backup = VmBackup {
                 host: host.as_ref(),
                 writer: &writer,
@@ -165,7 +169,19 @@ impl Vm {
         Ok((vms, missing))
     }
 
-    fn options(&self, compression: Option<CompressionAlgorithm>) -> Options {
+    fn threads(&self) -> Threads {
+        let wanted = Threads {
+            workers: self.workers.map_or(Options::default().workers, usize::from),
+            uploads: UPLOAD_THREADS,
+        };
+        Threads::within(
+            u64::from(self.memory_mib) << 20,
+            wanted,
+            usize::from(self.parallel),
+        )
+    }
+
+    fn options(&self, compression: Option<CompressionAlgorithm>, workers: usize) -> Options {
         let defaults = Options::default();
         Options {
             full: self.full,
@@ -176,7 +192,7 @@ impl Vm {
             },
             exclude_disks: self.exclude_disk.clone(),
             compression,
-            workers: self.workers.map_or(defaults.workers, usize::from),
+            workers,
             full_proof_days: self.full_proof_days,
             checkpoint_hours: self.checkpoint_hours,
             free_bytes_min: u64::from(self.min_free_gib) << 30,

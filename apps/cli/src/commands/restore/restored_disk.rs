@@ -14,6 +14,9 @@ pub struct OptionArguments {
     /// Replace files that are there already.
     #[arg(long)]
     pub overwrite: bool,
+    /// The memory that all of it may take, whatever the disk and the repository; fewer pieces are on their way if it is little.
+    #[arg(long, value_name = "N", default_value_t = RestoreOptions::MEMORY_MIB, value_parser = clap::value_parser!(u32).range(i64::from(RestoreOptions::MEMORY_MIB_MIN)..))]
+    pub memory_mib: u32,
 }
 
 impl OptionArguments {
@@ -21,7 +24,7 @@ impl OptionArguments {
     pub fn get(&self) -> RestoreOptions {
         RestoreOptions {
             overwrite: self.overwrite,
-            ..RestoreOptions::default()
+            ..RestoreOptions::within(u64::from(self.memory_mib) << 20)
         }
     }
 }
