@@ -3,7 +3,7 @@
 //! ```text
 //! ceiling ─┬─ kept free for the program, the index, lists of segments, and buffers that wait
 //!          ├─ half of the rest: packs being put, one that waits, two that are filled
-//!          └─ half of the rest: workers
+//!          └─ what is left: workers
 //! ```
 
 use image::READ_BYTES_MAX;
@@ -22,6 +22,8 @@ const PACKS_BESIDE_UPLOADS: u64 = 3;
 /// How many threads work for one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threads {
+    /// VMs backed up side by side.
+    pub vms_at_once: usize,
     /// Threads per VM that read, hash, compress and seal.
     pub workers: usize,
     /// Packs on their way to the store at once.
@@ -34,27 +36,24 @@ impl Threads {
     /// The ceiling that is kept if nobody says otherwise.
     pub const MEMORY_MIB: u32 = 512;
 
-    /// Returns at most the `wanted` threads, as many as fit under `memory_bytes` when
-    /// `vms_at_once` VMs are backed up side by side; always one of each.
-    pub fn within(memory_bytes: u64, wanted: Self, vms_at_once: usize) -> Self {
-        let half = memory_bytes.saturating_sub(FIXED_BYTES) / 2;
-        let uploads = (half / PACK_BYTES).saturating_sub(PACKS_BESIDE_UPLOADS);
-        let workers = half / WORKER_BYTES / vms_at_once.max(1) as u64;
+    /// Returns at most the `wanted` threads, as many as fit under `memory_bytes`; always one of
+    /// each.
+    pub fn within(memory_bytes: u64, wanted: Self) -> Self {
         let at_most = |wanted: usize, fit: u64| {
             let fit = usize::try_from(fit).unwrap_or(usize::MAX);
             wanted.min(fit).max(1)
         };
+        let free = memory_bytes.saturating_sub(FIXED_BYTES);
+        let uploads = (free / 2 / PACK_BYTES).saturating_sub(PACKS_BESIDE_UPLOADS);
+        let uploads = at_most(wanted.uploads, uploads);
+        let packs = uploads as u64 + PACKS_BESIDE_UPLOADS;
+        let workers = free.saturating_sub(packs * PACK_BYTES) / WORKER_BYTES;
+        let vms_at_once = at_most(wanted.vms_at_once, workers);
         Self {
-            workers: at_most(wanted.workers, workers),
-            uploads: at_most(wanted.uploads, uploads),
+            vms_at_once,
+            workers: at_most(wanted.workers, workers / vms_at_once as u64),
+            uploads,
         }
-    }
-
-    #[cfg(test)]
-    fn bytes(self, vms_at_once: usize) -> u64 {
-        FIXED_BYTES
-            + (self.uploads as u64 + PACKS_BESIDE_UPLOADS) * PACK_BYTES
-            + (self.workers * vms_at_once) as u64 * WORKER_BYTES
     }
 }
 
@@ -62,22 +61,27 @@ impl Threads {
 mod tests {
     use super::*;
 
+    fn bytes(threads: Threads) -> u64 {
+        FIXED_BYTES
+            + (threads.uploads as u64 + PACKS_BESIDE_UPLOADS) * PACK_BYTES
+            + (threads.workers * threads.vms_at_once) as u64 * WORKER_BYTES
+    }
+
     #[test]
     fn any_number_of_cores_and_vms_stays_under_the_ceiling() {
         for mib in [Threads::MEMORY_MIB_MIN, Threads::MEMORY_MIB, 2048] {
-            for (workers, vms_at_once) in [(1, 1), (4, 1), (256, 1), (256, 4), (8, 3)] {
+            for (workers, vms_at_once) in [(1, 1), (4, 1), (256, 1), (256, 4), (8, 3), (2, 64)] {
                 let wanted = Threads {
+                    vms_at_once,
                     workers,
                     uploads: 8,
                 };
                 let memory_bytes = u64::from(mib) << 20;
-                let threads = Threads::within(memory_bytes, wanted, vms_at_once);
-                assert!(threads.workers <= workers && threads.uploads <= 8);
-                assert!(threads.workers >= 1 && threads.uploads >= 1);
-                assert!(
-                    threads.bytes(vms_at_once) <= memory_bytes,
-                    "{threads:?} for {vms_at_once} VMs in {mib} MiB"
-                );
+                let threads = Threads::within(memory_bytes, wanted);
+                assert!(threads.workers <= workers && threads.workers >= 1);
+                assert!(threads.uploads <= 8 && threads.uploads >= 1);
+                assert!(threads.vms_at_once <= vms_at_once && threads.vms_at_once >= 1);
+                assert!(bytes(threads) <= memory_bytes, "{threads:?} in {mib} MiB");
             }
         }
     }
@@ -85,10 +89,11 @@ mod tests {
     #[test]
     fn the_usual_ceiling_leaves_a_small_machine_what_it_wants() {
         let wanted = Threads {
-            workers: 8,
+            vms_at_once: 2,
+            workers: 4,
             uploads: 5,
         };
         let memory_bytes = u64::from(Threads::MEMORY_MIB) << 20;
-        assert_eq!(Threads::within(memory_bytes, wanted, 1), wanted);
+        assert_eq!(Threads::within(memory_bytes, wanted), wanted);
     }
 }

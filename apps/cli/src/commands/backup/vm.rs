@@ -69,7 +69,7 @@ pub struct Vm {
     /// Read every disk in full this often, to prove that tracking missed nothing.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     full_proof_days: u32,
-    /// VMs backed up at once.
+    /// VMs backed up at once; fewer where memory would not do.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: u16,
     /// Threads that read, hash and compress, per VM [default: twice the processors]; fewer where memory would not do.
@@ -117,7 +117,7 @@ impl Vm {
                 options: &options,
                 goes_on: &|_| true,
             };
-            let done = run_all(&backup, &group, usize::from(self.parallel), &progress);
+            let done = run_all(&backup, &group, threads.vms_at_once, &progress);
             outcomes.extend(done.into_iter().zip(group).map(
                 |(VmOutcome { name, result, .. }, vm)| Outcome {
                     name,
@@ -171,14 +171,11 @@ impl Vm {
 
     fn threads(&self) -> Threads {
         let wanted = Threads {
+            vms_at_once: usize::from(self.parallel),
             workers: self.workers.map_or(Options::default().workers, usize::from),
             uploads: UPLOAD_THREADS,
         };
-        Threads::within(
-            u64::from(self.memory_mib) << 20,
-            wanted,
-            usize::from(self.parallel),
-        )
+        Threads::within(u64::from(self.memory_mib) << 20, wanted)
     }
 
     fn options(&self, compression: Option<CompressionAlgorithm>, workers: usize) -> Options {
