@@ -1,13 +1,13 @@
 //! `scale`: makes a repository with a large index, and measures opening and asking it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use blob::FilesystemStore;
 use clap::{Parser, Subcommand};
 use repo::Repository;
 use scale::{AnonymousMemory, Contents, PASSWORD, folder_bytes, make, surroundings};
-use std::sync::Arc;
 use time_and_chance::{Chance, SystemClock};
 
 #[derive(Debug, Parser)]
@@ -65,12 +65,7 @@ fn main() -> Result<()> {
     }
 }
 
-fn measure(
-    contents: &Contents,
-    folder: &std::path::Path,
-    cache: &std::path::Path,
-    lookups: u64,
-) -> Result<()> {
+fn measure(contents: &Contents, folder: &Path, cache: &Path, lookups: u64) -> Result<()> {
     let clock = SystemClock::new();
     let memory = AnonymousMemory::watch(Arc::clone(&clock));
     let mib = |bytes: Option<u64>| match bytes {

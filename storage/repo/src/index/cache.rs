@@ -391,3 +391,6 @@ fn list_epochs(store: &dyn BlobStore) -> Result<Active, RepoError> {
         watermark_seconds: state.watermark_seconds,
     })
 }
+
+#[cfg(test)]
+mod tests;
