@@ -26,7 +26,7 @@ use crate::error::{RepoError, RepoErrorKind, local_error, store_error};
 use crate::local_file::read_exact_at;
 
 /// Longer blobs are fetched and opened in pieces of this length.
-const PIECE_BYTES: u64 = 4 << 20;
+pub(super) const PIECE_BYTES: u64 = 4 << 20;
 /// Rows are read in pieces of about this length.
 const ROWS_BYTES: usize = 256 << 10;
 /// Names of this many packs are looked at together.

@@ -8,6 +8,7 @@ use kopia::hash::{HashAlgorithm, HashOutput};
 use kopia::record::ContentRecord;
 use time_and_chance::{Chance, ManualClock};
 
+use super::super::index_blob::PIECE_BYTES;
 use super::*;
 
 type Records = BTreeMap<ContentId, ContentRecord>;
@@ -205,7 +206,7 @@ fn an_index_blob_longer_than_a_piece_is_opened_and_an_altered_one_is_not() {
         all.into_values().collect()
     };
     let payload = kopia::index::write_index(2, &records).unwrap();
-    assert!(payload.len() > 5 << 20, "it takes more than a piece");
+    assert!(payload.len() as u64 > PIECE_BYTES, "it takes more than one");
     let hash = world.hasher.hash(&payload);
     let name = format!("n{}-s1", hash.to_hex());
     let mut sealed = Vec::new();
