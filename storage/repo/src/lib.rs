@@ -8,7 +8,6 @@ mod contents;
 mod create;
 mod error;
 mod index;
-mod local_file;
 mod manifests;
 mod objects;
 mod repository;

@@ -23,7 +23,6 @@ use kopia::index::{IndexHeader, NamePlace, PackRef, RowDecoder, pack_name_text};
 use super::table::{Table, fields};
 use super::table_writer::TableWriter;
 use crate::error::{RepoError, RepoErrorKind, local_error, store_error};
-use crate::local_file::read_exact_at;
 
 /// Longer blobs are fetched and opened in pieces of this length.
 pub(super) const PIECE_BYTES: u64 = 4 << 20;
@@ -86,7 +85,7 @@ impl IndexPayload<'_> {
                     return Ok(None);
                 }
                 let mut part = vec![0; bytes];
-                read_exact_at(file, &mut part, offset)
+                local_file::read_exact_at(file, offset, &mut part)
                     .map_err(local_error("read an opened index blob in the cache"))?;
                 Ok(Some(Cow::Owned(part)))
             }

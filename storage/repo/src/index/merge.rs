@@ -43,12 +43,15 @@ pub(crate) fn tables_to_merge(records: &[u64], small_tables_max: usize) -> Vec<u
     small
 }
 
+/// Takes the place of a table and a row of it; says whether to go on.
+pub(crate) type TakesRow<'a> = &'a mut dyn FnMut(usize, &[u8]) -> Result<bool, RepoError>;
+
 /// Hands the winning row of each content whose key is not below `from` to `each`, with the place
 /// of its table, in order of keys, until `each` says `false`.
 pub(crate) fn merge(
     tables: &[Arc<Table>],
     from: &[u8],
-    each: &mut dyn FnMut(usize, &[u8]) -> Result<bool, RepoError>,
+    each: TakesRow<'_>,
 ) -> Result<(), RepoError> {
     let mut cursors: Vec<Cursor> = tables.iter().map(|table| table.cursor(from)).collect();
     let mut heads = BinaryHeap::with_capacity(cursors.len());

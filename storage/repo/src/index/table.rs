@@ -21,7 +21,6 @@ use kopia::content_id::{ContentId, KEY_BYTES_MAX};
 use kopia::record::ContentRecord;
 
 use crate::error::{RepoError, RepoErrorKind, local_error};
-use crate::local_file::read_exact_at;
 
 pub(super) const MAGIC: &[u8; 8] = b"e3tabl02";
 pub(super) const HEADER_BYTES: u64 = 128;
@@ -200,11 +199,12 @@ impl Table {
         let reading = || local_error("read a cached index table");
         let file_bytes = file.metadata().map_err(reading())?.len();
         let mut header = [0; HEADER_BYTES as usize];
-        read_exact_at(&file, &mut header, 0).map_err(reading())?;
+        local_file::read_exact_at(&file, 0, &mut header).map_err(reading())?;
         let layout = Layout::parse(&header, file_bytes).ok_or_else(damaged)?;
         let part = |at: Option<u64>, bytes: u64| {
             let mut part = vec![0; bytes as usize];
-            read_exact_at(&file, &mut part, at.ok_or_else(damaged)?).map_err(reading())?;
+            local_file::read_exact_at(&file, at.ok_or_else(damaged)?, &mut part)
+                .map_err(reading())?;
             Ok(part)
         };
         let fences = part(layout.fences_at(), layout.fences_bytes())?;
@@ -298,7 +298,8 @@ impl Table {
         let at = part
             .and_then(|part| part.checked_add(offset))
             .ok_or_else(damaged)?;
-        read_exact_at(&self.file, bytes, at).map_err(local_error("read a cached index table"))
+        local_file::read_exact_at(&self.file, at, bytes)
+            .map_err(local_error("read a cached index table"))
     }
 
     /// Returns what a row says.
