@@ -69,6 +69,7 @@ fn opening(world: &World) -> Opening<'static> {
         environment: &|name| std::env::var(name).ok(),
         chance: world.chance().clone(),
         s3_limits: S3Limits::default(),
+        stop: world.stop().clone(),
     }
 }
 
@@ -78,11 +79,6 @@ fn retrying(store: SharedBlobStore, world: &World) -> SharedBlobStore {
         world.chance().clone(),
         world.stop().clone(),
     );
-    Arc::new(Retrying::new(
-        store,
-        RetryLimits::default(),
-        clock,
-        chance,
-        stop,
-    ))
+    let retrying = Retrying::new(store, RetryLimits::default(), clock, chance, stop);
+    Arc::new(retrying.telling(world.outage_listener()))
 }

@@ -1,12 +1,14 @@
 //! What every command works with: clock, chance, signals, folders, display.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use backup::vm::StateFolder;
-use progress::Progress;
+use blob::OutageListener;
+use progress::{Monitor as _, News, Progress};
 use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock};
 
+use crate::amounts;
 use crate::arguments::Globals;
 use crate::display::{Display, Subjects};
 use crate::failure::Failure;
@@ -22,6 +24,7 @@ pub struct World {
     state_folder: Option<PathBuf>,
     cache_folder: Option<PathBuf>,
     password_file: Option<PathBuf>,
+    display: Arc<OnceLock<Arc<Display>>>,
 }
 
 impl World {
@@ -34,6 +37,7 @@ impl World {
             state_folder: globals.state_dir.clone(),
             cache_folder: globals.cache_dir.clone(),
             password_file: globals.password_file.clone(),
+            display: Arc::default(),
         })
     }
 
@@ -54,11 +58,31 @@ impl World {
 
     /// Returns progress that is shown on stderr.
     pub fn progress(&self, subjects: Subjects) -> Progress {
+        let new = || Arc::new(Display::new(self.clock.clone(), subjects));
         Progress {
-            monitor: Arc::new(Display::new(self.clock.clone(), subjects)),
+            monitor: self.display.get_or_init(new).clone(),
             stop: self.stop().clone(),
             subject: String::new(),
         }
+    }
+
+    /// Returns what tells of outages: through the display once there is one, so that neither
+    /// spoils the other.
+    pub fn outage_listener(&self) -> OutageListener {
+        let display = Arc::clone(&self.display);
+        Arc::new(move |error, total_max| {
+            let text = format!(
+                "the repository's store does not answer; trying again for up to {} (failed to {error})",
+                amounts::duration(total_max)
+            );
+            match display.get() {
+                Some(display) => display.hear(&News::Warning {
+                    subject: "",
+                    text: &text,
+                }),
+                None => eprintln!("warning: {text}"),
+            }
+        })
     }
 
     /// Opens the state folder, which is made if it is not there.

@@ -24,6 +24,6 @@ pub use open::{Location, Opening, create, open};
 pub use operation::Operation;
 pub use port::{BlobMetadata, BlobStore, PutOptions, SharedBlobStore, Space};
 pub use recorded::{Recorded, Request};
-pub use retrying::{RetryLimits, Retrying};
+pub use retrying::{OutageListener, RetryLimits, Retrying};
 pub use s3::{Environment, S3Credentials, S3Identity, S3Limits, S3Location, S3Store, S3Style};
 pub use throttled::{ThrottleLimits, Throttled};

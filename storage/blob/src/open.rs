@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use time_and_chance::Chance;
+use time_and_chance::{Chance, StopSignal};
 
 use crate::s3::SCHEME;
 use crate::{
@@ -65,6 +65,8 @@ pub struct Opening<'a> {
     pub chance: Chance,
     /// Limits of requests to a bucket.
     pub s3_limits: S3Limits,
+    /// Ends waiting for a bucket's server.
+    pub stop: StopSignal,
 }
 
 impl fmt::Debug for Opening<'_> {
@@ -116,7 +118,12 @@ pub fn create(
 
 fn open_bucket(location: &S3Location, opening: &Opening<'_>) -> Result<S3Store, BlobError> {
     let identity = S3Identity::find(opening.environment)?;
-    S3Store::open(location.clone(), &identity, opening.s3_limits)
+    S3Store::open(
+        location.clone(),
+        &identity,
+        opening.s3_limits,
+        opening.stop.clone(),
+    )
 }
 
 #[cfg(test)]
@@ -129,6 +136,7 @@ mod tests {
             environment: &|_| None,
             chance: Chance::from_seed(1),
             s3_limits: S3Limits::default(),
+            stop: StopSignal::new(),
         }
     }
 

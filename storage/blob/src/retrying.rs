@@ -4,6 +4,8 @@
 //! operation of the port may be repeated, so one whose outcome is unknown is repeated too.
 
 use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use time_and_chance::{Chance, SharedClock, StopSignal};
@@ -14,6 +16,12 @@ use crate::{
 
 /// The shortest wait: full jitter may draw nothing at all, which would be no wait.
 const WAIT_MIN: Duration = Duration::from_millis(1);
+
+/// An outage is told of this often, however many threads meet it.
+const TELL_EVERY: Duration = Duration::from_mins(1);
+
+/// Hears of an outage that is waited for: what the store said, and for how long it is tried.
+pub type OutageListener = Arc<dyn Fn(&BlobError, Duration) + Send + Sync>;
 
 /// How long and how often to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,13 +49,23 @@ impl Default for RetryLimits {
 ///
 /// The first attempt is always made, even after the stop signal: cleaning up after a stop needs
 /// the store. The signal only ends the waiting.
-#[derive(Debug)]
 pub struct Retrying {
     inner: SharedBlobStore,
     limits: RetryLimits,
     clock: SharedClock,
     chance: Chance,
     stop: StopSignal,
+    listener: Option<OutageListener>,
+    told_at: Mutex<Option<Duration>>,
+}
+
+impl fmt::Debug for Retrying {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retrying")
+            .field("inner", &self.inner)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Retrying {
@@ -65,6 +83,31 @@ impl Retrying {
             clock,
             chance,
             stop,
+            listener: None,
+            told_at: Mutex::new(None),
+        }
+    }
+
+    /// Tells `listener` of outages, at most once a minute: waiting must not look like hanging.
+    #[must_use]
+    pub fn telling(mut self, listener: OutageListener) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    fn tell(&self, error: &BlobError) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        let now = self.clock.monotonic();
+        let mut told_at = self
+            .told_at
+            .lock()
+            .expect("no thread panics while it looks at a time");
+        if told_at.is_none_or(|told| now.saturating_sub(told) >= TELL_EVERY) {
+            *told_at = Some(now);
+            drop(told_at);
+            listener(error, self.limits.total_max);
         }
     }
 
@@ -89,6 +132,7 @@ impl Retrying {
                 );
                 return Err(BlobError::new(BlobErrorKind::Unavailable, message).caused_by(error));
             }
+            self.tell(&error);
             if self.clock.sleep(wait, &self.stop).is_err() {
                 let message = "wait for the store: told to stop";
                 return Err(BlobError::new(BlobErrorKind::Stopped, message).caused_by(error));
@@ -161,7 +205,6 @@ impl BlobStore for Retrying {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use time_and_chance::{Clock, ManualClock, Timestamp};
 
@@ -288,6 +331,32 @@ mod tests {
             );
             assert!((15..200).contains(&faulty.struck()), "{}", faulty.struck());
         }
+    }
+
+    #[test]
+    fn an_outage_is_told_once_a_minute() {
+        let World {
+            clock,
+            faulty,
+            store,
+            ..
+        } = world(3);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = told.clone();
+        let store = store.telling(Arc::new(move |error, _| {
+            heard.lock().unwrap().push(error.kind());
+        }));
+        faulty.add(unavailable(Operation::Put, u64::MAX));
+        store.put("a", &[], &PutOptions::default()).unwrap_err();
+        let minutes = clock.monotonic().as_secs() / 60;
+        let told = told.lock().unwrap();
+        assert!(told.iter().all(|kind| *kind == BlobErrorKind::Unavailable));
+        // A wait is at most as long as the pause between two tellings.
+        let times = told.len() as u64;
+        assert!(
+            (minutes / 2..=minutes + 1).contains(&times),
+            "{times} in {minutes} minutes"
+        );
     }
 
     #[test]

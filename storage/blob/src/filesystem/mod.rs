@@ -29,7 +29,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use local_file::{ALIGNMENT_BYTES, AlignedBuffer, UncachedFile};
-use shards::{SHARDS_FILE, Shards};
+use shards::{SHARDS_FILE, SUFFIX, Shards};
 use time_and_chance::Chance;
 
 use crate::{BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, Space, name};
@@ -67,17 +67,20 @@ impl FilesystemStore {
     /// `chance` names files that are being written.
     ///
     /// # Errors
-    /// `NotFound` if there is no such folder, `Invalid` if it is something else or its
-    /// `.shards` makes no sense.
+    /// `NotFound` if there is no such folder, `Invalid` if its `.shards` makes no sense or is
+    /// missing where it must have been.
     pub fn open(path: impl Into<PathBuf>, chance: Chance) -> Result<Self, BlobError> {
         let root = path.into();
         check_is_folder(&root)?;
         let text = read_shards(&root.join(SHARDS_FILE))?;
         let has_shards_file = text.is_some();
         let shards = match text {
-            Some(text) => Shards::parse(&text)?,
+            Some(text) => Shards::parse(&text, &root)?,
             // What Kopia assumes, and why a creator must write the file.
-            None => Shards::new(&[3, 3]),
+            None => {
+                refuse_lost_shards(&root)?;
+                Shards::new(&[3, 3])
+            }
         };
         Ok(Self {
             root,
@@ -98,7 +101,13 @@ impl FilesystemStore {
     ) -> Result<Self, BlobError> {
         let root = path.into();
         create_folders(&root)?;
-        check_is_folder(&root)?;
+        if !root.is_dir() {
+            let message = format!(
+                "create a repository in {}: it is not a folder",
+                root.display()
+            );
+            return Err(BlobError::new(BlobErrorKind::Invalid, message));
+        }
         listing::list(&root, "", &mut |blob| {
             let message = format!(
                 "create a repository in {}: it holds one already (blob {})",
@@ -249,7 +258,15 @@ impl BlobStore for FilesystemStore {
 }
 
 fn check_is_folder(root: &Path) -> Result<(), BlobError> {
-    let found = fs::metadata(root).map_err(|error| failed("open folder", root, error))?;
+    let found = fs::metadata(root).map_err(|error| match error.kind() {
+        // A file stands where a folder above it should.
+        io::ErrorKind::NotADirectory => BlobError::new(
+            BlobErrorKind::NotFound,
+            format!("open folder {}", root.display()),
+        )
+        .caused_by(error),
+        _ => failed("open folder", root, error),
+    })?;
     if found.is_dir() {
         return Ok(());
     }
@@ -257,7 +274,28 @@ fn check_is_folder(root: &Path) -> Result<(), BlobError> {
         "open {} as a repository: it is not a folder",
         root.display()
     );
-    Err(BlobError::new(BlobErrorKind::Invalid, message))
+    Err(BlobError::new(BlobErrorKind::NotFound, message))
+}
+
+/// Refuses a folder that is cut as new repositories are, but does not say so any more: taken for
+/// one of the older layout, nothing in it would be found, and what is written would be lost.
+fn refuse_lost_shards(root: &Path) -> Result<(), BlobError> {
+    if !root.join(format!("kopia.repository{SUFFIX}")).exists() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(root).map_err(|error| failed("read folder", root, error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| failed("read folder", root, error))?;
+        if entry.file_name().len() == 1 && entry.path().is_dir() {
+            let message = format!(
+                "open {} as a repository: its {SHARDS_FILE} is missing, without which no blob is found; bring it back from a copy, or, if the layout was never changed, write it with the content {}",
+                root.display(),
+                Shards::new(&[1, 3]).to_text().trim_end()
+            );
+            return Err(BlobError::new(BlobErrorKind::Invalid, message));
+        }
+    }
+    Ok(())
 }
 
 fn read_shards(path: &Path) -> Result<Option<Vec<u8>>, BlobError> {

@@ -1,7 +1,7 @@
 //! Kopia's layout of blobs in folders: the `.shards` file and the path it gives each name
 //! (Kopia spec 1.3).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -46,13 +46,14 @@ impl Shards {
         }
     }
 
-    /// Reads `.shards`; one that would lead anywhere odd is refused.
-    pub fn parse(text: &[u8]) -> Result<Self, BlobError> {
+    /// Reads the `.shards` of the store in `root`; one that would lead anywhere odd is refused.
+    pub fn parse(text: &[u8], root: &Path) -> Result<Self, BlobError> {
         // As a map first: serde would take a list for a structure as well.
         let shards: Self = serde_json::from_slice::<Map<String, Value>>(text)
             .and_then(|members| serde_json::from_value(Value::Object(members)))
             .map_err(|error| {
-                BlobError::new(BlobErrorKind::Invalid, "understand .shards").caused_by(error)
+                let message = format!("understand {}", root.join(SHARDS_FILE).display());
+                BlobError::new(BlobErrorKind::Invalid, message).caused_by(error)
             })?;
         let lists = shards.overrides.iter().flatten().map(|it| &it.shards);
         for sizes in lists.chain([&shards.default]).flatten() {
@@ -60,7 +61,8 @@ impl Shards {
                 return Err(BlobError::new(
                     BlobErrorKind::Invalid,
                     format!(
-                        "understand .shards: {sizes:?} is no list of at most {DEPTH_MAX} lengths"
+                        "understand {}: {sizes:?} is no list of at most {DEPTH_MAX} lengths",
+                        root.join(SHARDS_FILE).display()
                     ),
                 ));
             }
@@ -127,10 +129,13 @@ mod tests {
         let long = "p14970cbcc0aad5c5862d56ab05c37223-s953d137f970f7379147";
         let index = "xn0_472300112233445566778899aabbccdd-s01-c1";
         let overridden =
-            Shards::parse(br#"{"default":[3,3],"maxNonShardedLength":20,"overrides":[{"prefix":"p","shards":[2]},{"prefix":"p1","shards":[9]}]}"#)
+            Shards::parse(br#"{"default":[3,3],"maxNonShardedLength":20,"overrides":[{"prefix":"p","shards":[2]},{"prefix":"p1","shards":[9]}]}"#, Path::new("repo"))
                 .expect("well formed");
-        let greedy = Shards::parse(br#"{"default":[15,15,15],"maxNonShardedLength":0}"#)
-            .expect("well formed");
+        let greedy = Shards::parse(
+            br#"{"default":[15,15,15],"maxNonShardedLength":0}"#,
+            Path::new("repo"),
+        )
+        .expect("well formed");
         let table = [
             (
                 &Shards::new(&[1, 3]),
@@ -191,14 +196,15 @@ mod tests {
         let text = "{\"default\":[1,3],\"maxNonShardedLength\":20}\n";
         assert_eq!(Shards::new(&[1, 3]).to_text(), text);
         assert_eq!(
-            Shards::parse(text.as_bytes()).expect("its own"),
+            Shards::parse(text.as_bytes(), Path::new("repo")).expect("its own"),
             Shards::new(&[1, 3])
         );
     }
 
     #[test]
     fn absent_members_mean_no_sharding_as_in_go() {
-        let shards = Shards::parse(br#"{"default":null,"later":1}"#).expect("well formed");
+        let shards = Shards::parse(br#"{"default":null,"later":1}"#, Path::new("repo"))
+            .expect("well formed");
         assert_eq!(
             path_of(&shards, &"p".repeat(40)),
             format!("{}.f", "p".repeat(40))
@@ -214,14 +220,14 @@ mod tests {
             "{\"default\":[-1]}",
             "{\"default\":\"1\"}",
         ] {
-            let error = Shards::parse(text.as_bytes()).expect_err(text);
+            let error = Shards::parse(text.as_bytes(), Path::new("repo")).expect_err(text);
             assert_eq!(error.kind(), BlobErrorKind::Invalid, "{text}");
         }
         let deep = format!(
             "{{\"overrides\":[{{\"prefix\":\"p\",\"shards\":{:?}}}]}}",
             [1; DEPTH_MAX + 1]
         );
-        assert!(Shards::parse(deep.as_bytes()).is_err());
+        assert!(Shards::parse(deep.as_bytes(), Path::new("repo")).is_err());
     }
 
     #[test]

@@ -248,6 +248,29 @@ fn a_new_repository_takes_no_place_that_is_taken() {
 }
 
 #[test]
+fn a_folder_that_lost_its_layout_is_not_taken_for_one_of_another() {
+    let folder = folder();
+    let store = FilesystemStore::create(folder.path(), NewLayout::Sharded, chance()).unwrap();
+    for name in ["kopia.repository", "p0123456789abcdef0123456789abcdef-s0"] {
+        store.put(name, &[b"x"], &PutOptions::default()).unwrap();
+    }
+    fs::remove_file(folder.path().join(".shards")).unwrap();
+    let error = FilesystemStore::open(folder.path(), chance()).unwrap_err();
+    assert_eq!(error.kind(), BlobErrorKind::Invalid, "{error}");
+    let text = error.to_string();
+    assert!(text.contains(".shards is missing"), "{text}");
+    // What the message says heals it.
+    let content = &text[text.find('{').unwrap()..];
+    fs::write(folder.path().join(".shards"), content).unwrap();
+    let store = FilesystemStore::open(folder.path(), chance()).unwrap();
+    assert_eq!(store.list_all("p").unwrap().len(), 1);
+    assert_eq!(
+        store.get("p0123456789abcdef0123456789abcdef-s0").unwrap(),
+        b"x"
+    );
+}
+
+#[test]
 fn what_cannot_be_opened_says_why() {
     let folder = folder();
     let file = folder.path().join("file");
@@ -261,8 +284,8 @@ fn what_cannot_be_opened_says_why() {
             BlobErrorKind::NotFound,
             "missing",
         ),
-        (file.clone(), BlobErrorKind::Invalid, "not a folder"),
-        (file.join("below"), BlobErrorKind::Invalid, "below"),
+        (file.clone(), BlobErrorKind::NotFound, "not a folder"),
+        (file.join("below"), BlobErrorKind::NotFound, "below"),
         (odd, BlobErrorKind::Invalid, ".shards"),
     ];
     for (path, kind, words) in table {
@@ -397,7 +420,7 @@ proptest! {
         name in "[a-z0-9_@-][a-z0-9_.@-]{0,60}",
     ) {
         let text = format!(r#"{{"default":{sizes:?},"maxNonShardedLength":{unsharded}}}"#);
-        let shards = Shards::parse(text.as_bytes()).unwrap();
+        let shards = Shards::parse(text.as_bytes(), Path::new("repo")).unwrap();
         prop_assume!(name::is_valid(&name));
         match shards.path(&name) {
             Ok(path) => {

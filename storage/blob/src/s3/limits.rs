@@ -20,6 +20,8 @@ pub struct S3Limits {
     pub first_wait: Duration,
     /// No repetition begins later than this after the first attempt.
     pub retry_total_max: Duration,
+    /// How much longer a request may take, repetitions included, once the work was told to stop.
+    pub after_stop_max: Duration,
 }
 
 impl Default for S3Limits {
@@ -32,6 +34,7 @@ impl Default for S3Limits {
             retries_max: 6,
             first_wait: Duration::from_millis(200),
             retry_total_max: Duration::from_secs(60),
+            after_stop_max: Duration::from_secs(5),
         }
     }
 }

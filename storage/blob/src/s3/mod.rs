@@ -31,14 +31,14 @@ use object_store::{
     Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange, GetResult,
     ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutPayload, RetryConfig,
 };
-use time_and_chance::Timestamp;
+use time_and_chance::{StopSignal, Stopped, Timestamp};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 pub use self::credentials::{Environment, S3Credentials, S3Identity};
 pub use self::limits::S3Limits;
 pub use self::location::{S3Location, S3Style, SCHEME};
-use self::refusal::{blob_error, is_beyond_end, is_missing_blob};
+use self::refusal::{blob_error, is_beyond_end, is_missing_blob, lacks_a_right};
 use self::service::{ObjectLock, Service};
 use self::storage_class::StorageClasses;
 use crate::{BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, Space, name};
@@ -52,12 +52,17 @@ const REGION_DEFAULT: &str = "us-east-1";
 /// Fetching keys of a role: elsewhere than on a cloud's machines nobody answers at all.
 const ROLE_WAIT_MAX: Duration = Duration::from_secs(8);
 
+/// How often a request under way looks whether the work was told to stop.
+const STOP_LOOK: Duration = Duration::from_millis(100);
+
 /// A store in a bucket.
 pub struct S3Store {
     location: S3Location,
     store: AmazonS3,
     runtime: Option<Runtime>,
     requests: Semaphore,
+    after_stop_max: Duration,
+    stop: StopSignal,
     storage_classes: StorageClasses,
 }
 
@@ -81,6 +86,9 @@ impl Drop for S3Store {
 impl S3Store {
     /// Opens a place in a bucket that exists, and asks the server once whether it may be listed.
     ///
+    /// After `stop` requests are still made, since cleaning up needs them, but no longer waited
+    /// for with patience.
+    ///
     /// # Errors
     /// `NotFound` if there is no such bucket, `Denied` if the keys are wrong or may not list it,
     /// `Unavailable` if the server does not answer.
@@ -88,6 +96,7 @@ impl S3Store {
         location: S3Location,
         identity: &S3Identity,
         limits: S3Limits,
+        stop: StopSignal,
     ) -> Result<Self, BlobError> {
         let region = [&location.region, &identity.region]
             .into_iter()
@@ -124,6 +133,8 @@ impl S3Store {
             store,
             runtime: Some(runtime),
             requests: Semaphore::new(limits.requests_max.clamp(1, Semaphore::MAX_PERMITS)),
+            after_stop_max: limits.after_stop_max,
+            stop,
             storage_classes: StorageClasses::default(),
         };
         if identity.credentials == S3Credentials::MachineRole {
@@ -188,13 +199,33 @@ impl S3Store {
         &self,
         work: impl Future<Output = object_store::Result<T>>,
     ) -> object_store::Result<T> {
-        self.wait(async {
+        self.wait(self.patiently(async {
             let _turn = self
                 .requests
                 .acquire()
                 .await
                 .expect("nobody closes the semaphore");
             work.await
+        }))
+    }
+
+    /// Waits for a request as long as it takes, but not much longer once told to stop.
+    async fn patiently<T>(
+        &self,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        let mut work = std::pin::pin!(work);
+        let mut since_stop = Duration::ZERO;
+        while since_stop < self.after_stop_max {
+            match tokio::time::timeout(STOP_LOOK, work.as_mut()).await {
+                Ok(done) => return done,
+                Err(_) if self.stop.is_stopped() => since_stop += STOP_LOOK,
+                Err(_) => {}
+            }
+        }
+        Err(object_store::Error::Generic {
+            store: "S3",
+            source: Box::new(Stopped),
         })
     }
 
@@ -274,10 +305,13 @@ impl S3Store {
         };
         let listed = self.request(self.store.list_paginated(Some(&key), options));
         let listed = listed.map_err(|error| {
-            let what = format!(
-                "list bucket {} (the right s3:ListBucket is needed)",
-                self.location.bucket
-            );
+            let bucket = &self.location.bucket;
+            let what = match lacks_a_right(&error) {
+                true => {
+                    format!("list bucket {bucket}, for which the right s3:ListBucket is needed")
+                }
+                false => format!("list bucket {bucket}"),
+            };
             self.failed(&what, error)
         })?;
         Ok((listed.result.objects, listed.page_token))

@@ -6,6 +6,8 @@ use std::io;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
+use time_and_chance::Stopped;
+
 use crate::{BlobError, BlobErrorKind};
 
 /// No more of a server's own words than this is shown.
@@ -162,6 +164,9 @@ pub fn blob_error(what: &str, bucket: &str, error: object_store::Error) -> BlobE
         };
         return BlobError::new(kind, message).caused_by(refusal);
     }
+    if find::<Stopped>(&error).is_some() {
+        return BlobError::new(BlobErrorKind::Stopped, what).caused_by(Stopped);
+    }
     if let Some(untrusted) = find::<Untrusted>(&error) {
         return BlobError::new(BlobErrorKind::Denied, what)
             .caused_by(Untrusted(untrusted.0.clone()));
@@ -185,6 +190,13 @@ pub fn blob_error(what: &str, bucket: &str, error: object_store::Error) -> BlobE
 pub fn is_missing_blob(error: &object_store::Error) -> bool {
     find::<Refusal>(error)
         .is_some_and(|refusal| refusal.status == 404 && refusal.code() != "NoSuchBucket")
+}
+
+/// Returns whether the server said that the keys are right but may not do this.
+pub fn lacks_a_right(error: &object_store::Error) -> bool {
+    find::<Refusal>(error).is_some_and(|refusal| {
+        refusal.status == 403 && matches!(refusal.code(), "" | "AccessDenied")
+    })
 }
 
 /// Returns whether the server said that the range begins beyond the blob's end.

@@ -18,7 +18,7 @@ use blob::{
 };
 use misbehaving::{Misbehaving, Reaction};
 use process::{KEY_ID, SECRET, Server};
-use time_and_chance::{Chance, SystemClock, Timestamp};
+use time_and_chance::{Chance, StopSignal, SystemClock, Timestamp};
 
 fn identity(secret: &str) -> S3Identity {
     S3Identity {
@@ -32,7 +32,12 @@ fn identity(secret: &str) -> S3Identity {
 }
 
 fn open_as(location: &str, secret: &str) -> Result<S3Store, BlobError> {
-    S3Store::open(location.parse()?, &identity(secret), S3Limits::default())
+    S3Store::open(
+        location.parse()?,
+        &identity(secret),
+        S3Limits::default(),
+        StopSignal::new(),
+    )
 }
 
 fn open(location: &str) -> S3Store {
@@ -182,6 +187,7 @@ mod rclone {
             environment: &environment,
             chance: Chance::from_seed(1),
             s3_limits: S3Limits::default(),
+            stop: StopSignal::new(),
         };
         let location: Location = server.location("bucket/repo").parse().unwrap();
         let store = blob::create(&location, NewLayout::Sharded, &opening).unwrap();
@@ -245,7 +251,7 @@ mod rclone {
     fn a_server_that_is_gone_is_unavailable() {
         let server = server();
         let location = server.location("bucket").parse().unwrap();
-        let store = S3Store::open(location, &identity(SECRET), hasty()).unwrap();
+        let store = S3Store::open(location, &identity(SECRET), hasty(), StopSignal::new()).unwrap();
         put(&store, "p1").unwrap();
         drop(server);
         for error in failures(&store) {
@@ -287,7 +293,7 @@ mod misbehaviour {
     fn world() -> (Misbehaving, S3Store) {
         let server = Misbehaving::start();
         let location = server.location().parse().unwrap();
-        let store = S3Store::open(location, &identity(SECRET), hasty()).unwrap();
+        let store = S3Store::open(location, &identity(SECRET), hasty(), StopSignal::new()).unwrap();
         (server, store)
     }
 
@@ -409,9 +415,40 @@ mod misbehaviour {
         let server = Misbehaving::start();
         server.play(|_| Reaction::Answer(403, "", DENIED));
         let location = server.location().parse().unwrap();
-        let error = S3Store::open(location, &identity(SECRET), hasty()).unwrap_err();
+        let error =
+            S3Store::open(location, &identity(SECRET), hasty(), StopSignal::new()).unwrap_err();
         assert_eq!(error.kind(), BlobErrorKind::Denied);
         assert!(error.to_string().contains("s3:ListBucket"), "{error}");
+    }
+
+    #[test]
+    fn once_told_to_stop_nobody_waits_long_for_a_server() {
+        let server = Misbehaving::start();
+        let stop = StopSignal::new();
+        let limits = S3Limits {
+            answer_max: Duration::from_hours(1),
+            after_stop_max: Duration::from_millis(300),
+            ..hasty()
+        };
+        let location = server.location().parse().unwrap();
+        let store = S3Store::open(location, &identity(SECRET), limits, stop.clone()).unwrap();
+        server.play(|_| Reaction::Hang);
+        let clock = SystemClock::new();
+        let begun = clock.monotonic();
+        let error = std::thread::scope(|scope| {
+            let putting = scope.spawn(|| put(&store, "p1").unwrap_err());
+            while server.heads().is_empty() {
+                std::thread::yield_now();
+            }
+            stop.stop();
+            putting.join().unwrap()
+        });
+        assert_eq!(error.kind(), BlobErrorKind::Stopped, "{error}");
+        assert!(clock.monotonic() - begun < Duration::from_mins(1));
+
+        // What answers is still asked: cleaning up needs it.
+        server.play(|_| Reaction::Answer(204, "", ""));
+        store.delete("p1").unwrap();
     }
 
     #[test]
