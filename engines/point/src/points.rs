@@ -76,7 +76,8 @@ impl Points {
     /// Finds a point by its manifest id, its UUID, or a unique beginning of either.
     ///
     /// # Errors
-    /// `NotFound`, or `Ambiguous` with the ids that begin so.
+    /// `NotFound`, `Damaged` if it may be among manifests that cannot be read, or `Ambiguous`
+    /// with the ids that begin so.
     pub fn find(&self, id: &str) -> Result<Point<'_>, PointError> {
         let wanted = id.to_lowercase();
         let found: Vec<Point<'_>> = self
@@ -91,12 +92,7 @@ impl Points {
             .collect();
         match found[..] {
             [only] => Ok(only),
-            [] => Err(PointError::new(
-                PointErrorKind::NotFound,
-                format!(
-                    "find the restore point {id}: the repository has none; `points list` shows what there is"
-                ),
-            )),
+            [] => Err(self.absent(id)),
             _ => {
                 let ids: Vec<&str> = found.iter().map(Point::id).collect();
                 Err(PointError::new(
@@ -107,6 +103,22 @@ impl Points {
                     ),
                 ))
             }
+        }
+    }
+
+    /// Tells what is not there from what may be there and cannot be read.
+    fn absent(&self, id: &str) -> PointError {
+        match self.snapshots.unreadable() {
+            [] => PointError::new(
+                PointErrorKind::NotFound,
+                format!("find the restore point {id:?}: the repository has none"),
+            ),
+            [(lost, why), ..] => PointError::new(
+                PointErrorKind::Damaged,
+                format!(
+                    "find the restore point {id:?}: it may be in the manifest {lost}, which cannot be read: {why}"
+                ),
+            ),
         }
     }
 

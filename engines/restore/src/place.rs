@@ -74,8 +74,10 @@ fn refuse_too_small(
         Some(free) if free < needed_bytes => Err(RestoreError::new(
             RestoreErrorKind::TargetFull,
             format!(
-                "restore to {}: {needed_bytes} bytes are needed and {free} are free",
-                folder.display()
+                "restore to {}: up to {} MiB are needed and {} MiB are free",
+                folder.display(),
+                needed_bytes.div_ceil(1 << 20),
+                free >> 20
             ),
         )),
         _ => Ok(()),
@@ -96,12 +98,13 @@ mod tests {
     #[test]
     fn too_little_room_is_said_with_how_much_is_needed() {
         let folder = Path::new("/restore");
+        let mib = 1 << 20;
         assert!(refuse_too_small(folder, 100, Some(100)).is_ok());
         assert!(refuse_too_small(folder, 100, None).is_ok());
-        let error = refuse_too_small(folder, 101, Some(100)).unwrap_err();
+        let error = refuse_too_small(folder, 5 * mib, Some(4 * mib)).unwrap_err();
         assert_eq!(error.kind(), RestoreErrorKind::TargetFull);
         assert!(
-            error.to_string().contains("101 bytes are needed"),
+            error.to_string().contains("5 MiB are needed and 4 MiB"),
             "{error}"
         );
         #[cfg(unix)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use blob::BlobErrorKind;
 use kopia::content_id::{ContentId, prefix};
 use kopia::manifest::{self, ManifestContents, ManifestEntry};
 
@@ -15,18 +16,27 @@ use crate::{Encoder, Repository, Writer};
 const COMPACT_AT: usize = 16;
 /// A load that meets a compaction by another client is repeated this often.
 const ATTEMPTS_MAX: u32 = 5;
+/// One that finds damage, this often: it may be such a compaction, too.
+const DAMAGE_ATTEMPTS_MAX: u32 = 3;
 
 /// All manifests of a repository at one moment.
 #[derive(Debug)]
 pub struct Manifests {
     entries: BTreeMap<String, ManifestEntry>,
     contents: Vec<ContentId>,
+    unreadable: Vec<(ContentId, String)>,
 }
 
 impl Manifests {
     /// Returns the manifest with this id.
     pub fn get(&self, id: &str) -> Option<&ManifestEntry> {
         self.entries.get(id)
+    }
+
+    /// Returns the contents whose manifests are lost to us, with the reason: what is not among
+    /// the manifests may be in them.
+    pub fn unreadable(&self) -> &[(ContentId, String)] {
+        &self.unreadable
     }
 
     /// Returns all manifests whose labels contain every one of `labels`.
@@ -43,7 +53,7 @@ impl Manifests {
 }
 
 impl Repository {
-    /// Reads all manifests, after refreshing the index.
+    /// Reads all manifests, after refreshing the index. Damaged ones do not hide the others.
     pub fn manifests(self: &Arc<Self>) -> Result<Manifests, RepoError> {
         let mut attempt = 1;
         loop {
@@ -51,6 +61,9 @@ impl Repository {
             match self.load_manifests() {
                 // Another client compacted the manifests between our look and our read.
                 Err(error) if error.kind().is_gone() && attempt < ATTEMPTS_MAX => attempt += 1,
+                Ok(found) if !found.unreadable.is_empty() && attempt < DAMAGE_ATTEMPTS_MAX => {
+                    attempt += 1;
+                }
                 other => return other,
             }
         }
@@ -64,8 +77,33 @@ impl Repository {
             }
             Ok(())
         })?;
-        let mut entries: Vec<ManifestEntry> = Vec::new();
-        self.read_contents(&contents, &mut |place, bytes| {
+        let mut unreadable = Vec::new();
+        let entries = match self.read_entries(&contents) {
+            Err(error) if is_damage(error.kind()) => {
+                let mut entries = Vec::new();
+                for id in &contents {
+                    match self.read_entries(std::slice::from_ref(id)) {
+                        Ok(some) => entries.extend(some),
+                        Err(error) if is_damage(error.kind()) => {
+                            unreadable.push((*id, error.to_string()));
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                entries
+            }
+            read => read?,
+        };
+        Ok(Manifests {
+            entries: manifest::merge(entries),
+            contents,
+            unreadable,
+        })
+    }
+
+    fn read_entries(&self, contents: &[ContentId]) -> Result<Vec<ManifestEntry>, RepoError> {
+        let mut entries = Vec::new();
+        self.read_contents(contents, &mut |place, bytes| {
             let parsed = ManifestContents::parse(&bytes).map_err(|error| {
                 RepoError::new(
                     RepoErrorKind::Damaged,
@@ -76,11 +114,17 @@ impl Repository {
             entries.extend(parsed.entries);
             Ok(())
         })?;
-        Ok(Manifests {
-            entries: manifest::merge(entries),
-            contents,
-        })
+        Ok(entries)
     }
+}
+
+/// Returns whether what was to be read is altered, cut or lost, rather than out of reach.
+fn is_damage(kind: RepoErrorKind) -> bool {
+    matches!(
+        kind,
+        RepoErrorKind::Damaged
+            | RepoErrorKind::Store(BlobErrorKind::NotFound | BlobErrorKind::Invalid)
+    )
 }
 
 impl Writer {
@@ -122,10 +166,13 @@ impl Writer {
     /// and the new one change hands in a single flush.
     pub fn compact_manifests(&self) -> Result<(), RepoError> {
         let manifests = self.repository().manifests()?;
-        if manifests.contents.len() < COMPACT_AT {
+        // What cannot be read would be dropped for good: somebody may still mend it.
+        if manifests.contents.len() < COMPACT_AT || !manifests.unreadable.is_empty() {
             return Ok(());
         }
-        let Manifests { entries, contents } = manifests;
+        let Manifests {
+            entries, contents, ..
+        } = manifests;
         self.flush()?;
         let mut kept = None;
         if !entries.is_empty() {

@@ -10,7 +10,6 @@ use kopia::cipher::ContentCipher;
 use kopia::content_id::ContentId;
 use kopia::format_blob::{BlobConfig, FormatBlob, FormatError, FormatErrorKind, RepositoryFormat};
 use kopia::hash::ContentHasher;
-use kopia::key::FormatKey;
 use kopia::record::ContentRecord;
 use time_and_chance::{Chance, SharedClock, SignedDuration, StopSignal, Timestamp};
 
@@ -457,30 +456,44 @@ fn read_format_blob(store: &SharedBlobStore) -> Result<FormatBlob, RepoError> {
     FormatBlob::parse(&bytes).map_err(format_error)
 }
 
-fn read_blob_config(
-    store: &SharedBlobStore,
-    blob: &FormatBlob,
-    key: &FormatKey,
-) -> Result<BlobConfig, RepoError> {
-    match store.get("kopia.blobcfg") {
-        Ok(sealed) => BlobConfig::open(key, &blob.unique_id, &sealed).map_err(format_error),
-        Err(error) if error.kind() == BlobErrorKind::NotFound => Ok(BlobConfig::default()),
-        Err(error) => Err(store_error("read the repository's object-lock settings")(
-            error,
-        )),
-    }
-}
-
+/// Opens the two blobs that the password seals: if it opens one of them, it is right, and the
+/// other one is damaged.
 fn unseal(
     store: &SharedBlobStore,
     blob: &FormatBlob,
     password: &str,
 ) -> Result<Settings, RepoError> {
     let key = blob.format_key(password).map_err(format_error)?;
-    Ok(Settings {
-        format: blob.open(&key).map_err(format_error)?,
-        blob_config: read_blob_config(store, blob, &key)?,
-    })
+    let format = blob.open(&key);
+    let config = match store.get("kopia.blobcfg") {
+        Ok(sealed) => Some(BlobConfig::open(&key, &blob.unique_id, &sealed)),
+        Err(error) if error.kind() == BlobErrorKind::NotFound => None,
+        Err(error) => {
+            return Err(store_error("read the repository's object-lock settings")(
+                error,
+            ));
+        }
+    };
+    let altered = |name: &str| {
+        RepoError::new(
+            RepoErrorKind::Damaged,
+            format!("open the repository: {name} was altered, for the password is right"),
+        )
+    };
+    let is_sealed_otherwise = |error: &FormatError| error.kind() == FormatErrorKind::WrongPassword;
+    match (format, config) {
+        (Err(error), Some(Ok(_))) if is_sealed_otherwise(&error) => {
+            Err(altered("kopia.repository"))
+        }
+        (Ok(_), Some(Err(error))) if is_sealed_otherwise(&error) => Err(altered("kopia.blobcfg")),
+        (format, config) => Ok(Settings {
+            format: format.map_err(format_error)?,
+            blob_config: config
+                .transpose()
+                .map_err(format_error)?
+                .unwrap_or_default(),
+        }),
+    }
 }
 
 pub(crate) fn format_error(error: FormatError) -> RepoError {

@@ -50,7 +50,8 @@ impl PublishedSnapshot {
 }
 
 impl Snapshots {
-    /// Reads the snapshots, oldest first; manifests that make no sense are kept apart.
+    /// Reads the snapshots, oldest first; manifests that are damaged or make no sense are kept
+    /// apart.
     pub fn load(repo: &Arc<Repository>) -> Result<Self, RepoError> {
         let manifests = repo.manifests()?;
         let mut snapshots = Vec::new();
@@ -64,6 +65,8 @@ impl Snapshots {
                 Err(error) => unreadable.push((entry.id.clone(), error.to_string())),
             }
         }
+        let of_contents = manifests.unreadable().iter();
+        unreadable.extend(of_contents.map(|(id, why)| (id.to_string(), why.clone())));
         snapshots.sort_by(|a, b| {
             (a.manifest.start_time, a.manifest.end_time, &a.id).cmp(&(
                 b.manifest.start_time,
@@ -83,7 +86,8 @@ impl Snapshots {
         self.snapshots.iter()
     }
 
-    /// Returns the ids of manifests that could not be read, with the reason.
+    /// Returns the ids of manifests, or of contents full of them, that could not be read, with
+    /// the reason.
     pub fn unreadable(&self) -> &[(String, String)] {
         &self.unreadable
     }

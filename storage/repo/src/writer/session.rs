@@ -144,5 +144,5 @@ impl Session {
 pub(super) fn put(repo: &Repository, name: &str, bytes: &[u8]) -> Result<(), RepoError> {
     repo.store
         .put(name, &[bytes], &repo.put_options(name))
-        .map_err(store_error(format!("write blob {name}")))
+        .map_err(store_error("write to the repository"))
 }

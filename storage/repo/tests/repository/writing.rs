@@ -229,6 +229,90 @@ fn long_lists_nest_and_read_back() {
     assert!(reader.read_at(count * 1000 - 1, &mut [0; 2]).is_err());
 }
 
+fn flip_last_bit(store: &SharedBlobStore, name: &str) {
+    let mut bytes = store.get(name).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    store
+        .put(name, &[&bytes], &blob::PutOptions::default())
+        .unwrap();
+}
+
+#[test]
+fn damaged_manifests_hide_no_others_and_are_not_compacted_away() {
+    let world = World::new();
+    let writer = Writer::new(&world.open(1), 1).unwrap();
+    let data = || serde_json::value::RawValue::from_string("{}".into()).unwrap();
+    let labels = || BTreeMap::from([("type".to_owned(), "test".to_owned())]);
+    let packs = || -> std::collections::BTreeSet<String> {
+        let listed = world.store.list_all("q").unwrap();
+        listed.into_iter().map(|blob| blob.name).collect()
+    };
+    let before = packs();
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        let entry = writer.new_manifest(labels(), data());
+        ids.push(entry.id.clone());
+        writer.write_manifests(vec![entry]).unwrap();
+        writer.flush().unwrap();
+        if ids.len() == 1 {
+            let first = packs().difference(&before).next().unwrap().clone();
+            let whole = world.store.get(&first).unwrap();
+            // Only what stands in front is a content; the rest is the pack's own index.
+            let mut cut = whole.clone();
+            cut[40] ^= 1;
+            world
+                .store
+                .put(&first, &[&cut], &blob::PutOptions::default())
+                .unwrap();
+        }
+    }
+    writer.compact_manifests().unwrap();
+    let repo = world.open(2);
+    let found = repo.manifests().unwrap();
+    assert_eq!(found.unreadable().len(), 1, "{found:?}");
+    assert!(found.get(&ids[0]).is_none());
+    assert_eq!(found.find(&[("type", "test")]).count(), 19);
+    let lost = found.unreadable()[0].0;
+    assert!(repo.is_live(&lost).unwrap(), "it may be mended one day");
+}
+
+#[test]
+fn a_right_password_is_not_called_wrong_because_of_damage() {
+    let open = |damaged: &[&str], password: &str| {
+        let world = World::new();
+        for name in damaged {
+            match *name {
+                "kopia.repository" => {
+                    let text = String::from_utf8(world.store.get(name).unwrap()).unwrap();
+                    let sealed = text.split('"').max_by_key(|part| part.len()).unwrap();
+                    let other = if sealed.starts_with('A') { "B" } else { "A" };
+                    let text = text.replace(sealed, &format!("{other}{}", &sealed[1..]));
+                    world
+                        .store
+                        .put(name, &[text.as_bytes()], &blob::PutOptions::default())
+                        .unwrap();
+                }
+                name => flip_last_bit(&world.store, name),
+            }
+        }
+        Repository::open(world.store.clone(), password, world.surroundings(5))
+            .map(drop)
+            .map_err(|error| error.kind())
+    };
+    let both = ["kopia.repository", "kopia.blobcfg"];
+    assert_eq!(open(&[], PASSWORD), Ok(()));
+    assert_eq!(open(&[], "wrong"), Err(RepoErrorKind::WrongPassword));
+    for one in both {
+        assert_eq!(open(&[one], PASSWORD), Err(RepoErrorKind::Damaged), "{one}");
+        assert_eq!(
+            open(&[one], "wrong"),
+            Err(RepoErrorKind::WrongPassword),
+            "{one}"
+        );
+    }
+    assert_eq!(open(&both, PASSWORD), Err(RepoErrorKind::WrongPassword));
+}
+
 #[test]
 fn manifests_are_found_replaced_deleted_and_compacted() {
     let world = World::new();

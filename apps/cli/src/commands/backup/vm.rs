@@ -126,7 +126,12 @@ impl Vm {
                 },
             ));
         }
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = repo
+            .manifests()?
+            .unreadable()
+            .iter()
+            .map(|(id, why)| format!("the manifest {id} cannot be read, so restore points may be lost; `repo verify` shows what is damaged: {why}"))
+            .collect();
         if outcomes.iter().any(|outcome| outcome.result.is_ok())
             && let Err(error) = writer.compact_manifests()
         {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::amounts;
 use crate::answer::Answer;
-use crate::failure::Failure;
+use crate::failure::{FAILED, Failure, FailureKind};
 use crate::repositories::RepoArguments;
 use crate::table::table;
 use crate::vm_names;
@@ -49,11 +49,20 @@ impl List {
                 &rows,
             ),
         };
-        let document = json!({
+        let mut document = json!({
             "points": shown.iter().map(document).collect::<Vec<_>>(),
             "unreadable": unreadable.iter().map(|(id, why)| json!({ "id": id, "reason": why })).collect::<Vec<_>>(),
         });
-        Ok(Answer::new(text, document))
+        if unreadable.is_empty() {
+            return Ok(Answer::new(text, document));
+        }
+        let failure = Failure::new(
+            FailureKind::DamageFound,
+            "the list may lack restore points, since manifests cannot be read",
+        );
+        failure.tell();
+        document["error"] = failure.document();
+        Ok(Answer::with_status(text, document, FAILED))
     }
 
     fn wants(&self, point: &Point<'_>) -> bool {
