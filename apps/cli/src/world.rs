@@ -1,7 +1,7 @@
 //! What every command works with: clock, chance, signals, folders, display.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, Weak};
 
 use backup::vm::StateFolder;
 use blob::OutageListener;
@@ -24,7 +24,8 @@ pub struct World {
     state_folder: Option<PathBuf>,
     cache_folder: Option<PathBuf>,
     password_file: Option<PathBuf>,
-    display: Arc<OnceLock<Arc<Display>>>,
+    /// The display, for as long as somebody shows progress on it.
+    display: Arc<Mutex<Weak<Display>>>,
 }
 
 impl World {
@@ -58,9 +59,13 @@ impl World {
 
     /// Returns progress that is shown on stderr.
     pub fn progress(&self, subjects: Subjects) -> Progress {
-        let new = || Arc::new(Display::new(self.clock.clone(), subjects));
+        let display = Arc::new(Display::new(self.clock.clone(), subjects));
+        *self
+            .display
+            .lock()
+            .expect("no thread panics while it looks for the display") = Arc::downgrade(&display);
         Progress {
-            monitor: self.display.get_or_init(new).clone(),
+            monitor: display,
             stop: self.stop().clone(),
             subject: String::new(),
         }
@@ -75,7 +80,11 @@ impl World {
                 "the repository's store does not answer; trying again for up to {} (failed to {error})",
                 amounts::duration(total_max)
             );
-            match display.get() {
+            let display = display
+                .lock()
+                .expect("no thread panics while it looks for the display")
+                .upgrade();
+            match display {
                 Some(display) => display.hear(&News::Warning {
                     subject: "",
                     text: &text,

@@ -5,24 +5,25 @@ use std::sync::Arc;
 
 use ::disk::BlockRead;
 use image::ImageReader;
-use kopia::directory::EntryType;
+use kopia::directory::{DirectoryEntry, EntryType};
 use kopia::object_id::ObjectId;
 use point::{Point, restored_file_names};
 use progress::Progress;
 use repo::Repository;
+use snapshot::read_directory;
 use vhdx::{CreateOptions, ThinWriter, suggested_block_size_bytes};
 
 use crate::copy::DiskCopy;
 use crate::error::{
-    RestoreError, RestoreErrorKind, file_error, image_error, point_error, vhdx_error,
+    RestoreError, RestoreErrorKind, file_error, image_error, point_error, repo_error, vhdx_error,
 };
 use crate::new_file::{NewFile, check_free, remove_dead};
 use crate::options::{DiskFormat, RestoreOptions, RestoredDisk};
 use crate::os;
 use crate::place::{check_room, folder_of, refuse_simulated_host};
 
-/// Returns the disks of a point: number, file name and object. Points of the older agent, which
-/// are one VHDX file at the snapshot's root, have one.
+/// Returns the disks of a point: number, file name and object. Of the older agent's snapshots
+/// these are the VHDX file that is the root, or those that lie in the root folder.
 ///
 /// # Errors
 /// `Unsupported` if the snapshot is neither: it is a tree of files.
@@ -37,6 +38,10 @@ pub fn disk_objects(
         return Ok(vec![(0, root.name.clone(), root.object)]);
     }
     if point.point().is_none() {
+        let containers = containers_in(repo, root)?;
+        if !containers.is_empty() {
+            return Ok(containers);
+        }
         return Err(RestoreError::new(
             RestoreErrorKind::Unsupported,
             format!(
@@ -58,6 +63,24 @@ pub fn disk_objects(
             None => Err(missing_disk(disk.number, &disk.file)),
         })
         .collect()
+}
+
+/// Returns the VHDX files that lie in a folder, numbered in its order.
+fn containers_in(
+    repo: &Arc<Repository>,
+    folder: &DirectoryEntry,
+) -> Result<Vec<(u32, String, ObjectId)>, RestoreError> {
+    let directory = read_directory(repo, &folder.object)
+        .map_err(repo_error("look for disks in the snapshot's root folder"))?;
+    let is_container = |entry: &DirectoryEntry| {
+        let name = entry.name.to_lowercase();
+        entry.entry_type == EntryType::File && name.ends_with(".vhdx")
+    };
+    let entries = directory.entries.into_iter().filter(is_container);
+    Ok((0..)
+        .zip(entries)
+        .map(|(number, entry)| (number, entry.name, entry.object))
+        .collect())
 }
 
 pub(crate) fn missing_disk(number: u32, file: &str) -> RestoreError {

@@ -172,7 +172,8 @@ fn local_kind(kind: io::ErrorKind) -> (RestoreErrorKind, &'static str) {
             " because its file system does not hold files this large (FAT32 ends at 4 GiB); choose another, such as NTFS, ReFS, ext4 or XFS",
         ),
         io::ErrorKind::AlreadyExists => (RestoreErrorKind::Exists, ""),
-        io::ErrorKind::ReadOnlyFilesystem
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::IsADirectory
         | io::ErrorKind::InvalidFilename => (RestoreErrorKind::TargetUnsuited, ""),

@@ -387,6 +387,61 @@ fn damage_is_named_with_the_point_and_the_file_it_hurts() {
 }
 
 #[test]
+fn a_damaged_manifest_is_told_and_hides_no_other_point() {
+    let agent = Agent::with_repo_and_host();
+    let mut ids = Vec::new();
+    let mut packs: Vec<Vec<PathBuf>> = Vec::new();
+    for name in ["web", "db"] {
+        agent.succeeds(["sim", "add-vm", "host", "--name", name, "--new", "8M"]);
+        let document = agent.json(
+            0,
+            &[
+                "backup",
+                "vm",
+                name,
+                "--repo",
+                "repo",
+                "--host",
+                "sim:host",
+                "--min-free-gib",
+                "0",
+            ],
+        );
+        ids.push(document["vms"][0]["point_id"].as_str().unwrap().to_owned());
+        let known = packs.concat();
+        let all = walk(&agent.path("repo/q"));
+        packs.push(
+            all.into_iter()
+                .filter(|pack| !known.contains(pack))
+                .collect(),
+        );
+    }
+    // A manifest's pack is written after its point's other metadata, in a pack of its own.
+    let newest = |pack: &&PathBuf| pack.metadata().unwrap().modified().unwrap();
+    let lost = packs[1].iter().max_by_key(newest).unwrap();
+    let mut bytes = std::fs::read(lost).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(lost, bytes).unwrap();
+
+    let listed = agent.json(1, &["points", "list", "--repo", "repo"]);
+    assert_eq!(listed["error"]["kind"], "damaged", "{listed}");
+    let points = listed["points"].as_array().unwrap();
+    assert_eq!(
+        (points.len(), &points[0]["id"]),
+        (1, &ids[0].as_str().into())
+    );
+    assert_eq!(listed["unreadable"].as_array().unwrap().len(), 1);
+    let restore = |id: &str, status| {
+        let arguments = ["restore", "disk", id, "--repo", "repo", "--to", id];
+        agent.json(status, &arguments)
+    };
+    restore(&ids[0], 0);
+    assert_eq!(restore(&ids[1], 1)["error"]["kind"], "damaged");
+    let verified = agent.json(1, &["repo", "verify", "--repo", "repo"]);
+    assert_eq!(verified["damages"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn what_a_dead_run_left_is_shown_and_cleaned() {
     let agent = Agent::with_repo_and_host();
     agent.succeeds(["sim", "add-vm", "host", "--name", "web", "--new", "8M"]);

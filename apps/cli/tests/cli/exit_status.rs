@@ -104,6 +104,18 @@ fn a_repository_or_point_that_is_not_there_is_5() {
 }
 
 #[test]
+fn a_file_is_no_repository() {
+    let agent = Agent::new();
+    std::fs::write(agent.path("file"), b"mine").unwrap();
+    for place in ["file", "file/below"] {
+        let document = agent.json(5, &["points", "list", "--repo", place]);
+        assert_eq!(document["error"]["kind"], "repository_not_found", "{place}");
+        assert_eq!(agent.run(["repo", "create", "--repo", place]).status, 1);
+    }
+    assert_eq!(std::fs::read(agent.path("file")).unwrap(), b"mine");
+}
+
+#[test]
 fn a_repository_is_never_made_over_something_else() {
     let agent = Agent::with_repo_and_host();
     let before = std::fs::read(agent.path("repo/kopia.repository.f")).unwrap();

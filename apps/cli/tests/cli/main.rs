@@ -10,3 +10,4 @@ mod end_to_end;
 mod exit_status;
 mod help;
 mod kopias_own;
+mod older_agent;
