@@ -1,11 +1,16 @@
 //! Ctrl-C and SIGTERM: the first one cancels cleanly, the second one ends the program at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use time_and_chance::StopSignal;
+use time_and_chance::{SharedClock, StopSignal};
 
 use crate::failure::{CANCELLED, Failure, FailureKind};
+
+/// A signal that comes again so soon is the same one: `timeout` and service managers send it to
+/// the process and to its group.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// Hears the signals for as long as the program runs.
 #[derive(Debug, Clone, Default)]
@@ -17,12 +22,19 @@ pub struct Signals {
 
 impl Signals {
     /// Begins to listen.
-    pub fn listen() -> Result<Self, Failure> {
+    pub fn listen(clock: SharedClock) -> Result<Self, Failure> {
         let signals = Self::default();
         let heard = signals.clone();
+        let first_at = OnceLock::new();
         ctrlc::set_handler(move || {
-            if heard.asking.load(Ordering::Relaxed) || heard.stop.is_stopped() {
+            let now = clock.monotonic();
+            let is_same = now.saturating_sub(*first_at.get_or_init(|| now)) < SAME_SIGNAL;
+            let is_again = heard.stop.is_stopped() && !is_same;
+            if heard.asking.load(Ordering::Relaxed) || is_again {
                 std::process::exit(i32::from(CANCELLED));
+            }
+            if heard.stop.is_stopped() {
+                return;
             }
             eprintln!("cancelling: cleaning up first; once more ends at once");
             heard.stop.stop();

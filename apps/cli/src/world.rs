@@ -31,10 +31,11 @@ pub struct World {
 impl World {
     /// Returns the real world, as the command line wants it.
     pub fn new(globals: &Globals) -> Result<Self, Failure> {
+        let clock: SharedClock = SystemClock::new();
         Ok(Self {
-            clock: SystemClock::new(),
+            signals: Signals::listen(clock.clone())?,
+            clock,
             chance: Chance::from_system(),
-            signals: Signals::listen()?,
             state_folder: globals.state_dir.clone(),
             cache_folder: globals.cache_dir.clone(),
             password_file: globals.password_file.clone(),

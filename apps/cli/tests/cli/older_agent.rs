@@ -10,7 +10,7 @@ use kopia::snapshot::SnapshotManifest;
 use repo::{Encoder, Identity, Repository, Surroundings, Writer};
 use serde_json::json;
 use snapshot::TreeWriter;
-use time_and_chance::{Chance, Clock as _, StopSignal, SystemClock};
+use time_and_chance::{Chance, StopSignal, SystemClock};
 
 use crate::agent::{Agent, PASSWORD, assert_same_bytes, tool};
 
