@@ -435,10 +435,10 @@ mod misbehaviour {
         server.play(|_| Reaction::Hang);
         let clock = SystemClock::new();
         let begun = clock.monotonic();
-        let error = std::thread::scope(|scope| {
+        let error = thread::scope(|scope| {
             let putting = scope.spawn(|| put(&store, "p1").unwrap_err());
             while server.heads().is_empty() {
-                std::thread::yield_now();
+                thread::yield_now();
             }
             stop.stop();
             putting.join().unwrap()
