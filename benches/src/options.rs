@@ -1,0 +1,157 @@
+//! What is to be measured, with what, where.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use time_and_chance::{SharedClock, SystemClock};
+
+use crate::kopia;
+
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// How to call the program.
+pub const USAGE: &str = "\
+usage: benches/performance [THEME…] [options]
+themes: stages whole chunks s3; all of them if none is named
+  --agent FILE    the executable to measure [default: the one built beside this program]
+  --folder DIR    work in a new folder in DIR [default: the system's temporary folder]
+  --runs N        measure each work N times and take medians [default: 3]
+  --image-mib N   the length of the images [default: 4096, which the recorded figures are about]
+  --large         also a disk of 32 GiB, which takes 40 GB of room for a while
+  --write         put the tables into docs/performance.md
+environment: KOPIA names stock Kopia's executable, if it is not on PATH; E3_TEST_TOOLS is where
+./check put the S3 server (target/test_tools/bin)";
+
+/// Part of what there is to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Theme {
+    /// Each stage of the pipeline by itself.
+    Stages,
+    /// The executable, from its start to its end.
+    Whole,
+    /// What other sizes of chunks would upload.
+    Chunks,
+    /// An S3 server behind a slow line.
+    S3,
+}
+
+impl Theme {
+    /// All of them, in the page's order.
+    pub const ALL: [Self; 4] = [Self::Whole, Self::S3, Self::Stages, Self::Chunks];
+
+    /// Returns the name it is called by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stages => "stages",
+            Self::Whole => "whole",
+            Self::Chunks => "chunks",
+            Self::S3 => "s3",
+        }
+    }
+}
+
+/// What is to be measured, with what, where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What is measured.
+    pub themes: Vec<Theme>,
+    /// The executable.
+    pub agent: PathBuf,
+    /// Where everything is made; a new folder in it is removed at the end.
+    pub folder: PathBuf,
+    /// Each work is measured so many times.
+    pub runs: usize,
+    /// The length of the images.
+    pub image_bytes: u64,
+    /// The length of another image whose increment alone is measured.
+    pub large_bytes: Option<u64>,
+    /// The lengths of thin disks with little on them.
+    pub thin_bytes: Vec<u64>,
+    /// How much data a stage is fed in one round.
+    pub stage_bytes: usize,
+    /// Stock Kopia's executable.
+    pub kopia: Option<PathBuf>,
+    /// The S3 server's executable.
+    pub rclone: Option<PathBuf>,
+    /// Whether the page is written.
+    pub write_page: bool,
+    /// What tells the time.
+    pub clock: SharedClock,
+}
+
+impl Options {
+    /// Returns what takes seconds even in a debug build: every work once, on little data.
+    pub fn quick(agent: &Path) -> Self {
+        Self {
+            themes: Theme::ALL.to_vec(),
+            agent: agent.to_owned(),
+            folder: std::env::temp_dir(),
+            runs: 1,
+            image_bytes: 16 << 20,
+            large_bytes: None,
+            thin_bytes: vec![64 * GIB],
+            stage_bytes: 1 << 20,
+            kopia: None,
+            rclone: rclone(),
+            write_page: false,
+            clock: SystemClock::new(),
+        }
+    }
+
+    /// Reads the command line; `None` if help was asked for.
+    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>> {
+        let beside = std::env::current_exe()
+            .context("failed to find this program")?
+            .with_file_name("e3-backup-agent");
+        let mut options = Self {
+            themes: Vec::new(),
+            runs: 3,
+            image_bytes: 4 * GIB,
+            thin_bytes: vec![2 * TIB, 64 * TIB],
+            stage_bytes: 64 << 20,
+            kopia: kopia::find(),
+            ..Self::quick(&beside)
+        };
+        while let Some(word) = words.next() {
+            let mut value = || {
+                words
+                    .next()
+                    .with_context(|| format!("{word} needs a value"))
+            };
+            match word.as_str() {
+                "--agent" => options.agent = value()?.into(),
+                "--folder" => options.folder = value()?.into(),
+                "--runs" => options.runs = value()?.parse().context("--runs needs a number")?,
+                "--image-mib" => {
+                    let mib: u64 = value()?.parse().context("--image-mib needs a number")?;
+                    options.image_bytes = mib << 20;
+                }
+                "--large" => options.large_bytes = Some(32 * GIB),
+                "--write" => options.write_page = true,
+                "--help" | "-h" => return Ok(None),
+                name => match Theme::ALL.into_iter().find(|theme| theme.name() == name) {
+                    Some(theme) => options.themes.push(theme),
+                    None => bail!("there is no theme or option {name:?}\n{USAGE}"),
+                },
+            }
+        }
+        if options.themes.is_empty() {
+            options.themes = Theme::ALL.to_vec();
+        }
+        ensure!(options.runs > 0, "--runs needs at least 1");
+        options.agent = options.agent.canonicalize().with_context(|| {
+            format!(
+                "failed to find {}: build it with `cargo build --release -p cli`",
+                options.agent.display()
+            )
+        })?;
+        Ok(Some(options))
+    }
+}
+
+/// Returns the S3 server that `./check` installs, if it has.
+fn rclone() -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("E3_TEST_TOOLS")?).join("rclone");
+    path.is_file().then_some(path)
+}
