@@ -1,18 +1,27 @@
 //! What the product costs: each stage of the pipeline by itself, and the executable as a whole.
 //!
 //! ```text
-//! whole    the executable as processes, beside stock Kopia
+//! whole        the executable as processes, beside stock Kopia
+//! s3           the same, with its repository behind a slow line
+//! stages       what a backup and a restore consist of, each on one thread
+//! chunk_sizes  what chunks of other lengths would upload
 //! ```
 //!
 //! Figures, never tests of time: a machine that is slow today fails nothing. The short form runs
 //! in `./check` so that what measures still works.
 
 pub mod agent;
+pub mod chunk_sizes;
 pub mod kopia;
 pub mod machine;
 pub mod measured;
 pub mod options;
+pub mod page;
+pub mod s3;
 pub mod site;
+pub mod slow_line;
+pub mod small_repository;
+pub mod stages;
 pub mod table;
 pub mod test_image;
 pub mod whole;
@@ -22,24 +31,16 @@ use anyhow::{Context as _, Result};
 use options::{Options, Theme};
 use table::Table;
 
-/// Measures what was asked for; tables come in the themes' order.
-pub fn measure(options: &Options) -> Result<Vec<Table>> {
+/// Measures what a theme is about.
+pub fn measure(options: &Options, theme: Theme) -> Result<Vec<Table>> {
     let folder = tempfile::Builder::new()
         .prefix("performance-")
         .tempdir_in(&options.folder)
         .context("failed to make a folder to work in")?;
-    let mut tables = Vec::new();
-    for theme in Theme::ALL {
-        if !options.themes.contains(&theme) {
-            continue;
-        }
-        if let Some(unrest) = machine::unrest() {
-            eprintln!("{unrest}");
-        }
-        match theme {
-            Theme::Whole => tables.extend(whole::measure(options, folder.path())?),
-            Theme::S3 | Theme::Stages | Theme::Chunks => {}
-        }
+    match theme {
+        Theme::Whole => whole::measure(options, folder.path()),
+        Theme::S3 => Ok(vec![s3::measure(options, folder.path())?]),
+        Theme::Stages => stages::measure(options, folder.path()),
+        Theme::Chunks => Ok(vec![chunk_sizes::measure(options, folder.path())?]),
     }
-    Ok(tables)
 }

@@ -9,6 +9,11 @@ use crate::kopia;
 
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
+const RUNS: usize = 3;
+const IMAGE_BYTES: u64 = 4 * GIB;
+
+/// The page that figures are written into, from the root.
+pub const PAGE: &str = "docs/performance.md";
 
 /// How to call the program.
 pub const USAGE: &str = "\
@@ -106,10 +111,10 @@ impl Options {
             .with_file_name("e3-backup-agent");
         let mut options = Self {
             themes: Vec::new(),
-            runs: 3,
-            image_bytes: 4 * GIB,
+            runs: RUNS,
+            image_bytes: IMAGE_BYTES,
             thin_bytes: vec![2 * TIB, 64 * TIB],
-            stage_bytes: 64 << 20,
+            stage_bytes: 256 << 20,
             kopia: kopia::find(),
             ..Self::quick(&beside)
         };
@@ -147,6 +152,23 @@ impl Options {
             )
         })?;
         Ok(Some(options))
+    }
+}
+
+impl Options {
+    /// Returns the command that measures a theme so again.
+    pub fn command(&self, theme: Theme) -> String {
+        let mut command = format!("`benches/performance {}", theme.name());
+        if self.image_bytes != IMAGE_BYTES {
+            command += &format!(" --image-mib {}", self.image_bytes >> 20);
+        }
+        if self.large_bytes.is_some() {
+            command += " --large";
+        }
+        if self.runs != RUNS {
+            command += &format!(" --runs {}", self.runs);
+        }
+        command + "`"
     }
 }
 

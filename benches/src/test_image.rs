@@ -119,6 +119,25 @@ impl TestImage {
         Ok(())
     }
 
+    /// Returns part of its content; what lies behind its end is zeros.
+    pub fn read(&self, offset: u64, bytes: u64) -> Vec<u8> {
+        let mut read = vec![0; bytes as usize];
+        let end = offset + bytes;
+        let mut piece = Vec::new();
+        let first = self
+            .extents
+            .partition_point(|extent| extent.start + extent.bytes <= offset);
+        for extent in self.extents[first..].iter().take_while(|it| it.start < end) {
+            self.fill(extent, &mut piece);
+            let from = extent.start.max(offset);
+            let until = (extent.start + extent.bytes).min(end);
+            read[(from - offset) as usize..(until - offset) as usize].copy_from_slice(
+                &piece[(from - extent.start) as usize..(until - extent.start) as usize],
+            );
+        }
+        read
+    }
+
     /// Makes sure that a raw file holds this image: a wrong restore has no speed.
     pub fn check_raw(&self, path: &Path) -> Result<()> {
         let file = open(path)?;
@@ -273,6 +292,9 @@ mod tests {
         image.write_vhdx(&vhdx).unwrap();
         image.check_raw(&raw).unwrap();
         image.check_vhdx(&vhdx).unwrap();
+        let whole = std::fs::read(&raw).unwrap();
+        let (from, until) = (3 * UNIT_BYTES - 5, 99 * UNIT_BYTES + 7);
+        assert!(whole[from as usize..until as usize] == image.read(from, until - from));
         let other = TestImage::new(100 * UNIT_BYTES, Mix::HALF_ZEROS, 8);
         assert!(other.check_raw(&raw).is_err());
         assert!(other.check_vhdx(&vhdx).is_err());

@@ -1,7 +1,8 @@
 //! Arrows run down only: which crate may name which.
 //!
 //! ```text
-//! apps ─► engines ─► storage | hosts ─► formats ─► ground        testing names all, none names it
+//! apps ─► engines ─► storage | hosts ─► formats ─► ground        testing and benches name all;
+//!                                                                 only tests name them
 //!         backup, restore, verify ─► image, point, export ─► progress
 //! ```
 
@@ -9,7 +10,7 @@ use super::crates::{Crate, Dependency, Kind};
 use super::finding::Finding;
 
 /// Wings by floor, the lowest first. Two wings on one floor never name each other.
-const WINGS: [(&str, u8); 7] = [
+const WINGS: [(&str, u8); 8] = [
     ("ground", 0),
     ("formats", 1),
     ("storage", 2),
@@ -17,7 +18,11 @@ const WINGS: [(&str, u8); 7] = [
     ("engines", 3),
     ("apps", 4),
     ("testing", 5),
+    ("benches", 6),
 ];
+
+/// Wings that are no part of the product: only tests may name them.
+const BESIDE_THE_PRODUCT: [&str; 2] = ["testing", "benches"];
 
 /// Floors within the engines' wing; an engine names only lower ones.
 const ENGINES: [(&str, u8); 7] = [
@@ -55,12 +60,14 @@ fn refusal(from: &Crate, kind: Kind, to: &Crate) -> Option<String> {
     if from.wing() == "xtask" {
         return None;
     }
-    if to.wing() == "testing" {
-        let allowed = kind == Kind::Dev || from.wing() == "testing";
+    if BESIDE_THE_PRODUCT.contains(&to.wing()) {
+        let allowed = kind == Kind::Dev || from.wing() == to.wing();
         return (!allowed).then(|| {
             format!(
-                "`{}` names `{}`; only tests may name testing: make it a dev-dependency",
-                from.name, to.name
+                "`{}` names `{}`; only tests may name {}: make it a dev-dependency",
+                from.name,
+                to.name,
+                to.wing()
             )
         });
     }
@@ -156,6 +163,11 @@ mod tests {
                 ("testing/scenarios", Normal, "testing/second_reader"),
                 false,
             ),
+            (("benches", Normal, "engines/image"), false),
+            (("benches", Normal, "testing/scenarios"), true),
+            (("apps/cli", Normal, "benches"), true),
+            (("apps/cli", Dev, "benches"), false),
+            (("testing/scenarios", Normal, "benches"), true),
             (("xtask", Normal, "testing/scenarios"), false),
             (("attic/old", Normal, "formats/kopia"), true),
         ];

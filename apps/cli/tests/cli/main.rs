@@ -11,3 +11,4 @@ mod exit_status;
 mod help;
 mod kopias_own;
 mod older_agent;
+mod performance;
