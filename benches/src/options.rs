@@ -69,6 +69,8 @@ pub struct Options {
     pub runs: usize,
     /// The length of the images.
     pub image_bytes: u64,
+    /// Whether an image without zeros is measured too.
+    pub dense: bool,
     /// The length of another image whose increment alone is measured.
     pub large_bytes: Option<u64>,
     /// The lengths of thin disks with little on them.
@@ -94,6 +96,7 @@ impl Options {
             folder: std::env::temp_dir(),
             runs: 1,
             image_bytes: 16 << 20,
+            dense: false,
             large_bytes: None,
             thin_bytes: vec![64 * GIB],
             stage_bytes: 1 << 20,
@@ -113,6 +116,7 @@ impl Options {
             themes: Vec::new(),
             runs: RUNS,
             image_bytes: IMAGE_BYTES,
+            dense: true,
             thin_bytes: vec![2 * TIB, 64 * TIB],
             stage_bytes: 256 << 20,
             kopia: kopia::find(),

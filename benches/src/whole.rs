@@ -34,7 +34,8 @@ struct Work<'a> {
 /// Measures everything that an image goes through.
 pub fn measure(options: &Options, folder: &Path) -> Result<Vec<Table>> {
     let mut tables = Vec::new();
-    for (name, mix) in [("half zeros", Mix::HALF_ZEROS), ("dense", Mix::DENSE)] {
+    let dense = options.dense.then_some(("dense", Mix::DENSE));
+    for (name, mix) in [("half zeros", Mix::HALF_ZEROS)].into_iter().chain(dense) {
         let mut table = Table::new(
             format!("An image of {}, {name}", mib(options.image_bytes)),
             &COLUMNS,
