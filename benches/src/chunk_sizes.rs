@@ -21,7 +21,6 @@ use crate::table::{Table, mib};
 use crate::test_image::{Mix, TestImage, scattered_places, scattered_write};
 
 const KIB: u64 = 1 << 10;
-const SIZES: [u64; 4] = [128 * KIB, 256 * KIB, 512 * KIB, 1024 * KIB];
 /// What is uploaded is held in memory, so the image is no longer than this.
 const IMAGE_BYTES_MAX: u64 = 1 << 30;
 
@@ -54,7 +53,7 @@ pub fn measure(options: &Options, folder: &Path) -> Result<Table> {
         &COLUMNS,
     );
     eprintln!("{}", table.heading);
-    for chunk_bytes in SIZES {
+    for chunk_bytes in options.chunk_bytes.iter().copied() {
         let of = |compression| {
             let folder = tempfile::tempdir_in(folder).context("failed to make a folder")?;
             let repository = small_repository::in_memory(folder.path(), &options.clock)?;

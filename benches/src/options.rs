@@ -1,12 +1,14 @@
 //! What is to be measured, with what, where.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use time_and_chance::{SharedClock, SystemClock};
 
 use crate::kopia;
 
+const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 const RUNS: usize = 3;
@@ -77,6 +79,10 @@ pub struct Options {
     pub thin_bytes: Vec<u64>,
     /// How much data a stage is fed in one round.
     pub stage_bytes: usize,
+    /// Which lengths of chunks are compared.
+    pub chunk_bytes: Vec<u64>,
+    /// What each request to S3 takes more.
+    pub request_delay: Duration,
     /// Stock Kopia's executable.
     pub kopia: Option<PathBuf>,
     /// The S3 server's executable.
@@ -100,6 +106,8 @@ impl Options {
             large_bytes: None,
             thin_bytes: vec![64 * GIB],
             stage_bytes: 1 << 20,
+            chunk_bytes: vec![256 * KIB],
+            request_delay: Duration::from_millis(1),
             kopia: None,
             rclone: rclone(),
             write_page: false,
@@ -119,6 +127,8 @@ impl Options {
             dense: true,
             thin_bytes: vec![2 * TIB, 64 * TIB],
             stage_bytes: 256 << 20,
+            chunk_bytes: [128, 256, 512, 1024].map(|kib| kib * KIB).to_vec(),
+            request_delay: Duration::from_millis(50),
             kopia: kopia::find(),
             ..Self::quick(&beside)
         };

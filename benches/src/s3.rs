@@ -1,4 +1,4 @@
-//! A repository on an S3 server to which every request takes 50 ms more.
+//! A repository on an S3 server to which every request takes some time more.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -18,8 +18,6 @@ use crate::table::{Table, mib, seconds};
 use crate::test_image::Mix;
 use crate::whole::restore_disk;
 
-/// What each request takes more.
-const DELAY: Duration = Duration::from_millis(50);
 /// The server's start is waited for so long.
 const START: Duration = Duration::from_secs(60);
 const KEY_ID: &str = "measured";
@@ -39,7 +37,7 @@ pub fn measure(options: &Options, folder: &Path) -> Result<Table> {
     let heading = format!(
         "An image of {} and S3 with {} ms per request",
         mib(options.image_bytes),
-        DELAY.as_millis()
+        options.request_delay.as_millis()
     );
     let mut table = Table::new(heading, &COLUMNS);
     eprintln!("{}", table.heading);
@@ -56,7 +54,7 @@ pub fn measure(options: &Options, folder: &Path) -> Result<Table> {
     let buckets = site.agent.path("buckets");
     std::fs::create_dir_all(buckets.join("bucket")).context("failed to make a bucket")?;
     let server = Server::start(rclone, &buckets, &options.clock)?;
-    let line = SlowLine::to(server.address(), DELAY, &options.clock)?;
+    let line = SlowLine::to(server.address(), options.request_delay, &options.clock)?;
 
     let (mut backups, mut restores) = (Works::default(), Works::default());
     for run in 0..options.runs {

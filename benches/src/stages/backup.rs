@@ -25,6 +25,7 @@ const PACK_BYTES: usize = 20 << 20;
 
 pub(super) fn measure(meter: &Meter, feed: &Feed<'_>, table: &mut Table) -> Result<()> {
     frozen_disk(meter, feed, table)?;
+    zeros(meter, feed, table)?;
     hashes(meter, &feed.random, table)?;
     compressors(meter, feed, table)?;
     ciphers(meter, &feed.random, table)?;
@@ -51,6 +52,20 @@ fn frozen_disk(meter: &Meter, feed: &Feed<'_>, table: &mut Table) -> Result<()> 
             offset += take;
         }
         Ok(offset)
+    })
+}
+
+fn zeros(meter: &Meter, feed: &Feed<'_>, table: &mut Table) -> Result<()> {
+    let zeros = vec![0; feed.random.len()];
+    meter.bytes(table, "detect zeros", "in what is zeros", || {
+        let found = zeros
+            .chunks(CHUNK_BYTES)
+            .filter(|chunk| disk::is_zero(chunk));
+        anyhow::ensure!(
+            found.count() == zeros.chunks(CHUNK_BYTES).count(),
+            "zeros are told apart from zeros"
+        );
+        Ok(zeros.len() as u64)
     })
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Mutex;
 
-use disk::{ByteRange, DiskSource, RangeSet};
+use disk::{ByteRange, DiskSource, RangeSet, is_zero};
 use kopia::compression::CompressionAlgorithm;
 use kopia::content_id::{ContentId, prefix};
 use kopia::indirect::IndirectEntry;
@@ -537,14 +537,6 @@ struct ZeroSegment {
 }
 
 const CHUNKS_PER_SLOT: usize = (SLOT_BYTES / CHUNK_BYTES) as usize;
-
-/// Returns whether all bytes are zero, at memory speed.
-fn is_zero(bytes: &[u8]) -> bool {
-    match bytes {
-        [] => true,
-        [first, rest @ ..] => *first == 0 && bytes[..rest.len()] == *rest,
-    }
-}
 
 /// Returns how many bytes of the disk will be read for a slot.
 fn planned_slot_bytes(plan: &SlotPlan) -> u64 {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use disk::is_zero;
+
 /// Zeros are left out in units of this, counted from the disk's or file's start.
 pub(crate) const UNIT_BYTES: u64 = 64 << 10;
 
@@ -25,14 +27,6 @@ pub(crate) fn non_zero_runs(offset: u64, data: &[u8]) -> impl Iterator<Item = Ra
 fn unit(offset: u64, at: usize, len: usize) -> Range<usize> {
     let left = UNIT_BYTES - (offset + at as u64) % UNIT_BYTES;
     at..len.min(at + left as usize)
-}
-
-/// Returns whether all bytes are zero, at memory speed.
-fn is_zero(bytes: &[u8]) -> bool {
-    match bytes {
-        [] => true,
-        [first, rest @ ..] => *first == 0 && bytes[..rest.len()] == *rest,
-    }
 }
 
 #[cfg(test)]

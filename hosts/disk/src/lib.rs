@@ -7,8 +7,10 @@ mod error;
 mod memory;
 mod port;
 mod range;
+mod zeros;
 
 pub use error::{DiskError, DiskErrorKind, out_of_range};
 pub use memory::MemoryDisk;
 pub use port::{BlockRead, BlockWrite, ChangeId, Changes, DiskSource, Geometry, UnknownReason};
 pub use range::{ByteRange, RangeSet};
+pub use zeros::is_zero;
