@@ -164,12 +164,7 @@ impl Kopia {
     pub fn restore(&self, snapshot: &str) -> Result<Counterpart> {
         write_out()?;
         let target = self.folder.join("restored");
-        let (measured, _) = self.run(&[
-            "snapshot",
-            "restore",
-            snapshot,
-            &target.display().to_string(),
-        ])?;
+        let (measured, _) = self.run(&["restore", snapshot, &target.display().to_string()])?;
         std::fs::remove_dir_all(&target).context("failed to remove what Kopia restored")?;
         Ok(counterpart(measured, None))
     }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 /// Above this many runnable threads per core, others were at work.
 const QUIET_LOAD_PER_CORE: f64 = 0.25;
@@ -37,16 +36,25 @@ fn field<'text>(text: &'text str, name: &str) -> Option<&'text str> {
     Some(value.trim())
 }
 
-/// Returns the kind of file system, as `stat` calls it.
+/// Returns the kind of file system, as the kernel calls it.
 fn file_system(folder: &Path) -> String {
-    let mut command = Command::new("stat");
-    let answer = command.args(["-f", "-c", "%T"]).arg(folder).output();
-    match answer {
-        Ok(answer) if answer.status.success() => {
-            String::from_utf8_lossy(&answer.stdout).trim().to_owned()
-        }
-        _ => "unknown file system".to_owned(),
-    }
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let kind = file_system_in(&mounts, &folder);
+    kind.unwrap_or("unknown file system").to_owned()
+}
+
+/// Returns the kind of the innermost mount that holds `folder`; of several on one place the last
+/// one counts.
+fn file_system_in<'text>(mounts: &'text str, folder: &Path) -> Option<&'text str> {
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        Some((fields.next()?, fields.next()?))
+    });
+    let (_, kind) = mounts
+        .filter(|(place, _)| folder.starts_with(place))
+        .max_by_key(|(place, _)| place.len())?;
+    Some(kind)
 }
 
 /// Returns a warning if others are using the processors, or if that cannot be told.
@@ -72,6 +80,15 @@ fn unrest_in(loadavg: &str, cores: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_innermost_mount_names_the_file_system() {
+        let mounts = "/dev/a / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/b /tmpx xfs rw 0 0\n";
+        for (folder, kind) in [("/tmp/x", "tmpfs"), ("/tmpx", "xfs"), ("/home", "ext4")] {
+            assert_eq!(file_system_in(mounts, Path::new(folder)), Some(kind));
+        }
+        assert_eq!(file_system_in("", Path::new("/home")), None);
+    }
 
     #[test]
     fn a_busy_machine_is_said_to_be_one() {

@@ -41,13 +41,13 @@ fn figures(options: &Options, theme: Theme) -> Result<String> {
     let unrest = machine::unrest();
     let tables = measure(options, theme)?;
     let mut text = format!(
-        "{} on {}: {}; medians of {} runs.",
+        "{} on {}: {}; {}.",
         options.command(theme),
         options.clock.now().strftime("%Y-%m-%d"),
         machine::description(&options.folder),
-        options.runs
+        options.repetition(theme)
     );
-    if let Some(unrest) = unrest {
+    if let Some(unrest) = unrest.filter(|_| theme != Theme::Chunks) {
         let _ = write!(text, " **{unrest}.**");
     }
     text.push_str("\n\n");

@@ -79,6 +79,8 @@ pub struct Options {
     pub thin_bytes: Vec<u64>,
     /// How much data a stage is fed in one round.
     pub stage_bytes: usize,
+    /// A stage is repeated until it has taken this long.
+    pub stage_time: Duration,
     /// Which lengths of chunks are compared.
     pub chunk_bytes: Vec<u64>,
     /// What each request to S3 takes more.
@@ -103,9 +105,10 @@ impl Options {
             runs: 1,
             image_bytes: 16 << 20,
             dense: false,
-            large_bytes: None,
+            large_bytes: Some(16 << 20),
             thin_bytes: vec![64 * GIB],
             stage_bytes: 1 << 20,
+            stage_time: Duration::ZERO,
             chunk_bytes: vec![256 * KIB],
             request_delay: Duration::from_millis(1),
             kopia: None,
@@ -125,8 +128,10 @@ impl Options {
             runs: RUNS,
             image_bytes: IMAGE_BYTES,
             dense: true,
+            large_bytes: None,
             thin_bytes: vec![2 * TIB, 64 * TIB],
             stage_bytes: 256 << 20,
+            stage_time: Duration::from_millis(300),
             chunk_bytes: [128, 256, 512, 1024].map(|kib| kib * KIB).to_vec(),
             request_delay: Duration::from_millis(50),
             kopia: kopia::find(),
@@ -183,6 +188,15 @@ impl Options {
             command += &format!(" --runs {}", self.runs);
         }
         command + "`"
+    }
+
+    /// Returns how a theme's figures come from runs, in a few words.
+    pub fn repetition(&self, theme: Theme) -> String {
+        match theme {
+            Theme::Whole | Theme::S3 => format!("medians of {} runs", self.runs),
+            Theme::Stages => format!("{} ms or more for each stage", self.stage_time.as_millis()),
+            Theme::Chunks => "bytes are the same in every run".to_owned(),
+        }
     }
 }
 

@@ -19,8 +19,6 @@ use crate::test_image::{Mix, TestImage};
 
 /// The length of a chunk of an image.
 const CHUNK_BYTES: usize = image::CHUNK_BYTES as usize;
-/// A stage is repeated until it has taken this long, but in the quick form.
-const ENOUGH: Duration = Duration::from_millis(300);
 
 const COLUMNS: [&str; 4] = ["stage", "per CPU second", "per second by the clock", ""];
 
@@ -30,11 +28,7 @@ pub fn measure(options: &Options, folder: &Path) -> Result<Vec<Table>> {
     std::fs::create_dir_all(&folder).context("failed to make a folder")?;
     let meter = Meter {
         clock: options.clock.clone(),
-        enough: if options.runs > 1 {
-            ENOUGH
-        } else {
-            Duration::ZERO
-        },
+        enough: options.stage_time,
     };
     let bytes = options.stage_bytes as u64;
     let text_alone = Mix {
