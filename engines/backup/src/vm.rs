@@ -2,12 +2,14 @@
 
 mod checkpoint;
 mod conversion;
+mod frozen_disks;
 mod increment_base;
 mod leftovers;
 mod many;
 mod memory;
 mod options;
 mod plan;
+mod publication;
 mod run;
 mod state;
 mod watch;

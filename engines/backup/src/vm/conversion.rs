@@ -5,10 +5,11 @@ use point::{BackupType, DiskDescriptor, VmDescriptor};
 use progress::Progress;
 use time_and_chance::StopSignal;
 
+use super::frozen_disks::OpenDisk;
 use super::increment_base::{Base, BaseDisk};
 use super::leftovers;
 use super::options::Step;
-use super::run::{OpenDisk, VmBackup};
+use super::run::VmBackup;
 use super::state::{Converting, JournalEntry};
 use crate::error::{BackupError, host_error};
 
