@@ -16,7 +16,7 @@ mod session;
 mod uploads;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use kopia::cipher::ContentCipher;
@@ -24,6 +24,7 @@ use kopia::compression::{CompressionAlgorithm, Compressor};
 use kopia::content_id::ContentId;
 use kopia::hash::HashOutput;
 use kopia::record::ContentRecord;
+use time_and_chance::StopSignal;
 
 use self::pack::SealedContent;
 use self::session::Session;
@@ -50,7 +51,6 @@ pub struct Writer {
     /// Held while a flush runs, so that flushes end in the order in which they began.
     flushing: Mutex<()>,
     group: Mutex<FlushGroup>,
-    group_changed: Condvar,
     upload_threads: usize,
 }
 
@@ -70,9 +70,24 @@ struct State {
 #[derive(Debug, Default)]
 struct FlushGroup {
     active: usize,
+    round: Round,
+}
+
+/// One shared flush and those who wait for it.
+#[derive(Debug, Clone, Default)]
+struct Round {
     waiting: usize,
-    generation: u64,
-    outcome: Option<(RepoErrorKind, String)>,
+    /// Thrown when nobody is left to be waited for.
+    complete: StopSignal,
+    outcome: Arc<OnceLock<Result<(), (RepoErrorKind, String)>>>,
+}
+
+impl FlushGroup {
+    fn look_whether_complete(&self) {
+        if self.round.waiting >= self.active {
+            self.round.complete.stop();
+        }
+    }
 }
 
 /// What one thread needs to write contents: a compressor and scratch space.
@@ -100,8 +115,9 @@ pub struct WriterUse<'a> {
 
 impl Drop for WriterUse<'_> {
     fn drop(&mut self) {
-        self.writer.lock_group().active -= 1;
-        self.writer.group_changed.notify_all();
+        let mut group = self.writer.lock_group();
+        group.active -= 1;
+        group.look_whether_complete();
     }
 }
 
@@ -135,7 +151,6 @@ impl Writer {
             state: Mutex::default(),
             flushing: Mutex::new(()),
             group: Mutex::default(),
-            group_changed: Condvar::new(),
         };
         writer.take_over_dead_sessions()?;
         Ok(writer)
@@ -396,32 +411,25 @@ impl Writer {
     /// Like [`flush`](Self::flush), but waits up to `patience` for others who are about to
     /// finish, so that they share one; returns only when the caller's writes are visible.
     pub fn flush_together(&self, patience: Duration) -> Result<(), RepoError> {
+        let round = {
+            let mut group = self.lock_group();
+            group.round.waiting += 1;
+            group.look_whether_complete();
+            group.round.clone()
+        };
+        // Whether all are in or patience is at an end: now is the time.
+        let _ = self.repo.clock().sleep(patience, &round.complete);
         let mut group = self.lock_group();
-        group.waiting += 1;
-        self.group_changed.notify_all();
-        let generation = group.generation;
-        let (mut group, _) = self
-            .group_changed
-            .wait_timeout_while(group, patience, |group| {
-                group.generation == generation && group.waiting < group.active
-            })
-            .expect("no thread panics while it holds the flush group");
-        if group.generation != generation {
-            return match &group.outcome {
-                None => Ok(()),
-                Some((kind, message)) => Err(RepoError::new(*kind, message.clone())),
-            };
-        }
-        // The first to wake flushes for everyone who waits; they are all in before the flush.
-        let result = self.flush();
-        group.generation += 1;
-        group.waiting = 0;
-        group.outcome = result
-            .as_ref()
-            .err()
-            .map(|error| (error.kind(), error.to_string()));
-        self.group_changed.notify_all();
-        result
+        // The first to come here flushes for everyone of the round; the others wait for the lock.
+        let outcome = round.outcome.get_or_init(|| {
+            group.round = Round::default();
+            round.complete.stop();
+            self.flush()
+                .map_err(|error| (error.kind(), error.to_string()))
+        });
+        outcome
+            .clone()
+            .map_err(|(kind, message)| RepoError::new(kind, message))
     }
 
     /// Asks the store whether every pack this writer published is still there, and forgets those

@@ -434,10 +434,18 @@ fn nothing_is_created_over_something_else() {
 
 #[test]
 fn writers_that_finish_together_share_one_index() {
-    let world = World::new();
-    let repo = world.open(1);
+    let caches = tempfile::tempdir().unwrap();
+    let clock = SystemClock::new();
+    let store: SharedBlobStore = Arc::new(MemoryStore::new(clock.clone()));
+    let repo = create(
+        store.clone(),
+        PASSWORD,
+        &CreateOptions::default(),
+        surroundings(caches.path(), clock, 1),
+    )
+    .unwrap();
     let writer = Writer::new(&repo, 2).unwrap();
-    let before = world.names("xn").len();
+    let before = store.list_all("xn").unwrap().len();
     std::thread::scope(|scope| {
         let uses: Vec<_> = (0..4).map(|_| writer.begin_use()).collect();
         for (seed, _in_use) in (0..).zip(uses) {
@@ -451,7 +459,27 @@ fn writers_that_finish_together_share_one_index() {
             });
         }
     });
-    assert_eq!(world.names("xn").len(), before + 1);
+    assert_eq!(store.list_all("xn").unwrap().len(), before + 1);
+}
+
+#[test]
+fn a_writer_waits_for_others_by_the_clock_it_was_given() {
+    let world = World::new();
+    let writer = Writer::new(&world.open(1), 2).unwrap();
+    let _other = writer.begin_use();
+    let _own = writer.begin_use();
+    writer
+        .write_content(&mut plain(), None, b"content")
+        .unwrap();
+    let before = world.clock.monotonic();
+    writer.flush_together(Duration::from_hours(2)).unwrap();
+    assert_eq!(world.clock.monotonic() - before, Duration::from_hours(2));
+    writer.flush_together(Duration::from_hours(2)).unwrap();
+    assert_eq!(
+        world.clock.monotonic() - before,
+        Duration::from_hours(4),
+        "who shared a flush is waited for again"
+    );
 }
 
 #[test]
