@@ -8,6 +8,8 @@ mod leftovers;
 mod many;
 mod memory;
 mod options;
+mod pass;
+mod passes;
 mod plan;
 mod publication;
 mod run;

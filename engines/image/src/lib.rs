@@ -18,10 +18,14 @@ mod plan;
 mod proof;
 mod reader;
 mod segments;
+mod stored_slots;
 mod writer;
 
 pub use error::{ImageError, ImageErrorKind};
 pub use plan::SLOT_BYTES;
 pub use reader::ImageReader;
 pub use segments::{Segments, read_segments};
-pub use writer::{Base, CHUNK_BYTES, ImageWriter, READ_BYTES_MAX, WrittenImage};
+pub use stored_slots::{PartialImage, StoredSlots};
+pub use writer::{
+    Base, CHUNK_BYTES, ImageWriter, Onlooker, READ_BYTES_MAX, SlotNews, WrittenImage, bytes_to_read,
+};

@@ -5,7 +5,8 @@
 //! packs go out behind them through the repository writer's bounded queue. A worker holds one
 //! read buffer, so memory does not depend on the disk.
 
-use std::sync::Mutex;
+use std::ops::AddAssign;
+use std::sync::{Arc, Mutex};
 
 use disk::{ByteRange, DiskSource, RangeSet, is_zero};
 use kopia::compression::CompressionAlgorithm;
@@ -24,6 +25,7 @@ use crate::error::{ImageError, ImageErrorKind, disk_error, repo_error, stopped};
 use crate::plan::{ChunkMask, Facts, Planner, SLOT_BYTES, SlotPlan, runs, slot_range};
 use crate::proof;
 use crate::segments::{Segments, chunk_entries, read_chunks, read_segments};
+use crate::stored_slots::{StoredSlots, ZeroSegment};
 
 /// Images are cut into chunks of this length; `docs/decisions/chunk-size.md` says why.
 pub const CHUNK_BYTES: u64 = 256 << 10;
@@ -41,8 +43,31 @@ pub struct Base {
     pub changes: RangeSet,
 }
 
+/// A slot that was stored, for whoever looks on.
+#[derive(Debug, Clone, Copy)]
+pub struct SlotNews<'a> {
+    /// The disk's number.
+    pub disk: u32,
+    /// How many bytes of the disk were dealt with; 0 for what needed no reading.
+    pub bytes: u64,
+    /// How many of these were not zeros.
+    pub data_bytes: u64,
+    /// How many of these the repository did not have.
+    pub new_bytes: u64,
+    /// What the new ones and their list take in packs.
+    pub packed_bytes: u64,
+    /// Everything of the disk that is stored so far, this slot included.
+    pub stored: &'a Arc<StoredSlots>,
+}
+
+/// Looks on while a disk is stored; for what has to happen during a long transfer.
+pub trait Onlooker: Sync {
+    /// Hears from a worker that it stored a slot. The worker goes on when this returns; the
+    /// others go on meanwhile. Whoever wants the transfer to end throws its stop signal.
+    fn slot_stored(&self, news: SlotNews<'_>);
+}
+
 /// Writes disks into a repository.
-#[derive(Debug)]
 pub struct ImageWriter<'a> {
     /// Where contents go.
     pub writer: &'a Writer,
@@ -54,6 +79,8 @@ pub struct ImageWriter<'a> {
     pub compression: Option<CompressionAlgorithm>,
     /// How many slots are worked on at once.
     pub workers: usize,
+    /// Who looks on, if anyone.
+    pub onlooker: Option<&'a dyn Onlooker>,
 }
 
 /// A disk that was written; nothing of it counts before its point is published.
@@ -73,15 +100,12 @@ pub struct WrittenImage {
     pub packed_bytes: u64,
     layout: Layout,
     virtual_disk_id: Uuid,
-    segments: Segments,
-    inherited: Vec<bool>,
-    log: ChunkLog,
+    stored: Arc<StoredSlots>,
 }
 
-/// What became of all slots.
+/// What all slots cost.
+#[derive(Default)]
 struct SlotsWritten {
-    segments: Segments,
-    inherited: Vec<bool>,
     read_bytes: u64,
     packed_bytes: u64,
 }
@@ -90,6 +114,15 @@ struct SlotsWritten {
 struct SlotWritten {
     segment: ObjectId,
     read_bytes: u64,
+    chunks: ChunksStored,
+    packed_bytes: u64,
+}
+
+/// What became of some chunks.
+#[derive(Default)]
+struct ChunksStored {
+    data_bytes: u64,
+    new_bytes: u64,
     packed_bytes: u64,
 }
 
@@ -98,6 +131,14 @@ struct Scratch {
     data: Encoder,
     lists: Encoder,
     buffer: AlignedBuffer,
+}
+
+impl AddAssign for ChunksStored {
+    fn add_assign(&mut self, more: Self) {
+        self.data_bytes += more.data_bytes;
+        self.new_bytes += more.new_bytes;
+        self.packed_bytes += more.packed_bytes;
+    }
 }
 
 impl ImageWriter<'_> {
@@ -125,8 +166,12 @@ impl ImageWriter<'_> {
                 .caused_by(error)
         })?;
         let repo = self.writer.repository();
-        let log = ChunkLog::new()?;
-        let zero = self.write_zero_segment(&log)?;
+        let stored = Arc::new(StoredSlots::new(
+            layout.slot_count(),
+            self.write_zero_segment()?,
+        )?);
+        let (log, zero) = (stored.log(), stored.zero());
+        note_zero_segment(log, zero)?;
         let base = match base {
             Some(base) => {
                 let segments = read_segments(repo, &base.object, &layout)?;
@@ -156,13 +201,13 @@ impl ImageWriter<'_> {
         };
         self.progress
             .disk_begins(self.disk_number, planned_bytes(source, facts)?);
-        let slots = self.write_slots(source, facts, &zero, &log)?;
+        let slots = self.write_slots(source, facts, &stored)?;
         let (object, outer_bytes) = self.write_outer(
             &layout,
             source.virtual_disk_id(),
-            &slots.segments,
-            &zero,
-            &log,
+            &stored.lock().segments,
+            zero,
+            log,
         )?;
         self.progress.disk_ends(self.disk_number);
         let changed_bytes = match &base {
@@ -181,9 +226,7 @@ impl ImageWriter<'_> {
             packed_bytes: zero.packed_bytes + outer_bytes + slots.packed_bytes,
             layout,
             virtual_disk_id: source.virtual_disk_id(),
-            inherited: slots.inherited,
-            segments: slots.segments,
-            log,
+            stored,
         })
     }
 
@@ -203,19 +246,21 @@ impl ImageWriter<'_> {
         let repo = self.writer.repository();
         let is_live = |id: &ContentId| repo.is_live(id).map_err(repo_error("look up a chunk"));
         let mut missing = std::collections::BTreeSet::new();
-        image.log.for_each(&mut |slot, contents| {
-            for id in contents {
+        image.stored.log().for_each(&mut |note| {
+            for id in note.contents {
                 if !is_live(id)? {
-                    missing.insert(slot);
+                    missing.insert(note.slot);
                     break;
                 }
             }
             Ok(())
         })?;
+        // Every slot is stored: nobody else wants these any more.
+        let all = image.stored.lock();
         if !base_is_live {
-            for (segment, number) in image.segments.iter().zip(0u64..) {
+            for (segment, number) in all.segments.iter().zip(0u64..) {
                 self.progress.stop.check().map_err(stopped)?;
-                if image.inherited[number as usize] && !self.segment_is_live(&segment)? {
+                if all.is_inherited(number as usize) && !self.segment_is_live(&segment)? {
                     missing.insert(number);
                 }
             }
@@ -224,7 +269,7 @@ impl ImageWriter<'_> {
             return Ok(false);
         }
         let log = ChunkLog::new()?;
-        let zero = self.write_zero_segment(&log)?;
+        let zero = self.write_zero_segment()?;
         let slots: Vec<u64> = missing
             .into_iter()
             .filter(|slot| *slot != NO_SLOT)
@@ -234,7 +279,7 @@ impl ImageWriter<'_> {
             self.progress.stop.check().map_err(stopped)?;
             let plan = SlotPlan::Read(ChunkMask::MAX);
             let written = self.write_slot(source, number, &plan, &zero, &log, &mut scratch)?;
-            if written.segment != image.segments.get(number as usize) {
+            if written.segment != all.segments.get(number as usize) {
                 return Err(ImageError::new(
                     ImageErrorKind::TrackingWrong,
                     format!(
@@ -246,7 +291,7 @@ impl ImageWriter<'_> {
         self.write_outer(
             &image.layout,
             image.virtual_disk_id,
-            &image.segments,
+            &all.segments,
             &zero,
             &log,
         )?;
@@ -285,16 +330,11 @@ impl ImageWriter<'_> {
         &self,
         source: &dyn DiskSource,
         facts: Facts<'_>,
-        zero: &ZeroSegment,
-        log: &ChunkLog,
+        stored: &Arc<StoredSlots>,
     ) -> Result<SlotsWritten, ImageError> {
+        let (zero, log) = (stored.zero(), stored.log());
         let planner = Mutex::new(Planner::new(facts));
-        let done = Mutex::new(SlotsWritten {
-            segments: Segments::filled(&zero.segment, facts.slots as usize),
-            inherited: vec![false; facts.slots as usize],
-            read_bytes: 0,
-            packed_bytes: 0,
-        });
+        let done = Mutex::new(SlotsWritten::default());
         let failure: Mutex<Option<ImageError>> = Mutex::new(None);
         let work = || -> Result<(), ImageError> {
             let mut scratch = self.scratch();
@@ -316,19 +356,12 @@ impl ImageWriter<'_> {
                     return Ok(());
                 };
                 let written = self.write_slot(source, number, &plan, zero, log, &mut scratch)?;
-                let bytes = planned_slot_bytes(&plan);
-                if bytes > 0 {
-                    self.progress
-                        .disk_advances(self.disk_number, bytes, written.packed_bytes);
-                }
-                let mut done = done
-                    .lock()
-                    .expect("no worker panics while it stores a slot");
-                done.segments.set(number as usize, &written.segment);
-                done.inherited[number as usize] =
-                    matches!(plan, SlotPlan::Reuse(_) | SlotPlan::Patch { .. });
-                done.read_bytes += written.read_bytes;
-                done.packed_bytes += written.packed_bytes;
+                stored.note(number, &plan, written.segment);
+                let mut cost = done.lock().expect("no worker panics while it counts");
+                cost.read_bytes += written.read_bytes;
+                cost.packed_bytes += written.packed_bytes;
+                drop(cost);
+                self.tell(planned_slot_bytes(&plan), &written, stored);
             }
         };
         std::thread::scope(|scope| {
@@ -349,6 +382,23 @@ impl ImageWriter<'_> {
         }
     }
 
+    fn tell(&self, bytes: u64, written: &SlotWritten, stored: &Arc<StoredSlots>) {
+        if bytes > 0 {
+            self.progress
+                .disk_advances(self.disk_number, bytes, written.packed_bytes);
+        }
+        if let Some(onlooker) = self.onlooker {
+            onlooker.slot_stored(SlotNews {
+                disk: self.disk_number,
+                bytes,
+                data_bytes: written.chunks.data_bytes,
+                new_bytes: written.chunks.new_bytes,
+                packed_bytes: written.packed_bytes,
+                stored,
+            });
+        }
+    }
+
     fn write_slot(
         &self,
         source: &dyn DiskSource,
@@ -361,6 +411,7 @@ impl ImageWriter<'_> {
         let taken_over = |segment| SlotWritten {
             segment,
             read_bytes: 0,
+            chunks: ChunksStored::default(),
             packed_bytes: 0,
         };
         let (mut chunks, wanted) = match plan {
@@ -380,7 +431,7 @@ impl ImageWriter<'_> {
             }
         };
         let mut read_bytes = 0;
-        let mut packed_bytes = 0;
+        let mut stored = ChunksStored::default();
         let mut contents = Vec::new();
         let chunks_per_read = (READ_BYTES_MAX / CHUNK_BYTES) as u32;
         for (first, end) in runs(wanted) {
@@ -390,7 +441,7 @@ impl ImageWriter<'_> {
                 let data = &mut scratch.buffer[..(count * CHUNK_BYTES) as usize];
                 read_bytes += read_padded(source, offset, data)?;
                 let place = &mut chunks[first as usize..];
-                packed_bytes +=
+                stored +=
                     self.store_chunks(data, place, zero.chunk, &mut contents, &mut scratch.data)?;
             }
         }
@@ -398,20 +449,21 @@ impl ImageWriter<'_> {
             return Ok(SlotWritten {
                 segment: zero.segment,
                 read_bytes,
-                packed_bytes,
+                packed_bytes: stored.packed_bytes,
+                chunks: stored,
             });
         }
         let list = self
             .writer
             .write_list(&mut scratch.lists, chunk_entries(&chunks, CHUNK_BYTES))
             .map_err(repo_error("store a segment"))?;
-        packed_bytes += u64::from(list.packed_bytes);
         contents.push(list.object.content);
         log.append(number, &contents)?;
         Ok(SlotWritten {
             segment: list.object,
             read_bytes,
-            packed_bytes,
+            packed_bytes: stored.packed_bytes + u64::from(list.packed_bytes),
+            chunks: stored,
         })
     }
 
@@ -423,7 +475,7 @@ impl ImageWriter<'_> {
         zero: ContentId,
         contents: &mut Vec<ContentId>,
         encoder: &mut Encoder,
-    ) -> Result<u64, ImageError> {
+    ) -> Result<ChunksStored, ImageError> {
         let mut places = Vec::with_capacity(data.len() / CHUNK_BYTES as usize);
         let mut slices = Vec::with_capacity(places.capacity());
         for (place, chunk) in data.chunks_exact(CHUNK_BYTES as usize).enumerate() {
@@ -438,17 +490,20 @@ impl ImageWriter<'_> {
             .writer
             .write_contents(encoder, None, &slices)
             .map_err(repo_error("store chunks"))?;
+        let mut stored = ChunksStored {
+            data_bytes: slices.len() as u64 * CHUNK_BYTES,
+            ..ChunksStored::default()
+        };
         for (place, written) in places.into_iter().zip(&written) {
             chunks[place] = written.id;
             contents.push(written.id);
+            stored.new_bytes += u64::from(written.packed_bytes > 0) * CHUNK_BYTES;
+            stored.packed_bytes += u64::from(written.packed_bytes);
         }
-        Ok(written
-            .iter()
-            .map(|written| u64::from(written.packed_bytes))
-            .sum())
+        Ok(stored)
     }
 
-    fn write_zero_segment(&self, log: &ChunkLog) -> Result<ZeroSegment, ImageError> {
+    fn write_zero_segment(&self) -> Result<ZeroSegment, ImageError> {
         let doing = "store the segment that stands for zeros";
         // Zeros are compressed whatever the policy says: one chunk of them serves every hole.
         let mut encoder = Encoder::metadata();
@@ -463,7 +518,6 @@ impl ImageWriter<'_> {
                 chunk_entries(&vec![chunk.id; CHUNKS_PER_SLOT], CHUNK_BYTES),
             )
             .map_err(repo_error(doing))?;
-        log.append(NO_SLOT, &[chunk.id, list.object.content])?;
         Ok(ZeroSegment {
             chunk: chunk.id,
             segment: list.object,
@@ -490,13 +544,14 @@ impl ImageWriter<'_> {
         let mut entries = Vec::new();
         for (segment, number) in front.chunks(SLOT_BYTES as usize).zip(0u64..) {
             let mut chunks = vec![zero.chunk; segment.len() / CHUNK_BYTES as usize];
-            packed_bytes += self.store_chunks(
+            let stored = self.store_chunks(
                 segment,
                 &mut chunks,
                 zero.chunk,
                 &mut contents,
                 &mut scratch.data,
             )?;
+            packed_bytes += stored.packed_bytes;
             let list = self
                 .writer
                 .write_list(&mut scratch.lists, chunk_entries(&chunks, CHUNK_BYTES))
@@ -529,11 +584,8 @@ impl ImageWriter<'_> {
     }
 }
 
-/// The shared segment of a slot without data.
-struct ZeroSegment {
-    chunk: ContentId,
-    segment: ObjectId,
-    packed_bytes: u64,
+fn note_zero_segment(log: &ChunkLog, zero: &ZeroSegment) -> Result<(), ImageError> {
+    log.append(NO_SLOT, &[zero.chunk, zero.segment.content])
 }
 
 const CHUNKS_PER_SLOT: usize = (SLOT_BYTES / CHUNK_BYTES) as usize;
@@ -545,6 +597,28 @@ fn planned_slot_bytes(plan: &SlotPlan) -> u64 {
         SlotPlan::Read(read) | SlotPlan::Patch { read, .. } => {
             u64::from(read.count_ones()) * CHUNK_BYTES
         }
+    }
+}
+
+/// Returns about how many bytes of `source` a full reads, or an increment on `changes`: of what
+/// changed, holes count here too.
+pub fn bytes_to_read(
+    source: &dyn DiskSource,
+    changes: Option<&RangeSet>,
+) -> Result<u64, ImageError> {
+    let slots = source.size_bytes().div_ceil(SLOT_BYTES);
+    match changes {
+        Some(changes) => Ok(changes
+            .rounded_out(CHUNK_BYTES, slots * SLOT_BYTES)
+            .total_bytes()),
+        None => planned_bytes(
+            source,
+            Facts {
+                slots,
+                chunk_bytes: CHUNK_BYTES,
+                base: None,
+            },
+        ),
     }
 }
 

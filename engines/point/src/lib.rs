@@ -8,6 +8,7 @@ mod error;
 mod names;
 mod new_point;
 mod points;
+mod unfinished;
 
 pub use descriptor::{
     BackupType, CONFIGURATION_FOLDER, DESCRIPTOR_NAME, DESCRIPTOR_VERSION, DISKS_FOLDER,
@@ -17,3 +18,4 @@ pub use error::{PointError, PointErrorKind};
 pub use names::{disk_file_names, file_stem, restored_file_names};
 pub use new_point::NewPoint;
 pub use points::{OpenPoint, Point, Points};
+pub use unfinished::{UnfinishedDisk, UnfinishedPoint};

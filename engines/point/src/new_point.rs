@@ -35,7 +35,7 @@ impl NewPoint {
         configuration: Vec<(String, Vec<u8>)>,
         now: Timestamp,
     ) -> Result<Self, PointError> {
-        let source = source_of(host, &descriptor);
+        let source = source_of(host, descriptor.guid);
         let mut point = Self {
             manifest: SnapshotManifest {
                 id: String::new(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hyperv::VmId;
 use kopia::directory::DirectoryEntry;
 use kopia::object_id::ObjectId;
 use kopia::snapshot::SnapshotSource;
@@ -38,11 +39,11 @@ pub struct OpenPoint {
 }
 
 /// Returns where a VM's points are filed.
-pub(crate) fn source_of(host: &str, descriptor: &VmDescriptor) -> SnapshotSource {
+pub(crate) fn source_of(host: &str, vm: VmId) -> SnapshotSource {
     SnapshotSource {
         host: host.to_lowercase(),
         user_name: "agent".to_owned(),
-        path: format!("hyperv/{}", descriptor.guid),
+        path: format!("hyperv/{vm}"),
     }
 }
 

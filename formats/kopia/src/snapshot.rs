@@ -21,6 +21,9 @@ const STRUCTURE: &str = "snapshot manifest";
 /// The type label of snapshots.
 pub const SNAPSHOT_TYPE: &str = "snapshot";
 
+/// Why a snapshot is incomplete whose upload goes on.
+pub const INCOMPLETE_CHECKPOINT: &str = "checkpoint";
+
 const HOST_LABEL: &str = "hostname";
 const USER_LABEL: &str = "username";
 const PATH_LABEL: &str = "path";

@@ -105,15 +105,40 @@ impl Snapshots {
         writer: &Writer,
         manifest: &SnapshotManifest,
     ) -> Result<PublishedSnapshot, RepoError> {
-        let repo = writer.repository();
-        let id = hex_id(repo);
-        let entry = manifest
-            .to_manifest(id, repo.clock().now())
-            .map_err(|error| {
-                RepoError::new(RepoErrorKind::Invalid, "publish the snapshot").caused_by(error)
-            })?;
+        let entry = new_entry(writer, manifest)?;
         let content = writer.write_manifests(vec![entry.clone()])?;
         Ok(PublishedSnapshot { entry, content })
+    }
+
+    /// Writes a snapshot's manifest and the deletion of others in one content, so that they
+    /// change hands in one flush.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn replace(
+        &self,
+        writer: &Writer,
+        superseded: &[String],
+        manifest: &SnapshotManifest,
+    ) -> Result<(), RepoError> {
+        let mut entries = self.tombstones(writer, superseded);
+        entries.push(new_entry(writer, manifest)?);
+        writer.write_manifests(entries).map(|_| ())
+    }
+
+    /// Writes the deletion of several snapshots' manifests; visible after a flush.
+    pub fn remove(&self, writer: &Writer, ids: &[String]) -> Result<(), RepoError> {
+        writer
+            .write_manifests(self.tombstones(writer, ids))
+            .map(|_| ())
+    }
+
+    fn tombstones(&self, writer: &Writer, ids: &[String]) -> Vec<ManifestEntry> {
+        let now = writer.repository().clock().now();
+        ids.iter()
+            .filter_map(|id| self.manifests.get(id))
+            .map(|entry| ManifestEntry::tombstone(entry, now))
+            .collect()
     }
 
     /// Deletes a snapshot's manifest; its data goes with a later maintenance.
@@ -127,6 +152,12 @@ impl Snapshots {
     }
 }
 
-fn hex_id(repo: &Repository) -> String {
-    ManifestEntry::new_id(repo.chance().bytes())
+fn new_entry(writer: &Writer, manifest: &SnapshotManifest) -> Result<ManifestEntry, RepoError> {
+    let repo = writer.repository();
+    let id = ManifestEntry::new_id(repo.chance().bytes());
+    manifest
+        .to_manifest(id, repo.clock().now())
+        .map_err(|error| {
+            RepoError::new(RepoErrorKind::Invalid, "publish the snapshot").caused_by(error)
+        })
 }

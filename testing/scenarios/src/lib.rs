@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use backup::BackupError;
 use backup::vm::{Options, PointReport, StateFolder, Step, VmBackup};
-use blob::{FilesystemStore, NewLayout, SharedBlobStore};
+use blob::{FilesystemStore, MemoryStore, NewLayout, SharedBlobStore};
 use disk::BlockRead;
 use foreign_client::ForeignClient;
 use hyperv::sim::{SimDisk, SimHost, SimOptions, SimVm};
@@ -20,7 +20,7 @@ use image::ImageReader;
 use point::Points;
 use progress::Progress;
 use repo::{CreateOptions, Identity, Repository, Surroundings, Writer};
-use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock};
+use time_and_chance::{Chance, ManualClock, SharedClock, StopSignal, SystemClock};
 
 pub use hooked_store::{BeforeWrite, HookedStore};
 
@@ -30,8 +30,12 @@ pub const PASSWORD: &str = "scenario";
 /// A host, a place for repositories, and state.
 #[derive(Debug)]
 pub struct World {
-    folder: tempfile::TempDir,
+    root: PathBuf,
+    /// Removes the folder in the end; a world that was entered leaves that to its maker.
+    _folder: Option<tempfile::TempDir>,
     clock: SharedClock,
+    /// What the repository is stored in, where that is no folder.
+    memory: Option<SharedBlobStore>,
     seed: u64,
     /// The simulated host.
     pub host: SimHost,
@@ -42,8 +46,20 @@ pub struct World {
 impl World {
     /// Returns a world whose chance follows from `seed`.
     pub fn new(seed: u64) -> Self {
+        Self::with_clock(seed, SystemClock::new())
+    }
+
+    /// Returns a world whose time passes as `clock` says; its one repository is in memory, since
+    /// files have the times of the real clock.
+    pub fn with_manual_clock(seed: u64, clock: &Arc<ManualClock>) -> Self {
+        Self {
+            memory: Some(Arc::new(MemoryStore::new(clock.clone()))),
+            ..Self::with_clock(seed, clock.clone())
+        }
+    }
+
+    fn with_clock(seed: u64, clock: SharedClock) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let clock = SystemClock::new();
         let host = SimHost::create(
             &folder.path().join("host"),
             SimOptions::default(),
@@ -51,25 +67,36 @@ impl World {
             Chance::from_seed(seed),
         )
         .expect("a host can be made");
-        let options = Options {
-            workers: 2,
-            flush_patience: Duration::ZERO,
-            merge_wait: Duration::from_secs(5),
-            free_bytes_min: 1 << 20,
-            ..Options::default()
-        };
         Self {
-            folder,
+            root: folder.path().to_owned(),
+            _folder: Some(folder),
             clock,
+            memory: None,
             seed,
             host,
-            options,
+            options: options(),
+        }
+    }
+
+    /// Enters the world at `root`, which another process made.
+    pub fn enter(root: PathBuf, seed: u64) -> Self {
+        let clock = SystemClock::new();
+        let host = SimHost::open(&root.join("host"), clock.clone(), Chance::from_system())
+            .expect("the host opens");
+        Self {
+            root,
+            _folder: None,
+            clock,
+            memory: None,
+            seed,
+            host,
+            options: options(),
         }
     }
 
     /// Returns a path inside the world's folder.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.root.join(name)
     }
 
     /// Adds a VM with one thin disk.
@@ -92,21 +119,29 @@ impl World {
     pub fn repository(&self, name: &str) -> Arc<Repository> {
         let path = self.path(name);
         let chance = Chance::from_seed(self.seed ^ path.exists() as u64);
-        if path.exists() {
-            let store: SharedBlobStore = Arc::new(
-                FilesystemStore::open(path, chance).expect("the repository's folder opens"),
-            );
-            self.open_repository(store)
+        let (store, is_new): (SharedBlobStore, bool) = match &self.memory {
+            Some(memory) => {
+                let blobs = memory.list_all("").expect("memory can be listed");
+                (memory.clone(), blobs.is_empty())
+            }
+            None if path.exists() => {
+                let store = FilesystemStore::open(path, chance);
+                (
+                    Arc::new(store.expect("the repository's folder opens")),
+                    false,
+                )
+            }
+            None => {
+                let store = FilesystemStore::create(path, NewLayout::Sharded, chance);
+                (Arc::new(store.expect("a folder can be made")), true)
+            }
+        };
+        if is_new {
+            let options = CreateOptions::default();
+            repo::create(store, PASSWORD, &options, self.surroundings())
+                .expect("a repository can be made")
         } else {
-            let store = FilesystemStore::create(path, NewLayout::Sharded, chance)
-                .expect("a folder can be made");
-            repo::create(
-                Arc::new(store),
-                PASSWORD,
-                &CreateOptions::default(),
-                self.surroundings(),
-            )
-            .expect("a repository can be made")
+            self.open_repository(store)
         }
     }
 
@@ -151,7 +186,19 @@ impl World {
         repository: &str,
         goes_on: &(dyn Fn(Step) -> bool + Sync),
     ) -> Result<PointReport, BackupError> {
-        self.back_up_with(vm, &self.repository(repository), goes_on)
+        self.back_up_heard(vm, repository, &Progress::silent(), goes_on)
+    }
+
+    /// Backs a VM up as a new process whose news are heard, and which dies where `goes_on` says
+    /// no.
+    pub fn back_up_heard(
+        &self,
+        vm: VmId,
+        repository: &str,
+        progress: &Progress,
+        goes_on: &(dyn Fn(Step) -> bool + Sync),
+    ) -> Result<PointReport, BackupError> {
+        self.back_up_with(vm, &self.repository(repository), progress, goes_on)
     }
 
     /// Backs a VM up as a new process before each of whose writes something is done.
@@ -164,13 +211,15 @@ impl World {
         let store = FilesystemStore::open(self.path(repository), Chance::from_system())
             .expect("the repository's folder opens");
         let store = HookedStore::new(Arc::new(store), before_write);
-        self.back_up_with(vm, &self.open_repository(Arc::new(store)), &|_| true)
+        let repo = self.open_repository(Arc::new(store));
+        self.back_up_with(vm, &repo, &Progress::silent(), &|_| true)
     }
 
     fn back_up_with(
         &self,
         vm: VmId,
         repo: &Arc<Repository>,
+        progress: &Progress,
         goes_on: &(dyn Fn(Step) -> bool + Sync),
     ) -> Result<PointReport, BackupError> {
         let writer = Writer::new(repo, 2).expect("the repository can be written");
@@ -181,7 +230,7 @@ impl World {
             options: &self.options,
             goes_on,
         };
-        backup.run(vm, &Progress::silent())
+        backup.run(vm, progress)
     }
 
     /// Returns the content of every listed point's first disk, by the point's UUID.
@@ -212,6 +261,16 @@ impl World {
             .filter(|checkpoint| checkpoint.kind == CheckpointKind::Recovery)
             .collect();
         assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+fn options() -> Options {
+    Options {
+        workers: 2,
+        flush_patience: Duration::ZERO,
+        merge_wait: Duration::from_secs(5),
+        free_bytes_min: 1 << 20,
+        ..Options::default()
     }
 }
 

@@ -106,6 +106,7 @@ fn the_known_bad_order_is_caught() {
         disk_number: 0,
         compression: None,
         workers: 2,
+        onlooker: None,
     };
     let take = || {
         world

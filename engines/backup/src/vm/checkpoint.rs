@@ -10,6 +10,7 @@ use time_and_chance::{StopSignal, Timestamp};
 
 use super::options::ConsistencyPolicy;
 use super::run::VmBackup;
+use super::watch;
 use crate::error::{BackupError, BackupErrorKind, host_error, stopped};
 
 /// The checkpoint and what was obtained with it.
@@ -123,10 +124,15 @@ impl VmBackup<'_> {
         Ok(())
     }
 
-    /// Waits while the VM is merging or busy with something short (Hyper-V spec 3.2).
-    pub(super) fn wait_until_free(&self, vm: VmId, stop: &StopSignal) -> Result<Vm, BackupError> {
-        const MERGE_SECONDS_MAX: u64 = 600;
-        const OTHER_SECONDS_MAX: u64 = 60;
+    /// Waits while the VM is merging, for `merge_wait` at most, or busy with something short
+    /// (Hyper-V spec 3.2).
+    pub(super) fn wait_until_free(
+        &self,
+        vm: VmId,
+        merge_wait: Duration,
+        stop: &StopSignal,
+    ) -> Result<Vm, BackupError> {
+        const OTHER_WAIT: Duration = Duration::from_mins(1);
         let begun = self.clock().monotonic();
         loop {
             let machine = self.host.vm(vm).map_err(host_error("look at the VM"))?;
@@ -134,11 +140,11 @@ impl VmBackup<'_> {
                 return Ok(machine);
             };
             let limit = if *operation == OperationInProgress::MergingDisks {
-                MERGE_SECONDS_MAX
+                merge_wait
             } else {
-                OTHER_SECONDS_MAX
+                OTHER_WAIT
             };
-            if self.clock().monotonic() - begun >= Duration::from_secs(limit) {
+            if self.clock().monotonic() - begun >= limit {
                 return Err(BackupError::new(
                     BackupErrorKind::Host(HypervErrorKind::Busy),
                     format!("begin: the VM is busy ({operation:?}); try again when that is over"),
@@ -147,6 +153,29 @@ impl VmBackup<'_> {
             self.clock()
                 .sleep(Duration::from_secs(2), stop)
                 .map_err(stopped)?;
+        }
+    }
+
+    /// Waits, for `space_wait` at most, until every volume has the room that a checkpoint needs.
+    pub(super) fn wait_for_space(
+        &self,
+        vm: VmId,
+        space_wait: Duration,
+        stop: &StopSignal,
+    ) -> Result<(), BackupError> {
+        let begun = self.clock().monotonic();
+        loop {
+            match watch::check_space(self.host, vm, self.options.free_bytes_min) {
+                Err(error)
+                    if error.kind() == BackupErrorKind::Space
+                        && self.clock().monotonic() - begun < space_wait =>
+                {
+                    self.clock()
+                        .sleep(Duration::from_secs(30), stop)
+                        .map_err(stopped)?;
+                }
+                other => return other,
+            }
         }
     }
 

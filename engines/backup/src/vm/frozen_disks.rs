@@ -1,6 +1,6 @@
 //! The disks of a checkpoint: opened, decided about, stored.
 
-use disk::{ChangeId, Changes, DiskSource};
+use disk::{ChangeId, Changes, DiskSource, RangeSet};
 use hyperv::{FrozenDisk, HypervErrorKind, OmittedDisk, Vm};
 use image::{CHUNK_BYTES, ImageErrorKind, ImageWriter, WrittenImage};
 use point::{PointErrorKind, Points};
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::checkpoint::Taken;
 use super::increment_base::Base;
+use super::pass::Lookout;
 use super::plan::{BaseObject, DiskFacts, DiskPlan, VmFacts, full_proof_seconds, plan_disk};
 use super::run::VmBackup;
 use crate::error::{BackupError, BackupErrorKind, host_error, image_error, point_error};
@@ -26,6 +27,14 @@ pub(super) struct OpenDisk {
 pub(super) struct StoredDisk {
     pub(super) image: WrittenImage,
     pub(super) full_reason: Option<String>,
+}
+
+/// What is done with a disk, now that tracking has answered.
+pub(super) enum DiskWork {
+    /// All of it is read, for this reason.
+    Full(String),
+    /// What changed is laid over the base.
+    Increment(image::Base),
 }
 
 impl VmBackup<'_> {
@@ -170,14 +179,37 @@ impl VmBackup<'_> {
         Ok(Some(objects.collect()))
     }
 
+    /// Asks tracking what changed where that is planned; whatever keeps it from answering is the
+    /// reason for a full read.
+    pub(super) fn work(disk: &OpenDisk, plan: DiskPlan) -> DiskWork {
+        let (since, object) = match plan {
+            DiskPlan::Full(reason) => return DiskWork::Full(reason),
+            DiskPlan::Incremental { since, object } => (since, object),
+        };
+        match disk.source.changes_since(&since) {
+            Changes::Ranges(changes) => DiskWork::Increment(image::Base { object, changes }),
+            Changes::Unknown(unknown) => DiskWork::Full(match unknown.code {
+                Some(code) => format!(
+                    "change tracking cannot tell: {} (0x{code:08X})",
+                    unknown.text
+                ),
+                None => format!("change tracking cannot tell: {}", unknown.text),
+            }),
+        }
+    }
+
     pub(super) fn store_disk(
         &self,
         disk: &OpenDisk,
-        plan: DiskPlan,
+        work: DiskWork,
+        lookout: &Lookout<'_>,
         progress: &Progress,
         warnings: &mut Vec<String>,
     ) -> Result<StoredDisk, BackupError> {
-        let writer = self.image_writer(disk, progress);
+        let writer = ImageWriter {
+            onlooker: Some(lookout),
+            ..self.image_writer(disk, progress)
+        };
         let doing = || {
             format!(
                 "store disk {} ({})",
@@ -185,36 +217,30 @@ impl VmBackup<'_> {
                 disk.frozen.original_path.display()
             )
         };
-        let reason = match plan {
-            DiskPlan::Full(reason) => reason,
-            DiskPlan::Incremental { since, object } => match disk.source.changes_since(&since) {
-                Changes::Unknown(unknown) => match unknown.code {
-                    Some(code) => format!(
-                        "change tracking cannot tell: {} (0x{code:08X})",
-                        unknown.text
-                    ),
-                    None => format!("change tracking cannot tell: {}", unknown.text),
-                },
-                Changes::Ranges(changes) => {
-                    let base = image::Base { object, changes };
-                    match writer.write(disk.source.as_ref(), Some(&base), self.chance()) {
-                        Ok(image) => {
-                            return Ok(StoredDisk {
-                                image,
-                                full_reason: None,
-                            });
-                        }
-                        Err(error) if error.kind() == ImageErrorKind::TrackingWrong => {
-                            warnings.push(format!("disk {}: {error}; the disk was read in full. Older points of it may lack writes: verify them, and tell the vendor of whatever filters this host's disks", disk.number));
-                            "change tracking was proven wrong by the sample".to_owned()
-                        }
-                        Err(error) if matches!(error.kind(), ImageErrorKind::Repo(kind) if kind.is_gone()) => {
-                            "the point of the last backup vanished from the repository during this run".to_owned()
-                        }
-                        Err(error) => return Err(image_error(doing())(error)),
+        let reason = match work {
+            DiskWork::Full(reason) => reason,
+            DiskWork::Increment(base) => {
+                match writer.write(disk.source.as_ref(), Some(&base), self.chance()) {
+                    Ok(image) => {
+                        return Ok(StoredDisk {
+                            image,
+                            full_reason: None,
+                        });
                     }
+                    Err(error) if error.kind() == ImageErrorKind::TrackingWrong => {
+                        warnings.push(format!("disk {}: {error}; the disk was read in full. Older points of it may lack writes: verify them, and tell the vendor of whatever filters this host's disks", disk.number));
+                        lookout.pass.plan_more(bytes_to_read(disk, None)?);
+                        "change tracking was proven wrong by the sample".to_owned()
+                    }
+                    Err(error) if matches!(error.kind(), ImageErrorKind::Repo(kind) if kind.is_gone()) =>
+                    {
+                        lookout.pass.plan_more(bytes_to_read(disk, None)?);
+                        "the point of the last backup vanished from the repository during this run"
+                            .to_owned()
+                    }
+                    Err(error) => return Err(image_error(doing())(error)),
                 }
-            },
+            }
         };
         let image = writer
             .write(disk.source.as_ref(), None, self.chance())
@@ -236,6 +262,24 @@ impl VmBackup<'_> {
             disk_number: disk.number,
             compression: self.options.compression,
             workers: self.options.workers,
+            onlooker: None,
         }
     }
+}
+
+impl DiskWork {
+    /// Returns how much of the disk has to be read.
+    pub(super) fn bytes_to_read(&self, disk: &OpenDisk) -> Result<u64, BackupError> {
+        match self {
+            Self::Full(_) => bytes_to_read(disk, None),
+            Self::Increment(base) => bytes_to_read(disk, Some(&base.changes)),
+        }
+    }
+}
+
+fn bytes_to_read(disk: &OpenDisk, changes: Option<&RangeSet>) -> Result<u64, BackupError> {
+    image::bytes_to_read(disk.source.as_ref(), changes).map_err(image_error(format!(
+        "find out how much of disk {} has to be read",
+        disk.number
+    )))
 }

@@ -35,6 +35,11 @@ pub struct Options {
     pub checkpoint_hours: u32,
     /// The room that every volume of the host keeps while a checkpoint exists.
     pub free_bytes_min: u64,
+    /// How long a run whose checkpoint was given up for want of room waits for room to go on.
+    pub space_wait: Duration,
+    /// What is stored is protected by a checkpoint manifest this often; Kopia's own interval is
+    /// 45 minutes, and its maintenance collects what nothing names after 24 hours.
+    pub checkpoint_manifest_every: Duration,
     /// How long one VM's flush waits for others that are about to finish.
     pub flush_patience: Duration,
     /// How long a run waits for the merge at its end before it only tells of it.
@@ -55,6 +60,8 @@ impl Default for Options {
             full_proof_days: 30,
             checkpoint_hours: 12,
             free_bytes_min: 4 << 30,
+            space_wait: Duration::from_hours(1),
+            checkpoint_manifest_every: Duration::from_mins(45),
             flush_patience: Duration::from_secs(60),
             merge_wait: Duration::from_mins(1),
         }

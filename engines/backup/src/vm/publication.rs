@@ -112,6 +112,7 @@ impl VmBackup<'_> {
         new_point: &mut NewPoint,
         base_point: Option<Uuid>,
         progress: &Progress,
+        warnings: &mut Vec<String>,
     ) -> Result<String, BackupError> {
         self.settle(stored, new_point, base_point, progress)?;
         self.after(Step::DataSettled)?;
@@ -125,41 +126,38 @@ impl VmBackup<'_> {
         self.after(Step::PointPublished)?;
         // Maintenance without safety margins may have run between the last look and the
         // publication: one more look, and if something is gone for good, the point goes too.
-        if let Err(error) = self.settle(stored, new_point, base_point, progress) {
-            if error.kind() != BackupErrorKind::Killed {
+        match self.settle(stored, new_point, base_point, progress) {
+            Err(error) => {
                 Points::withdraw(self.writer, &point_id)
                     .map_err(point_error("withdraw the restore point"))?;
+                Err(error)
             }
-            return Err(error);
+            Ok(points) => {
+                let vm = new_point.descriptor().guid;
+                if let Err(error) = points.remove_unfinished(self.writer, vm) {
+                    warnings.push(format!("checkpoint manifests of this VM are still in the repository, which the next run will remove: could not {error}"));
+                }
+                Ok(point_id)
+            }
         }
-        Ok(point_id)
     }
 
     /// Makes everything stored visible, looks all of it up again, and stores again what is gone,
-    /// until a whole look finds nothing missing (DESIGN section 3, reuse rule).
+    /// until a whole look finds nothing missing (DESIGN section 3, reuse rule). Returns what the
+    /// repository listed at that look.
     fn settle(
         &self,
         stored: &[(OpenDisk, StoredDisk)],
         new_point: &mut NewPoint,
         base_point: Option<Uuid>,
         progress: &Progress,
-    ) -> Result<(), BackupError> {
+    ) -> Result<Points, BackupError> {
         const LOOKS_MAX: u32 = 5;
         for _ in 0..LOOKS_MAX {
             self.writer.flush().map_err(repo_error("write the index"))?;
-            let base_is_live = match base_point {
-                Some(point) => {
-                    let points = Points::load(self.repo())
-                        .map_err(point_error("look for the point of the last backup"))?;
-                    points.by_point(point).is_some()
-                }
-                None => {
-                    self.repo()
-                        .refresh()
-                        .map_err(repo_error("read the index"))?;
-                    true
-                }
-            };
+            let points = Points::load(self.repo())
+                .map_err(point_error("look for the points that are there"))?;
+            let base_is_live = base_point.is_none_or(|point| points.by_point(point).is_some());
             let mut missing = self
                 .writer
                 .find_lost_packs()
@@ -175,7 +173,7 @@ impl VmBackup<'_> {
                 .restore_missing(self.writer)
                 .map_err(point_error("re-check the VM's configuration"))?;
             if !missing {
-                return Ok(());
+                return Ok(points);
             }
         }
         Err(BackupError::new(

@@ -24,8 +24,10 @@ use super::frozen_disks::{OpenDisk, StoredDisk};
 use super::increment_base::Base;
 use super::leftovers::{self, MARK};
 use super::options::{Options, Step};
+use super::pass::{Begun, Lookout, Pass};
+use super::passes::{NextPass, next_pass};
 use super::state::{JournalEntry, StateFolder};
-use super::watch::{self, CheckpointWatch};
+use super::watch::CheckpointWatch;
 use crate::error::{BackupError, BackupErrorKind, host_error};
 
 /// Where VMs are backed up from and to.
@@ -57,19 +59,84 @@ pub struct PointReport {
     pub warnings: Vec<String>,
 }
 
+/// A point that was published, and whose checkpoint was dealt with.
+struct Published {
+    point_id: String,
+    descriptor: VmDescriptor,
+    contents: Vec<String>,
+}
+
 impl VmBackup<'_> {
-    /// Backs one VM up.
+    /// Backs one VM up, in several passes if its checkpoint has to be given up on the way: each
+    /// takes a new one and stores what the repository does not have.
     ///
     /// On an error the checkpoint is gone (or a warning says why it stays), no point is
     /// published, and the old base stands.
     pub fn run(&self, vm: VmId, progress: &Progress) -> Result<PointReport, BackupError> {
         let begun = self.clock().monotonic();
         let _lock = self.state.lock(vm)?;
+        let run = self.chance().uuid();
         let mut warnings = Vec::new();
-        progress.phase("looking at the VM");
+        let mut unseen_before_bytes = None;
+        loop {
+            let is_first = unseen_before_bytes.is_none();
+            let machine = self.make_ready(vm, is_first, progress, &mut warnings)?;
+            let pass = Pass::new(self, &machine, run, progress);
+            let error = match self.pass(&machine, &pass, progress, &mut warnings) {
+                Ok(published) => return self.report(vm, begun, published, warnings, progress),
+                Err(error) if error.kind() == BackupErrorKind::Killed => return Err(error),
+                Err(error) => error,
+            };
+            progress.phase("removing the checkpoint");
+            match leftovers::clean(self.host, self.state, vm, self.clock().now(), false) {
+                Ok(found) => found.warnings.iter().for_each(|warning| progress.warning(warning)),
+                Err(left) => progress.warning(&format!("could not clean up after the failure; the next run or `host clean` will: {left}")),
+            }
+            let was_given_up = matches!(
+                error.kind(),
+                BackupErrorKind::TooLong | BackupErrorKind::Space
+            );
+            let Some(facts) = pass.facts(unseen_before_bytes).filter(|_| was_given_up) else {
+                return Err(error);
+            };
+            pass.protect();
+            let next = next_pass(&facts);
+            if let Some(refusal) = next.refusal(&facts) {
+                return Err(BackupError::new(error.kind(), refusal).caused_by(error));
+            }
+            if let NextPass::Again { unseen_bytes } = next {
+                unseen_before_bytes = Some(unseen_bytes);
+            }
+            warnings.push(format!(
+                "this took another pass, since a checkpoint was given up: it could not {error}"
+            ));
+        }
+    }
+
+    /// Removes leftovers and waits until the VM can be backed up. After a pass whose checkpoint
+    /// was given up, its merge and the room it gives back are waited for.
+    fn make_ready(
+        &self,
+        vm: VmId,
+        is_first: bool,
+        progress: &Progress,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vm, BackupError> {
+        const MERGE_WAIT: Duration = Duration::from_mins(10);
+        progress.phase(if is_first {
+            "looking at the VM"
+        } else {
+            "waiting for another pass"
+        });
+        let (merge_wait, space_wait) = if is_first {
+            (MERGE_WAIT, Duration::ZERO)
+        } else {
+            let held = Duration::from_hours(u64::from(self.options.checkpoint_hours));
+            (held, self.options.space_wait)
+        };
         let found = leftovers::clean(self.host, self.state, vm, self.clock().now(), false)?;
         warnings.extend(found.warnings.iter().cloned());
-        let machine = self.wait_until_free(vm, &progress.stop)?;
+        let machine = self.wait_until_free(vm, merge_wait, &progress.stop)?;
         if let Some(obstacle) = leftovers::obstacle(&machine, &found) {
             let kind = if found.another_product_at_work {
                 BackupErrorKind::Locked
@@ -78,53 +145,62 @@ impl VmBackup<'_> {
             };
             return Err(BackupError::new(kind, format!("begin: {obstacle}")));
         }
-        watch::check_space(self.host, vm, self.options.free_bytes_min)?;
-        let run = self.chance().uuid();
-        let mut journal = JournalEntry {
-            run,
-            mark: format!("{MARK} {run} {}", self.clock().now()),
+        self.wait_for_space(vm, space_wait, &progress.stop)
+            .map_err(|error| match (is_first, error.kind()) {
+                (false, BackupErrorKind::Space) => BackupError::new(
+                    BackupErrorKind::Space,
+                    "go on with another pass; what is stored stays, and the next run goes on from it",
+                )
+                .caused_by(error),
+                _ => error,
+            })?;
+        Ok(machine)
+    }
+
+    fn report(
+        &self,
+        vm: VmId,
+        begun: Duration,
+        published: Published,
+        mut warnings: Vec<String>,
+        progress: &Progress,
+    ) -> Result<PointReport, BackupError> {
+        warnings.extend(leftovers::reference_point_warnings(
+            &self.state.bases(vm)?,
+            self.clock().now(),
+        ));
+        warnings
+            .iter()
+            .for_each(|warning| progress.warning(warning));
+        let Published {
+            point_id,
+            descriptor,
+            contents,
+        } = published;
+        Ok(PointReport {
+            point_id,
+            descriptor,
+            contents,
+            duration: self.clock().monotonic() - begun,
+            warnings,
+        })
+    }
+
+    /// One pass: the order of steps.
+    fn pass(
+        &self,
+        machine: &Vm,
+        pass: &Pass<'_>,
+        progress: &Progress,
+        warnings: &mut Vec<String>,
+    ) -> Result<Published, BackupError> {
+        let vm = machine.id;
+        let journal = &mut JournalEntry {
+            run: pass.run,
+            mark: format!("{MARK} {} {}", pass.run, self.clock().now()),
             checkpoint: None,
             converting: None,
         };
-        let result = self.run_marked(&machine, &mut journal, progress, &mut warnings);
-        match result {
-            Ok((point_id, descriptor, contents)) => {
-                warnings.extend(leftovers::reference_point_warnings(
-                    &self.state.bases(vm)?,
-                    self.clock().now(),
-                ));
-                warnings
-                    .iter()
-                    .for_each(|warning| progress.warning(warning));
-                let duration = self.clock().monotonic() - begun;
-                Ok(PointReport {
-                    point_id,
-                    descriptor,
-                    contents,
-                    duration,
-                    warnings,
-                })
-            }
-            Err(error) if error.kind() == BackupErrorKind::Killed => Err(error),
-            Err(error) => {
-                progress.phase("removing the checkpoint");
-                match leftovers::clean(self.host, self.state, vm, self.clock().now(), false) {
-                    Ok(found) => found.warnings.iter().for_each(|warning| progress.warning(warning)),
-                    Err(left) => progress.warning(&format!("could not clean up after the failure; the next run or `host clean` will: {left}")),
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn run_marked(
-        &self,
-        machine: &Vm,
-        journal: &mut JournalEntry,
-        progress: &Progress,
-        warnings: &mut Vec<String>,
-    ) -> Result<(String, VmDescriptor, Vec<String>), BackupError> {
-        let vm = machine.id;
         self.state.write_journal(vm, journal)?;
         self.after(Step::Announced)?;
         progress.phase("taking a checkpoint");
@@ -142,9 +218,17 @@ impl VmBackup<'_> {
             ..progress.clone()
         };
         let published = watch.during(|| {
-            let (stored, mut new_point, base_point) =
-                self.store(machine, &taken, journal.run, &watched, warnings)?;
-            let point_id = self.publish(&stored, &mut new_point, base_point, &watched)?;
+            let (stored, mut new_point, base_point) = self.store(
+                machine,
+                &taken,
+                &Lookout {
+                    pass,
+                    watch: &watch,
+                },
+                &watched,
+                warnings,
+            )?;
+            let point_id = self.publish(&stored, &mut new_point, base_point, &watched, warnings)?;
             Ok((stored, new_point, point_id))
         });
         let (stored, new_point, point_id) = published?;
@@ -171,7 +255,11 @@ impl VmBackup<'_> {
         self.state.clear_journal(vm)?;
         self.after(Step::Done)?;
         self.watch_merge(vm, &progress.stop, warnings)?;
-        Ok((point_id, descriptor, contents))
+        Ok(Published {
+            point_id,
+            descriptor,
+            contents,
+        })
     }
 
     /// Opens the frozen disks, decides for each, and stores everything the point holds.
@@ -183,7 +271,7 @@ impl VmBackup<'_> {
         &self,
         machine: &Vm,
         taken: &Taken,
-        run: Uuid,
+        lookout: &Lookout<'_>,
         progress: &Progress,
         warnings: &mut Vec<String>,
     ) -> Result<(Vec<(OpenDisk, StoredDisk)>, NewPoint, Option<Uuid>), BackupError> {
@@ -195,13 +283,31 @@ impl VmBackup<'_> {
             .map_err(host_error("read the VM's configuration files"))?;
         let base = self.state.base(&self.repo().unique_id_hex(), vm)?.base;
         let (plans, base_point) = self.plan(machine, &disks, base.as_ref())?;
-        progress.phase("storing the disks");
-        let mut stored = Vec::with_capacity(disks.len());
+        let mut planned_bytes = 0;
+        let mut work = Vec::with_capacity(disks.len());
         for (disk, plan) in disks.into_iter().zip(plans) {
-            let image = self.store_disk(&disk, plan, progress, warnings)?;
+            let of_disk = Self::work(&disk, plan);
+            planned_bytes += of_disk.bytes_to_read(&disk)?;
+            work.push((disk, of_disk));
+        }
+        let original_path = |disk: &OpenDisk| disk.frozen.original_path.display().to_string();
+        let begun = Begun {
+            frozen_at: taken.frozen_at,
+            held_since: lookout.watch.held_since(),
+            base_point,
+            original_paths: work
+                .iter()
+                .map(|(disk, _)| (disk.number, original_path(disk)))
+                .collect(),
+        };
+        lookout.pass.begin(begun, planned_bytes);
+        progress.phase("storing the disks");
+        let mut stored = Vec::with_capacity(work.len());
+        for (disk, of_disk) in work {
+            let image = self.store_disk(&disk, of_disk, lookout, progress, warnings)?;
             stored.push((disk, image));
         }
-        let descriptor = self.describe(machine, taken, run, &stored, omitted);
+        let descriptor = self.describe(machine, taken, lookout.pass.run, &stored, omitted);
         let objects = stored
             .iter()
             .map(|(_, stored)| (stored.image.object, stored.image.file_bytes))

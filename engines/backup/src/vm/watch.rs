@@ -38,12 +38,15 @@ pub(super) fn check_space(
     }
 }
 
-/// Ends the work on one VM when its checkpoint grows too old or its volumes too full.
+/// Gives a checkpoint up when it grows too old or its volumes too full.
 pub(super) struct CheckpointWatch<'a> {
     host: &'a dyn HypervHost,
     vm: VmId,
     options: &'a Options,
     clock: &'a SharedClock,
+    held_since: Duration,
+    looked_at: Mutex<Duration>,
+    reason: Mutex<Option<BackupError>>,
     stop: StopSignal,
     over: StopSignal,
 }
@@ -56,11 +59,15 @@ impl<'a> CheckpointWatch<'a> {
         clock: &'a SharedClock,
         parent: &StopSignal,
     ) -> Self {
+        let held_since = clock.monotonic();
         Self {
             host,
             vm,
             options,
             clock,
+            held_since,
+            looked_at: Mutex::new(held_since),
+            reason: Mutex::default(),
             stop: parent.child(),
             over: StopSignal::new(),
         }
@@ -71,53 +78,73 @@ impl<'a> CheckpointWatch<'a> {
         &self.stop
     }
 
+    /// Returns the moment from which the checkpoint's age counts, by the monotonic clock.
+    pub(super) fn held_since(&self) -> Duration {
+        self.held_since
+    }
+
     /// Does `work` under watch; if the watch ended it, its reason is the error.
+    ///
+    /// Besides those who do the work and [`look`](Self::look) between two steps, a thread of its
+    /// own looks: a step may take long (Hyper-V spec 12.4).
     pub(super) fn during<T>(
         &self,
         work: impl FnOnce() -> Result<T, BackupError>,
     ) -> Result<T, BackupError> {
-        let reason = Mutex::new(None);
         let result = std::thread::scope(|scope| {
             scope.spawn(|| {
-                if let Some(error) = self.look_until_over() {
-                    *reason.lock().expect("the watch does not panic") = Some(error);
-                    self.stop.stop();
+                while self.over.wait_real_time(LOOK_EVERY).is_ok() {
+                    self.look();
                 }
             });
             let _ends_the_watch = StopOnDrop(&self.over);
             work()
         });
-        match (result, reason.into_inner().expect("the watch ended")) {
+        let reason = self
+            .reason
+            .lock()
+            .expect("no thread panics while it gives a reason")
+            .take();
+        match (result, reason) {
             (Err(error), Some(reason)) if error.kind() == BackupErrorKind::Stopped => Err(reason),
             (result, _) => result,
         }
     }
 
-    fn look_until_over(&self) -> Option<BackupError> {
-        let begun = self.clock.monotonic();
-        let age_max = Duration::from_hours(u64::from(self.options.checkpoint_hours));
-        let mut looked = begun;
-        while self.over.wait_real_time(LOOK_EVERY).is_ok() {
-            let now = self.clock.monotonic();
-            if now - begun >= age_max {
-                return Some(BackupError::new(
-                    BackupErrorKind::TooLong,
-                    format!(
-                        "finish within {} hours, the longest a checkpoint is held; what was stored stays, so the next run goes on from there",
-                        self.options.checkpoint_hours
-                    ),
-                ));
+    /// Looks after the checkpoint if the last look is long enough ago.
+    pub(super) fn look(&self) {
+        let now = self.clock.monotonic();
+        {
+            let mut looked_at = self
+                .looked_at
+                .lock()
+                .expect("no thread panics while it looks at the clock");
+            if now.saturating_sub(*looked_at) < LOOK_EVERY {
+                return;
             }
-            if now - looked >= LOOK_EVERY {
-                looked = now;
-                if let Err(error) = check_space(self.host, self.vm, self.options.free_bytes_min)
-                    && error.kind() == BackupErrorKind::Space
-                {
-                    return Some(error);
-                }
-            }
+            *looked_at = now;
         }
-        None
+        if let Some(reason) = self.reason_to_give_up(now) {
+            self.reason
+                .lock()
+                .expect("no thread panics while it gives a reason")
+                .get_or_insert(reason);
+            self.stop.stop();
+        }
+    }
+
+    fn reason_to_give_up(&self, now: Duration) -> Option<BackupError> {
+        let hours = self.options.checkpoint_hours;
+        if now.saturating_sub(self.held_since) >= Duration::from_hours(u64::from(hours)) {
+            return Some(BackupError::new(
+                BackupErrorKind::TooLong,
+                format!("finish within {hours} hours, the longest a checkpoint is held"),
+            ));
+        }
+        // A host that cannot tell just now is asked again.
+        check_space(self.host, self.vm, self.options.free_bytes_min)
+            .err()
+            .filter(|error| error.kind() == BackupErrorKind::Space)
     }
 }
 

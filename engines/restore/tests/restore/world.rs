@@ -65,6 +65,7 @@ impl World {
             disk_number: 0,
             compression: None,
             workers: 2,
+            onlooker: None,
         };
         let written = image.write(source, None, self.repo.chance()).unwrap();
         self.writer.flush().unwrap();

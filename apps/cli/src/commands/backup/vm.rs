@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use backup::vm::{ConsistencyPolicy, Options, Threads, VmBackup, VmOutcome, run_all};
 use clap::{Args, ValueEnum};
@@ -35,7 +36,7 @@ Examples:
 
 The first backup of a VM reads all of its disks; later ones read what changed since, by Hyper-V's
 own change tracking, and still make a complete restore point. If some VMs fail the others go on,
-and the exit status is 3.")]
+and the exit status is 3. A backup too long for one checkpoint takes several passes.")]
 pub struct Vm {
     /// The VMs: names (whole, in any case) or GUIDs.
     #[arg(
@@ -60,12 +61,16 @@ pub struct Vm {
     /// Leave out disks whose file has this name; * and ? stand for any letters.
     #[arg(long, value_name = "PATTERN")]
     exclude_disk: Vec<String>,
-    /// Give up, keeping what is stored, when the checkpoint gets older than this.
+    /// Give a checkpoint up when it gets older than this, and go on with another one from what is
+    /// stored, as long as each pass brings a tenth of what is missing.
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..))]
     checkpoint_hours: u32,
-    /// Give up when a volume of the VM has less room than this.
+    /// Give a checkpoint up when a volume of the VM has less room than this.
     #[arg(long, value_name = "N", default_value_t = 4)]
     min_free_gib: u32,
+    /// Protect what a long backup has stored so far from maintenance this often.
+    #[arg(long, value_name = "N", default_value_t = 45, value_parser = clap::value_parser!(u32).range(1..=720))]
+    checkpoint_manifest_minutes: u32,
     /// Read every disk in full this often, to prove that tracking missed nothing.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     full_proof_days: u32,
@@ -198,6 +203,7 @@ impl Vm {
             full_proof_days: self.full_proof_days,
             checkpoint_hours: self.checkpoint_hours,
             free_bytes_min: u64::from(self.min_free_gib) << 30,
+            checkpoint_manifest_every: Duration::from_mins(self.checkpoint_manifest_minutes.into()),
             ..defaults
         }
     }
