@@ -12,7 +12,7 @@ use point::{
 };
 use progress::Progress;
 use restore::{RestoreErrorKind, disk, vm};
-use snapshot::Snapshots;
+use snapshot::{Snapshots, TreeWriter};
 use time_and_chance::Timestamp;
 use uuid::Uuid;
 
@@ -283,7 +283,13 @@ fn the_disks_of_a_point_are_found_whoever_made_it() {
     let ours = publish_vm(&world, PATHS);
     let (object, _) = world.store_disk(&TestDisk::new(MIB, 512));
     let older = publish_root(&world, EntryType::File, "disk.vhdx", object);
-    let files = publish_root(&world, EntryType::Directory, "etc", object);
+    let mut tree = TreeWriter::new(&world.writer, world.repo.clock().now());
+    let hosts = tree.file("hosts", b"127.0.0.1").unwrap();
+    let etc = tree.folder("etc", vec![hosts]).unwrap();
+    let files = publish_root(&world, EntryType::Directory, "etc", etc.object);
+    let container = tree.stored_file("Web.VHDX", object, MIB);
+    let of_container = tree.folder("", vec![container]).unwrap();
+    let in_folder = publish_root(&world, EntryType::Directory, "", of_container.object);
     let points = Points::load(&world.repo).unwrap();
     let disks = |id: &str| disk::disk_objects(&world.repo, &points.find(id).unwrap());
     let found: Vec<_> = disks(&ours)
@@ -300,6 +306,7 @@ fn the_disks_of_a_point_are_found_whoever_made_it() {
         ]
     );
     assert_eq!(disks(&older).unwrap(), [(0, "disk.vhdx".into(), object)]);
+    assert_eq!(disks(&in_folder).unwrap(), [(0, "Web.VHDX".into(), object)]);
     assert_eq!(
         disks(&files).unwrap_err().kind(),
         RestoreErrorKind::Unsupported
