@@ -203,6 +203,46 @@ fn a_vm_that_fails_does_not_keep_others_from_being_backed_up() {
 }
 
 #[test]
+fn a_store_that_goes_away_hides_not_what_became_of_each_vm() {
+    let agent = Agent::with_repo_and_host();
+    agent.succeeds(["sim", "add-vm", "host", "--name", "web", "--new", "8M"]);
+    agent.succeeds([
+        "sim", "fault", "host", "--vm", "web", "busy", "create", "--always",
+    ]);
+    let mut child = agent
+        .command([
+            "backup",
+            "vm",
+            "web",
+            "--repo",
+            "repo",
+            "--host",
+            "sim:host",
+            "--min-free-gib",
+            "0",
+            "--json",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("taking a checkpoint")));
+    std::fs::rename(agent.path("repo"), agent.path("unplugged")).unwrap();
+    let killed = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{rest:?}");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["vms"][0]["name"], "web", "{document}");
+    assert_eq!(document["error"]["kind"], "cancelled", "{document}");
+}
+
+#[test]
 fn ctrl_c_cancels_cleanly() {
     let agent = Agent::with_repo_and_host();
     agent.succeeds(["sim", "add-vm", "host", "--name", "web", "--new", "8M"]);

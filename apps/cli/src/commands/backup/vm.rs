@@ -1,7 +1,6 @@
 //! `backup vm`: whole virtual machines, from their host into a repository.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use backup::vm::{ConsistencyPolicy, Options, Threads, VmBackup, VmOutcome, run_all};
@@ -10,7 +9,7 @@ use hyperv::{HypervHost, Vm as HostVm};
 use kopia::compression::CompressionAlgorithm;
 use kopia::snapshot::SnapshotSource;
 use point::VmDescriptor;
-use repo::{Repository, Writer};
+use repo::{Manifests, Writer};
 use serde_json::{Value, json};
 use snapshot::compression_for;
 
@@ -113,7 +112,10 @@ impl Vm {
         let threads = self.threads();
         let writer = Writer::new(&repo, threads.uploads)?;
         let progress = world.progress(Subjects::Disks);
-        for (compression, group) in by_compression(&repo, host.as_ref(), vms)? {
+        // Before the run: afterwards nothing may stand between the VMs and what became of them.
+        let manifests = repo.manifests()?;
+        let mut warnings = lost_manifests(&manifests);
+        for (compression, group) in by_compression(&manifests, host.as_ref(), vms)? {
             let options = self.options(compression, threads.workers);
             let backup = VmBackup {
                 host: host.as_ref(),
@@ -131,12 +133,6 @@ impl Vm {
                 },
             ));
         }
-        let mut warnings: Vec<String> = repo
-            .manifests()?
-            .unreadable()
-            .iter()
-            .map(|(id, why)| format!("the manifest {id} cannot be read, so restore points may be lost; `repo verify` shows what is damaged: {why}"))
-            .collect();
         if outcomes.iter().any(|outcome| outcome.result.is_ok())
             && let Err(error) = writer.compact_manifests()
         {
@@ -209,17 +205,27 @@ impl Vm {
     }
 }
 
+/// Tells which manifests cannot be read.
+fn lost_manifests(manifests: &Manifests) -> Vec<String> {
+    let lost = manifests.unreadable().iter();
+    lost.map(|(id, why)| {
+        format!(
+            "the manifest {id} cannot be read, so restore points may be lost; `repo verify` shows what is damaged: {why}"
+        )
+    })
+    .collect()
+}
+
 /// Groups VMs by what the repository's policies say about compressing them; mostly that is one.
 #[expect(
     clippy::type_complexity,
     reason = "groups that the only caller takes apart at once"
 )]
 fn by_compression(
-    repo: &Arc<Repository>,
+    manifests: &Manifests,
     host: &dyn HypervHost,
     vms: Vec<HostVm>,
 ) -> Result<Vec<(Option<CompressionAlgorithm>, Vec<HostVm>)>, Failure> {
-    let manifests = repo.manifests()?;
     let host_name = host.name()?.to_lowercase();
     let mut groups: Vec<(Option<CompressionAlgorithm>, Vec<HostVm>)> = Vec::new();
     for vm in vms {
@@ -228,7 +234,7 @@ fn by_compression(
             user_name: "agent".to_owned(),
             path: format!("hyperv/{}", vm.id),
         };
-        let compression = compression_for(&manifests, &source)?;
+        let compression = compression_for(manifests, &source)?;
         match groups.iter_mut().find(|(of, _)| *of == compression) {
             Some((_, group)) => group.push(vm),
             None => groups.push((compression, vec![vm])),
