@@ -6,7 +6,7 @@
 )]
 
 use backup::BackupErrorKind;
-use backup::vm::ConsistencyPolicy;
+use backup::vm::{ConsistencyPolicy, Step};
 use hyperv::sim::{SimDisk, SimFault, SimVm};
 use hyperv::{Consistency, HypervHost, VmState};
 use point::BackupType;
@@ -223,4 +223,31 @@ fn a_user_checkpoint_between_runs_is_read_through() {
         1,
         "the user's checkpoint stays"
     );
+}
+
+#[test]
+fn what_fails_after_publication_is_a_warning_and_the_next_run_is_right() {
+    for step in ["reference-points", "convert", "destroy"] {
+        let (world, vm) = world_with_a_point(30);
+        let report = world
+            .back_up_until(vm, "repo", &|reached| {
+                if reached == Step::PointPublished {
+                    for words in [["job-fails-at", step], ["job-fails-at", "convert"]] {
+                        world.host.add_fault(vm, fault(&words), Some(1)).unwrap();
+                    }
+                }
+                true
+            })
+            .unwrap_or_else(|error| panic!("{step}: the point is published: {error}"));
+        assert!(!report.warnings.is_empty(), "{step}");
+        world.host.write_random(vm, 0, MIB, 3).unwrap();
+        let next = world.back_up(vm, "repo").unwrap();
+        let points = world.points("repo");
+        assert!(points.contains_key(&report.descriptor.point.to_string()));
+        assert!(
+            points[&next.descriptor.point.to_string()] == world.disk(vm, 0),
+            "{step}"
+        );
+        world.assert_no_checkpoint(vm);
+    }
 }

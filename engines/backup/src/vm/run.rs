@@ -88,10 +88,9 @@ impl VmBackup<'_> {
                 Err(error) => error,
             };
             progress.phase("removing the checkpoint");
-            match leftovers::clean(self.host, self.state, vm, self.clock().now(), false) {
-                Ok(found) => found.warnings.iter().for_each(|warning| progress.warning(warning)),
-                Err(left) => progress.warning(&format!("could not clean up after the failure; the next run or `host clean` will: {left}")),
-            }
+            let mut left = Vec::new();
+            self.clean_after_failure(vm, &mut left);
+            left.iter().for_each(|warning| progress.warning(warning));
             let was_given_up = matches!(
                 error.kind(),
                 BackupErrorKind::TooLong | BackupErrorKind::Space
@@ -238,7 +237,36 @@ impl VmBackup<'_> {
             .iter()
             .map(|stored| stored.image.object.to_string())
             .collect();
-        let tracked = self.base_disks(machine, &disks, &descriptor, vm)?;
+        // The point stands. What fails from here on costs the next run more reading, no more.
+        match self.make_base(machine, disks, &descriptor, journal, progress, warnings) {
+            Err(error) if error.kind() != BackupErrorKind::Killed => {
+                warnings.push(format!(
+                    "the point is complete, but no base could be made of it, so the next run reads more: failed to {error}"
+                ));
+                self.clean_after_failure(vm, warnings);
+            }
+            other => other?,
+        }
+        self.watch_merge(vm, &progress.stop, warnings)?;
+        Ok(Published {
+            point_id,
+            descriptor,
+            contents,
+        })
+    }
+
+    /// Closes the disks and turns the checkpoint into the base of the next increment.
+    fn make_base(
+        &self,
+        machine: &Vm,
+        disks: Vec<OpenDisk>,
+        descriptor: &VmDescriptor,
+        journal: &mut JournalEntry,
+        progress: &Progress,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), BackupError> {
+        let vm = machine.id;
+        let tracked = self.base_disks(machine, &disks, descriptor, vm)?;
         drop(disks);
         self.after(Step::DisksClosed)?;
 
@@ -253,13 +281,16 @@ impl VmBackup<'_> {
         };
         self.convert(vm, journal, base, progress, warnings)?;
         self.state.clear_journal(vm)?;
-        self.after(Step::Done)?;
-        self.watch_merge(vm, &progress.stop, warnings)?;
-        Ok(Published {
-            point_id,
-            descriptor,
-            contents,
-        })
+        self.after(Step::Done)
+    }
+
+    fn clean_after_failure(&self, vm: VmId, warnings: &mut Vec<String>) {
+        match leftovers::clean(self.host, self.state, vm, self.clock().now(), false) {
+            Ok(found) => warnings.extend(found.warnings),
+            Err(left) => warnings.push(format!(
+                "could not clean up after the failure; the next run or `host clean` will: {left}"
+            )),
+        }
     }
 
     /// Opens the frozen disks, decides for each, and stores everything the point holds.
