@@ -184,10 +184,10 @@ impl DirectorySummary {
             latest = latest.max(Some(entry.mtime));
             match (&entry.entry_type, &entry.summary) {
                 (EntryType::File, _) => {
-                    total.files += 1;
+                    total.files = total.files.saturating_add(1);
                     total.size = total.size.saturating_add(entry.size);
                 }
-                (EntryType::Symlink, _) => total.symlinks += 1,
+                (EntryType::Symlink, _) => total.symlinks = total.symlinks.saturating_add(1),
                 (EntryType::Directory, Some(below)) => {
                     latest = latest.max(Some(below.max_time));
                     total.add(below);

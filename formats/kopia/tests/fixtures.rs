@@ -3,12 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic here is the failure report")]
 
-mod fixture;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use fixture::{Fixture, folders};
 use jiff::Timestamp;
 use kopia::blob_name::{self, BlobName};
 use kopia::content_id::{ContentId, prefix};
@@ -24,6 +21,7 @@ use kopia::policy::{self, EffectivePolicy, StoragePolicy};
 use kopia::record::ContentRecord;
 use kopia::session::SessionMarker;
 use kopia::snapshot::SnapshotManifest;
+use kopia_fixtures::{Fixture, folders};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -161,3 +161,18 @@ fn what_is_not_a_directory_is_refused() {
         assert!(Directory::parse(json.as_bytes()).is_err(), "{json}");
     }
 }
+
+#[test]
+fn counts_that_a_damaged_summary_makes_too_large_stay_at_the_largest() {
+    let summary = r#"{"size":1,"files":18446744073709551615,"symlinks":18446744073709551615,"dirs":18446744073709551615,"maxTime":"2024-01-03T03:04:05Z","numFailed":0}"#;
+    let obj = r#""obj":"k3527d586ee5aff96476f787a7c00ad9b""#;
+    let json = format!(
+        r#"{{"stream":"kopia:directory","entries":[{{"name":"d","type":"d",{obj},"summ":{summary}}},{{"name":"f","type":"f",{obj}}},{{"name":"s","type":"s",{obj}}}]}}"#
+    );
+    let entries = Directory::parse(json.as_bytes()).unwrap().entries;
+    let total = DirectorySummary::of(&entries, Timestamp::UNIX_EPOCH);
+    assert_eq!(
+        (total.files, total.symlinks, total.dirs),
+        (u64::MAX, u64::MAX, u64::MAX)
+    );
+}

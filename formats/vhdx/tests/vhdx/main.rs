@@ -9,7 +9,6 @@ mod canonical;
 mod crash;
 mod damage;
 mod foreign_log;
-mod fuzz;
 mod libvhdi;
 mod live;
 mod log;
