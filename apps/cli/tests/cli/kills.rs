@@ -2,9 +2,8 @@
 //! listed point restores byte for byte, and the next run or `host clean` takes its things off
 //! the host (DESIGN, promises 1, 3 and 7).
 //!
-//! The short form tells one story from a fixed seed, the long form ten with a
-//! hundred kills. What is drawn
-//! follows from the seed; where exactly the kill strikes depends on the machine.
+//! The short form tells one story from a fixed seed, the long form ten with a hundred kills. What is
+//! drawn follows from the seed; where exactly the kill strikes depends on the machine.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
