@@ -379,6 +379,13 @@ impl Writer {
                 sessions.push(session);
                 sessions.reverse();
                 let mut state = self.lock();
+                // Whoever wrote manifests is told that they are not published, so a later flush
+                // must not publish them; data serves whoever needs it next.
+                for session in &mut sessions {
+                    for id in session.forget_manifests() {
+                        state.pending.remove(&id);
+                    }
+                }
                 sessions.append(&mut state.unfinished);
                 state.unfinished = sessions;
                 return Err(error);

@@ -145,7 +145,8 @@ impl World {
         }
     }
 
-    fn open_repository(&self, store: SharedBlobStore) -> Arc<Repository> {
+    /// Opens the repository in a store, which may be a wrapped one.
+    pub fn open_repository(&self, store: SharedBlobStore) -> Arc<Repository> {
         Repository::open(store, PASSWORD, self.surroundings()).expect("the repository opens")
     }
 

@@ -5,12 +5,18 @@
     reason = "in tests and their helpers a panic is the report"
 )]
 
+use std::sync::Arc;
+
 use backup::BackupErrorKind;
-use backup::vm::{ConsistencyPolicy, Step};
+use backup::vm::{ConsistencyPolicy, Step, VmBackup};
+use blob::{BlobErrorKind, Faulty, FilesystemStore, Operation, Rule, Strike};
 use hyperv::sim::{SimDisk, SimFault, SimVm};
 use hyperv::{Consistency, HypervHost, VmState};
 use point::BackupType;
+use progress::Progress;
+use repo::Writer;
 use scenarios::World;
+use time_and_chance::{Chance, StopSignal, SystemClock};
 
 const MIB: u64 = 1 << 20;
 
@@ -250,4 +256,45 @@ fn what_fails_after_publication_is_a_warning_and_the_next_run_is_right() {
         );
         world.assert_no_checkpoint(vm);
     }
+}
+
+/// VMs of one run share a writer: what one could not publish must not come with what the next does.
+#[test]
+fn a_point_whose_publication_failed_is_not_published_by_the_next_vm() {
+    let world = World::new(31);
+    let vms = ["first", "second"].map(|name| world.add_vm(name, 32 * MIB));
+    for vm in vms {
+        world.host.write_random(vm, 0, MIB, 1).unwrap();
+    }
+    world.repository("repo");
+    let store = FilesystemStore::open(world.path("repo"), Chance::from_system()).unwrap();
+    let faulty = Arc::new(Faulty::new(
+        Arc::new(store),
+        SystemClock::new(),
+        StopSignal::new(),
+    ));
+    let repo = world.open_repository(faulty.clone());
+    let (writer, state) = (Writer::new(&repo, 2).unwrap(), world.state());
+    let refused = Rule::on(Operation::Put, Strike::Fail(BlobErrorKind::Denied)).named("xn");
+    let run = |vm, refuse: bool| {
+        let goes_on = |step| {
+            if refuse && step == Step::DataSettled {
+                faulty.add(refused.clone());
+            }
+            true
+        };
+        let backup = VmBackup {
+            host: &world.host,
+            writer: &writer,
+            state: &state,
+            options: &world.options,
+            goes_on: &goes_on,
+        };
+        backup.run(vm, &Progress::silent())
+    };
+    let error = run(vms[0], true).unwrap_err();
+    assert!(matches!(error.kind(), BackupErrorKind::Repo(_)), "{error}");
+    let report = run(vms[1], false).unwrap();
+    let listed: Vec<String> = world.points("repo").into_keys().collect();
+    assert_eq!(listed, [report.descriptor.point.to_string()]);
 }

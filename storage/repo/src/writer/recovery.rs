@@ -20,7 +20,7 @@ use kopia::record::ContentRecord;
 use kopia::session::{SessionId, SessionMarker};
 use time_and_chance::SignedDuration;
 
-use super::session::Session;
+use super::session::{Session, is_manifest};
 use crate::Repository;
 use crate::error::{RepoError, local_error, store_error};
 use crate::index::index_blob::open_blob;
@@ -103,7 +103,10 @@ pub(super) fn find_dead_sessions(repo: &Repository) -> Result<Vec<Session>, Repo
             // A pack that is gone or cannot be read is left to maintenance, like any unreferenced one.
             if let Some(held) = local_index(repo, &pack.name, pack.bytes)? {
                 readable.push(Arc::from(pack.name));
-                for record in held {
+                // A manifest counts once it is visible. This one never was, or was and may have been
+                // deleted since: what nobody was told to be published must not appear by itself.
+                let data = held.into_iter().filter(|record| !is_manifest(record));
+                for record in data {
                     records.extend(as_written_now(repo, record)?);
                 }
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kopia::blob_name;
+use kopia::content_id::{ContentId, prefix};
 use kopia::record::ContentRecord;
 use kopia::session::{SessionId, SessionMarker};
 
@@ -111,6 +112,14 @@ impl Session {
         }
     }
 
+    /// Forgets manifests, written and deleted alike; returns their contents' ids.
+    pub(super) fn forget_manifests(&mut self) -> Vec<ContentId> {
+        self.records
+            .extract_if(.., |record| is_manifest(record))
+            .map(|record| record.id)
+            .collect()
+    }
+
     /// Forgets what lay in packs that are gone. Tombstones go too: what replaces the deleted may
     /// have been in there.
     pub(super) fn give_up(&mut self, lost: &[Arc<str>]) {
@@ -145,4 +154,9 @@ pub(super) fn put(repo: &Repository, name: &str, bytes: &[u8]) -> Result<(), Rep
     repo.store
         .put(name, &[bytes], &repo.put_options(name))
         .map_err(store_error("write to the repository"))
+}
+
+/// Returns whether a record is of a content that holds manifests.
+pub(super) fn is_manifest(record: &ContentRecord) -> bool {
+    record.id.prefix() == Some(prefix::MANIFEST)
 }

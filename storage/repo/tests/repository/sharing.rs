@@ -242,3 +242,51 @@ fn what_is_taken_over_from_a_dead_session_counts_as_written_now() {
     assert_eq!(record.timestamp_seconds, world.clock.now().as_second());
     assert_eq!(repo.read_content(&ids[0]).unwrap(), bytes(0, 1 << 20));
 }
+
+#[test]
+fn a_manifest_that_never_became_visible_does_not_appear_when_its_session_is_taken_over() {
+    let world = World::new();
+    let (faulty, repo) = world.open_faulty(1);
+    let writer = Writer::new(&repo, 1).unwrap();
+    let content = write_one(&writer, &bytes(1, 1 << 20));
+    let unseen = manifest(&writer, "unseen");
+    writer.write_manifests(vec![unseen.clone()]).unwrap();
+    faulty.add(Rule::on(Operation::Put, Strike::Fail(BlobErrorKind::Denied)).named("xn"));
+    writer.flush().unwrap_err();
+    drop(writer);
+
+    let repo = world.open(1);
+    Writer::new(&repo, 1).unwrap();
+    assert!(repo.is_live(&content).unwrap(), "its data is taken over");
+    assert!(repo.manifests().unwrap().get(&unseen.id).is_none());
+}
+
+#[test]
+fn a_manifest_that_was_deleted_meanwhile_does_not_return_when_its_session_is_taken_over() {
+    let world = World::new();
+    let (faulty, repo) = world.open_faulty(1);
+    let writer = Writer::new(&repo, 1).unwrap();
+    let deleted = manifest(&writer, "deleted");
+    writer.write_manifests(vec![deleted.clone()]).unwrap();
+    faulty.add(Rule::on(Operation::Delete, Strike::Fail(BlobErrorKind::Denied)).named("s"));
+    writer.flush().unwrap_err();
+    drop(writer);
+
+    let other = world.open(2);
+    assert!(other.manifests().unwrap().get(&deleted.id).is_some());
+    let writer = Writer::new(&other, 1).unwrap();
+    writer.delete_manifest(&deleted).unwrap();
+    for number in 0..20 {
+        world.clock.advance(Duration::from_secs(5));
+        let kept = manifest(&writer, &number.to_string());
+        writer.write_manifests(vec![kept]).unwrap();
+        writer.flush().unwrap();
+    }
+    writer.compact_manifests().unwrap();
+
+    let repo = world.open(1);
+    Writer::new(&repo, 1).unwrap();
+    let manifests = repo.manifests().unwrap();
+    assert!(manifests.get(&deleted.id).is_none());
+    assert_eq!(manifests.find(&[("type", "test")]).count(), 20);
+}
