@@ -7,6 +7,7 @@ use std::time::Duration;
 use backup::vm::{ConsistencyPolicy, Options, PointReport, Step, VmBackup, clean};
 use backup::{BackupError, BackupErrorKind};
 use blob::{BlobErrorKind, Operation, Rule, Strike};
+use hyperv::sim::{FaultRecord, SimFault};
 use point::{BackupType, Points};
 use progress::Progress;
 use repo::{Repository, Writer};
@@ -265,6 +266,16 @@ impl Storm {
             .and_then(|points| {
                 let found = points.by_point(point).ok_or("the point is not listed")?;
                 let opened = found.open(&repo).map_err(|error| error.to_string())?;
+                let vm = opened.descriptor().guid;
+                // One that left may come back, and would meet its double.
+                let leaves = before.vms.iter().any(|view| {
+                    let will =
+                        |record: &FaultRecord| matches!(record.fault, SimFault::MoveAway { .. });
+                    view.vm.id == vm && (view.away || view.faults.iter().any(will))
+                });
+                if leaves && !new_id {
+                    return Err("nothing: the machine may come back".to_owned());
+                }
                 let options = RestoreOptions {
                     workers: 2,
                     ..RestoreOptions::default()
