@@ -19,6 +19,7 @@ pub mod object_id;
 pub mod pack;
 pub mod policy;
 pub mod record;
+pub mod retention;
 pub mod session;
 pub mod snapshot;
 pub mod splitter;

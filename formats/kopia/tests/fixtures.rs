@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use kopia::blob_name::{self, BlobName};
 use kopia::content_id::{ContentId, prefix};
 use kopia::directory::{Directory, DirectoryEntry, DirectorySummary, EntryType};
@@ -17,8 +18,9 @@ use kopia::maintenance::MaintenanceParameters;
 use kopia::manifest::{ManifestContents, ManifestEntry};
 use kopia::object_id::ObjectId;
 use kopia::pack::{self, Postamble};
-use kopia::policy::{self, EffectivePolicy, StoragePolicy};
+use kopia::policy::{Policy, PolicyTarget, global_policy};
 use kopia::record::ContentRecord;
+use kopia::retention::{self, Candidate};
 use kopia::session::SessionMarker;
 use kopia::snapshot::SnapshotManifest;
 use kopia_fixtures::{Fixture, folders};
@@ -208,7 +210,10 @@ fn check_manifests(fixture: &Fixture, manifests: &BTreeMap<String, ManifestEntry
         match manifest.manifest_type().unwrap() {
             "snapshot" => {}
             "policy" => {
-                StoragePolicy::parse(manifest.data.get()).unwrap();
+                let policy = Policy::parse(manifest.data.get()).unwrap();
+                assert_eq!(policy.encode().get(), manifest.data.get());
+                let target = PolicyTarget::from_labels(&manifest.labels).unwrap();
+                policy.check(&target).unwrap();
             }
             "maintenance" => {
                 let parameters = MaintenanceParameters::parse(manifest.data.get()).unwrap();
@@ -375,9 +380,29 @@ fn the_default_policy_is_the_one_kopia_stores() {
     let manifests = fixture.manifests(&fixture.records());
     let global = manifests
         .values()
-        .find(|manifest| manifest.labels == policy::global_labels())
+        .find(|manifest| manifest.labels == PolicyTarget::global().labels())
         .unwrap();
-    assert_eq!(global.data.get(), policy::DEFAULT_GLOBAL_POLICY);
+    assert_eq!(global.data.get(), global_policy("none").get());
+}
+
+/// Returns what applies to the source of a fixture's first snapshot.
+fn effective_policy(manifests: &BTreeMap<String, ManifestEntry>) -> Policy {
+    let snapshot = manifests
+        .values()
+        .find(|manifest| manifest.manifest_type() == Some("snapshot"))
+        .unwrap();
+    let source = SnapshotManifest::parse(snapshot.data.get()).unwrap().source;
+    let chain: Vec<_> = PolicyTarget::source(&source)
+        .chain()
+        .iter()
+        .filter_map(|target| {
+            let labels = target.labels();
+            let manifest = manifests.values().find(|m| m.labels == labels)?;
+            Some(Policy::parse(manifest.data.get()).unwrap())
+        })
+        .collect();
+    assert!(!chain.is_empty());
+    Policy::merge(&chain)
 }
 
 #[test]
@@ -385,33 +410,38 @@ fn policies_merge_as_kopia_merges_them() {
     for name in ["policies", "ignore-rules"] {
         let fixture = Fixture::named(name);
         let manifests = fixture.manifests(&fixture.records());
-        let snapshot = manifests
-            .values()
-            .find(|manifest| manifest.manifest_type() == Some("snapshot"))
-            .unwrap();
-        let source = SnapshotManifest::parse(snapshot.data.get()).unwrap().source;
-        let chain: Vec<_> = policy::chain_for(&source)
+        let merged = effective_policy(&manifests);
+        let merged: Value = serde_json::from_str(merged.encode().get()).unwrap();
+        assert_eq!(merged, fixture.expected["effective_policy"], "{name}");
+    }
+}
+
+#[test]
+fn snapshots_are_kept_for_the_reasons_that_kopia_gives() {
+    let fixture = Fixture::named("retention");
+    let policy = effective_policy(&fixture.manifests(&fixture.records()));
+    for list in ["retention_before", "retention_after"] {
+        let listed: Vec<&Value> = array(&fixture.expected[list]).collect();
+        let candidates: Vec<Candidate> = listed
             .iter()
-            .filter_map(|labels| {
-                let manifest = manifests.values().find(|m| m.labels == *labels)?;
-                Some(StoragePolicy::parse(manifest.data.get()).unwrap())
+            .map(|snapshot| {
+                let start = text(&snapshot["start_time"]).parse().unwrap();
+                Candidate {
+                    start,
+                    end: start,
+                    complete: true,
+                }
             })
             .collect();
-        assert!(!chain.is_empty());
-        let expected = &fixture.expected["effective_policy"];
-        let choice = |section: &str, member: &str| {
-            let choice = expected[section].get(member).and_then(Value::as_str);
-            choice.filter(|&name| name != "none").map(str::to_owned)
-        };
-        assert_eq!(
-            EffectivePolicy::merge(&chain),
-            EffectivePolicy {
-                compressor: choice("compression", "compressorName"),
-                metadata_compressor: choice("metadataCompression", "compressorName"),
-                splitter: choice("splitter", "algorithm"),
-            },
-            "{name}"
-        );
+        let verdicts = retention::verdicts(&policy.retention, &candidates, &TimeZone::UTC);
+        let mut gone = 0;
+        for (snapshot, verdict) in listed.iter().zip(&verdicts) {
+            let expected: Vec<&str> = array(&snapshot["retention_reasons"]).map(text).collect();
+            assert_eq!(verdict.reasons(), expected, "{list} {snapshot}");
+            gone += usize::from(!verdict.is_kept() && snapshot["pins"].is_null());
+        }
+        let expired = if list == "retention_before" { 25 } else { 0 };
+        assert_eq!(gone, expired, "{list}");
     }
 }
 
@@ -477,7 +507,7 @@ fn parse_as_everything(bytes: &[u8]) {
     let _ = pack::format_blob_at_tail(bytes);
     let text = String::from_utf8_lossy(bytes);
     let _ = SnapshotManifest::parse(&text).map(|snapshot| snapshot.check());
-    let _ = StoragePolicy::parse(&text);
+    let _ = Policy::parse(&text).map(|policy| policy.check(&PolicyTarget::global()));
     let _ = MaintenanceParameters::parse(&text);
     let _ = text.parse::<ObjectId>();
     let _ = BlobName::parse(&text);

@@ -9,7 +9,7 @@ use kopia::format_blob::{BlobConfig, FormatBlob, RepositoryFormat};
 use kopia::hash::HashAlgorithm;
 use kopia::key::{KeyDerivation, format_key};
 use kopia::maintenance::MaintenanceParameters;
-use kopia::policy::{global_labels, global_policy};
+use kopia::policy::{PolicyTarget, global_policy};
 use kopia::splitter::Splitter;
 
 use crate::error::{RepoError, RepoErrorKind, store_error};
@@ -171,7 +171,7 @@ fn write_first_manifests(
     );
     let maintenance = MaintenanceParameters::new(owner).encode();
     writer.write_manifests(vec![
-        writer.new_manifest(global_labels(), policy),
+        writer.new_manifest(PolicyTarget::global().labels(), policy),
         writer.new_manifest(MaintenanceParameters::labels(), maintenance),
     ])?;
     writer.flush()

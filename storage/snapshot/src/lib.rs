@@ -6,6 +6,9 @@ mod policy;
 mod snapshots;
 mod tree;
 
-pub use policy::compression_for;
+pub use policy::{
+    compression_for, delete_policy, effective_policy, policies, policy_chain, policy_of,
+    save_policy,
+};
 pub use snapshots::{PublishedSnapshot, Snapshot, Snapshots};
 pub use tree::{TreeWriter, find_entry, read_directory};

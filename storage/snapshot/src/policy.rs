@@ -1,11 +1,71 @@
-//! What the repository's policies say about storing a source.
+//! What the repository's policies say about a source, and how a policy is changed.
 
 use kopia::compression::CompressionAlgorithm;
-use kopia::policy::{EffectivePolicy, StoragePolicy, chain_for};
+use kopia::manifest::{ManifestEntry, latest};
+use kopia::policy::{POLICY_TYPE, Policy, PolicyTarget};
 use kopia::snapshot::SnapshotSource;
-use repo::{Manifests, RepoError, RepoErrorKind};
+use repo::{Manifests, RepoError, RepoErrorKind, Writer};
 
-/// Returns how data of `source` is to be compressed, if at all (Kopia spec 7.5).
+/// Returns the policy that stands for exactly `target`, if there is one.
+///
+/// # Errors
+/// `Damaged` if it makes no sense.
+pub fn policy_of(
+    manifests: &Manifests,
+    target: &PolicyTarget,
+) -> Result<Option<Policy>, RepoError> {
+    latest(manifests_of(manifests, target))
+        .map(parse)
+        .transpose()
+}
+
+/// Returns all policies of a repository with what they are of, in the order of their targets.
+///
+/// # Errors
+/// `Damaged` if one makes no sense.
+pub fn policies(manifests: &Manifests) -> Result<Vec<(PolicyTarget, Policy)>, RepoError> {
+    let mut targets: Vec<PolicyTarget> = manifests
+        .find(&[("type", POLICY_TYPE)])
+        .filter_map(|entry| PolicyTarget::from_labels(&entry.labels))
+        .collect();
+    targets.sort();
+    targets.dedup();
+    let mut policies = Vec::with_capacity(targets.len());
+    for target in targets {
+        if let Some(policy) = policy_of(manifests, &target)? {
+            policies.push((target, policy));
+        }
+    }
+    Ok(policies)
+}
+
+/// Returns the policies that apply to `target`, most specific first.
+///
+/// # Errors
+/// `Damaged` if one makes no sense.
+pub fn policy_chain(
+    manifests: &Manifests,
+    target: &PolicyTarget,
+) -> Result<Vec<(PolicyTarget, Policy)>, RepoError> {
+    let mut chain = Vec::new();
+    for target in target.chain() {
+        if let Some(policy) = policy_of(manifests, &target)? {
+            chain.push((target, policy));
+        }
+    }
+    Ok(chain)
+}
+
+/// Returns what all policies together say about `target` (Kopia spec 7.5).
+///
+/// # Errors
+/// `Damaged` if one of them makes no sense.
+pub fn effective_policy(manifests: &Manifests, target: &PolicyTarget) -> Result<Policy, RepoError> {
+    let chain = policy_chain(manifests, target)?;
+    Ok(Policy::merge(chain.iter().map(|(_, policy)| policy)))
+}
+
+/// Returns how data of `source` is to be compressed, if at all.
 ///
 /// # Errors
 /// `Unsupported` if the policy names a compression this program does not write.
@@ -13,28 +73,11 @@ pub fn compression_for(
     manifests: &Manifests,
     source: &SnapshotSource,
 ) -> Result<Option<CompressionAlgorithm>, RepoError> {
-    let mut policies = Vec::new();
-    for labels in chain_for(source) {
-        let pairs: Vec<(&str, &str)> = labels
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect();
-        let Some(entry) = manifests
-            .find(&pairs)
-            .max_by_key(|entry| (entry.modified, &entry.id))
-        else {
-            continue;
-        };
-        let policy = StoragePolicy::parse(entry.data.get()).map_err(|error| {
-            RepoError::new(RepoErrorKind::Damaged, format!("read policy {}", entry.id))
-                .caused_by(error)
-        })?;
-        policies.push(policy);
-    }
-    let Some(name) = EffectivePolicy::merge(&policies).compressor else {
+    let policy = effective_policy(manifests, &PolicyTarget::source(source))?;
+    let Some(name) = policy.compression.compressor() else {
         return Ok(None);
     };
-    match CompressionAlgorithm::from_name(&name).filter(|algorithm| algorithm.is_writable()) {
+    match CompressionAlgorithm::from_name(name).filter(|algorithm| algorithm.is_writable()) {
         Some(algorithm) => Ok(Some(algorithm)),
         None => Err(RepoError::new(
             RepoErrorKind::Unsupported,
@@ -43,4 +86,61 @@ pub fn compression_for(
             ),
         )),
     }
+}
+
+/// Stores the policy for exactly `target` in place of the one that was there; visible to others
+/// when this returns.
+///
+/// # Errors
+/// `Invalid` if Kopia could not carry it out.
+pub fn save_policy(
+    writer: &Writer,
+    target: &PolicyTarget,
+    policy: &Policy,
+) -> Result<(), RepoError> {
+    policy.check(target).map_err(|error| {
+        RepoError::new(
+            RepoErrorKind::Invalid,
+            format!("store the policy of {target}"),
+        )
+        .caused_by(error)
+    })?;
+    let mut entries = tombstones(writer, target)?;
+    entries.push(writer.new_manifest(target.labels(), policy.encode()));
+    writer.write_manifests(entries)?;
+    writer.flush()
+}
+
+/// Deletes the policy for exactly `target`; says whether there was one.
+pub fn delete_policy(writer: &Writer, target: &PolicyTarget) -> Result<bool, RepoError> {
+    let tombstones = tombstones(writer, target)?;
+    if tombstones.is_empty() {
+        return Ok(false);
+    }
+    writer.write_manifests(tombstones)?;
+    writer.flush()?;
+    Ok(true)
+}
+
+fn tombstones(writer: &Writer, target: &PolicyTarget) -> Result<Vec<ManifestEntry>, RepoError> {
+    let now = writer.repository().clock().now();
+    let manifests = writer.repository().manifests()?;
+    Ok(manifests_of(&manifests, target)
+        .into_iter()
+        .map(|entry| ManifestEntry::tombstone(entry, now))
+        .collect())
+}
+
+fn manifests_of<'m>(manifests: &'m Manifests, target: &PolicyTarget) -> Vec<&'m ManifestEntry> {
+    let labels = target.labels();
+    manifests
+        .find(&[("type", POLICY_TYPE)])
+        .filter(|entry| entry.matches(&labels))
+        .collect()
+}
+
+fn parse(entry: &ManifestEntry) -> Result<Policy, RepoError> {
+    Policy::parse(entry.data.get()).map_err(|error| {
+        RepoError::new(RepoErrorKind::Damaged, format!("read policy {}", entry.id)).caused_by(error)
+    })
 }

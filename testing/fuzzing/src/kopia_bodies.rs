@@ -16,7 +16,7 @@ use kopia::maintenance::MaintenanceParameters;
 use kopia::manifest::{self, ManifestContents, ManifestEntry};
 use kopia::object_id::ObjectId;
 use kopia::pack::{self, Postamble};
-use kopia::policy::{EffectivePolicy, StoragePolicy};
+use kopia::policy::{Policy, PolicyTarget};
 use kopia::session::{SessionId, SessionMarker};
 use kopia::snapshot::SnapshotManifest;
 use kopia::time_text;
@@ -106,8 +106,10 @@ pub(crate) fn policy(data: &[u8]) {
     let Ok(json) = std::str::from_utf8(data) else {
         return;
     };
-    if let Ok(policy) = StoragePolicy::parse(json) {
-        EffectivePolicy::merge([&policy, &policy]);
+    if let Ok(policy) = Policy::parse(json) {
+        let merged = Policy::merge([&policy, &policy]);
+        let _ = merged.check(&PolicyTarget::global());
+        Policy::parse(policy.encode().get()).expect("what was encoded is a policy");
     }
     if let Ok(parameters) = MaintenanceParameters::parse(json) {
         parameters.encode();
@@ -115,7 +117,7 @@ pub(crate) fn policy(data: &[u8]) {
     if let Ok(snapshot) = SnapshotManifest::parse(json) {
         let _ = snapshot.check();
         let _ = (snapshot.labels(), snapshot.source.labels());
-        kopia::policy::chain_for(&snapshot.source);
+        PolicyTarget::source(&snapshot.source).chain();
     }
 }
 
