@@ -85,17 +85,22 @@ impl ManifestEntry {
         hex::encode(random)
     }
 
-    /// Returns the entry that says that a manifest is gone. `now` must be later than the entry it
-    /// deletes; if it is not, the next nanosecond after that is taken.
-    pub fn tombstone(of: &Self, now: Timestamp) -> Self {
-        let next = of
+    /// Returns the time of an entry that is to count in place of this one: `now`, or if that is
+    /// not later, the next nanosecond.
+    pub fn superseded_at(&self, now: Timestamp) -> Timestamp {
+        let next = self
             .modified
             .checked_add(jiff::SignedDuration::from_nanos(1))
             .unwrap_or(Timestamp::MAX);
+        now.max(next)
+    }
+
+    /// Returns the entry that says that a manifest is gone.
+    pub fn tombstone(of: &Self, now: Timestamp) -> Self {
         Self {
             id: of.id.clone(),
             labels: BTreeMap::new(),
-            modified: now.max(next),
+            modified: of.superseded_at(now),
             deleted: true,
             data: null(),
         }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{StopSignal, Stopped};
@@ -60,6 +61,11 @@ impl Clock for SystemClock {
     fn sleep(&self, duration: Duration, stop: &StopSignal) -> Result<(), Stopped> {
         stop.wait_real_time(duration)
     }
+}
+
+/// Returns the time zone this machine is set to; UTC if it does not say.
+pub fn system_time_zone() -> TimeZone {
+    TimeZone::system()
 }
 
 /// A clock that stands still until it is moved; sleeping moves it.

@@ -9,6 +9,7 @@ mod clock;
 mod stop;
 
 pub use chance::Chance;
-pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
+pub use clock::{Clock, ManualClock, SharedClock, SystemClock, system_time_zone};
+pub use jiff::tz::TimeZone;
 pub use jiff::{SignedDuration, Timestamp};
 pub use stop::{StopSignal, Stopped};

@@ -121,7 +121,11 @@ impl Snapshots {
         superseded: &[String],
         manifest: &SnapshotManifest,
     ) -> Result<(), RepoError> {
-        let mut entries = self.tombstones(writer, superseded);
+        let mut entries = tombstones(
+            &self.manifests,
+            writer,
+            superseded.iter().map(String::as_str),
+        );
         entries.push(new_entry(writer, manifest)?);
         writer.write_manifests(entries).map(|_| ())
     }
@@ -129,27 +133,77 @@ impl Snapshots {
     /// Writes the deletion of several snapshots' manifests; visible after a flush.
     pub fn remove(&self, writer: &Writer, ids: &[String]) -> Result<(), RepoError> {
         writer
-            .write_manifests(self.tombstones(writer, ids))
+            .write_manifests(tombstones(
+                &self.manifests,
+                writer,
+                ids.iter().map(String::as_str),
+            ))
             .map(|_| ())
     }
 
-    fn tombstones(&self, writer: &Writer, ids: &[String]) -> Vec<ManifestEntry> {
+    /// Changes a snapshot's manifest and keeps its id: of two entries with one id, the later one
+    /// counts (Kopia spec 7.1). Visible to others when this returns.
+    ///
+    /// # Errors
+    /// `NotFound` if the snapshot has gone meanwhile, `Invalid` if Kopia could not read the new
+    /// manifest.
+    pub fn edit(
+        writer: &Writer,
+        id: &str,
+        change: impl FnOnce(&mut SnapshotManifest),
+    ) -> Result<SnapshotManifest, RepoError> {
+        let doing = || format!("change snapshot {id}");
+        let manifests = writer.repository().manifests()?;
+        let entry = manifests.get(id).ok_or_else(|| {
+            RepoError::new(
+                RepoErrorKind::NotFound,
+                format!("{}: it was deleted meanwhile", doing()),
+            )
+        })?;
+        let mut manifest = SnapshotManifest::parse(entry.data.get())
+            .map_err(|error| RepoError::new(RepoErrorKind::Damaged, doing()).caused_by(error))?;
+        change(&mut manifest);
         let now = writer.repository().clock().now();
-        ids.iter()
-            .filter_map(|id| self.manifests.get(id))
-            .map(|entry| ManifestEntry::tombstone(entry, now))
-            .collect()
+        let edited = manifest
+            .to_manifest(entry.id.clone(), entry.superseded_at(now))
+            .map_err(|error| RepoError::new(RepoErrorKind::Invalid, doing()).caused_by(error))?;
+        writer.write_manifests(vec![edited])?;
+        writer.flush()?;
+        Ok(manifest)
+    }
+
+    /// Deletes the manifests of several snapshots, all or none; returns how many there were. Their
+    /// data goes with a later maintenance.
+    pub fn delete_all<'i>(
+        writer: &Writer,
+        ids: impl IntoIterator<Item = &'i str>,
+    ) -> Result<usize, RepoError> {
+        let manifests = writer.repository().manifests()?;
+        let entries = tombstones(&manifests, writer, ids);
+        let count = entries.len();
+        if count > 0 {
+            writer.write_manifests(entries)?;
+            writer.flush()?;
+        }
+        Ok(count)
     }
 
     /// Deletes a snapshot's manifest; its data goes with a later maintenance.
     pub fn delete(writer: &Writer, id: &str) -> Result<(), RepoError> {
-        let manifests = writer.repository().manifests()?;
-        if let Some(entry) = manifests.get(id) {
-            writer.delete_manifest(entry)?;
-            writer.flush()?;
-        }
-        Ok(())
+        Self::delete_all(writer, [id]).map(|_| ())
     }
+}
+
+fn tombstones<'i>(
+    manifests: &Manifests,
+    writer: &Writer,
+    ids: impl IntoIterator<Item = &'i str>,
+) -> Vec<ManifestEntry> {
+    let now = writer.repository().clock().now();
+    ids.into_iter()
+        .filter_map(|id| manifests.get(id))
+        .map(|entry| ManifestEntry::tombstone(entry, now))
+        .collect()
 }
 
 fn new_entry(writer: &Writer, manifest: &SnapshotManifest) -> Result<ManifestEntry, RepoError> {
