@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::answer::Answer;
-use crate::commands::{backup, host, points, repo, restore, sim};
+use crate::commands::{backup, host, points, policy, repo, restore, sim};
 use crate::failure::Failure;
 use crate::world::World;
 
@@ -68,9 +68,12 @@ pub enum Command {
     /// Back up virtual machines.
     #[command(subcommand)]
     Backup(backup::Command),
-    /// Look at the restore points of a repository.
+    /// Look at the restore points of a repository, keep and delete them.
     #[command(subcommand)]
     Points(points::Command),
+    /// Say how long points are kept and how data is stored.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Bring back virtual machines, disks or files.
     #[command(subcommand)]
     Restore(restore::Command),
@@ -89,6 +92,7 @@ impl Command {
             Self::Host(command) => command.run(world),
             Self::Backup(command) => command.run(world),
             Self::Points(command) => command.run(world),
+            Self::Policy(command) => command.run(world),
             Self::Restore(command) => command.run(world),
             Self::Repo(command) => command.run(world),
             Self::Sim(command) => command.run(world),

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod host;
 pub mod points;
+pub mod policy;
 pub mod repo;
 pub mod restore;
 pub mod sim;

@@ -73,6 +73,7 @@ kinds! {
     VmNotFound = "vm_not_found", FAILED, "`host list` shows the VMs of the host";
     Exists = "exists", FAILED, "nothing that was there was touched; choose another place, or see --help for what replaces it";
     TargetUnsuited = "target_unsuited", FAILED, "choose another place to restore to";
+    Pinned = "pinned", FAILED, "`points pin ID --remove` takes the pins away";
     Locked = "locked", FAILED, "wait until the other run or product is done, then try again";
     Busy = "busy", FAILED, "try again when the other operation is over";
     NoSpace = "no_space", FAILED, "make room, or move to a larger place";

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use backup::vm::StateFolder;
 use blob::OutageListener;
 use progress::{Monitor as _, News, Progress};
-use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock};
+use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock, TimeZone, system_time_zone};
 
 use crate::amounts;
 use crate::arguments::Globals;
@@ -46,6 +46,11 @@ impl World {
     /// Returns the clock.
     pub fn clock(&self) -> &SharedClock {
         &self.clock
+    }
+
+    /// Returns the time zone that weeks are counted in.
+    pub fn time_zone(&self) -> TimeZone {
+        system_time_zone()
     }
 
     /// Returns the source of chance.

@@ -130,6 +130,11 @@ impl Points {
 }
 
 impl<'a> Point<'a> {
+    /// Returns a snapshot, complete or not, seen as a point.
+    pub fn of(snapshot: &'a Snapshot) -> Self {
+        Self { snapshot }
+    }
+
     /// Returns the manifest's id.
     pub fn id(&self) -> &'a str {
         &self.snapshot.id

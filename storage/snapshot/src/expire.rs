@@ -10,7 +10,7 @@ use kopia::snapshot::SnapshotSource;
 use repo::RepoError;
 use time_and_chance::TimeZone;
 
-use crate::policy::effective_policy;
+use crate::policy::{check_readable, effective_policy};
 use crate::snapshots::{Snapshot, Snapshots};
 
 /// What becomes of the snapshots of one source.
@@ -33,11 +33,13 @@ pub fn expires(snapshot: &Snapshot, verdict: &Verdict) -> bool {
 /// zone of this client.
 ///
 /// # Errors
-/// `Damaged` if a policy makes no sense: nothing is then decided for any source.
+/// `Damaged` if a policy makes no sense, or if manifests are lost among which policies and pins may
+/// be: nothing is then decided for any source.
 pub fn plan_expiry<'s>(
     snapshots: &'s Snapshots,
     zone: &TimeZone,
 ) -> Result<Vec<SourcePlan<'s>>, RepoError> {
+    check_readable(snapshots.manifests(), "decide which snapshots expire")?;
     let mut by_source: BTreeMap<&SnapshotSource, Vec<&Snapshot>> = BTreeMap::new();
     for snapshot in snapshots.iter() {
         let source = &snapshot.manifest.source;

@@ -92,7 +92,8 @@ pub fn compression_for(
 /// when this returns.
 ///
 /// # Errors
-/// `Invalid` if Kopia could not carry it out.
+/// `Invalid` if Kopia could not carry it out, `Damaged` if manifests are lost among which an older
+/// policy may be.
 pub fn save_policy(
     writer: &Writer,
     target: &PolicyTarget,
@@ -125,10 +126,22 @@ pub fn delete_policy(writer: &Writer, target: &PolicyTarget) -> Result<bool, Rep
 fn tombstones(writer: &Writer, target: &PolicyTarget) -> Result<Vec<ManifestEntry>, RepoError> {
     let now = writer.repository().clock().now();
     let manifests = writer.repository().manifests()?;
+    check_readable(&manifests, "change a policy")?;
     Ok(manifests_of(&manifests, target)
         .into_iter()
         .map(|entry| ManifestEntry::tombstone(entry, now))
         .collect())
+}
+
+/// Checks that no manifests are lost: what is not seen is not the same as what is not there.
+pub(crate) fn check_readable(manifests: &Manifests, doing: &str) -> Result<(), RepoError> {
+    match manifests.unreadable().first() {
+        None => Ok(()),
+        Some((content, why)) => Err(RepoError::new(
+            RepoErrorKind::Damaged,
+            format!("{doing}: the manifests in content {content} cannot be read ({why})"),
+        )),
+    }
 }
 
 fn manifests_of<'m>(manifests: &'m Manifests, target: &PolicyTarget) -> Vec<&'m ManifestEntry> {

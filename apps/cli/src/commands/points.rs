@@ -1,7 +1,11 @@
-//! Looking at restore points.
+//! Looking at restore points, keeping and deleting them.
 
-mod list;
+mod delete;
+mod expire;
+pub(super) mod list;
+mod pin;
 mod show;
+mod vm_bases;
 
 use clap::Subcommand;
 
@@ -16,6 +20,12 @@ pub enum Command {
     List(list::List),
     /// Show what a restore point holds.
     Show(show::Show),
+    /// Keep restore points from expiring, or let them expire again.
+    Pin(pin::Pin),
+    /// Delete restore points.
+    Delete(delete::Delete),
+    /// Delete the restore points that no rule of their policy keeps.
+    Expire(expire::Expire),
 }
 
 impl Command {
@@ -24,6 +34,9 @@ impl Command {
         match self {
             Self::List(command) => command.run(world),
             Self::Show(command) => command.run(world),
+            Self::Pin(command) => command.run(world),
+            Self::Delete(command) => command.run(world),
+            Self::Expire(command) => command.run(world),
         }
     }
 }

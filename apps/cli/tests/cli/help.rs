@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 33] = [
+const COMMANDS: [&str; 41] = [
     "",
     "host",
     "host list",
@@ -16,6 +16,14 @@ const COMMANDS: [&str; 33] = [
     "points",
     "points list",
     "points show",
+    "points pin",
+    "points delete",
+    "points expire",
+    "policy",
+    "policy show",
+    "policy set",
+    "policy edit",
+    "policy delete",
     "restore",
     "restore vm",
     "restore disk",

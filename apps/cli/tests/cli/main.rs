@@ -9,6 +9,7 @@ mod agent;
 mod end_to_end;
 mod exit_status;
 mod help;
+mod keeping;
 mod kills;
 mod kopias_own;
 mod older_agent;

@@ -66,19 +66,35 @@ impl List {
     }
 
     fn wants(&self, point: &Point<'_>) -> bool {
-        let Some(wanted) = &self.vm else { return true };
-        let same_guid = || {
-            let (guid, wanted) = (
-                point.tag("vm-guid")?.parse::<hyperv::VmId>(),
-                wanted.parse(),
-            );
-            Some(guid.is_ok() && guid == wanted)
-        };
-        point
-            .tag("vm-name")
-            .is_some_and(|name| vm_names::is_same(name, wanted))
-            || same_guid().unwrap_or(false)
+        self.vm.as_deref().is_none_or(|vm| is_of_vm(point, vm))
     }
+}
+
+/// Returns whether a point is of the VM with this name (whole, in any case) or GUID.
+pub(crate) fn is_of_vm(point: &Point<'_>, wanted: &str) -> bool {
+    let same_guid = || {
+        let (guid, wanted) = (
+            point.tag("vm-guid")?.parse::<hyperv::VmId>(),
+            wanted.parse(),
+        );
+        Some(guid.is_ok() && guid == wanted)
+    };
+    point
+        .tag("vm-name")
+        .is_some_and(|name| vm_names::is_same(name, wanted))
+        || same_guid().unwrap_or(false)
+}
+
+/// Finds the points with these ids, each once.
+pub(super) fn find_all<'p>(points: &'p Points, ids: &[String]) -> Result<Vec<Point<'p>>, Failure> {
+    let mut found: Vec<Point<'p>> = Vec::new();
+    for id in ids {
+        let point = points.find(id)?;
+        if found.iter().all(|other| other.id() != point.id()) {
+            found.push(point);
+        }
+    }
+    Ok(found)
 }
 
 fn row(point: &Point<'_>) -> Vec<String> {
