@@ -431,6 +431,15 @@ fn a_damaged_manifest_is_told_and_hides_no_other_point() {
         (1, &ids[0].as_str().into())
     );
     assert_eq!(listed["unreadable"].as_array().unwrap().len(), 1);
+    // A policy or a pin may be in what was lost: nothing is decided without it.
+    for arguments in [
+        &["points", "expire", "--dry-run"][..],
+        &["points", "expire"],
+        &["policy", "set", "--global", "--keep-latest", "1"],
+    ] {
+        let refused = agent.json(1, &[arguments, &["--repo", "repo"]].concat());
+        assert_eq!(refused["error"]["kind"], "damaged", "{refused}");
+    }
     let restore = |id: &str, status| {
         let arguments = ["restore", "disk", id, "--repo", "repo", "--to", id];
         agent.json(status, &arguments)
