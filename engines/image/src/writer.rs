@@ -6,6 +6,7 @@
 //! read buffer, so memory does not depend on the disk.
 
 use std::ops::AddAssign;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use disk::{ByteRange, DiskSource, RangeSet, is_zero};
@@ -14,7 +15,7 @@ use kopia::content_id::{ContentId, prefix};
 use kopia::indirect::IndirectEntry;
 use kopia::object_id::ObjectId;
 use local_file::AlignedBuffer;
-use progress::Progress;
+use progress::{Progress, side_by_side};
 use repo::{Encoder, Repository, Writer};
 use time_and_chance::Chance;
 use uuid::Uuid;
@@ -335,51 +336,27 @@ impl ImageWriter<'_> {
         let (zero, log) = (stored.zero(), stored.log());
         let planner = Mutex::new(Planner::new(facts));
         let done = Mutex::new(SlotsWritten::default());
-        let failure: Mutex<Option<ImageError>> = Mutex::new(None);
-        let work = || -> Result<(), ImageError> {
-            let mut scratch = self.scratch();
-            loop {
-                self.progress.stop.check().map_err(stopped)?;
-                if failure
-                    .lock()
-                    .expect("no worker panics while it reports")
-                    .is_some()
-                {
-                    return Ok(());
-                }
-                let next = planner
-                    .lock()
-                    .expect("no worker panics while it plans")
-                    .next(&mut |from| source.next_allocated(from))
-                    .map_err(disk_error("find out which parts of the disk hold data"))?;
-                let Some((number, plan)) = next else {
-                    return Ok(());
-                };
-                let written = self.write_slot(source, number, &plan, zero, log, &mut scratch)?;
-                stored.note(number, &plan, written.segment);
-                let mut cost = done.lock().expect("no worker panics while it counts");
-                cost.read_bytes += written.read_bytes;
-                cost.packed_bytes += written.packed_bytes;
-                drop(cost);
-                self.tell(planned_slot_bytes(&plan), &written, stored);
-            }
+        let step = |scratch: &mut Scratch| {
+            self.progress.stop.check().map_err(stopped)?;
+            let next = planner
+                .lock()
+                .expect("no worker panics while it plans")
+                .next(&mut |from| source.next_allocated(from))
+                .map_err(disk_error("find out which parts of the disk hold data"))?;
+            let Some((number, plan)) = next else {
+                return Ok(ControlFlow::Break(()));
+            };
+            let written = self.write_slot(source, number, &plan, zero, log, scratch)?;
+            stored.note(number, &plan, written.segment);
+            let mut cost = done.lock().expect("no worker panics while it counts");
+            cost.read_bytes += written.read_bytes;
+            cost.packed_bytes += written.packed_bytes;
+            drop(cost);
+            self.tell(planned_slot_bytes(&plan), &written, stored);
+            Ok(ControlFlow::Continue(()))
         };
-        std::thread::scope(|scope| {
-            for _ in 0..self.workers.max(1) {
-                scope.spawn(|| {
-                    if let Err(error) = work() {
-                        failure
-                            .lock()
-                            .expect("no worker panics while it reports")
-                            .get_or_insert(error);
-                    }
-                });
-            }
-        });
-        match failure.into_inner().expect("all workers ended") {
-            Some(error) => Err(error),
-            None => Ok(done.into_inner().expect("all workers ended")),
-        }
+        side_by_side(self.workers, || self.scratch(), step)?;
+        Ok(done.into_inner().expect("all workers ended"))
     }
 
     fn tell(&self, bytes: u64, written: &SlotWritten, stored: &Arc<StoredSlots>) {

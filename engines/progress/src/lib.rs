@@ -3,9 +3,12 @@
 //! Engines call a [`Monitor`]; a terminal, a service or a test stands behind it. Nothing an
 //! engine says here changes what it does.
 
+mod crew;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
+pub use crew::side_by_side;
 pub use time_and_chance::{StopSignal, Stopped};
 
 /// A piece of news from a run. `subject` names what it is about: a VM, a restore's target.

@@ -3,12 +3,13 @@
 //! Workers take pieces in order, so that the store is read from front to back; each waits for
 //! its own request while others write. Memory is one buffer per worker.
 
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use disk::{BlockRead, ByteRange, DiskError};
 use local_file::AlignedBuffer;
-use progress::Progress;
+use progress::{Progress, side_by_side};
 
 use crate::error::{RestoreError, stopped, stored_disk_error};
 use crate::zeros::non_zero_runs;
@@ -54,54 +55,31 @@ impl DiskCopy<'_> {
             .disk_begins(self.number, self.allocated_bytes()?);
         let pieces = Mutex::new(Pieces::default());
         let written = AtomicU64::new(0);
-        let failure: Mutex<Option<RestoreError>> = Mutex::new(None);
-        let work = || -> Result<(), RestoreError> {
-            let mut buffer = AlignedBuffer::new(PIECE_BYTES as usize);
-            loop {
-                self.progress.stop.check().map_err(stopped)?;
-                if failure
-                    .lock()
-                    .expect("no worker panics while it reports")
-                    .is_some()
-                {
-                    return Ok(());
-                }
-                let next = pieces
-                    .lock()
-                    .expect("no worker panics while it takes a piece")
-                    .next(self.source)
-                    .map_err(stored_disk_error("find the stored disk's data"))?;
-                let Some(piece) = next else { return Ok(()) };
-                let buffer = &mut buffer[..piece.bytes() as usize];
-                self.source
-                    .read_at(piece.start(), buffer)
-                    .map_err(stored_disk_error(format!("read disk {}", self.number)))?;
-                for run in non_zero_runs(piece.start(), buffer) {
-                    write(piece.start() + run.start as u64, &buffer[run.clone()])?;
-                    written.fetch_add(run.len() as u64, Ordering::Relaxed);
-                }
-                self.progress.disk_advances(self.number, piece.bytes(), 0);
+        let step = |buffer: &mut AlignedBuffer| {
+            self.progress.stop.check().map_err(stopped)?;
+            let next = pieces
+                .lock()
+                .expect("no worker panics while it takes a piece")
+                .next(self.source)
+                .map_err(stored_disk_error("find the stored disk's data"))?;
+            let Some(piece) = next else {
+                return Ok(ControlFlow::Break(()));
+            };
+            let buffer = &mut buffer[..piece.bytes() as usize];
+            self.source
+                .read_at(piece.start(), buffer)
+                .map_err(stored_disk_error(format!("read disk {}", self.number)))?;
+            for run in non_zero_runs(piece.start(), buffer) {
+                write(piece.start() + run.start as u64, &buffer[run.clone()])?;
+                written.fetch_add(run.len() as u64, Ordering::Relaxed);
             }
+            self.progress.disk_advances(self.number, piece.bytes(), 0);
+            Ok(ControlFlow::Continue(()))
         };
-        std::thread::scope(|scope| {
-            for _ in 0..self.workers.max(1) {
-                scope.spawn(|| {
-                    if let Err(error) = work() {
-                        failure
-                            .lock()
-                            .expect("no worker panics while it reports")
-                            .get_or_insert(error);
-                    }
-                });
-            }
-        });
-        match failure.into_inner().expect("all workers ended") {
-            Some(error) => Err(error),
-            None => {
-                self.progress.disk_ends(self.number);
-                Ok(written.into_inner())
-            }
-        }
+        let begin = || AlignedBuffer::new(PIECE_BYTES as usize);
+        side_by_side(self.workers, begin, step)?;
+        self.progress.disk_ends(self.number);
+        Ok(written.into_inner())
     }
 }
 

@@ -1,15 +1,12 @@
 //! What a restore is asked to do, and what it says it did.
 
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::thread::available_parallelism;
 
 use crate::error::{RestoreError, RestoreErrorKind};
 
-/// Fewer would leave a link with 50 ms per request idle.
-const WORKERS_MIN: usize = 16;
-/// More would not bring more.
+/// They wait for the store most of the time: fewer would leave a link with 50 ms per request idle,
+/// more would not bring more.
 const WORKERS_MAX: usize = 24;
 /// What a worker reads, what it fetched of it, and a content being opened.
 const WORKER_BYTES: u64 = 12 << 20;
@@ -32,17 +29,13 @@ impl RestoreOptions {
     pub const MEMORY_MIB: u32 = 512;
 
     /// Returns options whose workers fit under a ceiling for all memory (DESIGN, promise 8).
-    ///
-    /// Workers wait for the store most of the time, so there are more of them than cores.
     pub fn within(memory_bytes: u64) -> Self {
-        let cores = available_parallelism().map_or(1, NonZero::get);
         let fit = memory_bytes.saturating_sub(FIXED_BYTES) / WORKER_BYTES;
-        let wanted = (2 * cores).clamp(WORKERS_MIN, WORKERS_MAX);
         Self {
             overwrite: false,
-            workers: wanted
-                .min(usize::try_from(fit).unwrap_or(usize::MAX))
-                .max(1),
+            workers: usize::try_from(fit)
+                .unwrap_or(usize::MAX)
+                .clamp(1, WORKERS_MAX),
         }
     }
 }
@@ -106,8 +99,8 @@ mod tests {
         let workers = |mib: u64| RestoreOptions::within(mib << 20).workers;
         assert_eq!(workers(0), 1);
         assert_eq!(workers(u64::from(RestoreOptions::MEMORY_MIB_MIN)), 8);
-        assert!(workers(512) >= WORKERS_MIN);
-        assert!(workers(1 << 20) <= WORKERS_MAX);
+        assert_eq!(workers(512), WORKERS_MAX);
+        assert_eq!(workers(1 << 20), WORKERS_MAX);
     }
 
     #[test]
