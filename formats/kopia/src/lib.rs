@@ -7,6 +7,7 @@ pub mod content_id;
 pub mod decode_error;
 pub mod directory;
 pub mod epoch;
+pub mod error_correction;
 pub mod format_blob;
 pub mod hash;
 pub mod index;

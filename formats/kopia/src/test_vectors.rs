@@ -48,6 +48,7 @@ pub(crate) fn plaintext(name: &str) -> Vec<u8> {
         "one-byte-0x41" => vec![0x41],
         "hello" => b"hello, world\n".to_vec(),
         "zeros-4096" => vec![0; 4096],
+        "xorshift-seed1-5000" => xorshift(1, 5000),
         "xorshift-seed1-65537" => xorshift(1, 65537),
         "xorshift-seed1-1MiB" => xorshift(1, 1 << 20),
         "lines-100000" => lines(100_000),

@@ -12,9 +12,6 @@ use crate::hash::HashAlgorithm;
 /// The features we have, by the names that `requiredFeatures` uses.
 const FEATURES: &[&str] = &["index-v1", "index-v2"];
 
-/// The only error correction there is.
-const ECC_NAME: &str = "REED-SOLOMON-CRC32";
-
 const PACK_BYTES_MIN: u64 = 10 << 20;
 const PACK_BYTES_MAX: u64 = 120 << 20;
 
@@ -140,9 +137,7 @@ impl RepositoryFormat {
         if EncryptionAlgorithm::from_name(&self.encryption).is_none() {
             return Err(unknown_name("encryption", &self.encryption));
         }
-        if !self.ecc.is_empty() && self.ecc != ECC_NAME {
-            return Err(unknown_name("error correction", &self.ecc));
-        }
+        self.error_correction()?;
         let mut warnings = self.check_required_features()?;
         warnings.extend(self.check_upgrade_lock(now, our_owner)?);
         Ok(warnings)

@@ -10,6 +10,7 @@ use super::error::{FormatError, Reason};
 use super::gates::{RequiredFeature, UpgradeLock};
 use super::lenient_json;
 use crate::cipher::{ContentCipher, EncryptionAlgorithm};
+use crate::error_correction::ErrorCorrection;
 use crate::go_json::is_default;
 use crate::hash::{ContentHasher, HashAlgorithm};
 use crate::key::{FormatKey, derive_key};
@@ -58,6 +59,9 @@ const FIELD_NAMES: &[&str] = &[
     "url",
     "upgradeToVersion",
 ];
+
+/// The only error correction there is.
+const ECC_NAME: &str = "REED-SOLOMON-CRC32";
 
 /// The members among them that are lists.
 const LIST_NAMES: &[&str] = &["requiredFeatures"];
@@ -187,6 +191,31 @@ impl RepositoryFormat {
             return Err(Reason::NoMasterKey.into());
         }
         Ok(ContentCipher::new(algorithm, &self.master_key))
+    }
+
+    /// Returns the error correction around everything that is sealed with the cipher, if there is
+    /// one.
+    pub fn error_correction(&self) -> Result<Option<ErrorCorrection>, FormatError> {
+        if self.ecc.is_empty() {
+            return Ok(None);
+        }
+        if self.ecc != ECC_NAME {
+            return Err(Reason::UnknownName {
+                what: "error correction",
+                name: self.ecc.clone(),
+            }
+            .into());
+        }
+        if self.ecc_overhead_percent == 0 {
+            return Ok(None);
+        }
+        let percent = self.ecc_overhead_percent;
+        let correction =
+            ErrorCorrection::with_overhead(percent).ok_or_else(|| Reason::OutOfRange {
+                what: "an error correction overhead in percent of",
+                value: percent.into(),
+            })?;
+        Ok(Some(correction))
     }
 
     /// Returns the splitter that objects are cut with by default.

@@ -64,6 +64,10 @@ fn formats_we_do_not_know_are_not_opened() {
         |f| f.hash = String::new(),
         |f| f.encryption = "SALSA20".into(),
         |f| f.ecc = "HAMMING".into(),
+        |f| {
+            f.ecc = "REED-SOLOMON-CRC32".into();
+            f.ecc_overhead_percent = 101;
+        },
         |f| f.required_features = vec![required("time-travel", false)],
         |f| {
             f.required_features = vec![required("time-travel", true), required("other", false)];
@@ -91,7 +95,7 @@ fn formats_we_do_not_write_may_be_read() {
         ("copies of the format blob", |f| {
             f.enable_password_change = false;
         }),
-        ("error correction", |f| f.ecc = ECC_NAME.into()),
+        ("error correction", |f| f.ecc = "REED-SOLOMON-CRC32".into()),
         ("splitter \"KNIFE\"", |f| f.splitter = "KNIFE".into()),
         ("pack size", |f| f.max_pack_size = (10 << 20) - 1),
         ("pack size", |f| f.max_pack_size = (120 << 20) + 1),
