@@ -57,6 +57,9 @@ pub struct Verification {
     pub read_contents: u64,
     /// Their plain bytes.
     pub read_bytes: u64,
+    /// The names of blobs that are damaged in what was read of them, though not beyond what the
+    /// repository's error correction makes up for.
+    pub corrected_blobs: Vec<String>,
     /// What is damaged.
     pub damages: Vec<Damage>,
     /// How many damages more there are than are listed.
@@ -64,7 +67,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Returns whether nothing is damaged.
+    /// Returns whether nothing is damaged; what error correction made up for does not count.
     pub fn is_sound(&self) -> bool {
         self.damages.is_empty()
     }
@@ -109,6 +112,7 @@ pub fn verify(
     }
     found.read_contents = findings.contents.load(Ordering::Relaxed);
     found.read_bytes = findings.bytes.load(Ordering::Relaxed);
+    found.corrected_blobs = repo.corrected_blobs();
     Ok(found)
 }
 
@@ -129,6 +133,7 @@ fn read_and_walk(
         packs: packs.count(),
         read_contents: 0,
         read_bytes: 0,
+        corrected_blobs: Vec::new(),
         damages: Vec::new(),
         damages_not_listed: 0,
     };

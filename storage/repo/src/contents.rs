@@ -1,6 +1,5 @@
 //! Reading contents: locate, fetch, open, decompress.
 
-use kopia::cipher::ContentCipher;
 use kopia::compression;
 use kopia::content_id::ContentId;
 use kopia::record::ContentRecord;
@@ -103,30 +102,24 @@ impl Repository {
         Ok(())
     }
 
-    /// Opens the seal of a content and undoes its compression (Kopia spec 3.2, 4.3).
+    /// Opens the seal of a content and undoes its compression (Kopia spec 3.2, 3.3, 4.3).
     fn unseal_content(&self, record: &ContentRecord, sealed: &[u8]) -> Result<Vec<u8>, RepoError> {
-        let damaged = |what: String| {
-            RepoError::new(
-                RepoErrorKind::Damaged,
-                format!(
-                    "read content {} from pack {} at {}: {what}",
-                    record.id, record.pack_blob, record.pack_offset
-                ),
-            )
-        };
+        let doing = format!(
+            "read content {} from pack {} at {}",
+            record.id, record.pack_blob, record.pack_offset
+        );
+        let damaged =
+            |what: String| RepoError::new(RepoErrorKind::Damaged, format!("{doing}: {what}"));
         if record.encryption_key_id != 0 {
             return Err(damaged(format!(
                 "it uses encryption key {}, which is unknown",
                 record.encryption_key_id
             )));
         }
-        if sealed.len() < ContentCipher::OVERHEAD_BYTES {
-            return Err(damaged("it is too short to be a sealed content".to_owned()));
-        }
         let plain = self
-            .cipher
-            .open(&record.id.hash().iv(), sealed)
-            .map_err(|_| damaged("it was altered".to_owned()))?;
+            .opener
+            .open(&record.pack_blob, &record.id.hash().iv(), sealed)
+            .map_err(|error| error.while_doing(&doing))?;
         let original_bytes = record.original_bytes as usize;
         if record.compression_header_id == 0 {
             if plain.len() != original_bytes {

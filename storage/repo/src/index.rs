@@ -3,6 +3,7 @@
 pub(crate) mod cache;
 pub(crate) mod index_blob;
 mod merge;
+mod sealed_pieces;
 mod table;
 mod table_writer;
 pub(crate) mod view;

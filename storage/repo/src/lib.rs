@@ -10,6 +10,7 @@ mod error;
 mod index;
 mod manifests;
 mod objects;
+mod opener;
 mod repository;
 mod writer;
 

@@ -16,6 +16,7 @@ use time_and_chance::{Chance, SharedClock, SignedDuration, StopSignal, Timestamp
 use crate::error::{RepoError, RepoErrorKind, store_error};
 use crate::index::cache::IndexCache;
 use crate::index::view::IndexView;
+use crate::opener::Opener;
 
 /// The format blob is read again at least this often (Kopia spec 2.4, 9.2).
 const FORMAT_AGE_MAX: Duration = Duration::from_mins(15);
@@ -55,7 +56,9 @@ pub struct Repository {
     pub(crate) store: SharedBlobStore,
     pub(crate) surroundings: Surroundings,
     pub(crate) hasher: ContentHasher,
+    /// Seals.
     pub(crate) cipher: ContentCipher,
+    pub(crate) opener: Opener,
     pub(crate) index_cache: IndexCache,
     unique_id: Vec<u8>,
     password: Password,
@@ -136,25 +139,22 @@ impl Repository {
         let warnings = format
             .check_readable(surroundings.clock.now(), None)
             .map_err(format_error)?;
-        if !format.ecc.is_empty() && format.ecc_overhead_percent > 0 {
-            return Err(RepoError::new(
-                RepoErrorKind::Unsupported,
-                "open the repository: it was created with error correction, which this version does not read",
-            ));
-        }
         let hasher = format.hasher().map_err(format_error)?;
         let cipher = format.cipher().map_err(format_error)?;
+        let correction = format.error_correction().map_err(format_error)?;
+        let opener = Opener::new(cipher.clone(), correction);
         let folder = surroundings.cache_folder.join(hex::encode(&blob.unique_id));
         let index_cache = IndexCache::new(
             folder,
             hasher.clone(),
-            cipher.clone(),
+            opener.clone(),
             format.epoch_parameters.enabled,
         )?;
         let repository = Self {
             store,
             hasher,
             cipher,
+            opener,
             index_cache,
             unique_id: blob.unique_id,
             password: Password(password.to_owned()),
@@ -208,6 +208,12 @@ impl Repository {
     /// Returns what the repository's format says one should know though it does not hinder.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Returns the names of blobs in which damage was met since the repository was opened that its
+    /// error correction made up for. An index blob is met once, when it is fetched into the cache.
+    pub fn corrected_blobs(&self) -> Vec<String> {
+        self.opener.corrected().iter().cloned().collect()
     }
 
     /// Returns the clock the repository lives by.

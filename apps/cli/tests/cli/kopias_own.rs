@@ -7,15 +7,16 @@ use sha2::{Digest as _, Sha256};
 
 use crate::agent::{Agent, Outcome, outcome};
 
-/// Small fixtures that cover formats, compression within objects, odd names and unfinished
-/// snapshots.
-const FIXTURES: [&str; 6] = [
+/// Small fixtures that cover formats, compression within objects, odd names, unfinished
+/// snapshots and error correction.
+const FIXTURES: [&str; 7] = [
     "default",
     "format-v1",
     "format-v1-upgraded",
     "compression-lz4",
     "special-files",
     "incomplete",
+    "ecc-5",
 ];
 
 struct Fixture {
@@ -131,9 +132,122 @@ fn a_snapshot_of_files_is_no_vm_and_has_no_disks() {
     );
 }
 
+/// A fixture with error correction: its name, the bytes of a stored shard, and how many shards of a
+/// block may be damaged.
+const ERROR_CORRECTED: [(&str, usize, usize); 2] = [("ecc-5", 4 + 128, 2), ("ecc-20", 4 + 64, 17)];
+
+/// Returns a copy of a fixture in which bytes of one blob are altered.
+fn altered(name: &str, blob: &str, places: impl IntoIterator<Item = usize>) -> Fixture {
+    let mut fixture = Fixture::open(name);
+    let copy = fixture.agent.path("altered");
+    let blobs = fixture.expected["blobs"].as_array().unwrap();
+    let paths = blobs.iter().map(|it| path_of(it["id"].as_str().unwrap()));
+    for path in paths.chain([".shards".into()]) {
+        std::fs::create_dir_all(copy.join(&path).parent().unwrap()).unwrap();
+        std::fs::copy(fixture.repo.join(&path), copy.join(&path)).unwrap();
+    }
+    let path = copy.join(path_of(blob));
+    let mut bytes = std::fs::read(&path).unwrap();
+    for place in places {
+        bytes[place] ^= 0x10;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    fixture.repo = copy;
+    fixture
+}
+
+fn path_of(blob: &str) -> PathBuf {
+    if blob.starts_with("kopia.") {
+        return format!("{blob}.f").into();
+    }
+    format!("{}/{}/{}.f", &blob[..1], &blob[1..4], &blob[4..]).into()
+}
+
+/// Returns the pack of the fixture's longest content and where it ends there: it takes several
+/// blocks, the last of them with many data shards at its end.
+fn longest_content(fixture: &Fixture) -> (String, usize) {
+    let contents = fixture.expected["contents"].as_array().unwrap();
+    let longest = contents
+        .iter()
+        .max_by_key(|it| it["packed_length"].as_u64())
+        .unwrap();
+    let number = |member: &str| longest[member].as_u64().unwrap() as usize;
+    let pack = longest["pack_blob"].as_str().unwrap().to_owned();
+    (pack, number("pack_offset") + number("packed_length"))
+}
+
+fn restores_all(name: &str, fixture: &Fixture) {
+    for snapshot in fixture.snapshots() {
+        restores(name, fixture, snapshot);
+    }
+}
+
 #[test]
-fn error_correction_is_refused_with_its_name() {
-    let outcome = Fixture::open("ecc-5").run(&["points", "list"]);
-    assert_eq!(outcome.status, 1, "{outcome:?}");
-    assert!(outcome.stderr.contains("error correction"), "{outcome:?}");
+fn damage_within_error_correction_is_a_warning_and_everything_comes_back() {
+    for (name, shard_bytes, damaged_max) in ERROR_CORRECTED {
+        let sound = Fixture::open(name);
+        let found = sound.json(&["repo", "verify", "--data", "100"]);
+        assert_eq!(found["corrected_blobs"], serde_json::json!([]), "{name}");
+
+        let (pack, end) = longest_content(&sound);
+        let places = (0..damaged_max).map(|shard| end - 10 - shard * shard_bytes);
+        let index = &sound.expected["index_blobs"][0];
+        let bytes = index["length"].as_u64().unwrap() as usize;
+        let index = index["id"].as_str().unwrap();
+        for fixture in [
+            altered(name, &pack, places),
+            altered(name, index, [bytes / 2, bytes - 3]),
+        ] {
+            let found = fixture.json(&["repo", "verify", "--data", "100"]);
+            let blob = found["corrected_blobs"][0].as_str().unwrap().to_owned();
+            assert!(blob == pack || blob == index, "{name}: {found}");
+            assert_eq!(found["corrected_blobs"].as_array().unwrap().len(), 1);
+            assert_eq!(found["damages"], serde_json::json!([]), "{name}");
+            restores_all(name, &fixture);
+        }
+        let fixture = altered(name, &pack, [end - 10]);
+        let said = fixture.run(&["repo", "verify", "--data", "100"]);
+        let warning = format!("warning: blob {pack} is damaged");
+        assert!(said.stdout.contains(&warning), "{said:?}");
+        assert_eq!(said.status, 0, "{said:?}");
+    }
+}
+
+#[test]
+fn damage_beyond_error_correction_is_told_as_such() {
+    for (name, shard_bytes, damaged_max) in ERROR_CORRECTED {
+        let (pack, end) = longest_content(&Fixture::open(name));
+        let places = (0..=damaged_max).map(|shard| end - 10 - shard * shard_bytes);
+        let fixture = altered(name, &pack, places);
+        let said = fixture.run(&["repo", "verify", "--data", "100"]);
+        assert_eq!(said.status, 1, "{said:?}");
+        let expected = format!("of which at most {damaged_max} can be corrected");
+        assert!(said.stdout.contains(&expected), "{said:?}");
+        assert!(said.stdout.contains(&pack), "{said:?}");
+
+        let sound = Fixture::open(name);
+        let index = &sound.expected["index_blobs"][0];
+        let bytes = index["length"].as_u64().unwrap() as usize;
+        let places = (0..bytes).step_by(8);
+        let fixture = altered(name, index["id"].as_str().unwrap(), places);
+        let said = fixture.run(&["points", "list"]);
+        assert_eq!(said.status, 1, "{said:?}");
+        assert!(said.stderr.contains("can be corrected"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_repository_with_error_correction_is_not_written_to_and_why_is_said() {
+    let fixture = Fixture::open("ecc-5");
+    fixture.agent.succeeds(["sim", "create", "host"]);
+    fixture
+        .agent
+        .succeeds(["sim", "add-vm", "host", "--name", "web", "--new", "8M"]);
+    let said = fixture.run(&["backup", "vm", "--all", "--host", "sim:host"]);
+    assert_ne!(said.status, 0, "{said:?}");
+    assert!(
+        said.stderr
+            .contains("error correction, which this program does not write"),
+        "{said:?}"
+    );
 }

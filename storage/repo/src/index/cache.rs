@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blob::{BlobErrorKind, BlobMetadata, BlobStore};
-use kopia::cipher::ContentCipher;
 use kopia::epoch::{ActiveSource, EpochState};
 use kopia::hash::ContentHasher;
 use kopia::legacy_index::{CompactionLog, active_index_blobs};
@@ -27,6 +26,7 @@ use super::table::Table;
 use super::table_writer::{NEW_FILE, open_table};
 use super::view::IndexView;
 use crate::error::{RepoError, RepoErrorKind, local_error, stopped, store_error};
+use crate::opener::Opener;
 
 /// So many small tables may be open before they are merged, on the way to fewer.
 const OPEN_TABLES_MAX: usize = 64;
@@ -44,7 +44,7 @@ const MERGED_PREFIX: &str = "merged-";
 pub(crate) struct IndexCache {
     folder: PathBuf,
     hasher: ContentHasher,
-    cipher: ContentCipher,
+    opener: Opener,
     epochs_enabled: bool,
 }
 
@@ -59,7 +59,7 @@ impl IndexCache {
     pub(crate) fn new(
         folder: PathBuf,
         hasher: ContentHasher,
-        cipher: ContentCipher,
+        opener: Opener,
         epochs_enabled: bool,
     ) -> Result<Self, RepoError> {
         fs::create_dir_all(&folder).map_err(local_error(format!(
@@ -69,7 +69,7 @@ impl IndexCache {
         Ok(Self {
             folder,
             hasher,
-            cipher,
+            opener,
             epochs_enabled,
         })
     }
@@ -180,7 +180,7 @@ impl IndexCache {
             store,
             blob,
             sealed_bytes,
-            &self.cipher,
+            &self.opener,
             &self.hasher,
             &self.folder,
         )?;
@@ -208,7 +208,7 @@ impl IndexCache {
             let sealed = store
                 .get(&log)
                 .map_err(store_error(format!("read compaction log {log}")))?;
-            let payload = open_blob(&self.cipher, &self.hasher, &log, sealed)?;
+            let payload = open_blob(&self.opener, &self.hasher, &log, &sealed)?;
             let parsed = CompactionLog::parse(&payload).map_err(|error| {
                 RepoError::new(RepoErrorKind::Damaged, format!("read compaction log {log}"))
                     .caused_by(error)

@@ -14,15 +14,17 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use blob::{BlobErrorKind, BlobStore};
+use blob::BlobStore;
 use kopia::blob_name::blob_crypto_iv;
 use kopia::cipher::ContentCipher;
 use kopia::hash::ContentHasher;
 use kopia::index::{IndexHeader, NamePlace, PackRef, RowDecoder, pack_name_text};
 
+use super::sealed_pieces::SealedPieces;
 use super::table::{Table, fields};
 use super::table_writer::TableWriter;
 use crate::error::{RepoError, RepoErrorKind, local_error, store_error};
+use crate::opener::{ALTERED, Opener};
 
 /// Longer blobs are fetched and opened in pieces of this length.
 pub(super) const PIECE_BYTES: u64 = 4 << 20;
@@ -43,23 +45,23 @@ pub(crate) enum IndexPayload<'a> {
 }
 
 impl IndexPayload<'_> {
-    /// Fetches an index blob of `sealed_bytes` and opens its seal; its name must be the hash of
+    /// Fetches an index blob of `stored_bytes` and opens its seal; its name must be the hash of
     /// what it holds.
     pub(crate) fn fetch(
         store: &dyn BlobStore,
         blob: &str,
-        sealed_bytes: u64,
-        cipher: &ContentCipher,
+        stored_bytes: u64,
+        opener: &Opener,
         hasher: &ContentHasher,
         folder: &Path,
     ) -> Result<Self, RepoError> {
-        if sealed_bytes > PIECE_BYTES {
-            return fetch_in_pieces(store, blob, sealed_bytes, cipher, hasher, folder);
+        if stored_bytes > PIECE_BYTES {
+            return fetch_in_pieces(store, blob, stored_bytes, opener, hasher, folder);
         }
         let sealed = store
             .get(blob)
             .map_err(store_error(format!("read index blob {blob}")))?;
-        open_blob(cipher, hasher, blob, sealed).map(|payload| Self::Memory(Cow::Owned(payload)))
+        open_blob(opener, hasher, blob, &sealed).map(|payload| Self::Memory(Cow::Owned(payload)))
     }
 
     fn bytes(&self) -> u64 {
@@ -96,61 +98,53 @@ impl IndexPayload<'_> {
 fn fetch_in_pieces(
     store: &dyn BlobStore,
     blob: &str,
-    sealed_bytes: u64,
-    cipher: &ContentCipher,
+    stored_bytes: u64,
+    opener: &Opener,
     hasher: &ContentHasher,
     folder: &Path,
 ) -> Result<IndexPayload<'static>, RepoError> {
     let damaged = |what: &str| damaged(blob, &what);
-    let altered = "it was altered, cut, or belongs to another repository";
     let iv = blob_crypto_iv(blob).ok_or_else(|| damaged("its name holds no hash"))?;
-    let mut opener = cipher
-        .open_in_pieces(&iv, sealed_bytes)
+    let mut pieces = SealedPieces::begin(store, blob, stored_bytes, opener)?;
+    let mut seal = opener
+        .cipher()
+        .open_in_pieces(&iv, pieces.sealed_bytes())
         .map_err(|error| damaged(&error.to_string()))?;
     let mut hash = hasher.begin();
     let doing = "write an index blob to the cache";
     let mut file = tempfile::tempfile_in(folder).map_err(local_error(doing))?;
     let mut payload_bytes = 0;
-    let mut offset = 0;
-    while offset < sealed_bytes {
-        let bytes = PIECE_BYTES.min(sealed_bytes - offset);
-        let mut piece =
-            store
-                .get_range(blob, offset, bytes)
-                .map_err(|error| match error.kind() {
-                    BlobErrorKind::Invalid => damaged("it is shorter than it was listed"),
-                    _ => store_error(format!("read index blob {blob}"))(error),
-                })?;
-        let text = opener.push(&mut piece);
+    while let Some(mut piece) = pieces.next()? {
+        let text = seal.push(&mut piece);
         hash.update(text);
         file.write_all(text).map_err(local_error(doing))?;
         payload_bytes += text.len() as u64;
-        offset += bytes;
     }
-    opener.finish().map_err(|_| damaged(altered))?;
+    seal.finish().map_err(|_| damaged(ALTERED))?;
     if hash.finish().iv() != iv {
         return Err(damaged("its content does not match its name"));
     }
+    opener.note(blob, pieces.damaged_shards());
     Ok(IndexPayload::File(file, payload_bytes))
 }
 
 /// Opens the seal of a small blob that is named after its payload's hash (Kopia spec 3.2).
 pub(crate) fn open_blob(
-    cipher: &ContentCipher,
+    opener: &Opener,
     hasher: &ContentHasher,
     blob: &str,
-    mut sealed: Vec<u8>,
+    sealed: &[u8],
 ) -> Result<Vec<u8>, RepoError> {
     let damaged =
         |what: &str| RepoError::new(RepoErrorKind::Damaged, format!("read blob {blob}: {what}"));
     let iv = blob_crypto_iv(blob).ok_or_else(|| damaged("its name holds no hash"))?;
-    let payload = cipher
-        .open_in_place(&iv, &mut sealed)
-        .map_err(|_| damaged("it was altered, cut, or belongs to another repository"))?;
-    if hasher.hash(payload).iv() != iv {
+    let payload = opener
+        .open(blob, &iv, sealed)
+        .map_err(|error| error.while_doing(&format!("read blob {blob}")))?;
+    if hasher.hash(&payload).iv() != iv {
         return Err(damaged("its content does not match its name"));
     }
-    Ok(payload.to_vec())
+    Ok(payload)
 }
 
 /// Writes the table of one index blob under `path` in `folder`.
@@ -310,7 +304,8 @@ impl<'a> IndexBlob<'a> {
     }
 }
 
-fn damaged(blob: &str, what: &dyn Display) -> RepoError {
+/// Returns the error of an index blob that makes no sense.
+pub(super) fn damaged(blob: &str, what: &dyn Display) -> RepoError {
     RepoError::new(
         RepoErrorKind::Damaged,
         format!("read index blob {blob}: {what}"),

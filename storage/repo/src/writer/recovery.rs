@@ -166,7 +166,7 @@ fn is_ours(repo: &Repository, marker: &str) -> Result<bool, RepoError> {
         Err(error) if error.kind() == BlobErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(store_error(format!("read session marker {marker}"))(error)),
     };
-    let Ok(json) = open_blob(&repo.cipher, &repo.hasher, marker, sealed) else {
+    let Ok(json) = open_blob(&repo.opener, &repo.hasher, marker, &sealed) else {
         return Ok(false);
     };
     let identity = repo.identity();
@@ -203,7 +203,7 @@ fn local_index(
     let Some(sealed) = read(postamble.local_index_offset, postamble.local_index_bytes)? else {
         return Ok(None);
     };
-    let Ok(plain) = repo.cipher.open(&postamble.local_index_iv, &sealed) else {
+    let Ok(plain) = repo.opener.open(pack, &postamble.local_index_iv, &sealed) else {
         return Ok(None);
     };
     let Some(index_bytes) = plain.len().checked_sub(LOCAL_INDEX_SUFFIX_BYTES) else {

@@ -24,7 +24,8 @@ Examples:
   e3-backup-agent repo verify --repo /srv/backup --data 5     and a twentieth of it can be read
   e3-backup-agent repo verify --repo /srv/backup --data 100   and all of it is what was stored
 
-Exit status 1 if anything is damaged; each damage is named with the point and the file it hurts.")]
+Exit status 1 if anything is damaged; each damage is named with the point and the file it hurts.
+Damage that the repository's error correction made up for is a warning, with the blob's name.")]
 pub struct Verify {
     #[command(flatten)]
     repo: RepoArguments,
@@ -56,6 +57,7 @@ impl Verify {
             "seed": seed,
             "read_contents": found.read_contents,
             "read_bytes": found.read_bytes,
+            "corrected_blobs": found.corrected_blobs,
             "damages": found.damages.iter().map(|damage| json!({
                 "point_id": damage.point_id,
                 "source": damage.source,
@@ -86,6 +88,12 @@ fn text(found: &Verification, percent: f64, seed: u64) -> String {
             "{} contents ({}) read, decrypted and compared: {percent} %, drawn by seed {seed}",
             found.read_contents,
             amounts::bytes(found.read_bytes)
+        );
+    }
+    for blob in &found.corrected_blobs {
+        let _ = writeln!(
+            text,
+            "warning: blob {blob} is damaged; error correction made up for it"
         );
     }
     for damage in &found.damages {

@@ -2,8 +2,9 @@
 //! clients use one folder.
 
 use blob::{MemoryStore, PutOptions};
-use kopia::cipher::EncryptionAlgorithm;
+use kopia::cipher::{ContentCipher, EncryptionAlgorithm};
 use kopia::content_id::ContentId;
+use kopia::error_correction::ErrorCorrection;
 use kopia::hash::{HashAlgorithm, HashOutput};
 use kopia::record::ContentRecord;
 use time_and_chance::{Chance, ManualClock};
@@ -19,6 +20,7 @@ struct World {
     store: MemoryStore,
     hasher: ContentHasher,
     cipher: ContentCipher,
+    opener: Opener,
     chance: Chance,
     folder: tempfile::TempDir,
     blobs: BTreeMap<String, Records>,
@@ -26,12 +28,18 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
+        Self::with_correction(seed, None)
+    }
+
+    fn with_correction(seed: u64, correction: Option<ErrorCorrection>) -> Self {
+        let cipher = ContentCipher::new(EncryptionAlgorithm::Aes256Gcm, &[7; 32]);
         let clock = ManualClock::at(Timestamp::from_second(1_790_000_000).unwrap());
         Self {
             store: MemoryStore::new(clock.clone()),
             clock,
             hasher: ContentHasher::new(HashAlgorithm::Blake2b256_128, b"secret"),
-            cipher: ContentCipher::new(EncryptionAlgorithm::Aes256Gcm, &[7; 32]),
+            opener: Opener::new(cipher.clone(), correction),
+            cipher,
             chance: Chance::from_seed(seed),
             folder: tempfile::tempdir().unwrap(),
             blobs: BTreeMap::new(),
@@ -40,7 +48,7 @@ impl World {
 
     fn cache(&self) -> IndexCache {
         let folder = self.folder.path().to_owned();
-        IndexCache::new(folder, self.hasher.clone(), self.cipher.clone(), false).unwrap()
+        IndexCache::new(folder, self.hasher.clone(), self.opener.clone(), false).unwrap()
     }
 
     fn record(&self, number: u64) -> ContentRecord {
@@ -197,9 +205,9 @@ fn a_record_of_a_blob_that_is_gone_does_not_come_back_from_a_merged_table() {
     assert_eq!(world.files(), Vec::<String>::new(), "nothing is kept of it");
 }
 
-#[test]
-fn an_index_blob_longer_than_a_piece_is_opened_and_an_altered_one_is_not() {
-    let world = World::new(10);
+/// Returns the records of an index blob that takes more than one piece, its name and its sealed
+/// bytes.
+fn long_index_blob(world: &World) -> (Vec<ContentRecord>, String, Vec<u8>) {
     let records: Vec<ContentRecord> = {
         let all = (0..150_000).map(|number| world.record(number));
         let all: Records = all.map(|record| (record.id, record)).collect();
@@ -213,6 +221,13 @@ fn an_index_blob_longer_than_a_piece_is_opened_and_an_altered_one_is_not() {
     world
         .cipher
         .seal_into(&hash.iv(), world.chance.bytes(), &payload, &mut sealed);
+    (records, name, sealed)
+}
+
+#[test]
+fn an_index_blob_longer_than_a_piece_is_opened_and_an_altered_one_is_not() {
+    let world = World::new(10);
+    let (records, name, sealed) = long_index_blob(&world);
     let put = |world: &World, sealed: &[u8]| {
         world
             .store
@@ -242,5 +257,80 @@ fn an_index_blob_longer_than_a_piece_is_opened_and_an_altered_one_is_not() {
             .unwrap_err();
         assert_eq!(error.kind(), RepoErrorKind::Damaged, "{error}");
         assert!(!path.exists(), "nothing altered is kept");
+    }
+}
+
+/// Lays data out as error correction of 20 percent does (Kopia spec 3.3), with parity that makes up
+/// for nothing: zeros.
+fn with_useless_parity(data: &[u8]) -> Vec<u8> {
+    const SHARD_BYTES: usize = 64;
+    let crc = |shard: &[u8]| {
+        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, shard);
+        (crc as u32).to_be_bytes()
+    };
+    let mut bytes = (data.len() as u32).to_be_bytes().to_vec();
+    bytes.extend(data);
+    let zeros = [0; SHARD_BYTES];
+    let parity = [&crc(&zeros)[..], &zeros].concat();
+    let mut stored = parity.repeat(17 * bytes.len().div_ceil(128 * SHARD_BYTES));
+    for shard in bytes.chunks(SHARD_BYTES) {
+        let mut padded = shard.to_vec();
+        padded.resize(SHARD_BYTES, 0);
+        stored.extend(crc(&padded));
+        stored.extend(shard);
+    }
+    stored
+}
+
+#[test]
+fn a_long_index_blob_with_error_correction_is_opened_in_pieces() {
+    let world = World::with_correction(11, ErrorCorrection::with_overhead(20));
+    let (records, name, sealed) = long_index_blob(&world);
+    let stored = with_useless_parity(&sealed);
+    let refresh = |stored: &[u8]| {
+        let _ = fs::remove_file(world.cache().path_of(&name));
+        world
+            .store
+            .put(&name, &[stored], &PutOptions::default())
+            .unwrap();
+        let (clock, stop) = (world.clock.as_ref(), StopSignal::new());
+        world
+            .cache()
+            .refresh(&world.store, &IndexView::empty(), clock, &stop)
+    };
+    let opens = |stored: &[u8]| {
+        let view = refresh(stored).unwrap();
+        for record in records.iter().step_by(997) {
+            assert_eq!(view.newest(&record.id).unwrap().as_ref(), Some(record));
+        }
+    };
+    opens(&stored);
+    assert!(world.opener.corrected().is_empty());
+
+    let mut damaged = stored.clone();
+    damaged[500_000] ^= 1;
+    opens(&damaged);
+    assert!(
+        world.opener.corrected().contains(&name),
+        "parity is damaged"
+    );
+
+    let data_damaged = |shards: usize| {
+        let mut damaged = stored.clone();
+        let blocks = (sealed.len() + 4).div_ceil(128 * 64);
+        let third_block = (17 * blocks + 128 * 2) * 68;
+        for shard in 0..shards {
+            damaged[third_block + 68 * shard + 10] ^= 1;
+        }
+        refresh(&damaged).unwrap_err()
+    };
+    let error = data_damaged(1);
+    assert_eq!(error.kind(), RepoErrorKind::Damaged, "{error}");
+    let error = data_damaged(18).to_string();
+    assert!(error.contains("18 of 145 shards are damaged"), "{error}");
+
+    for cut in [1, 68, 10_000, stored.len() / 2] {
+        let error = refresh(&stored[..stored.len() - cut]).unwrap_err();
+        assert_eq!(error.kind(), RepoErrorKind::Damaged, "{error}");
     }
 }
