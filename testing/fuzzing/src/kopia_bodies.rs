@@ -8,6 +8,7 @@ use kopia::compression::{CompressionAlgorithm, decompress};
 use kopia::content_id::ContentId;
 use kopia::directory::Directory;
 use kopia::epoch::{self, EpochState};
+use kopia::error_correction::ErrorCorrection;
 use kopia::format_blob::{FormatBlob, RepositoryFormat};
 use kopia::index::{CONTENT_OVERHEAD_BYTES, IndexHeader, IndexReader};
 use kopia::indirect::{self, ListParser, ListWriter};
@@ -23,6 +24,8 @@ use kopia::time_text;
 
 /// No result of decompression may be longer here.
 const PLAIN_BYTES_MAX: usize = 4 << 20;
+/// A block of error correction holds no more: 254 shards of 1 KiB.
+const BLOCK_BYTES_MAX: usize = 254 << 10;
 
 /// Reads an index file of either version, record by record, and looks for what it holds.
 pub(crate) fn index(data: &[u8]) {
@@ -42,6 +45,19 @@ pub(crate) fn index(data: &[u8]) {
         }
     }
     assert!(reader.get(reader.len()).is_err());
+}
+
+/// Decodes what follows a byte that tells the overhead in percent.
+pub(crate) fn error_correction(data: &[u8]) {
+    let Some((percent, stored)) = data.split_first() else {
+        return;
+    };
+    let Some(correction) = ErrorCorrection::with_overhead((*percent).into()) else {
+        return;
+    };
+    if let Ok(decoded) = correction.decode(stored) {
+        assert!(decoded.bytes.len() <= stored.len() + BLOCK_BYTES_MAX);
+    }
 }
 
 /// Looks for what stands at the two ends of packs.

@@ -80,6 +80,11 @@ pub const TARGETS: &[Target] = &[
         seeds: seeds::compressed,
     },
     Target {
+        name: "kopia_error_correction",
+        body: kopia_bodies::error_correction,
+        seeds: seeds::error_corrected,
+    },
+    Target {
         name: "vhdx",
         body: vhdx::fuzzing::fuzz_one,
         seeds: seeds::vhdx_damage,

@@ -64,6 +64,24 @@ pub(crate) fn packs() -> Vec<Vec<u8>> {
     })
 }
 
+/// Index blobs and contents as they are stored with error correction, after their overhead.
+pub(crate) fn error_corrected() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for name in ["ecc-5", "ecc-20"] {
+        let fixture = Fixture::named(name);
+        let percent = fixture.format.ecc_overhead_percent as u8;
+        let mut push = |stored: &[u8]| seeds.push([&[percent], stored].concat());
+        for blob in fixture.active_index_blobs() {
+            push(&fixture.blob(&blob));
+        }
+        for record in fixture.records().values() {
+            let pack = fixture.blob(&record.pack_blob);
+            push(&pack[record.pack_offset as usize..][..record.packed_bytes as usize]);
+        }
+    }
+    seeds
+}
+
 pub(crate) fn format_blobs() -> Vec<Vec<u8>> {
     gather(|fixture, _| {
         vec![
