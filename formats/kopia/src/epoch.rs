@@ -8,12 +8,16 @@
 //! └─ range chain ──┘      └ settled ┘    W−1      W      W+1
 //! ```
 
+mod upkeep;
+
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
 use crate::blob_name::{BlobName, parse_number, uncompacted_prefix};
 use crate::decode_error::DecodeError;
+
+pub use upkeep::{EpochListing, is_epoch_over};
 
 const STRUCTURE: &str = "epoch state";
 

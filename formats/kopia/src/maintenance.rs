@@ -1,6 +1,9 @@
 //! Who maintains a repository, and how often.
 //!
-//! Kopia spec 8.1. Knows the manifest with the parameters; not the schedule blob, nor maintenance.
+//! Kopia spec 8.1 and 8.2. Knows the manifest with the parameters and the schedule blob; not what
+//! maintenance does.
+
+mod schedule;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +14,8 @@ use serde_json::value::RawValue;
 use crate::decode_error::DecodeError;
 use crate::go_json;
 use crate::manifest::TYPE_LABEL;
+
+pub use schedule::{MaintenanceSchedule, SCHEDULE_KEY_BYTES, SCHEDULE_KEY_PURPOSE, TaskRun};
 
 const STRUCTURE: &str = "maintenance parameters";
 const HOUR_NS: i64 = 3_600_000_000_000;

@@ -103,7 +103,11 @@ impl Repository {
     }
 
     /// Opens the seal of a content and undoes its compression (Kopia spec 3.2, 3.3, 4.3).
-    fn unseal_content(&self, record: &ContentRecord, sealed: &[u8]) -> Result<Vec<u8>, RepoError> {
+    pub(crate) fn unseal_content(
+        &self,
+        record: &ContentRecord,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, RepoError> {
         let doing = format!(
             "read content {} from pack {} at {}",
             record.id, record.pack_blob, record.pack_offset

@@ -2,8 +2,8 @@
 
 pub(crate) mod cache;
 pub(crate) mod index_blob;
-mod merge;
+pub(crate) mod merge;
 mod sealed_pieces;
-mod table;
+pub(crate) mod table;
 mod table_writer;
 pub(crate) mod view;

@@ -1,13 +1,14 @@
 //! A Kopia repository opened on a blob store: contents, objects, manifests.
 //!
 //! Reading follows whatever the repository's parameters say; writing appends only: packs,
-//! index blobs, manifests (Kopia spec 4.5 to 4.8, 5.7, 8.4). What a disk or a file is, this
-//! crate does not know.
+//! index blobs, manifests (Kopia spec 4.5 to 4.8, 5.7, 8.4). Only the steps in `maintenance`
+//! move, compact and delete. What a disk or a file is, this crate does not know.
 
 mod contents;
 mod create;
 mod error;
 mod index;
+mod maintenance;
 mod manifests;
 mod objects;
 mod opener;
@@ -16,6 +17,7 @@ mod writer;
 
 pub use create::{CreateOptions, create};
 pub use error::{RepoError, RepoErrorKind};
+pub use maintenance::{Compaction, MaintenanceLock, Moved, ScheduleKeeper, owner_name};
 pub use manifests::Manifests;
 pub use objects::{ObjectReader, WrittenList};
 pub use repository::{Identity, Repository, Surroundings};

@@ -12,6 +12,7 @@ use kopia::format_blob::{BlobConfig, FormatBlob, FormatError, FormatErrorKind, R
 use kopia::hash::ContentHasher;
 use kopia::record::ContentRecord;
 use time_and_chance::{Chance, SharedClock, SignedDuration, StopSignal, Timestamp};
+use zeroize::Zeroizing;
 
 use crate::error::{RepoError, RepoErrorKind, store_error};
 use crate::index::cache::IndexCache;
@@ -247,6 +248,18 @@ impl Repository {
     /// Returns a copy of the repository's configuration; it holds keys.
     pub fn format(&self) -> RepositoryFormat {
         self.settings().value.format.clone()
+    }
+
+    /// Derives the repository's key for a purpose from its password.
+    pub(crate) fn purpose_key(
+        &self,
+        purpose: &str,
+        bytes: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, RepoError> {
+        let blob = read_format_blob(&self.store)?;
+        let key = blob.format_key(&self.password.0).map_err(format_error)?;
+        let format = blob.open(&key).map_err(format_error)?;
+        Ok(format.purpose_key(&self.unique_id, &key, purpose, bytes))
     }
 
     fn settings(&self) -> RwLockReadGuard<'_, Dated<Settings>> {

@@ -26,7 +26,8 @@ use kopia::hash::HashOutput;
 use kopia::record::ContentRecord;
 use time_and_chance::StopSignal;
 
-use self::pack::SealedContent;
+pub(crate) use self::flush::current_epoch;
+pub(crate) use self::pack::SealedContent;
 use self::session::Session;
 use self::uploads::Uploads;
 use crate::Repository;
@@ -297,7 +298,7 @@ impl Writer {
         Ok(packed_bytes)
     }
 
-    fn append(&self, content: SealedContent, metadata: bool) -> Result<(), RepoError> {
+    pub(crate) fn append(&self, content: SealedContent, metadata: bool) -> Result<(), RepoError> {
         let mut state = self.lock();
         if state.session.is_none() {
             state.session = Some(Session::begin(&self.repo)?);
@@ -327,7 +328,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds a tombstone for a content; only for superseded manifests (Kopia spec 4.7).
+    /// Adds a tombstone for a content; for superseded manifests, and for what maintenance buries
+    /// (Kopia spec 4.7).
     pub(crate) fn delete_content(&self, id: &ContentId) -> Result<(), RepoError> {
         let Some(record) = self.repo.find(id)?.filter(|record| !record.deleted) else {
             return Ok(());
@@ -348,7 +350,7 @@ impl Writer {
     }
 
     /// Keeps to what a writer owes other clients: indexes soon, and look-ups in a fresh one.
-    fn flush_if_due(&self) -> Result<(), RepoError> {
+    pub(crate) fn flush_if_due(&self) -> Result<(), RepoError> {
         let due = self.lock().session.as_ref().is_some_and(|session| {
             session.content_bytes >= FLUSH_BYTES_MAX
                 || session.records.len() >= FLUSH_RECORDS_MAX

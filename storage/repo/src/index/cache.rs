@@ -148,6 +148,22 @@ impl IndexCache {
         })
     }
 
+    /// Returns tables that hold these index blobs, given by name and length, and nothing else.
+    pub(crate) fn tables_of<'b>(
+        &self,
+        store: &dyn BlobStore,
+        blobs: impl Iterator<Item = (&'b str, u64)>,
+        stop: &StopSignal,
+    ) -> Result<Vec<Arc<Table>>, RepoError> {
+        let mut tables = Vec::new();
+        for (blob, sealed_bytes) in blobs {
+            stop.check().map_err(stopped)?;
+            tables.push(Arc::new(self.table_of(store, blob, sealed_bytes)?));
+            self.merge_if_more_than(OPEN_TABLES_MAX, &mut tables)?;
+        }
+        Ok(tables)
+    }
+
     /// Returns `view` with one index blob more, which this process has just written.
     pub(crate) fn adopt(
         &self,

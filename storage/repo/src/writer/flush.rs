@@ -130,7 +130,8 @@ fn withdraw(repo: &Repository, written: &[String]) -> Result<Vec<String>, RepoEr
     ))
 }
 
-fn current_epoch(repo: &Repository) -> Result<u64, RepoError> {
+/// Returns the epoch to write to.
+pub(crate) fn current_epoch(repo: &Repository) -> Result<u64, RepoError> {
     let markers = repo
         .store
         .list_all("xe")

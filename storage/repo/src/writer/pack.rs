@@ -31,12 +31,12 @@ pub(super) struct FullPack {
 }
 
 /// What is known of a content before it has a place in a pack.
-pub(super) struct SealedContent {
-    pub(super) id: ContentId,
-    pub(super) sealed: Vec<u8>,
-    pub(super) original_bytes: u32,
-    pub(super) compression_header_id: u32,
-    pub(super) timestamp_seconds: i64,
+pub(crate) struct SealedContent {
+    pub(crate) id: ContentId,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) original_bytes: u32,
+    pub(crate) compression_header_id: u32,
+    pub(crate) timestamp_seconds: i64,
 }
 
 impl OpenPack {

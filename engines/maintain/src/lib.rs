@@ -1,0 +1,26 @@
+//! Maintenance of a repository (Kopia spec 8): what is in no point any more goes, and the index stays
+//! small.
+//!
+//! ```text
+//! quick: compact settled epochs ─► begin the next epoch
+//! full:  delete what earlier runs made unreferenced ─► collect ─► rewrite ─► forget tombstones
+//!        ─► epochs ─► logs
+//! ```
+//!
+//! [`plan`] decides, from times and figures alone; the rest does it. Each step may be interrupted
+//! at any moment. A run deletes only what an earlier run made deletable: what this one collects,
+//! later ones delete, after the format's intervals.
+
+mod collect;
+mod error;
+mod logs;
+mod marks;
+mod packs;
+mod plan;
+mod report;
+mod run;
+mod upkeep;
+
+pub use error::{MaintainError, MaintainErrorKind};
+pub use report::{Collected, Deleted, Epochs, Freed, Report, Rewritten};
+pub use run::{Maintenance, Options};
