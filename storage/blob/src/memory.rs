@@ -41,6 +41,15 @@ impl MemoryStore {
             .and_then(|held| held.retention.clone())
     }
 
+    /// Returns another store with the same blobs and their times, and a clock of its own: what
+    /// happens to one does not happen to the other.
+    pub fn copy_with(&self, clock: SharedClock) -> Self {
+        Self {
+            clock,
+            blobs: Mutex::new(self.lock().clone()),
+        }
+    }
+
     fn held(&self, name: &str) -> Result<Held, BlobError> {
         name::check(name)?;
         let held = self.lock().get(name).cloned();
@@ -151,6 +160,20 @@ mod tests {
             store.metadata("a").expect("just put").modified.as_second(),
             5
         );
+    }
+
+    #[test]
+    fn a_copy_keeps_times_and_goes_its_own_way() {
+        let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
+        let store = MemoryStore::new(clock.clone());
+        let put = |store: &MemoryStore, name| store.put(name, &[b"x"], &PutOptions::default());
+        put(&store, "a").expect("a valid name");
+        clock.advance(Duration::from_secs(5));
+        let copy = store.copy_with(clock);
+        put(&copy, "b").expect("a valid name");
+        let copied = copy.metadata("a").expect("it was copied");
+        assert_eq!(copied.modified, Timestamp::UNIX_EPOCH);
+        assert!(store.metadata("b").is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use kopia::cipher::ContentCipher;
 use kopia::content_id::ContentId;
 use kopia::format_blob::{BlobConfig, FormatBlob, FormatError, FormatErrorKind, RepositoryFormat};
 use kopia::hash::ContentHasher;
+use kopia::key::FormatKey;
 use kopia::record::ContentRecord;
 use time_and_chance::{Chance, SharedClock, SignedDuration, StopSignal, Timestamp};
 use zeroize::Zeroizing;
@@ -63,6 +64,8 @@ pub struct Repository {
     pub(crate) index_cache: IndexCache,
     unique_id: Vec<u8>,
     password: Password,
+    /// What the password was stretched to, and by which algorithm: it takes long.
+    format_key: (String, Arc<FormatKey>),
     settings: RwLock<Dated<Settings>>,
     view: RwLock<Dated<Arc<IndexView>>>,
     refreshing: Mutex<()>,
@@ -133,10 +136,11 @@ impl Repository {
     ) -> Result<Arc<Self>, RepoError> {
         let moment = Moment::now(&surroundings.clock);
         let blob = read_format_blob(&store)?;
+        let key = blob.format_key(password).map_err(format_error)?;
         let Settings {
             format,
             blob_config,
-        } = unseal(&store, &blob, password)?;
+        } = unseal(&store, &blob, &key)?;
         let warnings = format
             .check_readable(surroundings.clock.now(), None)
             .map_err(format_error)?;
@@ -159,6 +163,7 @@ impl Repository {
             index_cache,
             unique_id: blob.unique_id,
             password: Password(password.to_owned()),
+            format_key: (blob.key_algorithm, Arc::new(key)),
             settings: RwLock::new(Dated {
                 value: Settings {
                     format,
@@ -257,9 +262,20 @@ impl Repository {
         bytes: usize,
     ) -> Result<Zeroizing<Vec<u8>>, RepoError> {
         let blob = read_format_blob(&self.store)?;
-        let key = blob.format_key(&self.password.0).map_err(format_error)?;
+        let key = self.format_key_of(&blob)?;
         let format = blob.open(&key).map_err(format_error)?;
         Ok(format.purpose_key(&self.unique_id, &key, purpose, bytes))
+    }
+
+    /// Returns the key of the format blob; the password is stretched anew only where the algorithm
+    /// changed.
+    fn format_key_of(&self, blob: &FormatBlob) -> Result<Arc<FormatKey>, RepoError> {
+        let (algorithm, key) = &self.format_key;
+        if *algorithm == blob.key_algorithm && self.unique_id == blob.unique_id {
+            return Ok(Arc::clone(key));
+        }
+        let key = blob.format_key(&self.password.0);
+        key.map(Arc::new).map_err(format_error)
     }
 
     fn settings(&self) -> RwLockReadGuard<'_, Dated<Settings>> {
@@ -364,7 +380,7 @@ impl Repository {
             if is_old() {
                 let moment = Moment::now(clock);
                 let blob = read_format_blob(&self.store)?;
-                let value = unseal(&self.store, &blob, &self.password.0)?;
+                let value = unseal(&self.store, &blob, self.format_key_of(&blob)?.as_ref())?;
                 *self
                     .settings
                     .write()
@@ -480,12 +496,11 @@ fn read_format_blob(store: &SharedBlobStore) -> Result<FormatBlob, RepoError> {
 fn unseal(
     store: &SharedBlobStore,
     blob: &FormatBlob,
-    password: &str,
+    key: &FormatKey,
 ) -> Result<Settings, RepoError> {
-    let key = blob.format_key(password).map_err(format_error)?;
-    let format = blob.open(&key);
+    let format = blob.open(key);
     let config = match store.get("kopia.blobcfg") {
-        Ok(sealed) => Some(BlobConfig::open(&key, &blob.unique_id, &sealed)),
+        Ok(sealed) => Some(BlobConfig::open(key, &blob.unique_id, &sealed)),
         Err(error) if error.kind() == BlobErrorKind::NotFound => None,
         Err(error) => {
             return Err(store_error("read the repository's object-lock settings")(

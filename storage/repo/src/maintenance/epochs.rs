@@ -6,7 +6,6 @@ use blob::BlobMetadata;
 use kopia::blob_name::{EPOCH_PREFIX, uncompacted_prefix};
 use kopia::epoch::{BlobListing, EpochListing};
 use kopia::record::ContentRecord;
-use kopia::session::SessionId;
 
 use crate::Repository;
 use crate::error::{RepoError, RepoErrorKind, stopped, store_error};
@@ -107,7 +106,7 @@ impl Repository {
     }
 
     fn write_set(&self, tables: &[Arc<Table>], stem: &str, count: u64) -> Result<(), RepoError> {
-        let set = SessionId::new(self.chance().bytes(), self.clock().now());
+        let set = hex::encode(self.chance().bytes::<8>());
         let mut records: Vec<ContentRecord> = Vec::new();
         let put = |records: &mut Vec<ContentRecord>| {
             self.surroundings.stop.check().map_err(stopped)?;
@@ -120,7 +119,7 @@ impl Repository {
             let mut sealed = Vec::new();
             self.cipher
                 .seal_into(&hash.iv(), self.chance().bytes(), &payload, &mut sealed);
-            let name = format!("{stem}_{}-{set}-c{count}", hash.to_hex());
+            let name = format!("{stem}_{}-s{set}-c{count}", hash.to_hex());
             self.put_blob(&name, &sealed)
         };
         merge(tables, &[], &mut |place, row| {

@@ -1,0 +1,200 @@
+//! `repo maintain`: keeps a repository small and quick.
+
+use std::fmt::Write as _;
+
+use ::maintain::{Freed, Maintenance, Options, Report};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::amounts;
+use crate::answer::Answer;
+use crate::display::Subjects;
+use crate::failure::{FAILED, Failure, FailureKind};
+use crate::repositories::RepoArguments;
+use crate::world::World;
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  e3-backup-agent repo maintain --repo /srv/backup                  the index, every hour or so
+  e3-backup-agent repo maintain --repo /srv/backup --full           everything, once a day
+  e3-backup-agent repo maintain --repo /srv/backup --full --dry-run what that would do
+
+Only the owner maintains. Room comes free over days: what is in no point any more is marked deleted
+by one full maintenance and deleted by later ones. Exit status 1 if a point could not be looked
+into; nothing is collected then.")]
+pub struct Maintain {
+    #[command(flatten)]
+    repo: RepoArguments,
+    /// Collect what no point needs, rewrite short packs and delete, too.
+    #[arg(long)]
+    full: bool,
+    /// Change nothing and tell what would be done.
+    #[arg(long)]
+    dry_run: bool,
+    /// Become the owner of the repository's maintenance first; the owner so far stops then.
+    #[arg(long)]
+    take_ownership: bool,
+}
+
+impl Maintain {
+    /// Runs the command.
+    pub fn run(&self, world: &World) -> Result<Answer, Failure> {
+        let repo = self.repo.open(world)?;
+        let maintenance = Maintenance {
+            repo: &repo,
+            options: Options {
+                full: self.full,
+                dry_run: self.dry_run,
+                take_ownership: self.take_ownership,
+            },
+            progress: &world.progress(Subjects::Wholes),
+        };
+        let report = maintenance.run()?;
+        let (text, mut document) = (text(&report), document(&report));
+        if report.is_whole() {
+            return Ok(Answer::new(text, document));
+        }
+        let failure = Failure::new(FailureKind::DamageFound, what_is_damaged(&report));
+        failure.tell();
+        document["error"] = failure.document();
+        Ok(Answer::with_status(text, document, FAILED))
+    }
+}
+
+fn what_is_damaged(report: &Report) -> String {
+    if let Some(why) = &report.collection_stopped {
+        return format!("nothing was collected: failed to {why}");
+    }
+    if report.collected.missing > 0 {
+        let missing = report.collected.missing;
+        return format!("points need {missing} contents that no index has");
+    }
+    let damaged = report.rewritten.damaged.len();
+    format!("{damaged} contents are damaged and were left where they are")
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str, figures: String| {
+        let _ = writeln!(text, "{what:<14}{figures}");
+    };
+    let kind = if report.full { "full" } else { "quick" };
+    let dry = if report.dry_run {
+        ", dry run: nothing was changed"
+    } else {
+        ""
+    };
+    line("maintenance", format!("{kind}, as {}{dry}", report.owner));
+    if report.full {
+        let collected = &report.collected;
+        line(
+            "in use",
+            format!(
+                "{} in {} snapshots; {} lists and folders opened",
+                of("contents", collected.in_use),
+                collected.snapshots,
+                collected.opened
+            ),
+        );
+        line("collected", of("contents", collected.buried));
+        line("too young", of("contents", collected.too_young));
+        line("brought back", of("contents", collected.revived));
+        let rewritten = &report.rewritten;
+        line(
+            "rewritten",
+            format!(
+                "{} of {} short packs; {} short packs left",
+                of("contents", rewritten.contents),
+                rewritten.packs,
+                rewritten.packs_left
+            ),
+        );
+        let deleted = &report.deleted;
+        for (what, freed) in [
+            ("packs", deleted.packs),
+            ("dead sessions", deleted.sessions),
+            ("index blobs", deleted.indexes),
+            ("index markers", deleted.markers),
+            ("logs", deleted.logs),
+        ] {
+            line("deleted", of(what, freed));
+        }
+    }
+    for compaction in &report.epochs.compactions {
+        line(
+            "compacted",
+            format!(
+                "epochs {} to {}: {} index blobs",
+                compaction.first, compaction.last, compaction.from_blobs
+            ),
+        );
+    }
+    if let Some(epoch) = report.epochs.begun {
+        line("begun", format!("epoch {epoch}"));
+    }
+    for why in &report.put_off {
+        line("put off", why.clone());
+    }
+    for damage in &report.rewritten.damaged {
+        line("damaged", damage.clone());
+    }
+    text
+}
+
+fn of(what: &str, freed: Freed) -> String {
+    format!("{} {what}, {}", freed.count, amounts::bytes(freed.bytes))
+}
+
+fn document(report: &Report) -> Value {
+    let freed = |freed: Freed| json!({ "count": freed.count, "bytes": freed.bytes });
+    let Report {
+        collected,
+        rewritten,
+        deleted,
+        epochs,
+        ..
+    } = report;
+    json!({
+        "owner": report.owner,
+        "full": report.full,
+        "dry_run": report.dry_run,
+        "started": report.started.to_string(),
+        "collected": {
+            "snapshots": collected.snapshots,
+            "opened": collected.opened,
+            "in_use": freed(collected.in_use),
+            "too_young": freed(collected.too_young),
+            "collected": freed(collected.buried),
+            "brought_back": freed(collected.revived),
+            "missing": collected.missing,
+        },
+        "collection_stopped": report.collection_stopped,
+        "rewritten": {
+            "packs": rewritten.packs,
+            "contents": freed(rewritten.contents),
+            "packs_left": rewritten.packs_left,
+            "damaged": rewritten.damaged,
+        },
+        "deleted": {
+            "packs": freed(deleted.packs),
+            "sessions": freed(deleted.sessions),
+            "index_blobs": freed(deleted.indexes),
+            "index_markers": freed(deleted.markers),
+            "logs": freed(deleted.logs),
+        },
+        "epochs": {
+            "begun": epochs.begun,
+            "compactions": epochs.compactions.iter().map(|it| json!({
+                "first": it.first,
+                "last": it.last,
+                "from_blobs": it.from_blobs,
+                "to_blobs": it.to_blobs,
+                "records": it.records,
+            })).collect::<Vec<_>>(),
+            "watermark_seconds": epochs.watermark_seconds,
+        },
+        "put_off": report.put_off,
+    })
+}
