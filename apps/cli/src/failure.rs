@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use backup::{BackupError, BackupErrorKind};
 use blob::{BlobError, BlobErrorKind};
 use hyperv::{HypervError, HypervErrorKind};
+use maintain::{MaintainError, MaintainErrorKind};
 use point::{PointError, PointErrorKind};
 use repo::{RepoError, RepoErrorKind};
 use restore::{RestoreError, RestoreErrorKind};
@@ -74,6 +75,7 @@ kinds! {
     Exists = "exists", FAILED, "nothing that was there was touched; choose another place, or see --help for what replaces it";
     TargetUnsuited = "target_unsuited", FAILED, "choose another place to restore to";
     Pinned = "pinned", FAILED, "`points pin ID --remove` takes the pins away";
+    NotOwner = "not_owner", FAILED, "let the owner maintain, or take over with `repo maintain --take-ownership`";
     Locked = "locked", FAILED, "wait until the other run or product is done, then try again";
     Busy = "busy", FAILED, "try again when the other operation is over";
     NoSpace = "no_space", FAILED, "make room, or move to a larger place";
@@ -240,6 +242,19 @@ impl From<VerifyError> for Failure {
         let kind = match error.kind() {
             VerifyErrorKind::Repo(kind) => of_repo(kind),
             VerifyErrorKind::Stopped => FailureKind::Cancelled,
+        };
+        Self::of(kind, &error)
+    }
+}
+
+impl From<MaintainError> for Failure {
+    fn from(error: MaintainError) -> Self {
+        let kind = match error.kind() {
+            MaintainErrorKind::NotOwner => FailureKind::NotOwner,
+            MaintainErrorKind::Locked => FailureKind::Locked,
+            MaintainErrorKind::ClockSkew => FailureKind::ClockSkew,
+            MaintainErrorKind::Repo(kind) => of_repo(kind),
+            MaintainErrorKind::Stopped => FailureKind::Cancelled,
         };
         Self::of(kind, &error)
     }

@@ -1,6 +1,7 @@
-//! Creating, looking at and verifying repositories.
+//! Creating, looking at, verifying and maintaining repositories.
 
 mod create;
+mod maintain;
 mod status;
 mod verify;
 
@@ -19,6 +20,8 @@ pub enum Command {
     Status(status::Status),
     /// Check that every restore point can still be read.
     Verify(verify::Verify),
+    /// Keep the repository small and quick; frees what no restore point needs any more.
+    Maintain(maintain::Maintain),
 }
 
 impl Command {
@@ -28,6 +31,7 @@ impl Command {
             Self::Create(command) => command.run(world),
             Self::Status(command) => command.run(world),
             Self::Verify(command) => command.run(world),
+            Self::Maintain(command) => command.run(world),
         }
     }
 }

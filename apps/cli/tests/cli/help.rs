@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 41] = [
+const COMMANDS: [&str; 42] = [
     "",
     "host",
     "host list",
@@ -32,6 +32,7 @@ const COMMANDS: [&str; 41] = [
     "repo create",
     "repo status",
     "repo verify",
+    "repo maintain",
     "sim",
     "sim create",
     "sim add-vm",

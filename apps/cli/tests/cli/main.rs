@@ -12,5 +12,6 @@ mod help;
 mod keeping;
 mod kills;
 mod kopias_own;
+mod maintain;
 mod older_agent;
 mod performance;

@@ -119,7 +119,7 @@ fn a_maintenance_that_dies_at_any_operation_harms_nothing_and_the_next_finishes(
     let operations = store.asked.load(Ordering::Relaxed);
     let step = match std::env::var_os("E3_TEST_LONG") {
         Some(_) => 1,
-        None => operations / 12,
+        None => operations / 8,
     };
     let opening = {
         let store = dying(&world, u64::MAX);
@@ -131,12 +131,14 @@ fn a_maintenance_that_dies_at_any_operation_harms_nothing_and_the_next_finishes(
         let world = world.copy();
         let died = maintain(&world.open_on(dying(&world, after)), FULL);
         assert!(died.is_err(), "{context}");
-        world.assert_whole(&context);
-        world.clock.advance(24 * HOUR);
-        let next = world.maintain(FULL).unwrap();
-        assert!(next.is_whole(), "{context}: {next:?}");
-        world.days(4);
-        world.assert_whole(&context);
+        let repo = world.open();
+        world.assert_whole_in(&repo, &context);
+        for day in 0..5 {
+            world.clock.advance(24 * HOUR);
+            let next = maintain(&repo, FULL).unwrap();
+            assert!(next.is_whole(), "{context}, day {day}: {next:?}");
+        }
+        world.assert_whole_in(&repo, &context);
         world.assert_sound(&context);
         let bytes = world.pack_bytes();
         whole_again(&whole, bytes, &context);

@@ -97,9 +97,10 @@ impl World {
 
     /// Runs full maintenance once a day.
     pub fn days(&self, days: u32) -> Vec<Report> {
+        let repo = self.open();
         let day = |_| {
             self.clock.advance(24 * HOUR);
-            self.maintain(FULL).unwrap()
+            maintain(&repo, FULL).unwrap()
         };
         (0..days).map(day).collect()
     }
@@ -119,15 +120,18 @@ impl World {
 
     /// Asserts that every snapshot is listed and holds what it held.
     pub fn assert_whole(&self, context: &str) {
-        let repo = self.open();
-        let snapshots = Snapshots::load(&repo).unwrap();
+        self.assert_whole_in(&self.open(), context);
+    }
+
+    pub fn assert_whole_in(&self, repo: &Arc<Repository>, context: &str) {
+        let snapshots = Snapshots::load(repo).unwrap();
         assert!(snapshots.unreadable().is_empty(), "{context}");
         let found: BTreeMap<String, Files> = snapshots
             .iter()
             .filter(|snapshot| snapshot.manifest.incomplete.is_empty())
             .map(|snapshot| {
                 let root = snapshot.manifest.root_entry.as_ref().unwrap();
-                let directory = read_directory(&repo, &root.object).unwrap();
+                let directory = read_directory(repo, &root.object).unwrap();
                 let files = directory.entries.into_iter().map(|entry| {
                     assert_eq!(entry.entry_type, EntryType::File);
                     let bytes = repo.read_object(&entry.object, 1 << 30).unwrap();

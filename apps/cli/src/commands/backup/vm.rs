@@ -133,10 +133,13 @@ impl Vm {
                 },
             ));
         }
-        if outcomes.iter().any(|outcome| outcome.result.is_ok())
-            && let Err(error) = writer.compact_manifests()
-        {
-            warnings.push(format!("the repository's manifests could not be tidied up, which the next run will try again: failed to {error}"));
+        if outcomes.iter().any(|outcome| outcome.result.is_ok()) {
+            if let Err(error) = writer.compact_manifests() {
+                warnings.push(format!("the repository's manifests could not be tidied up, which the next run will try again: failed to {error}"));
+            }
+            if let Err(error) = repo.advance_epoch_if_due() {
+                warnings.push(format!("the repository's next epoch could not be begun, which the next run will try again: failed to {error}"));
+            }
         }
         warnings
             .iter()
