@@ -1,3 +1,5 @@
+//! Each rule at its limits.
+
 use super::*;
 
 fn hour(hour: i64) -> Timestamp {
