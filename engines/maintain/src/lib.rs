@@ -7,7 +7,7 @@
 //!        ─► epochs ─► logs
 //! ```
 //!
-//! [`plan`] decides, from times and figures alone; the rest does it. Each step may be interrupted
+//! `plan` decides, from times and figures alone; the rest does it. Each step may be interrupted
 //! at any moment. A run deletes only what an earlier run made deletable: what this one collects,
 //! later ones delete, after the format's intervals.
 
