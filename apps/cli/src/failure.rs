@@ -66,6 +66,7 @@ macro_rules! kinds {
 kinds! {
     WrongUsage = "wrong_usage", WRONG_USAGE, "see --help of the command";
     WrongPassword = "wrong_password", WRONG_PASSWORD, "give the repository's own password with --password-file or E3_REPO_PASSWORD; without it nothing in the repository can be read";
+    PasswordHalfChanged = "password_half_changed", FAILED, "`repo password` with the password before and the new one finishes the change; if none was made, bring the altered blob back from a copy";
     RepositoryNotFound = "repository_not_found", NOT_FOUND, "check --repo; `repo create` makes a new repository";
     PointNotFound = "point_not_found", NOT_FOUND, "`points list` shows what the repository holds";
     NotInPoint = "not_in_point", NOT_FOUND, "`points show` tells what the point holds";
@@ -85,7 +86,7 @@ kinds! {
     Unavailable = "unavailable", FAILED, "check the network and the server, then try again";
     ClockSkew = "clock_skew", FAILED, "set this machine's clock right";
     Damaged = "damaged", FAILED, "`repo verify --data 100` shows everything that is damaged";
-DamageFound = "damaged", FAILED, "what is not named can be restored; keep the store as it is, and look for what is missing in a copy of it";
+    DamageFound = "damaged", FAILED, "what is not named can be restored; keep the store as it is, and look for what is missing in a copy of it";
         Unsupported = "unsupported", FAILED, "";
     State = "state", FAILED, "check the state and cache folders (--state-dir, --cache-dir)";
     Host = "host", FAILED, "see the host's own log; `host clean` removes what a failed run left";
@@ -177,6 +178,7 @@ fn of_repo(kind: RepoErrorKind) -> FailureKind {
         RepoErrorKind::NoRepository => FailureKind::RepositoryNotFound,
         RepoErrorKind::NotEmpty => FailureKind::NotEmpty,
         RepoErrorKind::WrongPassword => FailureKind::WrongPassword,
+        RepoErrorKind::PasswordHalfChanged => FailureKind::PasswordHalfChanged,
         RepoErrorKind::Unsupported => FailureKind::Unsupported,
         RepoErrorKind::UpgradeInProgress => FailureKind::Busy,
         RepoErrorKind::NotFound | RepoErrorKind::Damaged => FailureKind::Damaged,

@@ -28,15 +28,22 @@ impl RepoArguments {
 
     /// Opens the repository.
     pub fn open(&self, world: &World) -> Result<Arc<Repository>, Failure> {
-        let location = self.location()?;
+        // What is wrong with the command line is told before anybody is asked for a password.
+        self.location()?;
         let password = world.password(false)?;
-        // A server that does not answer at all fails here, at once; later ones are waited for.
-        let store = blob::open(&location, &opening(world))?;
-        let repository = Repository::open(retrying(store, world), &password, surroundings(world)?)?;
+        let store = self.open_store(world)?;
+        let repository = Repository::open(store, &password, surroundings(world)?)?;
         for warning in repository.warnings() {
             eprintln!("warning: {warning}");
         }
         Ok(repository)
+    }
+
+    /// Opens the repository's store. A server that does not answer at all fails here, at once; one
+    /// that falls silent later is waited for.
+    pub fn open_store(&self, world: &World) -> Result<SharedBlobStore, Failure> {
+        let store = blob::open(&self.location()?, &opening(world))?;
+        Ok(retrying(store, world))
     }
 
     /// Makes an empty store for a new repository.

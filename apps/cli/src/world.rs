@@ -1,6 +1,6 @@
 //! What every command works with: clock, chance, signals, folders, display.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
 use backup::vm::StateFolder;
@@ -12,8 +12,8 @@ use crate::amounts;
 use crate::arguments::Globals;
 use crate::display::{Display, Subjects};
 use crate::failure::Failure;
-use crate::places;
 use crate::signals::Signals;
+use crate::{password, places};
 
 /// The world around a command.
 #[derive(Debug)]
@@ -119,6 +119,11 @@ impl World {
 
     /// Returns the repository's password.
     pub fn password(&self, twice: bool) -> Result<String, Failure> {
-        crate::password::password(self.password_file.as_deref(), &self.signals, twice)
+        password::password(self.password_file.as_deref(), &self.signals, twice)
+    }
+
+    /// Returns the password that is to replace the repository's.
+    pub fn new_password(&self, file: Option<&Path>) -> Result<String, Failure> {
+        password::new_password(file, &self.signals)
     }
 }

@@ -111,6 +111,21 @@ impl FormatBlob {
         RepositoryFormat::from_sealed_json(&plaintext)
     }
 
+    /// Returns the blob with what is sealed inside, whatever it says, under another key that was
+    /// stretched from the same unique ID by the same algorithm. The nonce must be random.
+    pub fn resealed(
+        &self,
+        old: &FormatKey,
+        new: &FormatKey,
+        nonce: [u8; 12],
+    ) -> Result<Self, FormatError> {
+        let plaintext = seal::open(old, &self.unique_id, &self.encrypted_block_format)?;
+        Ok(Self {
+            encrypted_block_format: seal::seal(new, &self.unique_id, nonce, &plaintext),
+            ..self.clone()
+        })
+    }
+
     /// Seals a format under a key that was stretched from the same unique ID.
     ///
     /// The nonce must be random. The informational members name this program.

@@ -13,7 +13,7 @@ use kopia::policy::{PolicyTarget, global_policy};
 use kopia::splitter::Splitter;
 
 use crate::error::{RepoError, RepoErrorKind, store_error};
-use crate::repository::format_error;
+use crate::settings::{CONFIG_BLOB, FORMAT_BLOB, format_error};
 use crate::{Repository, Surroundings, Writer};
 
 /// The pack length of repositories that the older agent can open (API spec 9.3).
@@ -118,10 +118,7 @@ pub fn create(
     let config = BlobConfig::default().seal(&key, &unique_id, chance.bytes());
     let blob = FormatBlob::seal(&unique_id, derivation, &key, &format, chance.bytes())
         .map_err(format_error)?;
-    for (name, bytes) in [
-        ("kopia.blobcfg", config),
-        ("kopia.repository", blob.to_bytes()),
-    ] {
+    for (name, bytes) in [(CONFIG_BLOB, config), (FORMAT_BLOB, blob.to_bytes())] {
         store
             .put(name, &[&bytes], &blob::PutOptions::default())
             .map_err(store_error(format!("create the repository: write {name}")))?;

@@ -13,6 +13,8 @@ pub enum RepoErrorKind {
     NotEmpty,
     /// The password does not open the repository.
     WrongPassword,
+    /// The password opens one of the blobs that it seals and not the other.
+    PasswordHalfChanged,
     /// The repository uses something this program does not know or will not write.
     Unsupported,
     /// Another client is upgrading the repository.

@@ -12,7 +12,9 @@ mod maintenance;
 mod manifests;
 mod objects;
 mod opener;
+mod password;
 mod repository;
+mod settings;
 mod writer;
 
 pub use create::{CreateOptions, create};
@@ -20,5 +22,6 @@ pub use error::{RepoError, RepoErrorKind};
 pub use maintenance::{Compaction, MaintenanceLock, Moved, ScheduleKeeper, owner_name};
 pub use manifests::Manifests;
 pub use objects::{ObjectReader, WrittenList};
+pub use password::{PasswordChange, change_password};
 pub use repository::{Identity, Repository, Surroundings};
 pub use writer::{Encoder, PACK_BYTES_MAX, Writer, WriterUse, Written};

@@ -5,20 +5,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use blob::{BlobErrorKind, PutOptions, SharedBlobStore};
+use blob::{PutOptions, SharedBlobStore};
 use kopia::cipher::ContentCipher;
 use kopia::content_id::ContentId;
-use kopia::format_blob::{BlobConfig, FormatBlob, FormatError, FormatErrorKind, RepositoryFormat};
+use kopia::format_blob::{FormatBlob, RepositoryFormat};
 use kopia::hash::ContentHasher;
 use kopia::key::FormatKey;
 use kopia::record::ContentRecord;
-use time_and_chance::{Chance, SharedClock, SignedDuration, StopSignal, Timestamp};
+use time_and_chance::{Chance, SharedClock, StopSignal, Timestamp};
 use zeroize::Zeroizing;
 
-use crate::error::{RepoError, RepoErrorKind, store_error};
+use crate::error::{RepoError, RepoErrorKind};
 use crate::index::cache::IndexCache;
 use crate::index::view::IndexView;
 use crate::opener::Opener;
+use crate::settings::{Settings, format_error, put_options, read_format_blob, unseal};
 
 /// The format blob is read again at least this often (Kopia spec 2.4, 9.2).
 const FORMAT_AGE_MAX: Duration = Duration::from_mins(15);
@@ -78,13 +79,6 @@ pub struct Repository {
 /// Lengths of chunks of which zeros are told by their id: disks are full of them, and none has
 /// to be fetched to be known.
 const ZEROS_BYTES: [u64; 6] = [128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20];
-
-/// What the repository says of itself, and other clients may change at any time (Kopia spec 2.4).
-#[derive(Debug, Clone)]
-struct Settings {
-    format: RepositoryFormat,
-    blob_config: BlobConfig,
-}
 
 /// A value and the moment from which it was known to be true, on both clocks: a machine that was
 /// suspended shows it on the wall clock alone, and a wall clock that was set back on neither.
@@ -235,19 +229,8 @@ impl Repository {
     /// Returns how a blob of this name is to be kept: with an object lock where the repository
     /// wants one (Kopia spec 2.5).
     pub(crate) fn put_options(&self, name: &str) -> PutOptions {
-        let locked = ["n", "x", "kopia.repository", "kopia.blobcfg", "p", "q"];
-        let config = self.settings().value.blob_config.clone();
-        let wanted = config.locks_blobs() && locked.iter().any(|start| name.starts_with(start));
-        let until = || {
-            let period = SignedDuration::from_nanos(config.retention_period_ns);
-            self.surroundings.clock.now().saturating_add(period)
-        };
-        PutOptions {
-            retention: wanted
-                .then(until)
-                .and_then(Result::ok)
-                .map(|until| (config.retention_mode.clone(), until)),
-        }
+        let now = self.surroundings.clock.now();
+        put_options(&self.settings().value.blob_config, name, now)
     }
 
     /// Returns a copy of the repository's configuration; it holds keys.
@@ -380,7 +363,8 @@ impl Repository {
             if is_old() {
                 let moment = Moment::now(clock);
                 let blob = read_format_blob(&self.store)?;
-                let value = unseal(&self.store, &blob, self.format_key_of(&blob)?.as_ref())?;
+                let value = unseal(&self.store, &blob, self.format_key_of(&blob)?.as_ref())
+                    .map_err(password_was_changed)?;
                 *self
                     .settings
                     .write()
@@ -478,64 +462,13 @@ impl Repository {
     }
 }
 
-fn read_format_blob(store: &SharedBlobStore) -> Result<FormatBlob, RepoError> {
-    let bytes = store
-        .get("kopia.repository")
-        .map_err(|error| match error.kind() {
-            BlobErrorKind::NotFound => RepoError::new(
-                RepoErrorKind::NoRepository,
-                format!("find a repository in {}", store.location()),
-            ),
-            _ => store_error(format!("open the repository in {}", store.location()))(error),
-        })?;
-    FormatBlob::parse(&bytes).map_err(format_error)
-}
-
-/// Opens the two blobs that the password seals: if it opens one of them, it is right, and the
-/// other one is damaged.
-fn unseal(
-    store: &SharedBlobStore,
-    blob: &FormatBlob,
-    key: &FormatKey,
-) -> Result<Settings, RepoError> {
-    let format = blob.open(key);
-    let config = match store.get("kopia.blobcfg") {
-        Ok(sealed) => Some(BlobConfig::open(key, &blob.unique_id, &sealed)),
-        Err(error) if error.kind() == BlobErrorKind::NotFound => None,
-        Err(error) => {
-            return Err(store_error("read the repository's object-lock settings")(
-                error,
-            ));
-        }
-    };
-    let altered = |name: &str| {
-        RepoError::new(
-            RepoErrorKind::Damaged,
-            format!("open the repository: {name} was altered, for the password is right"),
-        )
-    };
-    let is_sealed_otherwise = |error: &FormatError| error.kind() == FormatErrorKind::WrongPassword;
-    match (format, config) {
-        (Err(error), Some(Ok(_))) if is_sealed_otherwise(&error) => {
-            Err(altered("kopia.repository"))
-        }
-        (Ok(_), Some(Err(error))) if is_sealed_otherwise(&error) => Err(altered("kopia.blobcfg")),
-        (format, config) => Ok(Settings {
-            format: format.map_err(format_error)?,
-            blob_config: config
-                .transpose()
-                .map_err(format_error)?
-                .unwrap_or_default(),
-        }),
+/// A password that was right before is wrong now because somebody changed it.
+fn password_was_changed(error: RepoError) -> RepoError {
+    match error.kind() {
+        RepoErrorKind::WrongPassword => RepoError::new(
+            RepoErrorKind::WrongPassword,
+            "go on: the repository's password was changed since it was opened here",
+        ),
+        _ => error,
     }
-}
-
-pub(crate) fn format_error(error: FormatError) -> RepoError {
-    let kind = match error.kind() {
-        FormatErrorKind::WrongPassword => RepoErrorKind::WrongPassword,
-        FormatErrorKind::Damaged => RepoErrorKind::Damaged,
-        FormatErrorKind::Unsupported => RepoErrorKind::Unsupported,
-        FormatErrorKind::UpgradeInProgress => RepoErrorKind::UpgradeInProgress,
-    };
-    RepoError::new(kind, "open the repository").caused_by(error)
 }

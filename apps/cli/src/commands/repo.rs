@@ -2,6 +2,7 @@
 
 mod create;
 mod maintain;
+mod password;
 mod status;
 mod verify;
 
@@ -22,6 +23,8 @@ pub enum Command {
     Verify(verify::Verify),
     /// Keep the repository small and quick; frees what no restore point needs any more.
     Maintain(maintain::Maintain),
+    /// Change the password.
+    Password(password::Password),
 }
 
 impl Command {
@@ -32,6 +35,7 @@ impl Command {
             Self::Status(command) => command.run(world),
             Self::Verify(command) => command.run(world),
             Self::Maintain(command) => command.run(world),
+            Self::Password(command) => command.run(world),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 42] = [
+const COMMANDS: [&str; 43] = [
     "",
     "host",
     "host list",
@@ -33,6 +33,7 @@ const COMMANDS: [&str; 42] = [
     "repo status",
     "repo verify",
     "repo maintain",
+    "repo password",
     "sim",
     "sim create",
     "sim add-vm",

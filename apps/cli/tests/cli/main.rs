@@ -14,4 +14,5 @@ mod kills;
 mod kopias_own;
 mod maintain;
 mod older_agent;
+mod password;
 mod performance;

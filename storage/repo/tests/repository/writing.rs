@@ -303,7 +303,8 @@ fn a_right_password_is_not_called_wrong_because_of_damage() {
     assert_eq!(open(&[], PASSWORD), Ok(()));
     assert_eq!(open(&[], "wrong"), Err(RepoErrorKind::WrongPassword));
     for one in both {
-        assert_eq!(open(&[one], PASSWORD), Err(RepoErrorKind::Damaged), "{one}");
+        let half = Err(RepoErrorKind::PasswordHalfChanged);
+        assert_eq!(open(&[one], PASSWORD), half, "{one}");
         assert_eq!(
             open(&[one], "wrong"),
             Err(RepoErrorKind::WrongPassword),

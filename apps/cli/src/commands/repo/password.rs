@@ -1,0 +1,61 @@
+//! `repo password`: another password for a repository.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use repo::{PasswordChange, change_password};
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::failure::Failure;
+use crate::repositories::RepoArguments;
+use crate::world::World;
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  e3-backup-agent repo password --repo /srv/backup                           asks for all of it
+  e3-backup-agent repo password --repo /srv/backup --new-password-file FILE  unattended
+
+The new password comes from --new-password-file, from E3_REPO_NEW_PASSWORD, or is asked for twice;
+the one so far as everywhere. Nothing is encrypted anew: the password seals the keys, not the data,
+so who kept a copy of the repository's two small format blobs still opens it with the old one.
+
+If the change is interrupted, run it again with the same two passwords. Other clients need the new
+one: ours end within a quarter of an hour with status 4, a stock Kopia has to connect again.
+Repositories of format version 1 cannot change theirs.")]
+pub struct Password {
+    #[command(flatten)]
+    repo: RepoArguments,
+    /// Read the new password from this file, white space at the ends dropped.
+    #[arg(long, value_name = "FILE")]
+    new_password_file: Option<PathBuf>,
+}
+
+impl Password {
+    /// Runs the command.
+    pub fn run(&self, world: &World) -> Result<Answer, Failure> {
+        let location = self.repo.location()?;
+        let old = world.password(false)?;
+        let new = world.new_password(self.new_password_file.as_deref())?;
+        if new == old {
+            return Err(Failure::wrong_usage("the new password is the one so far"));
+        }
+        let store = self.repo.open_store(world)?;
+        let change = change_password(&store, &old, &new, world.clock(), world.chance())?;
+        let text = match change {
+            PasswordChange::Done => format!(
+                "the password of {location} was changed; tell it to the repository's other clients\n"
+            ),
+            PasswordChange::Finished => {
+                format!("the password of {location} had been changed to this one already\n")
+            }
+        };
+        let document = json!({
+            "location": location.to_string(),
+            "changed_before": change == PasswordChange::Finished,
+        });
+        Ok(Answer::new(text, document))
+    }
+}
