@@ -4,6 +4,7 @@
 //! plane or a terminal.
 
 mod error;
+pub mod files;
 pub mod pattern;
 pub mod vm;
 

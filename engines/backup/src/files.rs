@@ -1,0 +1,3 @@
+//! Backing up files and folders.
+
+pub mod rules;
