@@ -1,11 +1,11 @@
 //! What a command answers: the same facts for people and for programs.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use crate::failure::DONE_IN_PART;
+use crate::stdout;
 
 /// The outcome of a command that could be carried out, at least in part.
 #[derive(Debug)]
@@ -41,28 +41,11 @@ impl Answer {
 
     /// Writes the answer to stdout and returns the exit status.
     pub fn show(&self, json: bool) -> ExitCode {
-        let text = if json {
-            pretty(&self.document)
+        if json {
+            stdout::show_document(&self.document);
         } else {
-            self.text.trim_end().to_owned()
-        };
-        if !text.is_empty() {
-            print_line(&text);
+            stdout::show_text(self.text.trim_end());
         }
         ExitCode::from(self.status)
     }
-}
-
-/// Writes a document to stdout.
-pub fn show_document(document: &Value) {
-    print_line(&pretty(document));
-}
-
-fn pretty(document: &Value) -> String {
-    format!("{document:#}")
-}
-
-fn print_line(text: &str) {
-    // Whoever closed the pipe does not want the rest.
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }

@@ -1,12 +1,11 @@
-//! The command line: what there is to say, and the options that every command takes.
+//! The command line: what there is to say.
 
-use std::path::PathBuf;
-
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::answer::Answer;
 use crate::commands::{backup, host, points, policy, repo, restore, sim};
 use crate::failure::Failure;
+use crate::globals::Globals;
 use crate::world::World;
 
 /// Backs up whole Hyper-V virtual machines into Kopia repositories, and brings them back.
@@ -40,24 +39,6 @@ comes from --password-file, from E3_REPO_PASSWORD, or is asked for.
 
 Exit status: 0 all done, 1 failed, 2 wrong usage, 3 done in part, 4 wrong password, 5 repository
 or point not found, 130 cancelled.";
-
-/// Options of every command.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Options of every command")]
-pub struct Globals {
-    /// Answer with one JSON document on stdout.
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Where bases, journals and locks are kept.
-    #[arg(long, global = true, value_name = "DIR", env = "E3_STATE_DIR")]
-    pub state_dir: Option<PathBuf>,
-    /// Where repositories' indexes are cached; may be deleted at any time.
-    #[arg(long, global = true, value_name = "DIR", env = "E3_CACHE_DIR")]
-    pub cache_dir: Option<PathBuf>,
-    /// Read the repository's password from this file, white space at the ends dropped.
-    #[arg(long, global = true, value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
-}
 
 /// What can be done.
 #[derive(Debug, Subcommand)]

@@ -12,7 +12,7 @@ use restore::{RestoreError, RestoreErrorKind};
 use serde_json::{Value, json};
 use verify::{VerifyError, VerifyErrorKind};
 
-use crate::answer;
+use crate::stdout;
 
 /// The exit status of a failure without one of its own.
 pub const FAILED: u8 = 1;
@@ -153,7 +153,7 @@ impl Failure {
 
     /// Writes the failure's document to stdout.
     pub fn show_json(&self) {
-        answer::show_document(&json!({ "error": self.document() }));
+        stdout::show_document(&json!({ "error": self.document() }));
     }
 
     fn of(kind: FailureKind, error: &dyn std::fmt::Display) -> Self {

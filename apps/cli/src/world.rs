@@ -9,9 +9,9 @@ use progress::{Monitor as _, News, Progress};
 use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock, TimeZone, system_time_zone};
 
 use crate::amounts;
-use crate::arguments::Globals;
 use crate::display::{Display, Subjects};
 use crate::failure::Failure;
+use crate::globals::Globals;
 use crate::signals::Signals;
 use crate::{password, places};
 

@@ -14,6 +14,7 @@ mod plan;
 mod publication;
 mod run;
 mod state;
+mod vm_backup;
 mod watch;
 
 pub use increment_base::{Base, BaseDisk};
@@ -21,5 +22,6 @@ pub use leftovers::{Leftovers, MARK, clean};
 pub use many::{VmOutcome, run_all};
 pub use memory::Threads;
 pub use options::{ConsistencyPolicy, Options, Step};
-pub use run::{PointReport, VmBackup};
+pub use run::PointReport;
 pub use state::{BaseFile, JournalEntry, StateFolder, VmLock};
+pub use vm_backup::VmBackup;

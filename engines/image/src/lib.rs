@@ -18,14 +18,15 @@ mod plan;
 mod proof;
 mod reader;
 mod segments;
+mod slot;
 mod stored_slots;
 mod writer;
 
 pub use error::{ImageError, ImageErrorKind};
-pub use plan::SLOT_BYTES;
 pub use reader::ImageReader;
 pub use segments::{Segments, read_segments};
+pub use slot::{CHUNK_BYTES, SLOT_BYTES};
 pub use stored_slots::{PartialImage, StoredSlots};
 pub use writer::{
-    Base, CHUNK_BYTES, ImageWriter, Onlooker, READ_BYTES_MAX, SlotNews, WrittenImage, bytes_to_read,
+    Base, ImageWriter, Onlooker, READ_BYTES_MAX, SlotNews, WrittenImage, bytes_to_read,
 };

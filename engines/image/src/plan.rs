@@ -4,9 +4,7 @@ use disk::{ByteRange, RangeSet};
 use kopia::object_id::ObjectId;
 
 use crate::segments::Segments;
-
-/// A slot is 32 MiB of the virtual disk: one block of the canonical VHDX, one segment, one list.
-pub const SLOT_BYTES: u64 = 32 << 20;
+use crate::slot::{SLOT_BYTES, slot_range};
 
 /// How many chunks a slot has at most: as many as a [`ChunkMask`] has bits.
 pub const CHUNKS_PER_SLOT_MAX: u64 = 128;
@@ -174,13 +172,6 @@ pub fn runs(mask: ChunkMask) -> impl Iterator<Item = (u32, u32)> {
         at = end;
         Some((first, end))
     })
-}
-
-/// Returns the range of the virtual disk that slot `number` covers; the last one may reach past
-/// the disk's end.
-pub fn slot_range(number: u64) -> ByteRange {
-    ByteRange::at(number * SLOT_BYTES, SLOT_BYTES)
-        .expect("a slot is not empty, and 64 TiB are far below the limit")
 }
 
 #[cfg(test)]

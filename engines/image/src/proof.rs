@@ -9,9 +9,8 @@ use repo::Repository;
 use time_and_chance::{Chance, StopSignal};
 
 use crate::error::{ImageError, ImageErrorKind, disk_error, stopped};
-use crate::plan::{SLOT_BYTES, slot_range};
 use crate::segments::{Segments, read_chunks};
-use crate::writer::CHUNK_BYTES;
+use crate::slot::{CHUNK_BYTES, SLOT_BYTES, slot_range};
 
 /// At least this many chunks are compared, where there are as many.
 const CHUNKS_MIN: u64 = 16;

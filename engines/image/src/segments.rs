@@ -10,7 +10,7 @@ use repo::Repository;
 use vhdx::canonical::Layout;
 
 use crate::error::{ImageError, ImageErrorKind, repo_error};
-use crate::plan::SLOT_BYTES;
+use crate::slot::SLOT_BYTES;
 
 /// A stored image's segments, slot by slot.
 ///

@@ -14,8 +14,9 @@ use repo::{Encoder, Writer};
 
 use crate::chunk_log::{ChunkLog, EVERYWHERE};
 use crate::error::{ImageError, repo_error};
-use crate::plan::{SLOT_BYTES, SlotPlan};
+use crate::plan::SlotPlan;
 use crate::segments::Segments;
+use crate::slot::SLOT_BYTES;
 
 /// The shared segment of a slot without data.
 #[derive(Debug, Clone, Copy)]

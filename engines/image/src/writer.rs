@@ -23,13 +23,12 @@ use vhdx::canonical::Layout;
 
 use crate::chunk_log::ChunkLog;
 use crate::error::{ImageError, ImageErrorKind, disk_error, repo_error, stopped};
-use crate::plan::{ChunkMask, Facts, Planner, SLOT_BYTES, SlotPlan, runs, slot_range};
+use crate::plan::{ChunkMask, Facts, Planner, SlotPlan, runs};
 use crate::proof;
 use crate::segments::{Segments, chunk_entries, read_chunks, read_segments};
+use crate::slot::{CHUNK_BYTES, SLOT_BYTES, slot_range};
 use crate::stored_slots::{StoredSlots, ZeroSegment};
 
-/// Images are cut into chunks of this length; `docs/decisions/chunk-size.md` says why.
-pub const CHUNK_BYTES: u64 = 256 << 10;
 /// A worker reads at most this much at once, and seals it before it reads on.
 pub const READ_BYTES_MAX: u64 = 4 << 20;
 /// The place in the log of what belongs to no slot: front, zero segment, outer list.

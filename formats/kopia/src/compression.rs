@@ -4,6 +4,7 @@
 //! decoder only: any encoder of the same family of streams may write it. Knows nothing of indexes,
 //! which hold the header ID a second time.
 
+mod bounded;
 mod compressor;
 mod decompress;
 mod deflate;

@@ -13,13 +13,16 @@ mod error;
 mod gates;
 mod lenient_json;
 mod repository_format;
+mod required_feature;
 mod seal;
+mod upgrade_lock;
 
 pub use blob_config::BlobConfig;
 pub use epoch_parameters::EpochParameters;
 pub use error::{FormatError, FormatErrorKind};
-pub use gates::{IfNotUnderstood, RequiredFeature, UpgradeLock};
 pub use repository_format::RepositoryFormat;
+pub use required_feature::{IfNotUnderstood, RequiredFeature};
+pub use upgrade_lock::UpgradeLock;
 
 use std::fmt;
 
@@ -93,7 +96,7 @@ impl FormatBlob {
                 name: self.key_algorithm.clone(),
             })
         })?;
-        key::format_key(derivation, password, &self.unique_id)
+        Ok(key::format_key(derivation, password, &self.unique_id)?)
     }
 
     /// Opens what is sealed inside. A key that does not fit comes from a wrong password.

@@ -8,8 +8,6 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::format_blob::FormatError;
-
 /// The shortest unique ID that a password may be stretched with.
 const SALT_BYTES_MIN: usize = 16;
 /// The longest output that HKDF with SHA-256 defines.
@@ -40,6 +38,14 @@ impl KeyDerivation {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kdf| kdf.name() == name)
     }
+}
+
+/// A unique ID cannot be the salt of a key derivation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the repository's unique ID is damaged: {bytes} bytes are too few")]
+pub struct UniqueIdTooShort {
+    /// How long it is.
+    pub bytes: usize,
 }
 
 /// The key that opens a repository's format blob. It is all that a password is good for.
@@ -78,9 +84,11 @@ pub fn format_key(
     algorithm: KeyDerivation,
     password: &str,
     unique_id: &[u8],
-) -> Result<FormatKey, FormatError> {
+) -> Result<FormatKey, UniqueIdTooShort> {
     if unique_id.len() < SALT_BYTES_MIN {
-        return Err(FormatError::unique_id_too_short(unique_id.len()));
+        return Err(UniqueIdTooShort {
+            bytes: unique_id.len(),
+        });
     }
     let mut key = FormatKey([0; 32]);
     match algorithm {

@@ -81,3 +81,10 @@ impl Frame {
         Ok(())
     }
 }
+
+/// Gives a file a length and nothing but zeros.
+pub(crate) fn set_new_len<F: WriteAt>(file: &F, len_bytes: u64) -> Result<()> {
+    file.set_len(0)
+        .and_then(|()| file.set_len(len_bytes))
+        .map_err(io_error("give a new file its length"))
+}

@@ -18,6 +18,7 @@ pub mod canonical;
 mod chain;
 mod checksum;
 mod create;
+mod create_options;
 mod error;
 mod file;
 mod frame;
@@ -39,10 +40,8 @@ mod thin;
 mod vhdx;
 
 pub use chain::{AllocatedRanges, Chain};
-pub use create::{
-    ChildOptions, CreateOptions, create_differencing, create_dynamic, create_fixed,
-    suggested_block_size_bytes,
-};
+pub use create::{ChildOptions, create_differencing, create_dynamic, create_fixed};
+pub use create_options::{CreateOptions, suggested_block_size_bytes};
 pub use error::{VhdxError, VhdxErrorKind};
 pub use file::{ReadAt, WriteAt};
 pub use live::{LiveDisk, WriteGuids};

@@ -4,10 +4,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::bat::{ENTRY_BYTES, Geometry, PayloadState};
-use crate::create::{CreateOptions, set_new_len};
+use crate::create_options::CreateOptions;
 use crate::error::{Result, io_error, out_of_range};
 use crate::file::WriteAt;
-use crate::frame::{BAT_OFFSET, Frame};
+use crate::frame::{BAT_OFFSET, Frame, set_new_len};
 use crate::header::MIB;
 
 /// Larger tables are refused: they are held in memory until the end.

@@ -105,7 +105,8 @@ pub fn create(
     let chance = &surroundings.chance;
     let derivation = KeyDerivation::Scrypt65536_8_1;
     let unique_id = chance.bytes::<32>();
-    let key = format_key(derivation, password, &unique_id).map_err(format_error)?;
+    let key =
+        format_key(derivation, password, &unique_id).map_err(|error| format_error(error.into()))?;
     let secrets = [chance.bytes::<32>().to_vec(), chance.bytes::<32>().to_vec()];
     let [secret, master_key] = secrets;
     let mut format =

@@ -13,6 +13,7 @@ mod lost_packs;
 mod pack;
 mod recovery;
 mod session;
+mod session_lock;
 mod uploads;
 
 use std::collections::HashSet;

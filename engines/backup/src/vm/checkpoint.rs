@@ -9,7 +9,7 @@ use hyperv::{
 use time_and_chance::{StopSignal, Timestamp};
 
 use super::options::ConsistencyPolicy;
-use super::run::VmBackup;
+use super::vm_backup::VmBackup;
 use super::watch;
 use crate::error::{BackupError, BackupErrorKind, host_error, stopped};
 

@@ -9,8 +9,8 @@ use super::frozen_disks::OpenDisk;
 use super::increment_base::{Base, BaseDisk};
 use super::leftovers;
 use super::options::Step;
-use super::run::VmBackup;
 use super::state::{Converting, JournalEntry};
+use super::vm_backup::VmBackup;
 use crate::error::{BackupError, host_error};
 
 impl VmBackup<'_> {

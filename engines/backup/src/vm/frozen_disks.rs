@@ -11,7 +11,7 @@ use super::checkpoint::Taken;
 use super::increment_base::Base;
 use super::pass::Lookout;
 use super::plan::{BaseObject, DiskFacts, DiskPlan, VmFacts, full_proof_seconds, plan_disk};
-use super::run::VmBackup;
+use super::vm_backup::VmBackup;
 use crate::error::{BackupError, BackupErrorKind, host_error, image_error, point_error};
 
 /// A disk of the checkpoint, opened.

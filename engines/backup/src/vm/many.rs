@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hyperv::{Vm, VmId};
 use progress::Progress;
 
-use super::run::{PointReport, VmBackup};
+use super::run::PointReport;
+use super::vm_backup::VmBackup;
 use crate::error::{BackupError, BackupErrorKind};
 
 /// What became of one VM of a run.

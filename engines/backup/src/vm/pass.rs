@@ -13,7 +13,7 @@ use time_and_chance::Timestamp;
 use uuid::Uuid;
 
 use super::passes::PassFacts;
-use super::run::VmBackup;
+use super::vm_backup::VmBackup;
 use super::watch::CheckpointWatch;
 use crate::error::{BackupError, host_error, image_error, point_error, repo_error};
 

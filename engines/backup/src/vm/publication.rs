@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::checkpoint::Taken;
 use super::frozen_disks::{OpenDisk, StoredDisk};
 use super::options::Step;
-use super::run::VmBackup;
+use super::vm_backup::VmBackup;
 use crate::error::{
     BackupError, BackupErrorKind, host_error, image_error, point_error, repo_error,
 };

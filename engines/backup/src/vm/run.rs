@@ -9,40 +9,24 @@
 //! Stopped after any of these, the next run is right: before the point is published nothing
 //! counts, and the old base is never older than its content.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use hyperv::{HypervHost, Vm, VmId};
+use hyperv::{Vm, VmId};
 use point::{NewPoint, VmDescriptor};
 use progress::Progress;
-use repo::{Repository, Writer};
-use time_and_chance::{Chance, SharedClock};
 use uuid::Uuid;
 
 use super::checkpoint::Taken;
 use super::frozen_disks::{OpenDisk, StoredDisk};
 use super::increment_base::Base;
 use super::leftovers::{self, MARK};
-use super::options::{Options, Step};
+use super::options::Step;
 use super::pass::{Begun, Lookout, Pass};
 use super::passes::{NextPass, next_pass};
-use super::state::{JournalEntry, StateFolder};
+use super::state::JournalEntry;
+use super::vm_backup::VmBackup;
 use super::watch::CheckpointWatch;
 use crate::error::{BackupError, BackupErrorKind, host_error};
-
-/// Where VMs are backed up from and to.
-pub struct VmBackup<'a> {
-    /// The host.
-    pub host: &'a dyn HypervHost,
-    /// The repository's writer.
-    pub writer: &'a Writer,
-    /// Bases, journal, locks.
-    pub state: &'a StateFolder,
-    /// How.
-    pub options: &'a Options,
-    /// Asked after every step whether to go on; a test says no.
-    pub goes_on: &'a (dyn Fn(Step) -> bool + Sync),
-}
 
 /// What became of one VM.
 #[derive(Debug, Clone, PartialEq)]
@@ -346,28 +330,5 @@ impl VmBackup<'_> {
         let new_point = self.new_point(descriptor, objects, configuration)?;
         self.after(Step::DataStored)?;
         Ok((stored, new_point, base_point))
-    }
-
-    pub(super) fn after(&self, step: Step) -> Result<(), BackupError> {
-        if (self.goes_on)(step) {
-            Ok(())
-        } else {
-            Err(BackupError::new(
-                BackupErrorKind::Killed,
-                format!("go on after {step:?}"),
-            ))
-        }
-    }
-
-    pub(super) fn repo(&self) -> &Arc<Repository> {
-        self.writer.repository()
-    }
-
-    pub(super) fn clock(&self) -> &SharedClock {
-        self.repo().clock()
-    }
-
-    pub(super) fn chance(&self) -> &Chance {
-        self.repo().chance()
     }
 }

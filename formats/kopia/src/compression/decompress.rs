@@ -1,7 +1,5 @@
 //! Undoing any compression, within bounds.
 
-use std::io::Read;
-
 use super::error::{CompressionError, Reason, StreamTrouble};
 use super::{CompressionAlgorithm, HEADER_BYTES, deflate, lz4, s2, zstd_frames};
 
@@ -72,22 +70,4 @@ fn decode(
         A::S2Default | A::S2Better | A::S2Parallel4 | A::S2Parallel8 => s2::decode(stream, limit),
         A::Lz4 => lz4::decode(stream, limit),
     }
-}
-
-/// Reads to the end, which must come within `limit` bytes after what `plain` holds already.
-pub(super) fn read_within(
-    reader: impl Read,
-    limit: usize,
-    plain: &mut Vec<u8>,
-) -> Result<(), StreamTrouble> {
-    let room = limit.saturating_sub(plain.len());
-    let one_more = u64::try_from(room).map_or(u64::MAX, |room| room.saturating_add(1));
-    let read = reader
-        .take(one_more)
-        .read_to_end(plain)
-        .map_err(StreamTrouble::damaged)?;
-    if read > room {
-        return Err(StreamTrouble::TooLong);
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use flate2::bufread::MultiGzDecoder;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use flate2::{Compression, Decompress, FlushDecompress, Status};
 
-use super::decompress::read_within;
+use super::bounded::read_within;
 use super::error::StreamTrouble;
 
 const FIRST_OUTPUT_BYTES: usize = 64 << 10;

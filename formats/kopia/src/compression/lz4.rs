@@ -2,7 +2,7 @@
 
 use lz4_flex::frame::FrameDecoder;
 
-use super::decompress::read_within;
+use super::bounded::read_within;
 use super::error::StreamTrouble;
 
 const MAGIC: [u8; 4] = 0x184D_2204_u32.to_le_bytes();

@@ -2,7 +2,7 @@
 
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::decompress::read_within;
+use super::bounded::read_within;
 use super::error::StreamTrouble;
 
 /// The inputs for which a trial is worth its cost.

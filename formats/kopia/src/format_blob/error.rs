@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::key::UniqueIdTooShort;
+
 /// What to do about a [`FormatError`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FormatErrorKind {
@@ -26,7 +28,7 @@ impl FormatError {
         match self.0 {
             Reason::WrongPassword => FormatErrorKind::WrongPassword,
             Reason::Json { .. }
-            | Reason::UniqueIdTooShort { .. }
+            | Reason::UniqueId(_)
             | Reason::SealedTooShort { .. }
             | Reason::NoMasterKey => FormatErrorKind::Damaged,
             Reason::UpgradeInProgress { .. } => FormatErrorKind::UpgradeInProgress,
@@ -39,12 +41,14 @@ impl FormatError {
         }
     }
 
-    pub(crate) fn unique_id_too_short(bytes: usize) -> Self {
-        Self(Reason::UniqueIdTooShort { bytes })
-    }
-
     pub(super) fn json(document: &'static str, source: serde_json::Error) -> Self {
         Self(Reason::Json { document, source })
+    }
+}
+
+impl From<UniqueIdTooShort> for FormatError {
+    fn from(error: UniqueIdTooShort) -> Self {
+        Self(Reason::UniqueId(error))
     }
 }
 
@@ -57,8 +61,8 @@ pub(super) enum Reason {
         document: &'static str,
         source: serde_json::Error,
     },
-    #[error("the repository's unique ID is damaged: {bytes} bytes are too few")]
-    UniqueIdTooShort { bytes: usize },
+    #[error(transparent)]
+    UniqueId(UniqueIdTooShort),
     #[error("a sealed part of the format is damaged: {bytes} bytes are too few")]
     SealedTooShort { bytes: usize },
     #[error("the repository's format is damaged: it has no master key")]

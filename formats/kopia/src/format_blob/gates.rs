@@ -2,7 +2,6 @@
 //! everything a client must refuse (Kopia spec 9.1 to 9.3).
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::error::{FormatError, Reason};
 use super::repository_format::RepositoryFormat;
@@ -14,106 +13,6 @@ const FEATURES: &[&str] = &["index-v1", "index-v2"];
 
 const PACK_BYTES_MIN: u64 = 10 << 20;
 const PACK_BYTES_MAX: u64 = 120 << 20;
-
-/// A feature that a client must have, or should have, to use the repository.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct RequiredFeature {
-    /// The feature's name.
-    pub feature: String,
-    /// What a client does that does not know the feature.
-    pub if_not_understood: IfNotUnderstood,
-}
-
-/// What a client does that does not know a feature.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct IfNotUnderstood {
-    /// Whether it warns and goes on; else it must not open the repository.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub warn: bool,
-    /// What to tell people.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub message: String,
-    /// Where they find more.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub url: String,
-    /// Which version of the client would know the feature.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub upgrade_to_version: String,
-}
-
-impl RequiredFeature {
-    /// Says what is missing and what to do about it.
-    fn description(&self) -> String {
-        let advice = &self.if_not_understood;
-        let mut text = self.feature.clone();
-        if !advice.message.is_empty() {
-            text += &format!(": {}", advice.message);
-        }
-        if !advice.url.is_empty() {
-            text += &format!(", see {}", advice.url);
-        }
-        if !advice.upgrade_to_version.is_empty() {
-            text += &format!(", available in Kopia {}", advice.upgrade_to_version);
-        }
-        text
-    }
-}
-
-/// A client's claim to have the repository to itself while it upgrades it.
-///
-/// Durations are nanoseconds. We honour locks and never set one.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct UpgradeLock {
-    /// Who holds the lock.
-    #[serde(default, rename = "ownerID")]
-    pub owner_id: String,
-    /// When it was set.
-    #[serde(default = "unset_time")]
-    pub creation_time: Timestamp,
-    /// How long after that the upgrade is meant to begin.
-    #[serde(default, rename = "advanceNoticeDuration")]
-    pub advance_notice_ns: i64,
-    /// How long other clients may take to stop what they are doing.
-    #[serde(default, rename = "ioDrainTimeout")]
-    pub io_drain_timeout_ns: i64,
-    /// How often waiting clients look again.
-    #[serde(default, rename = "statusPollInterval")]
-    pub status_poll_interval_ns: i64,
-    /// What to tell people.
-    #[serde(default)]
-    pub message: String,
-    /// How far clients' clocks may be apart.
-    #[serde(default, rename = "maxPermittedClockDrift")]
-    pub max_permitted_clock_drift_ns: i64,
-}
-
-impl UpgradeLock {
-    /// Returns whether clients other than the owner must keep out by now.
-    pub fn is_locked(&self, now: Timestamp) -> bool {
-        let notice_ns = i128::from(self.advance_notice_ns);
-        let drain_ns = self.drain_ns();
-        notice_ns < drain_ns
-            || now.as_nanosecond() >= self.creation_time.as_nanosecond() + notice_ns - drain_ns
-    }
-
-    /// Returns whether every client that honours the lock has stopped by now.
-    pub fn is_drained(&self, now: Timestamp) -> bool {
-        let notice_ns = i128::from(self.advance_notice_ns);
-        now.as_nanosecond() >= self.creation_time.as_nanosecond() + notice_ns.max(self.drain_ns())
-    }
-
-    fn drain_ns(&self) -> i128 {
-        i128::from(self.max_permitted_clock_drift_ns) + 2 * i128::from(self.io_drain_timeout_ns)
-    }
-}
-
-/// Go's zero time, which stands for a time that was not given.
-fn unset_time() -> Timestamp {
-    Timestamp::new(-62_135_596_800, 0).expect("year 1 is in range")
-}
 
 impl RepositoryFormat {
     /// Refuses a repository that must not be opened, even for reading, and else returns warnings

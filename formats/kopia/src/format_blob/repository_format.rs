@@ -7,8 +7,9 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::epoch_parameters::EpochParameters;
 use super::error::{FormatError, Reason};
-use super::gates::{RequiredFeature, UpgradeLock};
 use super::lenient_json;
+use super::required_feature::RequiredFeature;
+use super::upgrade_lock::UpgradeLock;
 use crate::cipher::{ContentCipher, EncryptionAlgorithm};
 use crate::error_correction::ErrorCorrection;
 use crate::go_json::is_default;

@@ -3,8 +3,10 @@
 //! Kopia spec 5.1 to 5.3. Knows the plain bytes of one index file; not how it is sealed or named,
 //! nor which index blobs are active (see `epoch` and `legacy_index`).
 
+mod header;
 mod reader;
 mod rows;
+mod unnamed_record;
 mod v1;
 mod v2;
 
@@ -13,8 +15,10 @@ use std::collections::HashMap;
 use crate::content_id::ContentId;
 use crate::record::ContentRecord;
 
-pub use reader::{IndexHeader, IndexReader, Records, pack_name_text};
-pub use rows::{NamePlace, PackRef, RowDecoder, UnnamedRecord};
+pub use header::IndexHeader;
+pub use reader::{IndexReader, Records};
+pub use rows::RowDecoder;
+pub use unnamed_record::{NamePlace, PackRef, UnnamedRecord, pack_name_text};
 
 /// What sealing adds to a content. Version 1 of the index stores only packed lengths.
 pub const CONTENT_OVERHEAD_BYTES: u32 = 28;

@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::reader::{STRUCTURE, pack_name};
-use super::rows::{NamePlace, PackRef, UnnamedRecord};
+use super::header::{
+    STRUCTURE, V1_ENTRY_BYTES as ENTRY_BYTES, V1_HEADER_BYTES as HEADER_BYTES, be_u32,
+};
+use super::unnamed_record::{NamePlace, PackRef, UnnamedRecord, pack_name};
 use super::{CONTENT_OVERHEAD_BYTES, IndexError, PackNames, fit_u32, unrepresentable};
 use crate::content_id::ContentId;
 use crate::decode_error::DecodeError;
 use crate::record::ContentRecord;
-
-pub(super) const HEADER_BYTES: usize = 8;
-pub(super) const ENTRY_BYTES: usize = 20;
 
 const DELETED: u32 = 1 << 31;
 const TIMESTAMP_MAX: i64 = (1 << 48) - 1;
@@ -124,10 +123,4 @@ pub(super) fn decode(
         format_version: entry[6],
         encryption_key_id: 0,
     })
-}
-
-pub(super) fn be_u32(bytes: &[u8]) -> u32 {
-    let mut word = [0; 4];
-    word[4 - bytes.len()..].copy_from_slice(bytes);
-    u32::from_be_bytes(word)
 }

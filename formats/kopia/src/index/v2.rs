@@ -4,18 +4,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::reader::{IndexHeader, STRUCTURE, pack_name};
-use super::rows::{NamePlace, PackRef, UnnamedRecord};
-use super::v1::be_u32;
+use super::header::{
+    FORMAT_BYTES, IndexHeader, PACK_BYTES, STRUCTURE, V2_HEADER_BYTES as HEADER_BYTES, be_u32,
+};
+use super::unnamed_record::{NamePlace, PackRef, UnnamedRecord, pack_name};
 use super::{IndexError, PackNames, fit_u32, unrepresentable};
 use crate::content_id::ContentId;
 use crate::decode_error::DecodeError;
 use crate::record::ContentRecord;
-
-pub(super) const HEADER_BYTES: usize = 17;
-pub(super) const ENTRY_BYTES_MIN: usize = 16;
-pub(super) const PACK_BYTES: usize = 5;
-pub(super) const FORMAT_BYTES: usize = 6;
 
 const DELETED: u32 = 1 << 31;
 const PACK_OFFSET_END: u32 = 1 << 30;

@@ -1,7 +1,6 @@
 //! Tests of `key`: Kopia's own vectors, properties, damage.
 
 use super::*;
-use crate::format_blob::FormatErrorKind;
 use crate::test_vectors::{hex_bytes, json, list, text};
 
 fn spec_unique_id() -> Vec<u8> {
@@ -70,7 +69,7 @@ fn keys_agree_with_kopia() {
 fn a_unique_id_too_short_to_be_a_salt_is_refused() {
     for &algorithm in KeyDerivation::ALL {
         let error = format_key(algorithm, "password", &[1; 15]).unwrap_err();
-        assert_eq!(error.kind(), FormatErrorKind::Damaged);
+        assert_eq!(error, UniqueIdTooShort { bytes: 15 });
     }
 }
 

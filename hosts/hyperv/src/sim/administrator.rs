@@ -7,8 +7,9 @@ use super::SimHost;
 use super::container;
 use super::fault::{FaultRecord, SimFault};
 use super::folder::sparse_attribute;
+use super::io_error::io_error;
 use super::new_vm::{SimDisk, place_of};
-use super::session::{Session, io_error};
+use super::session::Session;
 use crate::{CheckpointId, HypervError, HypervErrorKind, ReferencePointId, VmId, VmState, codes};
 
 /// How much the fault `resize` adds to a disk.

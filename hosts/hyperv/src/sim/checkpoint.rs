@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::container;
 use super::fault::SimFault;
-use super::session::{Session, io_error};
+use super::io_error::io_error;
+use super::session::Session;
 use super::state::{CheckpointDisk, CheckpointRecord, DiskRecord, PointDisk, PointRecord};
 use super::tracking::History;
 use super::vm_configuration::{self, ConfiguredDisk, VmConfiguration};

@@ -17,7 +17,7 @@ use time_and_chance::Chance;
 use uuid::Uuid;
 use vhdx::{Chain, ChildOptions, CreateOptions, Vhdx, VhdxError, VhdxErrorKind};
 
-use super::session::io_error;
+use super::io_error::io_error;
 use crate::{HypervError, HypervErrorKind, codes};
 
 /// How the file of a disk is laid out.

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::SimHost;
-use super::session::io_error;
+use super::io_error::io_error;
 use crate::{HypervError, HypervErrorKind, codes};
 
 /// The sidecar that stands for NTFS's sparse attribute.

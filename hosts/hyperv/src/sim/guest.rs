@@ -10,7 +10,8 @@ use time_and_chance::Chance;
 
 use super::SimHost;
 use super::container::ChainReader;
-use super::session::{Session, io_error};
+use super::io_error::io_error;
+use super::session::Session;
 use super::sparse_file::{self, RawFile};
 use crate::{HypervError, HypervErrorKind, VmId, codes};
 

@@ -28,6 +28,7 @@ mod folder;
 mod frozen;
 mod fuse;
 mod guest;
+mod io_error;
 mod merge;
 mod new_vm;
 mod planned;
@@ -55,7 +56,7 @@ pub use show::{SimPlannedView, SimPointView, SimView, SimVmView};
 
 use crate::HypervError;
 use fuse::Fuse;
-use session::io_error;
+use io_error::io_error;
 use state::{FORMAT, HostState};
 
 /// A simulated Hyper-V host.

@@ -9,7 +9,8 @@ use super::SimHost;
 use super::container;
 use super::fault::{SimFault, Step};
 use super::folder::sparse_attribute;
-use super::session::{Session, io_error, read_bounded};
+use super::io_error::io_error;
+use super::session::{Session, read_bounded};
 use super::state::PointRecord;
 use super::volume;
 use crate::{

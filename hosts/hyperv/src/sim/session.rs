@@ -15,6 +15,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::SimHost;
 use super::fault::SimFault;
+use super::io_error::io_error;
 use super::state::{FORMAT, HostState, VmRecord};
 use crate::{HypervError, HypervErrorKind, VmId, codes};
 
@@ -232,20 +233,4 @@ pub(super) fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Hyper
         ));
     }
     Ok(bytes)
-}
-
-/// Returns the error for a file operation that failed, with the code Windows would give.
-pub(super) fn io_error(verb: &str, path: &Path, error: io::Error) -> HypervError {
-    let (kind, code) = match error.kind() {
-        io::ErrorKind::NotFound => (HypervErrorKind::Failed, Some(codes::FILE_NOT_FOUND)),
-        io::ErrorKind::PermissionDenied => (HypervErrorKind::Denied, Some(codes::ACCESS_DENIED)),
-        io::ErrorKind::StorageFull => (HypervErrorKind::Full, Some(codes::DISK_FULL)),
-        io::ErrorKind::AlreadyExists => (HypervErrorKind::Invalid, Some(codes::FILE_EXISTS)),
-        _ => (HypervErrorKind::Failed, None),
-    };
-    let fault = HypervError::new(kind, format!("{verb} {}", path.display())).caused_by(error);
-    match code {
-        Some(code) => fault.with_code(code),
-        None => fault,
-    }
 }

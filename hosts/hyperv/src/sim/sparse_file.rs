@@ -7,7 +7,7 @@ use disk::{BlockRead, ByteRange, DiskError, DiskErrorKind};
 
 use local_file::{AlignedBuffer, UncachedFile};
 
-use super::session::io_error;
+use super::io_error::io_error;
 use super::volume;
 use crate::HypervError;
 

@@ -20,14 +20,12 @@ use kopia::cipher::ContentCipher;
 use kopia::hash::ContentHasher;
 use kopia::index::{IndexHeader, NamePlace, PackRef, RowDecoder, pack_name_text};
 
-use super::sealed_pieces::SealedPieces;
+use super::sealed_pieces::{PIECE_BYTES, SealedPieces, damaged};
 use super::table::{Table, fields};
 use super::table_writer::TableWriter;
 use crate::error::{RepoError, RepoErrorKind, local_error, store_error};
 use crate::opener::{ALTERED, Opener};
 
-/// Longer blobs are fetched and opened in pieces of this length.
-pub(super) const PIECE_BYTES: u64 = 4 << 20;
 /// Rows are read in pieces of about this length.
 const ROWS_BYTES: usize = 256 << 10;
 /// Names of this many packs are looked at together.
@@ -302,12 +300,4 @@ impl<'a> IndexBlob<'a> {
         }
         Ok(())
     }
-}
-
-/// Returns the error of an index blob that makes no sense.
-pub(super) fn damaged(blob: &str, what: &dyn Display) -> RepoError {
-    RepoError::new(
-        RepoErrorKind::Damaged,
-        format!("read index blob {blob}: {what}"),
-    )
 }

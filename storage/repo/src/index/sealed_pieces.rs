@@ -1,14 +1,17 @@
 //! The sealed bytes of a blob that is too long to lie in memory whole, piece by piece: as they are
 //! stored, or with error correction undone.
 
+use std::fmt::Display;
 use std::ops::Range;
 
 use blob::{BlobErrorKind, BlobStore};
 use kopia::error_correction::{ShardLayout, split_length};
 
-use super::index_blob::{PIECE_BYTES, damaged};
-use crate::error::{RepoError, store_error};
+use crate::error::{RepoError, RepoErrorKind, store_error};
 use crate::opener::Opener;
+
+/// Longer blobs are fetched and opened in pieces of this length.
+pub(super) const PIECE_BYTES: u64 = 4 << 20;
 
 /// Fetches a blob from first to last.
 pub(super) struct SealedPieces<'a> {
@@ -113,4 +116,12 @@ impl<'a> SealedPieces<'a> {
                 _ => store_error(format!("read index blob {blob}"))(error),
             })
     }
+}
+
+/// Returns the error of an index blob that makes no sense.
+pub(super) fn damaged(blob: &str, what: &dyn Display) -> RepoError {
+    RepoError::new(
+        RepoErrorKind::Damaged,
+        format!("read index blob {blob}: {what}"),
+    )
 }

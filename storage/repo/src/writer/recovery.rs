@@ -7,9 +7,6 @@
 //! A session is dead if the lock file it kept in the cache folder is there and nobody holds it:
 //! the operating system lets go of a lock when its holder dies.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use blob::{BlobErrorKind, BlobMetadata};
@@ -21,8 +18,9 @@ use kopia::session::{SessionId, SessionMarker};
 use time_and_chance::SignedDuration;
 
 use super::session::{Session, is_manifest};
+use super::session_lock::SessionLock;
 use crate::Repository;
-use crate::error::{RepoError, local_error, store_error};
+use crate::error::{RepoError, store_error};
 use crate::index::index_blob::open_blob;
 
 /// No pack's local index is longer than this; whatever says so is damaged.
@@ -30,39 +28,6 @@ const LOCAL_INDEX_BYTES_MAX: u64 = 64 << 20;
 /// Maintenance leaves the packs of a session alone for 96 hours (Kopia spec 4.8); younger ones
 /// by a day are safe even from a run that began long ago.
 const SESSION_AGE_MAX: SignedDuration = SignedDuration::from_hours(72);
-
-/// Held while a session is alive; the file goes away when the session ends well.
-#[derive(Debug)]
-pub(super) struct SessionLock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl SessionLock {
-    /// Takes the lock of a session that begins.
-    pub(super) fn take(repo: &Repository, session: &SessionId) -> Result<Self, RepoError> {
-        let path = lock_path(repo, session);
-        let doing = || local_error(format!("lock {}", path.display()));
-        fs::create_dir_all(path.parent().expect("a lock lies in a folder")).map_err(doing())?;
-        let file = File::create(&path).map_err(doing())?;
-        file.try_lock()
-            .map_err(|error| doing()(io::Error::other(error)))?;
-        Ok(Self { path, _file: file })
-    }
-
-    /// Takes the lock that a session left behind; `None` if it is not there or somebody holds it.
-    fn of_the_dead(path: PathBuf) -> Option<Self> {
-        let file = File::open(&path).ok()?;
-        file.try_lock().ok()?;
-        Some(Self { path, _file: file })
-    }
-
-    /// Notes that the session ended well.
-    pub(super) fn end(self) {
-        // One that stays is found dead later, and its session has no marker any more.
-        let _ = fs::remove_file(&self.path);
-    }
-}
 
 /// Finds dead sessions of this identity on this machine and reads what their packs hold.
 ///
@@ -83,7 +48,7 @@ pub(super) fn find_dead_sessions(repo: &Repository) -> Result<Vec<Session>, Repo
         else {
             continue;
         };
-        let Some(lock) = SessionLock::of_the_dead(lock_path(repo, &id)) else {
+        let Some(lock) = SessionLock::of_the_dead(repo, &id) else {
             continue;
         };
         let age = repo.clock().now().duration_since(marker.modified);
@@ -151,13 +116,6 @@ fn as_written_now(
         timestamp_seconds: newest_seconds.max(record.timestamp_seconds),
         ..record
     }))
-}
-
-fn lock_path(repo: &Repository, session: &SessionId) -> PathBuf {
-    repo.index_cache
-        .folder()
-        .join("sessions")
-        .join(format!("{session}.lock"))
 }
 
 fn is_ours(repo: &Repository, marker: &str) -> Result<bool, RepoError> {

@@ -8,7 +8,7 @@ use kopia::record::ContentRecord;
 use kopia::session::{SessionId, SessionMarker};
 
 use super::pack::OpenPack;
-use super::recovery::SessionLock;
+use super::session_lock::SessionLock;
 use super::uploads::UploadGroup;
 use crate::Repository;
 use crate::error::{RepoError, RepoErrorKind, store_error};

@@ -1,7 +1,7 @@
 //! Tests of `gates`: Kopia's own vectors, properties, damage.
 
 use super::*;
-use crate::format_blob::FormatErrorKind;
+use crate::format_blob::{FormatErrorKind, IfNotUnderstood, RequiredFeature, UpgradeLock};
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 

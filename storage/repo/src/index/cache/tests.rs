@@ -9,7 +9,7 @@ use kopia::hash::{HashAlgorithm, HashOutput};
 use kopia::record::ContentRecord;
 use time_and_chance::{Chance, ManualClock};
 
-use super::super::index_blob::PIECE_BYTES;
+use super::super::sealed_pieces::PIECE_BYTES;
 use super::*;
 
 type Records = BTreeMap<ContentId, ContentRecord>;
