@@ -11,16 +11,20 @@
 //! at any moment. A run deletes only what an earlier run made deletable: what this one collects,
 //! later ones delete, after the format's intervals.
 
+mod census;
 mod collect;
 mod error;
 mod logs;
 mod marks;
+mod overview;
 mod packs;
 mod plan;
 mod report;
 mod run;
 mod upkeep;
 
+pub use census::Census;
 pub use error::{MaintainError, MaintainErrorKind};
+pub use overview::{FailedTask, Overview};
 pub use report::{Collected, Deleted, Epochs, Freed, Report, Rewritten};
 pub use run::{Maintenance, Options};

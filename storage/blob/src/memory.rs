@@ -122,6 +122,18 @@ impl BlobStore for MemoryStore {
         Ok(())
     }
 
+    fn extend_lock(&self, name: &str, mode: &str, until: Timestamp) -> Result<(), BlobError> {
+        self.held(name)?;
+        if let Some(held) = self.lock().get_mut(name) {
+            held.retention = Some((mode.to_owned(), until));
+        }
+        Ok(())
+    }
+
+    fn time(&self) -> Result<Option<Timestamp>, BlobError> {
+        Ok(Some(self.clock.now()))
+    }
+
     fn location(&self) -> String {
         "memory".to_owned()
     }

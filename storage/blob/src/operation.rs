@@ -15,4 +15,6 @@ pub enum Operation {
     List,
     /// [`BlobStore::delete`](crate::BlobStore::delete)
     Delete,
+    /// [`BlobStore::extend_lock`](crate::BlobStore::extend_lock)
+    ExtendLock,
 }

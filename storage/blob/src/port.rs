@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use time_and_chance::Timestamp;
 
-use crate::BlobError;
+use crate::{BlobError, BlobErrorKind};
 
 /// A store shared by everything that works on one repository.
 pub type SharedBlobStore = Arc<dyn BlobStore>;
@@ -75,11 +75,27 @@ pub trait BlobStore: Send + Sync + Debug {
     /// Deletes a blob; a missing one is fine.
     fn delete(&self, name: &str) -> Result<(), BlobError>;
 
+    /// Lets a blob be locked for longer: in `mode` (`GOVERNANCE` or `COMPLIANCE`) until `until`.
+    ///
+    /// # Errors
+    /// `NotFound` if it does not exist, `Unsupported` if the store has no object locks.
+    fn extend_lock(&self, name: &str, _mode: &str, _until: Timestamp) -> Result<(), BlobError> {
+        Err(BlobError::new(
+            BlobErrorKind::Unsupported,
+            format!("lock blob {name}: {} has no object locks", self.location()),
+        ))
+    }
+
     /// Returns where this is, for people; never with secrets.
     fn location(&self) -> String;
 
     /// Returns the room left, or `None` where the store cannot tell.
     fn space(&self) -> Result<Option<Space>, BlobError>;
+
+    /// Returns the store's time, or `None` where it does not tell without a blob being written.
+    fn time(&self) -> Result<Option<Timestamp>, BlobError> {
+        Ok(None)
+    }
 
     /// Returns all blobs whose name begins with `prefix`; for prefixes with few blobs.
     fn list_all(&self, prefix: &str) -> Result<Vec<BlobMetadata>, BlobError> {

@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use time_and_chance::Timestamp;
+
 use crate::{
     BlobError, BlobErrorKind, BlobMetadata, BlobStore, Operation, PutOptions, SharedBlobStore,
     Space,
@@ -119,6 +121,15 @@ impl BlobStore for Recorded {
 
     fn delete(&self, name: &str) -> Result<(), BlobError> {
         self.note(Operation::Delete, name, self.inner.delete(name), |()| 0)
+    }
+
+    fn extend_lock(&self, name: &str, mode: &str, until: Timestamp) -> Result<(), BlobError> {
+        let result = self.inner.extend_lock(name, mode, until);
+        self.note(Operation::ExtendLock, name, result, |()| 0)
+    }
+
+    fn time(&self) -> Result<Option<Timestamp>, BlobError> {
+        self.inner.time()
     }
 
     fn location(&self) -> String {

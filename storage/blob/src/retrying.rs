@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use time_and_chance::{Chance, SharedClock, StopSignal};
+use time_and_chance::{Chance, SharedClock, StopSignal, Timestamp};
 
 use crate::{
     BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, SharedBlobStore, Space,
@@ -192,6 +192,14 @@ impl BlobStore for Retrying {
 
     fn delete(&self, name: &str) -> Result<(), BlobError> {
         self.persist(|| self.inner.delete(name))
+    }
+
+    fn extend_lock(&self, name: &str, mode: &str, until: Timestamp) -> Result<(), BlobError> {
+        self.persist(|| self.inner.extend_lock(name, mode, until))
+    }
+
+    fn time(&self) -> Result<Option<Timestamp>, BlobError> {
+        self.persist(|| self.inner.time())
     }
 
     fn location(&self) -> String {

@@ -6,7 +6,7 @@
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use time_and_chance::{SharedClock, StopSignal};
+use time_and_chance::{SharedClock, StopSignal, Timestamp};
 
 use crate::{
     BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, SharedBlobStore, Space,
@@ -123,6 +123,15 @@ impl BlobStore for Throttled {
     fn delete(&self, name: &str) -> Result<(), BlobError> {
         let _entered = self.enter();
         self.inner.delete(name)
+    }
+
+    fn extend_lock(&self, name: &str, mode: &str, until: Timestamp) -> Result<(), BlobError> {
+        let _entered = self.enter();
+        self.inner.extend_lock(name, mode, until)
+    }
+
+    fn time(&self) -> Result<Option<Timestamp>, BlobError> {
+        self.inner.time()
     }
 
     fn location(&self) -> String {

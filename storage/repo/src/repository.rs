@@ -8,7 +8,7 @@ use std::time::Duration;
 use blob::{PutOptions, SharedBlobStore};
 use kopia::cipher::ContentCipher;
 use kopia::content_id::ContentId;
-use kopia::format_blob::{FormatBlob, RepositoryFormat};
+use kopia::format_blob::{BlobConfig, FormatBlob, RepositoryFormat};
 use kopia::hash::ContentHasher;
 use kopia::key::FormatKey;
 use kopia::record::ContentRecord;
@@ -231,6 +231,11 @@ impl Repository {
     pub(crate) fn put_options(&self, name: &str) -> PutOptions {
         let now = self.surroundings.clock.now();
         put_options(&self.settings().value.blob_config, name, now)
+    }
+
+    /// Returns how the repository wants its blobs locked.
+    pub fn blob_config(&self) -> BlobConfig {
+        self.settings().value.blob_config.clone()
     }
 
     /// Returns a copy of the repository's configuration; it holds keys.

@@ -1,5 +1,6 @@
 //! Creating, looking at, verifying and maintaining repositories.
 
+mod connect_command;
 mod create;
 mod maintain;
 mod password;

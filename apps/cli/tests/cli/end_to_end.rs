@@ -219,6 +219,23 @@ fn a_real_file_system_comes_back_byte_for_byte_from_every_point() {
         status.contains("kopia repository connect filesystem --path=/"),
         "{status}"
     );
+    let status = agent.json(0, &["repo", "status", "--repo", "repo"]);
+    assert_eq!(status["vm_points"], 2);
+    assert!(
+        status["maintenance"]["owner"]
+            .as_str()
+            .unwrap()
+            .contains('@')
+    );
+    assert_eq!(status["maintenance"]["full"]["last"], Value::Null);
+    assert_eq!(status["clock_offset_seconds"], 0);
+    assert_eq!(status["epoch"], 0);
+    assert_eq!(status["sessions_alive"], 0);
+    let figure = |name: &str| status[name].as_u64().unwrap();
+    // Two points share nearly everything.
+    assert!(figure("deduplication_saved_bytes") > figure("original_bytes") / 2);
+    assert!(figure("stored_bytes") > figure("pack_bytes") + figure("index_bytes"));
+    assert!(figure("pack_bytes") >= figure("packed_bytes"));
 }
 
 #[test]

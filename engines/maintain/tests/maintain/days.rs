@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use blob::{BlobStore, Operation, Recorded};
-use maintain::Options;
+use maintain::{Census, Options};
+use progress::Progress;
 use repo::{Repository, Writer};
 use snapshot::Snapshots;
+use time_and_chance::{Clock, ManualClock, SignedDuration};
 
 use crate::world::{FULL, HOUR, World, back_up, maintain};
 
@@ -69,7 +71,7 @@ fn nothing_young_is_collected_whatever_time_its_writer_thought_it_was() {
     world.clock.advance(100 * HOUR);
     // The contents say that they are 40 hours old; the store knows that they are new.
     let mut surroundings = world.surroundings("slow");
-    let slow = time_and_chance::ManualClock::at(time_and_chance::Clock::now(world.clock.as_ref()));
+    let slow = ManualClock::at(world.clock.now());
     surroundings.clock = slow.clone();
     let repo = Repository::open(world.store.clone(), crate::world::PASSWORD, surroundings).unwrap();
     let writer = Writer::new(&repo, 1).unwrap();
@@ -81,8 +83,8 @@ fn nothing_young_is_collected_whatever_time_its_writer_thought_it_was() {
             b"begins the session while the clock is right",
         )
         .unwrap();
-    let now = time_and_chance::Clock::now(slow.as_ref());
-    slow.set(now - time_and_chance::SignedDuration::from_hours(40));
+    let now = slow.now();
+    slow.set(now - SignedDuration::from_hours(40));
     let written = writer.write_content(&mut encoder, None, b"not in a snapshot yet");
     writer.flush().unwrap();
     let id = written.unwrap().id;
@@ -204,4 +206,28 @@ fn the_index_stays_small_for_weeks() {
     world.assert_whole("after weeks");
     world.assert_sound("after weeks");
     assert_eq!(Snapshots::load(&world.open()).unwrap().iter().count(), 24);
+}
+
+#[test]
+fn the_census_counts_what_is_there() {
+    let mut world = World::new();
+    let repo = world.open();
+    world.back_up(&repo, &[1, 2]);
+    let gone = world.back_up(&repo, &[3]);
+    world.delete(&repo, &gone);
+    world.clock.advance(48 * HOUR);
+    world.maintain(FULL).unwrap();
+    let repo = world.open();
+    let census = Census::take(&repo, world.clock.now(), &Progress::silent()).unwrap();
+    assert!(
+        census.deleted.count >= 3,
+        "a part, a file, a folder: {census:?}"
+    );
+    assert!(census.live.bytes > 40_000 && census.deleted.bytes > 20_000);
+    assert!(census.live_original_bytes > 40_000);
+    assert_eq!(census.packs.bytes, world.pack_bytes());
+    assert!(census.packs.bytes >= census.live.bytes + census.deleted.bytes);
+    let all = world.store.list_all("").unwrap();
+    assert_eq!(census.blobs.count, all.len() as u64);
+    assert_eq!((census.epoch, census.sessions_alive), (Some(0), 0));
 }

@@ -7,7 +7,7 @@ mod rule;
 
 use std::sync::{Mutex, MutexGuard};
 
-use time_and_chance::{Chance, SharedClock, StopSignal};
+use time_and_chance::{Chance, SharedClock, StopSignal, Timestamp};
 
 pub use self::rule::{Rule, Strike};
 use crate::{
@@ -242,6 +242,18 @@ impl BlobStore for Faulty {
             Some((strike, _)) => self.around(&strike, Operation::Delete, name, ask),
             None => ask(),
         }
+    }
+
+    fn extend_lock(&self, name: &str, mode: &str, until: Timestamp) -> Result<(), BlobError> {
+        let ask = || self.inner.extend_lock(name, mode, until);
+        match self.strike(Operation::ExtendLock, name) {
+            Some((strike, _)) => self.around(&strike, Operation::ExtendLock, name, ask),
+            None => ask(),
+        }
+    }
+
+    fn time(&self) -> Result<Option<Timestamp>, BlobError> {
+        self.inner.time()
     }
 
     fn location(&self) -> String {

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 
 use local_file::{ALIGNMENT_BYTES, AlignedBuffer, UncachedFile};
 use shards::{SHARDS_FILE, SUFFIX, Shards};
-use time_and_chance::Chance;
+use time_and_chance::{Chance, Timestamp};
 
 use crate::{BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, Space, name};
 
@@ -246,6 +246,19 @@ impl BlobStore for FilesystemStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.check_still_there(),
             Err(error) => Err(failed("delete", &path, error)),
         }
+    }
+
+    fn time(&self) -> Result<Option<Timestamp>, BlobError> {
+        // The folder may be another machine's: a file of no content gets its time. Where none can
+        // be made, nothing is known.
+        let Ok((path, file)) = create_temporary(&self.root.join(".time"), &self.chance) else {
+            return Ok(None);
+        };
+        let modified = file.metadata().and_then(|metadata| metadata.modified());
+        drop(file);
+        // Should this fail, the leftover has a name that no listing shows.
+        let _ = fs::remove_file(&path);
+        Ok(modified.ok().and_then(|it| Timestamp::try_from(it).ok()))
     }
 
     fn location(&self) -> String {

@@ -335,15 +335,27 @@ fn a_repository_that_vanishes_is_unavailable_not_empty() {
 fn object_locks_are_refused_not_ignored() {
     let folder = folder();
     let store = created(&folder);
-    let retention = Some((
-        "GOVERNANCE".to_owned(),
-        time_and_chance::Timestamp::UNIX_EPOCH,
-    ));
+    let retention = Some(("GOVERNANCE".to_owned(), Timestamp::UNIX_EPOCH));
     let error = store
         .put("p1", &[b"x"], &PutOptions { retention })
         .unwrap_err();
     assert_eq!(error.kind(), BlobErrorKind::Unsupported);
     assert!(names(&store, "").is_empty());
+}
+
+#[test]
+fn a_folder_tells_its_time_and_nothing_is_left_of_the_question() {
+    let folder = folder();
+    let store = created(&folder);
+    let before = files(store.path());
+    let told = store.time().unwrap().expect("a folder that can be written");
+    put(&store, "p1");
+    let written = store.metadata("p1").unwrap().modified;
+    assert!(written.duration_since(told).abs().as_secs() < 60);
+    store.delete("p1").unwrap();
+    assert_eq!(files(store.path()), before);
+    let error = store.extend_lock("p1", "GOVERNANCE", told).unwrap_err();
+    assert_eq!(error.kind(), BlobErrorKind::Unsupported);
 }
 
 #[test]

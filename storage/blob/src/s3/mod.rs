@@ -18,6 +18,7 @@ mod storage_class;
 use std::fmt;
 use std::fs;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -59,6 +60,7 @@ const STOP_LOOK: Duration = Duration::from_millis(100);
 pub struct S3Store {
     location: S3Location,
     store: AmazonS3,
+    service: Service,
     runtime: Option<Runtime>,
     requests: Semaphore,
     after_stop_max: Duration,
@@ -131,6 +133,7 @@ impl S3Store {
         let mut opened = Self {
             location,
             store,
+            service,
             runtime: Some(runtime),
             requests: Semaphore::new(limits.requests_max.clamp(1, Semaphore::MAX_PERMITS)),
             after_stop_max: limits.after_stop_max,
@@ -330,10 +333,7 @@ impl S3Store {
         }
         let mut put = object_store::PutOptions::from(attributes);
         if let Some((mode, until)) = &options.retention {
-            if !matches!(mode.as_str(), "GOVERNANCE" | "COMPLIANCE") {
-                let message = format!("lock blob {name}: {mode:?} is no mode of object locks");
-                return Err(BlobError::new(BlobErrorKind::Unsupported, message));
-            }
+            check_mode(name, mode)?;
             let md5 = parts
                 .iter()
                 .fold(Md5::new(), |md5, part| md5.chain_update(part));
@@ -430,6 +430,25 @@ impl BlobStore for S3Store {
         }
     }
 
+    fn extend_lock(&self, name: &str, mode: &str, until: Timestamp) -> Result<(), BlobError> {
+        name::check(name)?;
+        check_mode(name, mode)?;
+        let key = encoded(&self.key(name));
+        let sent = self.request(async {
+            let sent = self.service.extend_lock(&key, mode, until).await;
+            sent.map_err(|error| object_store::Error::Generic {
+                store: "S3",
+                source: Box::new(error),
+            })
+        });
+        sent.map_err(|error| self.failed_for("lock", name, error))
+    }
+
+    fn time(&self) -> Result<Option<Timestamp>, BlobError> {
+        self.page("", None, 1)?;
+        Ok(self.service.time())
+    }
+
     fn location(&self) -> String {
         self.location.to_string()
     }
@@ -437,6 +456,26 @@ impl BlobStore for S3Store {
     fn space(&self) -> Result<Option<Space>, BlobError> {
         Ok(None)
     }
+}
+
+fn check_mode(name: &str, mode: &str) -> Result<(), BlobError> {
+    if matches!(mode, "GOVERNANCE" | "COMPLIANCE") {
+        return Ok(());
+    }
+    let message = format!("lock blob {name}: {mode:?} is no mode of object locks");
+    Err(BlobError::new(BlobErrorKind::Unsupported, message))
+}
+
+/// Writes a key as it stands in a request that is signed: all but these letters by their codes.
+fn encoded(key: &str) -> String {
+    let mut encoded = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        match byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            true => encoded.push(char::from(byte)),
+            false => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 fn metadata(name: &str, object: &ObjectMeta) -> Result<BlobMetadata, BlobError> {
@@ -469,6 +508,12 @@ fn connections(location: &S3Location, limits: &S3Limits) -> Result<reqwest::Clie
         .tcp_keepalive(Duration::from_secs(30))
         .pool_idle_timeout(Duration::from_secs(60))
         .tls_danger_accept_invalid_certs(location.insecure);
+    if let Some(host) = name_below_localhost(location) {
+        // Such names are this machine's (RFC 6761), and not every resolver knows it.
+        let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let addresses = addresses.map(|address: IpAddr| SocketAddr::new(address, 0));
+        builder = builder.resolve_to_addrs(&host, &addresses);
+    }
     if let Some(path) = &location.ca {
         let what = format!("read the certificates in {}", path.display());
         let pem = fs::read(path).map_err(|error| {
@@ -487,6 +532,14 @@ fn connections(location: &S3Location, limits: &S3Limits) -> Result<reqwest::Clie
     builder
         .build()
         .map_err(invalid("set up connections for S3".to_owned()))
+}
+
+/// Returns the host that a bucket by the name of the host has, if that lies below `localhost`.
+fn name_below_localhost(location: &S3Location) -> Option<String> {
+    let address = bucket_address(location, "");
+    let (_, host) = address.split_once("://")?;
+    let name = host.split([':', '/']).next()?;
+    name.ends_with(".localhost").then(|| name.to_owned())
 }
 
 fn builder(

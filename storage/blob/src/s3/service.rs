@@ -9,10 +9,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
+use md5::{Digest as _, Md5};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
@@ -52,6 +55,8 @@ pub struct Service {
     bucket_address: String,
     /// Whether the server has said that the bucket has locks.
     has_locks: Arc<AtomicBool>,
+    /// What the server's last answer said the time was.
+    time: Arc<Mutex<Option<Timestamp>>>,
 }
 
 impl HttpConnector for Service {
@@ -88,6 +93,7 @@ impl Service {
             credentials: Arc::default(),
             bucket_address,
             has_locks: Arc::default(),
+            time: Arc::default(),
         }
     }
 
@@ -95,6 +101,39 @@ impl Service {
     pub fn set_credentials(&self, credentials: &AwsCredentialProvider) {
         // The first one stays; a store is built once.
         let _ = self.credentials.set(Arc::clone(credentials));
+    }
+
+    /// Returns what the server's last answer said the time was.
+    pub fn time(&self) -> Option<Timestamp> {
+        *self.locked_time()
+    }
+
+    fn locked_time(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.time
+            .lock()
+            .expect("no thread panics while it looks at a time")
+    }
+
+    /// Lets the object with an encoded key be locked for longer.
+    pub async fn extend_lock(
+        &self,
+        key: &str,
+        mode: &str,
+        until: Timestamp,
+    ) -> Result<(), HttpError> {
+        let body = format!(
+            "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>{mode}</Mode><RetainUntilDate>{}</RetainUntilDate></Retention>",
+            lock_time(until)
+        );
+        let md5 = BASE64_STANDARD.encode(Md5::digest(body.as_bytes()));
+        let mut request = HttpRequest::new(HttpRequestBody::from(Bytes::from(body)));
+        *request.method_mut() = "PUT".try_into().map_err(unsignable)?;
+        let address = format!("{}/{key}?retention", self.bucket_address);
+        *request.uri_mut() = address.parse().map_err(unsignable)?;
+        let md5 = HeaderValue::from_str(&md5).map_err(unsignable)?;
+        request.headers_mut().insert("content-md5", md5);
+        self.sign(&mut request, None).await?;
+        self.send(request).await.map(drop)
     }
 
     async fn answer(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
@@ -120,6 +159,9 @@ impl Service {
         let limit = self.limits.answer_max.saturating_add(sending);
         let sent = self.client.execute(into_reqwest(request)?);
         let mut response = within(limit, sent).await?.map_err(transport)?;
+        if let Some(time) = response.headers().get("date").and_then(http_time) {
+            *self.locked_time() = Some(time);
+        }
 
         let status = response.status().as_u16();
         if !response.status().is_success() {
@@ -203,7 +245,7 @@ impl Service {
         lock: &ObjectLock,
     ) -> Result<(), HttpError> {
         let value = |text: &str| HeaderValue::from_str(text).map_err(unsignable);
-        let until = lock.until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let until = lock_time(lock.until);
         let headers = request.headers_mut();
         headers.insert("content-md5", value(&lock.md5)?);
         headers.insert("x-amz-object-lock-mode", value(&lock.mode)?);
@@ -247,6 +289,17 @@ impl Service {
             .try_authorize(request, digest)
             .map_err(unsignable)
     }
+}
+
+/// Returns a time as locks have it.
+fn lock_time(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Reads the time in an answer's head, which is always in Greenwich's zone.
+fn http_time(value: &HeaderValue) -> Option<Timestamp> {
+    let text = value.to_str().ok()?.strip_suffix("GMT")?;
+    Timestamp::strptime("%a, %d %b %Y %H:%M:%S %z", format!("{text}+0000")).ok()
 }
 
 fn unsignable(error: impl Into<Box<dyn Error + Send + Sync>>) -> HttpError {

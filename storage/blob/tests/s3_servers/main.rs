@@ -103,6 +103,41 @@ mod moto {
     }
 
     #[test]
+    fn locks_are_extended_and_the_server_tells_its_time() {
+        let server = Server::moto();
+        server.ask(
+            "PUT",
+            "/locked",
+            "x-amz-bucket-object-lock-enabled: true\r\n",
+        );
+        let store = open(&server.location("locked/a%20prefix=1"));
+        store.put("p1", &[b"x"], &locked("GOVERNANCE")).unwrap();
+        let later: Timestamp = "2101-02-03T04:05:06Z".parse().unwrap();
+        store.extend_lock("p1", "GOVERNANCE", later).unwrap();
+        let shown = server.ask("HEAD", "/locked/a%20prefix%3D1/p1", SIGNED);
+        assert!(shown.contains("2101-02-03T04:05:06"), "{shown}");
+        assert_eq!(store.get("p1").unwrap(), b"x");
+        let error = store.extend_lock("p1", "FOREVER", later).unwrap_err();
+        assert_eq!(error.kind(), BlobErrorKind::Unsupported, "{error}");
+
+        let told = store.time().unwrap().expect("a server says the time");
+        let off = told.duration_since(SystemClock::new().now());
+        assert!(off.abs().as_secs() <= 60, "{off:?}");
+    }
+
+    #[test]
+    fn a_bucket_is_named_by_host_where_that_is_asked_for() {
+        let server = Server::moto();
+        server.ask("PUT", "/by-host", "");
+        let location = server.location_by_host("by-host/p");
+        contract::check_all(&open(&location));
+        let store = open(&location);
+        put(&store, "p1").unwrap();
+        let shown = server.ask("GET", "/by-host/p/p1", SIGNED);
+        assert!(shown.ends_with("p1"), "{shown}");
+    }
+
+    #[test]
     fn a_missing_bucket_is_named_and_storage_classes_are_kept() {
         let server = Server::moto();
         let error = open_as(&server.location("nowhere/p"), SECRET).unwrap_err();
@@ -245,6 +280,19 @@ mod rclone {
         }
         let error = open_as(&format!("{location}&ca=/nowhere.pem"), SECRET).unwrap_err();
         assert_eq!(error.kind(), BlobErrorKind::Invalid, "{error}");
+    }
+
+    #[test]
+    fn a_bucket_is_named_by_host_over_tls() {
+        let server = Server::rclone_by_host_with_tls();
+        fs::create_dir(server.buckets().join("bucket")).unwrap();
+        let location = server.location_by_host("bucket/p");
+        let error = open_as(&location, SECRET).unwrap_err();
+        assert!(error.to_string().contains("certificate"), "{error}");
+        let store = open(&format!("{location}&ca={}", server.certificate().display()));
+        put(&store, "p1").unwrap();
+        assert_eq!(store.get("p1").unwrap(), b"p1");
+        assert!(server.buckets().join("bucket/p/p1").is_file());
     }
 
     #[test]

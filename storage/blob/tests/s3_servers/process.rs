@@ -62,11 +62,14 @@ impl Server {
 
     /// Starts rclone with a certificate that nobody signed; see [`Server::certificate`].
     pub fn rclone_with_tls() -> Self {
+        Self::start("https", rclone_with_tls)
+    }
+
+    /// The same, where the host's name alone says which bucket is meant.
+    pub fn rclone_by_host_with_tls() -> Self {
         Self::start("https", |port, folder| {
-            let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
-            make_certificate(&certificate, &key);
-            let mut command = rclone(port, folder);
-            command.arg("--cert").arg(certificate).arg("--key").arg(key);
+            let mut command = rclone_with_tls(port, folder);
+            command.arg("--force-path-style=false");
             command
         })
     }
@@ -116,6 +119,12 @@ impl Server {
         format!("s3://{place}?endpoint={}://{}", self.scheme, self.address())
     }
 
+    /// The same, with the bucket in the host's name.
+    pub fn location_by_host(&self, place: &str) -> String {
+        let (scheme, port) = (self.scheme, self.port);
+        format!("s3://{place}?endpoint={scheme}://localhost:{port}&style=virtual")
+    }
+
     /// Returns the file with the server's certificate.
     pub fn certificate(&self) -> PathBuf {
         self.folder.path().join("certificate.pem")
@@ -163,6 +172,14 @@ fn rclone(port: u16, folder: &Path) -> Command {
     command
 }
 
+fn rclone_with_tls(port: u16, folder: &Path) -> Command {
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    make_certificate(&certificate, &key);
+    let mut command = rclone(port, folder);
+    command.arg("--cert").arg(certificate).arg("--key").arg(key);
+    command
+}
+
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
@@ -179,7 +196,8 @@ key = ec.generate_private_key(ec.SECP256R1())
 name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test's authority")])
 now = datetime.datetime.now(datetime.timezone.utc)
 day = datetime.timedelta(days=1)
-address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    x509.DNSName("localhost"), x509.DNSName("bucket.localhost")])
 certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     .serial_number(1).not_valid_before(now - day).not_valid_after(now + day)
     .add_extension(address, False).sign(key, hashes.SHA256()))

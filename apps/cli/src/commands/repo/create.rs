@@ -8,7 +8,7 @@ use kopia::splitter::Splitter;
 use repo::CreateOptions;
 use serde_json::json;
 
-use super::status::connect_command;
+use super::connect_command::connect_command;
 use crate::answer::Answer;
 use crate::failure::Failure;
 use crate::repositories::{RepoArguments, surroundings};
