@@ -493,11 +493,11 @@ impl Writer {
     }
 }
 
-fn list_error(error: ListError) -> RepoError {
+pub(crate) fn list_error(error: ListError) -> RepoError {
     RepoError::new(RepoErrorKind::Invalid, "write a list").caused_by(error)
 }
 
-fn listed_by(list: ObjectId) -> Result<ObjectId, RepoError> {
+pub(crate) fn listed_by(list: ObjectId) -> Result<ObjectId, RepoError> {
     ObjectId::listed_by(list).ok_or_else(|| {
         RepoError::new(
             RepoErrorKind::Invalid,

@@ -12,7 +12,7 @@ mod tree;
 pub use expire::{SourcePlan, expires, plan_expiry};
 pub use policy::{
     compression_for, delete_policy, effective_policy, policies, policy_chain, policy_of,
-    save_policy,
+    save_policy, writable_compressor,
 };
 pub use retention_rule::RetentionRule;
 pub use snapshots::{PublishedSnapshot, Snapshot, Snapshots};

@@ -74,18 +74,23 @@ pub fn compression_for(
     source: &SnapshotSource,
 ) -> Result<Option<CompressionAlgorithm>, RepoError> {
     let policy = effective_policy(manifests, &PolicyTarget::source(source))?;
-    let Some(name) = policy.compression.compressor() else {
-        return Ok(None);
-    };
-    match CompressionAlgorithm::from_name(name).filter(|algorithm| algorithm.is_writable()) {
-        Some(algorithm) => Ok(Some(algorithm)),
-        None => Err(RepoError::new(
+    let compressor = policy.compression.compressor();
+    compressor.map(writable_compressor).transpose()
+}
+
+/// Returns the compression that a policy names.
+///
+/// # Errors
+/// `Unsupported` if this program does not write it.
+pub fn writable_compressor(name: &str) -> Result<CompressionAlgorithm, RepoError> {
+    CompressionAlgorithm::from_name(name)
+        .filter(|algorithm| algorithm.is_writable())
+        .ok_or_else(|| RepoError::new(
             RepoErrorKind::Unsupported,
             format!(
                 "compress as the repository's policy says: {name} is not written by this program; choose zstd-fastest in the policy"
             ),
-        )),
-    }
+        ))
 }
 
 /// Stores the policy for exactly `target` in place of the one that was there; visible to others

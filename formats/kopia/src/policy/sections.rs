@@ -232,6 +232,24 @@ impl CompressionPolicy {
     pub fn compressor(&self) -> Option<&str> {
         compressor(&self.compressor_name)
     }
+
+    /// Returns the name of what a file of this name and length is compressed with, if it is.
+    ///
+    /// As Kopia has it, `onlyCompress` leaves nothing else uncompressed: it only wins over
+    /// `neverCompress`.
+    pub fn compressor_of(&self, file_name: &str, bytes: u64) -> Option<&str> {
+        let compressor = self.compressor()?;
+        let limit = |bytes: i64| u64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+        if limit(self.min_size).is_some_and(|min| bytes < min)
+            || limit(self.max_size).is_some_and(|max| bytes > max)
+        {
+            return None;
+        }
+        let extension = file_name.rfind('.').map_or("", |dot| &file_name[dot..]);
+        let is_among = |extensions: &[String]| extensions.iter().any(|other| other == extension);
+        let is_compressed = is_among(&self.only_compress) || !is_among(&self.never_compress);
+        is_compressed.then_some(compressor)
+    }
 }
 
 impl MetadataCompressionPolicy {
@@ -243,4 +261,41 @@ impl MetadataCompressionPolicy {
 
 fn compressor(name: &str) -> Option<&str> {
     (!name.is_empty() && name != NO_COMPRESSOR).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_compressed_by_length_and_extension() {
+        let policy = CompressionPolicy {
+            compressor_name: "zstd".to_owned(),
+            only_compress: vec![".log".to_owned()],
+            never_compress: vec![".log".to_owned(), ".raw".to_owned()],
+            min_size: 10,
+            max_size: 100,
+            ..CompressionPolicy::default()
+        };
+        for (name, bytes, compressed) in [
+            ("a.txt", 10, true),
+            ("a.txt", 9, false),
+            ("a.txt", 100, true),
+            ("a.txt", 101, false),
+            ("a.raw", 50, false),
+            ("a.raw.txt", 50, true),
+            ("a.log", 50, true),
+            (".raw", 50, false),
+            ("raw", 50, true),
+            ("a.RAW", 50, true),
+        ] {
+            let compressor = policy.compressor_of(name, bytes);
+            assert_eq!(compressor, compressed.then_some("zstd"), "{name} {bytes}");
+        }
+        let none = CompressionPolicy {
+            compressor_name: "none".to_owned(),
+            ..policy
+        };
+        assert_eq!(none.compressor_of("a.txt", 50), None);
+    }
 }
