@@ -73,6 +73,7 @@ kinds! {
     Cancelled = "cancelled", CANCELLED, "what was stored stays and serves the next run";
     NotEmpty = "not_empty", FAILED, "choose an empty place, or use the repository that is there";
     VmNotFound = "vm_not_found", FAILED, "`host list` shows the VMs of the host";
+    SourceUnreadable = "source_unreadable", FAILED, "check the path and the rights of whoever runs this";
     Exists = "exists", FAILED, "nothing that was there was touched; choose another place, or see --help for what replaces it";
     TargetUnsuited = "target_unsuited", FAILED, "choose another place to restore to";
     Pinned = "pinned", FAILED, "`points pin ID --remove` takes the pins away";
@@ -292,6 +293,7 @@ impl From<&BackupError> for Failure {
             BackupErrorKind::Unsupported => FailureKind::Unsupported,
             BackupErrorKind::State => FailureKind::State,
             BackupErrorKind::Stopped => FailureKind::Cancelled,
+            BackupErrorKind::Source => FailureKind::SourceUnreadable,
             BackupErrorKind::Image(_) | BackupErrorKind::Killed => FailureKind::Failed,
         };
         Self::of(kind, error)

@@ -26,6 +26,8 @@ pub enum BackupErrorKind {
     TooLong,
     /// The VM cannot be backed up from the host.
     Unsupported,
+    /// What was to be backed up cannot be read.
+    Source,
     /// The state folder cannot be used.
     State,
     /// The work was told to stop.

@@ -1,0 +1,68 @@
+//! Which earlier snapshots a run builds on: pure functions of what the repository lists.
+
+use kopia::directory::DirectoryEntry;
+use kopia::snapshot::SnapshotSource;
+use snapshot::{Snapshot, Snapshots};
+
+/// So many incomplete snapshots are looked through beside the complete one.
+const INCOMPLETE_MAX: usize = 3;
+
+/// The snapshots a run builds on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bases {
+    snapshots: Vec<Snapshot>,
+}
+
+impl Bases {
+    /// Returns the latest complete snapshot of a source and the latest of the incomplete ones
+    /// that were begun after it, as Kopia does.
+    pub fn find(listed: &Snapshots, source: &SnapshotSource) -> Self {
+        let of_source = || {
+            listed
+                .iter()
+                .filter(|snapshot| snapshot.manifest.source == *source)
+                .filter(|snapshot| snapshot.manifest.root_entry.is_some())
+        };
+        let is_complete = |snapshot: &&Snapshot| snapshot.manifest.incomplete.is_empty();
+        let complete = of_source().filter(is_complete).last();
+        let since = complete.map(|snapshot| snapshot.manifest.start_time);
+        let mut incomplete: Vec<&Snapshot> = of_source()
+            .filter(|snapshot| !is_complete(snapshot))
+            .filter(|snapshot| since.is_none_or(|since| snapshot.manifest.start_time > since))
+            .collect();
+        incomplete.reverse();
+        incomplete.truncate(INCOMPLETE_MAX);
+        Self {
+            snapshots: complete.into_iter().chain(incomplete).cloned().collect(),
+        }
+    }
+
+    /// Returns their roots, that of the complete one first.
+    pub fn roots(&self) -> Vec<DirectoryEntry> {
+        let roots = self.snapshots.iter();
+        roots
+            .filter_map(|snapshot| snapshot.manifest.root_entry.clone())
+            .collect()
+    }
+
+    /// Returns how many bytes the first of them has, if there is one.
+    pub fn bytes(&self) -> Option<u64> {
+        let root = self.snapshots.first()?.manifest.root_entry.as_ref()?;
+        let summary = root.summary.as_ref();
+        Some(summary.map_or(root.size, |summary| summary.size))
+    }
+
+    /// Returns whether all of them are still listed: by their ids or, since stock Kopia gives a
+    /// snapshot that it edits another one, with the same root.
+    pub fn are_live(&self, listed: &Snapshots) -> bool {
+        self.snapshots.iter().all(|base| {
+            listed.iter().any(|other| {
+                let root = |snapshot: &Snapshot| {
+                    let root = snapshot.manifest.root_entry.as_ref();
+                    root.map(|root| root.object)
+                };
+                other.id == base.id || root(other) == root(base)
+            })
+        })
+    }
+}

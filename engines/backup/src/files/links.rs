@@ -1,0 +1,65 @@
+//! Files with several names: read once, stored under each (the format has no hard links).
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use kopia::object_id::ObjectId;
+use time_and_chance::Timestamp;
+
+use super::os::Facts;
+
+/// So many are remembered; names of further ones are read each by itself.
+const REMEMBERED_MAX: usize = 1 << 17;
+
+/// What was stored of files that have further names.
+#[derive(Debug, Default)]
+pub(super) struct HardLinks {
+    stored: Mutex<HashMap<(u64, u64), Stored>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stored {
+    object: ObjectId,
+    bytes: u64,
+    mtime: Timestamp,
+    /// How many names have not been met yet.
+    names_left: u64,
+}
+
+impl HardLinks {
+    /// Returns the object of a file that was stored under another name and has not changed since.
+    pub fn find(&self, facts: &Facts) -> Option<ObjectId> {
+        if facts.links < 2 {
+            return None;
+        }
+        let mut stored = self.stored.lock().expect("no worker panics in here");
+        let key = (facts.device, facts.inode);
+        let found = stored.get_mut(&key)?;
+        if (found.bytes, found.mtime) != (facts.bytes, facts.mtime) {
+            return None;
+        }
+        let object = found.object;
+        found.names_left = found.names_left.saturating_sub(1);
+        if found.names_left == 0 {
+            stored.remove(&key);
+        }
+        Some(object)
+    }
+
+    /// Remembers what was stored of a file.
+    pub fn remember(&self, facts: &Facts, object: ObjectId) {
+        if facts.links < 2 {
+            return;
+        }
+        let mut stored = self.stored.lock().expect("no worker panics in here");
+        if stored.len() < REMEMBERED_MAX {
+            let new = Stored {
+                object,
+                bytes: facts.bytes,
+                mtime: facts.mtime,
+                names_left: facts.links - 1,
+            };
+            stored.insert((facts.device, facts.inode), new);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A run: what it builds on, the walk, the looks before and after publishing (DESIGN section 3,
+//! reuse rule).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kopia::directory::DirectoryEntry;
+use kopia::object_id::ObjectId;
+use kopia::snapshot::{SnapshotManifest, SnapshotSource, SnapshotStats};
+use progress::Progress;
+use repo::{RepoErrorKind, Repository, Writer};
+use snapshot::Snapshots;
+use time_and_chance::Timestamp;
+
+use super::bases::Bases;
+use super::content_log::ContentLog;
+use super::links::HardLinks;
+use super::options::FileOptions;
+use super::policies::Policies;
+use super::queue::Queue;
+use super::source::FileSource;
+use super::tally::{FileCounts, FileFailure, Tally};
+use super::walk::{Trust, Walk};
+use crate::error::{BackupError, BackupErrorKind, repo_error};
+
+/// How often what was stored may vanish before the run gives up.
+const WALKS_MAX: u32 = 5;
+
+/// Backs files and folders up.
+#[derive(Debug, Clone, Copy)]
+pub struct FileBackup<'a> {
+    /// Writes to the repository.
+    pub writer: &'a Writer,
+    /// How it is done.
+    pub options: &'a FileOptions,
+}
+
+/// What became of a source.
+#[derive(Debug, Clone)]
+pub struct FileReport {
+    /// The id of the snapshot's manifest.
+    pub point_id: String,
+    /// What it is of.
+    pub source: SnapshotSource,
+    /// The object of its root.
+    pub root: ObjectId,
+    /// How much there was.
+    pub counts: FileCounts,
+    /// What could not be read; not all of it where that is very much.
+    pub failures: Vec<FileFailure>,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// What a walk brought.
+struct Walked {
+    root: DirectoryEntry,
+    counts: FileCounts,
+    failures: Vec<FileFailure>,
+    warnings: Vec<String>,
+}
+
+impl FileBackup<'_> {
+    /// Backs a source up: reads what changed since the last snapshot, and publishes a complete
+    /// snapshot.
+    ///
+    /// # Errors
+    /// `Source` if nothing could be read, or something could not and that was to end the run;
+    /// then there is no snapshot.
+    pub fn run(&self, source: &FileSource, progress: &Progress) -> Result<FileReport, BackupError> {
+        let _in_use = self.writer.begin_use();
+        let begun = self.repo().clock().monotonic();
+        let start_time = self.repo().clock().now();
+        progress.phase("looking for earlier snapshots");
+        let listed = self.list()?;
+        let bases = Bases::find(&listed, &source.identity);
+        let splitter = self.repo().splitter().map_err(repo_error("begin"))?;
+        let policies = Policies::load(listed.manifests(), source, &splitter)
+            .map_err(repo_error("look up the source's policies"))?;
+        progress.phase("reading files");
+        progress.disk_begins(0, bases.bytes().unwrap_or(0));
+        let log = ContentLog::new()?;
+        let mut trust = Trust::Live;
+        let mut olds = bases.roots();
+        let mut first_counts: Option<FileCounts> = None;
+        for _ in 0..WALKS_MAX {
+            let walk = Walk {
+                writer: self.writer,
+                options: self.options,
+                progress,
+                log: &log,
+                trust,
+                policies: &policies,
+                list_splitter: splitter.clone(),
+                tally: Tally::default(),
+                links: HardLinks::default(),
+                queue: Queue::default(),
+            };
+            let root = walk.run(&source.content, &olds)?;
+            let (mut counts, failures, warnings) = walk.tally.take();
+            counts.add_what_was_done(first_counts.as_ref());
+            first_counts = Some(counts);
+            progress.phase("publishing the snapshot");
+            let walked = Walked {
+                root,
+                counts,
+                failures,
+                warnings,
+            };
+            let published =
+                self.publish(source, start_time, &walked, &bases, trust, &log, progress)?;
+            let Some(point_id) = published else {
+                // What this walk stored is read from disk only where it is gone.
+                trust = Trust::Checked;
+                olds = std::iter::once(walked.root).chain(bases.roots()).collect();
+                continue;
+            };
+            progress.disk_ends(0);
+            for warning in &walked.warnings {
+                progress.warning(warning);
+            }
+            return Ok(FileReport {
+                point_id,
+                source: source.identity.clone(),
+                root: walked.root.object,
+                counts: walked.counts,
+                failures: walked.failures,
+                warnings: walked.warnings,
+                duration: self.repo().clock().monotonic().saturating_sub(begun),
+            });
+        }
+        Err(BackupError::new(
+            BackupErrorKind::Repo(RepoErrorKind::NotFound),
+            "store the snapshot: another client keeps deleting what was just written; is maintenance running without its safety margins?",
+        ))
+    }
+
+    fn repo(&self) -> &Arc<Repository> {
+        self.writer.repository()
+    }
+
+    /// Reads the index anew and lists the snapshots.
+    fn list(&self) -> Result<Snapshots, BackupError> {
+        Snapshots::load(self.repo()).map_err(repo_error("list the snapshots"))
+    }
+
+    /// Publishes a snapshot and returns its id; `None`, and nothing is published, if something
+    /// that it names is gone.
+    #[expect(clippy::too_many_arguments, reason = "the facts of one run")]
+    fn publish(
+        &self,
+        source: &FileSource,
+        start_time: Timestamp,
+        walked: &Walked,
+        bases: &Bases,
+        trust: Trust,
+        log: &ContentLog,
+        progress: &Progress,
+    ) -> Result<Option<String>, BackupError> {
+        let doing = || repo_error("publish the snapshot");
+        self.writer.flush().map_err(repo_error("write the index"))?;
+        if !self.is_all_there(bases, trust)? || log.is_any_missing(self.repo(), &progress.stop)? {
+            return Ok(None);
+        }
+        let manifest = self.manifest(source, start_time, walked);
+        let mut published = Snapshots::publish(self.writer, &manifest).map_err(doing())?;
+        self.writer.flush().map_err(doing())?;
+        // Maintenance without safety margins may have run between the look and the publication.
+        let is_whole = self.is_all_there(bases, trust)?
+            && !published.restore_missing(self.writer).map_err(doing())?;
+        if is_whole {
+            return Ok(Some(published.id().to_owned()));
+        }
+        Snapshots::delete(self.writer, published.id())
+            .map_err(repo_error("withdraw the snapshot"))?;
+        Ok(None)
+    }
+
+    /// Returns whether the bases are listed, as far as that counts, and every pack of this run is
+    /// where it was put.
+    fn is_all_there(&self, bases: &Bases, trust: Trust) -> Result<bool, BackupError> {
+        let listed = self.list()?;
+        let lost = self
+            .writer
+            .find_lost_packs()
+            .map_err(repo_error("look for the packs just written"))?;
+        Ok(lost == 0 && (trust == Trust::Checked || bases.are_live(&listed)))
+    }
+
+    fn manifest(
+        &self,
+        source: &FileSource,
+        start_time: Timestamp,
+        walked: &Walked,
+    ) -> SnapshotManifest {
+        let options = self.options;
+        let tags = options.tags.iter();
+        SnapshotManifest {
+            id: String::new(),
+            source: source.identity.clone(),
+            description: options.description.clone(),
+            start_time,
+            end_time: self.repo().clock().now().max(start_time),
+            stats: stats(&walked.counts),
+            incomplete: String::new(),
+            root_entry: Some(walked.root.clone()),
+            tags: tags
+                .map(|(key, value)| (format!("tag:{key}"), value.clone()))
+                .collect(),
+            storage_stats: None,
+            pins: Vec::new(),
+            other: BTreeMap::new(),
+        }
+    }
+}
+
+/// Returns the counts as Kopia has them.
+fn stats(counts: &FileCounts) -> SnapshotStats {
+    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    SnapshotStats {
+        total_size: signed(counts.bytes),
+        excluded_total_size: signed(counts.excluded_bytes),
+        file_count: signed(counts.files),
+        cached_files: signed(counts.cached_files),
+        non_cached_files: signed(counts.read_files),
+        dir_count: signed(counts.folders),
+        excluded_file_count: signed(counts.excluded_files),
+        excluded_dir_count: signed(counts.excluded_folders),
+        ignored_error_count: signed(counts.ignored),
+        error_count: signed(counts.failed),
+        other: BTreeMap::new(),
+    }
+}

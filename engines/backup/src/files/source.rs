@@ -1,0 +1,131 @@
+//! What is backed up, and under which name: pure functions of paths.
+
+use std::collections::HashSet;
+use std::path::{Component, Path, PathBuf};
+
+use kopia::snapshot::SnapshotSource;
+
+/// What a snapshot of several sources is called at its root (control-plane API 9.5).
+pub(super) const SEVERAL_NAME: &str = "sources";
+/// What a source is called that has no name, as the root of a file system.
+const ROOT_NAME: &str = "root";
+
+/// What one snapshot is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSource {
+    /// Whose snapshots these are, of which host, and the path they are filed under.
+    pub identity: SnapshotSource,
+    /// What is read.
+    pub content: SourceContent,
+}
+
+/// What is read for one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceContent {
+    /// A folder or a file, which becomes the snapshot's root.
+    One(PathBuf),
+    /// Several folders and files, which become the children of a root folder.
+    Several(Vec<PathBuf>),
+}
+
+impl FileSource {
+    /// Returns the source that a path is by itself, filed under that path as Kopia does.
+    pub fn one(user: &str, host: &str, absolute: &Path) -> Self {
+        let path = cleaned(absolute);
+        Self {
+            identity: SnapshotSource {
+                host: host.to_owned(),
+                user_name: user.to_owned(),
+                path: path.to_string_lossy().into_owned(),
+            },
+            content: SourceContent::One(path),
+        }
+    }
+
+    /// Returns the source that several paths are together, filed under `name`.
+    pub fn several(user: &str, host: &str, name: &str, absolute: &[PathBuf]) -> Self {
+        Self {
+            identity: SnapshotSource {
+                host: host.to_owned(),
+                user_name: user.to_owned(),
+                path: name.to_owned(),
+            },
+            content: SourceContent::Several(absolute.iter().map(|path| cleaned(path)).collect()),
+        }
+    }
+}
+
+/// Returns an absolute path without `.`, `..` and doubled separators, by its text alone.
+fn cleaned(absolute: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            part => clean.push(part),
+        }
+    }
+    clean
+}
+
+/// Returns what the root of a path's snapshot is called.
+pub(super) fn base_name(path: &Path) -> String {
+    match path.file_name() {
+        Some(name) => super::os::name_text(name),
+        None => ROOT_NAME.to_owned(),
+    }
+}
+
+/// Returns what paths are called side by side: by their base names, `_2`, `_3` and so on behind
+/// those that are taken.
+pub(super) fn child_names(paths: &[PathBuf]) -> Vec<String> {
+    let mut taken = HashSet::new();
+    paths
+        .iter()
+        .map(|path| {
+            let base = base_name(path);
+            let mut name = base.clone();
+            let mut number = 2;
+            while !taken.insert(name.clone()) {
+                name = format!("{base}_{number}");
+                number += 1;
+            }
+            name
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_is_filed_under_its_clean_text() {
+        for (path, clean) in [
+            ("/data", "/data"),
+            ("/data/", "/data"),
+            ("//data/./x/../y", "/data/y"),
+            ("/..", "/"),
+            ("/", "/"),
+        ] {
+            let source = FileSource::one("u", "h", Path::new(path));
+            assert_eq!(source.identity.path, clean);
+            assert_eq!(source.content, SourceContent::One(clean.into()));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn equal_base_names_are_numbered() {
+        let paths: Vec<PathBuf> = ["/a/data", "/b/data", "/c/data_2", "/data", "/"]
+            .map(PathBuf::from)
+            .into();
+        assert_eq!(
+            child_names(&paths),
+            ["data", "data_2", "data_2_2", "data_3", "root"]
+        );
+    }
+}

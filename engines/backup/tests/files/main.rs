@@ -1,0 +1,6 @@
+//! Files and folders are backed up as Kopia would, and as they are.
+
+#![expect(clippy::unwrap_used, reason = "a panic in a test is its failure")]
+
+mod kopia_fixtures;
+mod world;

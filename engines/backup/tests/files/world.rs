@@ -1,0 +1,140 @@
+//! A repository in a folder and trees to be backed up into it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use backup::BackupError;
+use backup::files::{FileBackup, FileOptions, FileReport, FileSource};
+use blob::{FilesystemStore, SharedBlobStore};
+use kopia::directory::{DirectoryEntry, EntryType};
+use progress::{Progress, StopSignal};
+use repo::{Identity, Repository, Surroundings, Writer};
+use snapshot::{Snapshots, read_directory};
+use time_and_chance::{Chance, SharedClock, SystemClock};
+
+pub const USER: &str = "fixture-user";
+pub const HOST: &str = "fixture-host";
+
+pub struct World {
+    pub folder: tempfile::TempDir,
+    pub repo: Arc<Repository>,
+    pub writer: Writer,
+}
+
+impl World {
+    /// Opens a copy of a fixture's repository.
+    pub fn of_fixture(name: &str) -> Self {
+        let fixture = testdata().join(name).join("repo");
+        let folder = tempfile::tempdir().unwrap();
+        copy_tree(&fixture, &folder.path().join("repo"));
+        Self::open(folder, "fixture-password", SystemClock::new())
+    }
+
+    fn open(folder: tempfile::TempDir, password: &str, clock: SharedClock) -> Self {
+        let store: SharedBlobStore = Arc::new(
+            FilesystemStore::open(folder.path().join("repo"), Chance::from_seed(1)).unwrap(),
+        );
+        let surroundings = surroundings(folder.path(), clock);
+        let repo = Repository::open(store, password, surroundings).unwrap();
+        let writer = Writer::new(&repo, 2).unwrap();
+        Self {
+            folder,
+            repo,
+            writer,
+        }
+    }
+
+    /// Returns a path beside the repository.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn back_up(
+        &self,
+        source: &FileSource,
+        options: &FileOptions,
+    ) -> Result<FileReport, BackupError> {
+        let backup = FileBackup {
+            writer: &self.writer,
+            options,
+        };
+        backup.run(source, &Progress::silent())
+    }
+
+    /// Returns every entry of a snapshot by its path, the root under "".
+    pub fn entries(&self, id: &str) -> BTreeMap<String, DirectoryEntry> {
+        let snapshots = Snapshots::load(&self.repo).unwrap();
+        let snapshot = snapshots.iter().find(|snapshot| snapshot.id == id).unwrap();
+        let root = snapshot.manifest.root_entry.clone().unwrap();
+        let mut entries = BTreeMap::new();
+        self.collect(String::new(), root, &mut entries);
+        entries
+    }
+
+    fn collect(
+        &self,
+        path: String,
+        entry: DirectoryEntry,
+        entries: &mut BTreeMap<String, DirectoryEntry>,
+    ) {
+        if entry.entry_type == EntryType::Directory {
+            for below in read_directory(&self.repo, &entry.object).unwrap().entries {
+                let path = match path.as_str() {
+                    "" => below.name.clone(),
+                    folder => format!("{folder}/{}", below.name),
+                };
+                self.collect(path, below, entries);
+            }
+        }
+        entries.insert(path, entry);
+    }
+}
+
+fn surroundings(folder: &Path, clock: SharedClock) -> Surroundings {
+    Surroundings {
+        cache_folder: folder.join("cache"),
+        identity: Identity {
+            username: USER.into(),
+            hostname: HOST.into(),
+        },
+        clock,
+        chance: Chance::from_seed(2),
+        stop: StopSignal::new(),
+    }
+}
+
+pub fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/kopia")
+}
+
+pub fn options() -> FileOptions {
+    FileOptions {
+        workers: 3,
+        ..FileOptions::default()
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in from.read_dir().unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Whether owners can be restored: only then are folders equal to Kopia's.
+#[cfg(unix)]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[cfg(not(unix))]
+pub fn is_root() -> bool {
+    false
+}
