@@ -46,7 +46,7 @@ pub enum Command {
     /// Look at a Hyper-V host: its VMs, their disks and tracking, what was left behind.
     #[command(subcommand)]
     Host(host::Command),
-    /// Back up virtual machines.
+    /// Back up virtual machines, files and folders.
     #[command(subcommand)]
     Backup(backup::Command),
     /// Look at the restore points of a repository, keep and delete them.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 43] = [
+const COMMANDS: [&str; 44] = [
     "",
     "host",
     "host list",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 43] = [
     "host clean",
     "backup",
     "backup vm",
+    "backup files",
     "points",
     "points list",
     "points show",

@@ -8,6 +8,7 @@
 mod agent;
 mod end_to_end;
 mod exit_status;
+mod files;
 mod help;
 mod keeping;
 mod kills;

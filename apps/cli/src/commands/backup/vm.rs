@@ -13,6 +13,7 @@ use repo::{Manifests, Writer};
 use serde_json::{Value, json};
 use snapshot::compression_for;
 
+use super::tidy_up;
 use crate::amounts;
 use crate::answer::Answer;
 use crate::display::Subjects;
@@ -134,12 +135,7 @@ impl Vm {
             ));
         }
         if outcomes.iter().any(|outcome| outcome.result.is_ok()) {
-            if let Err(error) = writer.compact_manifests() {
-                warnings.push(format!("the repository's manifests could not be tidied up, which the next run will try again: failed to {error}"));
-            }
-            if let Err(error) = repo.advance_epoch_if_due() {
-                warnings.push(format!("the repository's next epoch could not be begun, which the next run will try again: failed to {error}"));
-            }
+            warnings.extend(tidy_up(&writer));
         }
         warnings
             .iter()

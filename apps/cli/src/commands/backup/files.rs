@@ -1,0 +1,303 @@
+//! `backup files`: files and folders, as `kopia snapshot create` stores them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use backup::files::{FileBackup, FileOptions, FileReport, FileSource, FileThreads};
+use clap::Args;
+use progress::Progress;
+use repo::Writer;
+use serde_json::{Value, json};
+
+use super::tidy_up;
+use crate::amounts;
+use crate::answer::Answer;
+use crate::display::Subjects;
+use crate::failure::{CANCELLED, DONE_IN_PART, FAILED, Failure, FailureKind};
+use crate::repositories::RepoArguments;
+use crate::world::World;
+
+/// Failures of a source that the text names; the document names more.
+const NAMED_MAX: usize = 20;
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  e3-backup-agent backup files /home --repo /srv/backup
+  e3-backup-agent backup files /etc /srv --repo s3://bucket/web01 --exclude '*.tmp' --exclude /cache/
+  e3-backup-agent backup files /etc /srv --name web01-data --repo /srv/backup
+
+Each PATH becomes a snapshot of its own, filed under its absolute path as Kopia does; with --name
+all become one. Files whose name, length, times, owner and permissions are as in the last snapshot
+are not read again. What is left out, and how files are compressed, the repository's policies say,
+and .kopiaignore files in the folders. Entries that cannot be read are named and the exit status
+is 3; the rest is in the snapshot.")]
+pub struct Files {
+    /// The folders and files to back up.
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    repo: RepoArguments,
+    /// Put all paths into one snapshot, filed under this name.
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    name: Option<String>,
+    /// Leave out what matches, in the syntax of .gitignore, beside what policies say.
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Stay on the file system that each PATH is on.
+    #[arg(long)]
+    one_file_system: bool,
+    /// Leave out files longer than so many bytes.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    max_file_size: Option<u64>,
+    /// Read every file, whatever its times say.
+    #[arg(long)]
+    full: bool,
+    /// Make no snapshot of a PATH of which something cannot be read.
+    #[arg(long)]
+    fail_fast: bool,
+    /// What to say about the snapshot.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    description: String,
+    /// A tag of the snapshot.
+    #[arg(long, value_name = "KEY:VALUE", value_parser = tag)]
+    tag: Vec<(String, String)>,
+    /// Files read at once [default: twice the processors]; fewer where memory would not do.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+    /// The memory that all of it may take; fewer threads work if it is little.
+    #[arg(long, value_name = "N", default_value_t = FileThreads::MEMORY_MIB, value_parser = clap::value_parser!(u32).range(i64::from(FileThreads::MEMORY_MIB_MIN)..))]
+    memory_mib: u32,
+}
+
+/// What became of one source.
+struct Outcome {
+    name: String,
+    result: Result<FileReport, Failure>,
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a tag has the form KEY:VALUE".to_owned()),
+    }
+}
+
+impl Files {
+    /// Runs the command.
+    pub fn run(&self, world: &World) -> Result<Answer, Failure> {
+        let repo = self.repo.open(world)?;
+        let sources = self.sources(&repo.identity().username, &repo.identity().hostname)?;
+        let segment_bytes_max = repo.splitter()?.segment_bytes_max();
+        let memory_bytes = u64::from(self.memory_mib) << 20;
+        let wanted = self.workers.map(usize::from);
+        let threads = FileThreads::within(memory_bytes, segment_bytes_max, wanted);
+        let writer = Writer::new(&repo, threads.uploads)?;
+        let options = self.options(threads.workers);
+        let progress = world.progress(Subjects::Wholes);
+        let backup = FileBackup {
+            writer: &writer,
+            options: &options,
+        };
+        let mut outcomes = Vec::new();
+        for (name, source) in sources {
+            let result = run_one(&backup, &source, &progress.about(&name));
+            outcomes.push(Outcome { name, result });
+        }
+        let mut warnings = Vec::new();
+        if outcomes.iter().any(|outcome| outcome.result.is_ok()) {
+            warnings = tidy_up(&writer);
+        }
+        warnings
+            .iter()
+            .for_each(|warning| eprintln!("warning: {warning}"));
+        Ok(answer(&outcomes, &warnings, world.stop().is_stopped()))
+    }
+
+    /// Returns what is to be backed up, each with the name that people know it by.
+    fn sources(&self, user: &str, host: &str) -> Result<Vec<(String, FileSource)>, Failure> {
+        let absolute: Vec<PathBuf> = self
+            .paths
+            .iter()
+            .map(|path| absolute(path))
+            .collect::<Result<_, _>>()?;
+        if let Some(name) = &self.name {
+            let source = FileSource::several(user, host, name, &absolute);
+            return Ok(vec![(name.clone(), source)]);
+        }
+        let mut sources: Vec<(String, FileSource)> = Vec::new();
+        for path in &absolute {
+            let source = FileSource::one(user, host, path);
+            if sources.iter().all(|(_, other)| *other != source) {
+                sources.push((source.identity.path.clone(), source));
+            }
+        }
+        Ok(sources)
+    }
+
+    fn options(&self, workers: usize) -> FileOptions {
+        FileOptions {
+            full: self.full,
+            exclude: self.exclude.clone(),
+            one_file_system: self.one_file_system,
+            file_bytes_max: self.max_file_size,
+            fail_fast: self.fail_fast,
+            description: self.description.clone(),
+            tags: self.tag.iter().cloned().collect::<BTreeMap<_, _>>(),
+            workers,
+            ..FileOptions::default()
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::wrong_usage(format!("{}: {error}", path.display())))
+}
+
+fn run_one(
+    backup: &FileBackup<'_>,
+    source: &FileSource,
+    progress: &Progress,
+) -> Result<FileReport, Failure> {
+    let result = backup.run(source, progress);
+    progress.ends(result.is_ok());
+    result.map_err(Failure::from)
+}
+
+fn answer(outcomes: &[Outcome], warnings: &[String], was_stopped: bool) -> Answer {
+    let mut text = String::new();
+    let mut failures: Vec<&Failure> = Vec::new();
+    let mut is_whole = true;
+    for outcome in outcomes {
+        match &outcome.result {
+            Ok(report) => {
+                is_whole &= report.counts.failed == 0;
+                describe(&mut text, &outcome.name, report);
+            }
+            Err(failure) => {
+                failure.tell_of(&outcome.name);
+                failures.push(failure);
+            }
+        }
+    }
+    let sources: Vec<Value> = outcomes.iter().map(document).collect();
+    let mut document = json!({ "sources": sources, "warnings": warnings });
+    let is_cancelled = |failure: &&Failure| failure.kind() == FailureKind::Cancelled;
+    let status = match failures.len() {
+        0 if is_whole => 0,
+        0 => DONE_IN_PART,
+        _ if was_stopped && failures.iter().any(is_cancelled) => CANCELLED,
+        failed if failed < outcomes.len() => DONE_IN_PART,
+        _ => FAILED,
+    };
+    if let Some(first) = failures.first()
+        && failures.len() == outcomes.len()
+    {
+        document["error"] = first.document();
+    }
+    if !failures.is_empty() && failures.len() < outcomes.len() {
+        let _ = writeln!(
+            text,
+            "{} of {} sources failed",
+            failures.len(),
+            outcomes.len()
+        );
+    }
+    Answer::with_status(text, document, status)
+}
+
+fn describe(text: &mut String, name: &str, report: &FileReport) {
+    let counts = &report.counts;
+    let _ = writeln!(
+        text,
+        "{name}: {} files, {} folders, {} links, {} in {}: point {}",
+        counts.files,
+        counts.folders,
+        counts.symlinks,
+        amounts::bytes(counts.bytes),
+        amounts::duration(report.duration),
+        report.point_id
+    );
+    let _ = writeln!(
+        text,
+        "  read {} files ({}), {} unchanged ({}), {} new in the repository",
+        counts.read_files,
+        amounts::bytes(counts.read_bytes),
+        counts.cached_files,
+        amounts::bytes(counts.cached_bytes),
+        amounts::bytes(counts.uploaded_bytes),
+    );
+    if counts.excluded_files + counts.excluded_folders > 0 {
+        let _ = writeln!(
+            text,
+            "  left out by rules: {} files ({}), {} folders",
+            counts.excluded_files,
+            amounts::bytes(counts.excluded_bytes),
+            counts.excluded_folders
+        );
+    }
+    let unread = counts.failed + counts.ignored;
+    if unread > 0 {
+        let _ = writeln!(text, "  {unread} entries could not be read:");
+        for failure in report.failures.iter().take(NAMED_MAX) {
+            let ignored = if failure.is_ignored { " (ignored)" } else { "" };
+            let _ = writeln!(text, "    {}: {}{ignored}", failure.path, failure.reason);
+        }
+        if unread > NAMED_MAX as u64 {
+            let _ = writeln!(text, "    and {} more", unread - NAMED_MAX as u64);
+        }
+    }
+}
+
+fn document(outcome: &Outcome) -> Value {
+    let report = match &outcome.result {
+        Ok(report) => report,
+        Err(failure) => return json!({ "path": outcome.name, "error": failure.document() }),
+    };
+    let counts = &report.counts;
+    let errors: Vec<Value> = report
+        .failures
+        .iter()
+        .map(|failure| {
+            json!({
+                "path": failure.path,
+                "error": failure.reason,
+                "ignored": failure.is_ignored,
+            })
+        })
+        .collect();
+    let source = &report.source;
+    json!({
+        "path": source.path,
+        "user": source.user_name,
+        "host": source.host,
+        "point_id": report.point_id,
+        "root": report.root.to_string(),
+        "files": counts.files,
+        "folders": counts.folders,
+        "symlinks": counts.symlinks,
+        "bytes": counts.bytes,
+        "unchanged_files": counts.cached_files,
+        "unchanged_bytes": counts.cached_bytes,
+        "read_files": counts.read_files,
+        "read_bytes": counts.read_bytes,
+        "uploaded_bytes": counts.uploaded_bytes,
+        "excluded_files": counts.excluded_files,
+        "excluded_bytes": counts.excluded_bytes,
+        "excluded_folders": counts.excluded_folders,
+        "vanished": counts.vanished,
+        "failed": counts.failed,
+        "ignored": counts.ignored,
+        "errors": errors,
+        "warnings": report.warnings,
+        "duration_ms": millis(report.duration),
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,96 @@
+//! Files and folders with the real program: backed up, backed up again, restored.
+
+use std::path::Path;
+
+use crate::agent::Agent;
+
+fn write(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+fn agent_with_tree() -> Agent {
+    let agent = Agent::new();
+    agent.succeeds(["repo", "create", "--repo", "repo"]);
+    write(&agent.path("tree/a.txt"), "alpha");
+    write(&agent.path("tree/sub/b.txt"), "beta");
+    write(&agent.path("tree/sub/c.tmp"), "scratch");
+    write(&agent.path("tree/.kopiaignore"), "*.tmp\n");
+    write(&agent.path("other/tree/d.txt"), "delta");
+    agent
+}
+
+#[test]
+fn a_folder_is_backed_up_twice_and_restored() {
+    let agent = agent_with_tree();
+    let first = agent.json(0, &["backup", "files", "tree", "--repo", "repo"]);
+    let source = &first["sources"][0];
+    assert_eq!(source["path"], agent.path("tree").to_str().unwrap());
+    assert_eq!(
+        (&source["files"], &source["folders"], &source["read_files"]),
+        (&3.into(), &2.into(), &3.into())
+    );
+    assert_eq!(source["excluded_files"], 1);
+    assert_eq!(source["bytes"], 15);
+
+    write(&agent.path("tree/sub/b.txt"), "beta, longer");
+    let second = agent.json(0, &["backup", "files", "tree", "--repo", "repo"]);
+    let source = &second["sources"][0];
+    assert_eq!(
+        (&source["read_files"], &source["unchanged_files"]),
+        (&1.into(), &2.into())
+    );
+
+    let point = source["point_id"].as_str().unwrap();
+    agent.succeeds(["restore", "files", point, "--repo", "repo", "--to", "back"]);
+    let read = |path: &str| std::fs::read_to_string(agent.path(path)).unwrap();
+    assert_eq!(read("back/a.txt"), "alpha");
+    assert_eq!(read("back/sub/b.txt"), "beta, longer");
+    assert!(!agent.path("back/sub/c.tmp").exists());
+    let listed = agent.json(0, &["points", "list", "--repo", "repo"]);
+    assert_eq!(listed["points"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn several_paths_become_one_snapshot_under_a_name() {
+    let agent = agent_with_tree();
+    let document = agent.json(
+        0,
+        &[
+            "backup",
+            "files",
+            "tree",
+            "other/tree",
+            "tree/a.txt",
+            "--name",
+            "web",
+            "--tag",
+            "team:blue",
+            "--repo",
+            "repo",
+        ],
+    );
+    let source = &document["sources"][0];
+    assert_eq!(source["path"], "web");
+    let point = source["point_id"].as_str().unwrap();
+    agent.succeeds(["restore", "files", point, "--repo", "repo", "--to", "back"]);
+    let read = |path: &str| std::fs::read_to_string(agent.path(path)).unwrap();
+    assert_eq!(read("back/tree/a.txt"), "alpha");
+    assert_eq!(read("back/tree_2/d.txt"), "delta");
+    assert_eq!(read("back/a.txt"), "alpha");
+}
+
+#[test]
+fn a_path_that_is_not_there_fails_and_the_others_go_on() {
+    let agent = agent_with_tree();
+    let document = agent.json(3, &["backup", "files", "tree", "nowhere", "--repo", "repo"]);
+    assert!(document["sources"][0]["point_id"].is_string());
+    let error = &document["sources"][1]["error"];
+    assert_eq!(error["kind"], "source_unreadable");
+    assert!(error["message"].as_str().unwrap().contains("nowhere"));
+    agent.json(1, &["backup", "files", "nowhere", "--repo", "repo"]);
+    agent.json(
+        2,
+        &["backup", "files", "tree", "--tag", "odd", "--repo", "repo"],
+    );
+}
