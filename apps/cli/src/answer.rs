@@ -13,16 +13,13 @@ pub struct Answer {
     text: String,
     document: Value,
     status: u8,
+    shown: bool,
 }
 
 impl Answer {
     /// Returns the answer of a command that did all it was asked for.
     pub fn new(text: impl Into<String>, document: Value) -> Self {
-        Self {
-            text: text.into(),
-            document,
-            status: 0,
-        }
+        Self::with_status(text, document, 0)
     }
 
     /// Returns the answer of a command of which some parts failed.
@@ -36,11 +33,26 @@ impl Answer {
             text: text.into(),
             document,
             status,
+            shown: false,
+        }
+    }
+
+    /// Returns the answer of a command that has written it already, since it is as long as the
+    /// repository is large.
+    pub fn shown(status: u8) -> Self {
+        Self {
+            text: String::new(),
+            document: Value::Null,
+            status,
+            shown: true,
         }
     }
 
     /// Writes the answer to stdout and returns the exit status.
     pub fn show(&self, json: bool) -> ExitCode {
+        if self.shown {
+            return ExitCode::from(self.status);
+        }
         if json {
             stdout::show_document(&self.document);
         } else {

@@ -24,6 +24,7 @@ pub struct World {
     state_folder: Option<PathBuf>,
     cache_folder: Option<PathBuf>,
     password_file: Option<PathBuf>,
+    json: bool,
     /// The display, for as long as somebody shows progress on it.
     display: Arc<Mutex<Weak<Display>>>,
 }
@@ -39,6 +40,7 @@ impl World {
             state_folder: globals.state_dir.clone(),
             cache_folder: globals.cache_dir.clone(),
             password_file: globals.password_file.clone(),
+            json: globals.json,
             display: Arc::default(),
         })
     }
@@ -46,6 +48,11 @@ impl World {
     /// Returns the clock.
     pub fn clock(&self) -> &SharedClock {
         &self.clock
+    }
+
+    /// Returns whether the answer is to be a document.
+    pub fn wants_json(&self) -> bool {
+        self.json
     }
 
     /// Returns the time zone that weeks are counted in.

@@ -4,13 +4,15 @@
 //! manifests of types that we do not know survive being rewritten.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::fmt;
+use std::io::{BufReader, Read, Write};
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::decode_error::DecodeError;
@@ -120,37 +122,171 @@ impl ManifestEntry {
 }
 
 /// What one content with prefix `m` holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManifestContents {
     /// The entries, in the order in which they were written.
-    #[serde(deserialize_with = "null_is_default")]
     pub entries: Vec<ManifestEntry>,
 }
 
 impl ManifestContents {
     /// Returns the manifests that the plain bytes of a content, gzip of JSON, are.
     pub fn parse(gzip: &[u8]) -> Result<Self, DecodeError> {
-        let mut json = Vec::new();
-        MultiGzDecoder::new(gzip)
-            .take(MANIFESTS_JSON_BYTES_MAX as u64 + 1)
-            .read_to_end(&mut json)
-            .map_err(|error| DecodeError::because(STRUCTURE, error.to_string(), error))?;
-        if json.len() > MANIFESTS_JSON_BYTES_MAX {
+        let mut entries = Vec::new();
+        Self::for_each(gzip, &mut |_, entry| entries.push(entry))?;
+        Ok(Self { entries })
+    }
+
+    /// Hands every manifest of a content to `each`, with the JSON that it is, and holds one at a
+    /// time. What was handed out counts only if all of it can be read.
+    pub fn for_each(
+        gzip: &[u8],
+        each: &mut dyn FnMut(&str, ManifestEntry),
+    ) -> Result<(), DecodeError> {
+        let limit = MANIFESTS_JSON_BYTES_MAX as u64 + 1;
+        let mut json = BufReader::new(MultiGzDecoder::new(gzip).take(limit));
+        let parsed = {
+            let mut parser = serde_json::Deserializer::from_reader(&mut json);
+            EachEntry(each)
+                .deserialize(&mut parser)
+                .and_then(|()| parser.end())
+        };
+        if json.get_ref().limit() == 0 {
             return Err(DecodeError::too_large(STRUCTURE, "over 256 MiB"));
         }
-        serde_json::from_slice(&json)
-            .map_err(|error| DecodeError::because(STRUCTURE, error.to_string(), error))
+        parsed.map_err(|error| DecodeError::because(STRUCTURE, error.to_string(), error))
     }
 
     /// Returns the plain bytes of a content that holds these manifests. Fails only if a time has no
     /// four-digit year.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let json = go_json::to_vec(self)?;
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-        gzip.write_all(&json)
-            .and_then(|()| gzip.finish())
-            .map_err(serde_json::Error::io)
+        let mut encoder = ManifestsEncoder::new();
+        for entry in &self.entries {
+            encoder.push(entry)?;
+        }
+        encoder.finish()
+    }
+}
+
+/// Writes the plain bytes of a content that holds manifests, one by one.
+#[derive(Debug)]
+pub struct ManifestsEncoder {
+    gzip: GzEncoder<Vec<u8>>,
+    json_bytes: usize,
+    is_empty: bool,
+}
+
+impl Default for ManifestsEncoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ManifestsEncoder {
+    /// Returns one that holds nothing yet.
+    pub fn new() -> Self {
+        Self {
+            gzip: GzEncoder::new(Vec::new(), Compression::default()),
+            json_bytes: 0,
+            is_empty: true,
+        }
+    }
+
+    /// Adds a manifest. Fails only if a time has no four-digit year.
+    pub fn push(&mut self, entry: &ManifestEntry) -> Result<(), serde_json::Error> {
+        let json = go_json::to_vec(entry)?;
+        let before: &[u8] = match self.is_empty {
+            true => br#"{"entries":["#,
+            false => b",",
+        };
+        self.is_empty = false;
+        self.write(before)?;
+        self.write(&json)
+    }
+
+    /// Returns how long the JSON is so far.
+    pub fn json_bytes(&self) -> usize {
+        self.json_bytes
+    }
+
+    /// Returns the plain bytes.
+    pub fn finish(mut self) -> Result<Vec<u8>, serde_json::Error> {
+        let end: &[u8] = match self.is_empty {
+            true => br#"{"entries":[]}"#,
+            false => b"]}",
+        };
+        self.write(end)?;
+        self.gzip.finish().map_err(serde_json::Error::io)
+    }
+
+    fn write(&mut self, json: &[u8]) -> Result<(), serde_json::Error> {
+        self.json_bytes += json.len();
+        self.gzip.write_all(json).map_err(serde_json::Error::io)
+    }
+}
+
+/// Reads `{"entries":[…]}` and hands out one entry after another.
+struct EachEntry<'e>(&'e mut dyn FnMut(&str, ManifestEntry));
+
+impl<'de> DeserializeSeed<'de> for EachEntry<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EachEntry<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with entries")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let mut found = false;
+        while let Some(key) = map.next_key::<String>()? {
+            if key != "entries" {
+                return Err(Error::unknown_field(&key, &["entries"]));
+            }
+            if std::mem::replace(&mut found, true) {
+                return Err(Error::duplicate_field("entries"));
+            }
+            map.next_value_seed(EntryList(&mut self.0))?;
+        }
+        match found {
+            true => Ok(()),
+            false => Err(Error::missing_field("entries")),
+        }
+    }
+}
+
+struct EntryList<'e>(&'e mut dyn FnMut(&str, ManifestEntry));
+
+impl<'de> DeserializeSeed<'de> for EntryList<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EntryList<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of entries, or null")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(json) = list.next_element::<Box<RawValue>>()? {
+            let entry = serde_json::from_str(json.get()).map_err(Error::custom)?;
+            (self.0)(json.get(), entry);
+        }
+        Ok(())
     }
 }
 
@@ -177,12 +313,10 @@ fn rank(entry: &ManifestEntry) -> (Timestamp, bool, &str) {
 
 /// Returns the one that counts where several manifests match: the latest, of equal ones the one
 /// with the larger ID.
-pub fn latest<'m>(
-    matching: impl IntoIterator<Item = &'m ManifestEntry>,
-) -> Option<&'m ManifestEntry> {
+pub fn latest(matching: impl IntoIterator<Item = ManifestEntry>) -> Option<ManifestEntry> {
     matching
         .into_iter()
-        .max_by_key(|entry| (entry.modified, &entry.id))
+        .max_by(|a, b| (a.modified, &a.id).cmp(&(b.modified, &b.id)))
 }
 
 #[cfg(test)]
@@ -216,7 +350,11 @@ mod tests {
         let contents = ManifestContents {
             entries: vec![kept, gone],
         };
-        let json = String::from_utf8(go_json::to_vec(&contents).unwrap()).unwrap();
+        let encoded = contents.encode().unwrap();
+        let mut json = String::new();
+        MultiGzDecoder::new(&encoded[..])
+            .read_to_string(&mut json)
+            .unwrap();
         assert_eq!(
             json,
             concat!(
@@ -224,7 +362,6 @@ mod tests {
                 r#"{"id":"0a","labels":null,"modified":"2023-11-14T22:13:20.000000001Z","deleted":true,"data":null}]}"#
             )
         );
-        let encoded = contents.encode().unwrap();
         assert_eq!(ManifestContents::parse(&encoded).unwrap(), contents);
     }
 
@@ -256,7 +393,7 @@ mod tests {
             entry("0a", 5, "2"),
             entry("0b", 4, "3"),
         ];
-        assert_eq!(latest(&all).unwrap().id, "0c");
+        assert_eq!(latest(all.clone()).unwrap().id, "0c");
         assert_eq!(latest([]), None);
         let wanted = |label: &str| BTreeMap::from([(label.to_owned(), "private".to_owned())]);
         assert!(all[0].matches(&wanted("type")) && all[0].matches(&BTreeMap::new()));
@@ -275,6 +412,8 @@ mod tests {
             r#"{"entries":[{"id":"0a","modified":"never","data":1}]}"#,
             r#"{"entries":[{"id":"0a","labels":{"type":1},"modified":"2023-11-14T22:13:20Z","data":1}]}"#,
             r#"{"entries":[]} x"#,
+            r#"{"entries":[],"entries":[]}"#,
+            r#"{"entries":1}"#,
         ] {
             assert!(ManifestContents::parse(&gzip(json)).is_err(), "{json}");
         }

@@ -33,10 +33,8 @@ pub struct MaintenanceLock {
 impl Manifests {
     /// Returns who maintains the repository and how, or `None` if nobody has said so yet.
     pub fn maintenance(&self) -> Result<Option<MaintenanceParameters>, RepoError> {
-        let latest = self
-            .find(&[("type", MAINTENANCE_TYPE)])
-            .max_by_key(|entry| (entry.modified, &entry.id));
-        let parse = |entry: &ManifestEntry| {
+        let latest = kopia::manifest::latest(self.find(MAINTENANCE_TYPE, &[]));
+        let parse = |entry: ManifestEntry| {
             MaintenanceParameters::parse(entry.data.get()).map_err(|error| {
                 RepoError::new(
                     RepoErrorKind::Damaged,
@@ -55,8 +53,8 @@ impl Writer {
         let manifests = self.repository().manifests()?;
         let now = self.repository().clock().now();
         let mut entries: Vec<ManifestEntry> = manifests
-            .find(&[("type", MAINTENANCE_TYPE)])
-            .map(|entry| ManifestEntry::tombstone(entry, now))
+            .find(MAINTENANCE_TYPE, &[])
+            .map(|entry| ManifestEntry::tombstone(&entry, now))
             .collect();
         entries.push(self.new_manifest(MaintenanceParameters::labels(), parameters.encode()));
         self.write_manifests(entries)?;

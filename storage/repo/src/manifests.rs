@@ -1,19 +1,25 @@
 //! Manifests: small labelled documents, many of them in one content (Kopia spec 7.1).
 
+pub(crate) mod packed;
+
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use blob::BlobErrorKind;
 use kopia::content_id::{ContentId, prefix};
-use kopia::manifest::{self, ManifestContents, ManifestEntry};
+use kopia::manifest::{ManifestContents, ManifestEntry, ManifestsEncoder};
 
 use serde_json::value::RawValue;
 
+use self::packed::{OpenedBlock, Packed, PackedEntry, PackedManifests};
 use crate::error::{RepoError, RepoErrorKind};
 use crate::{Encoder, Repository, Writer};
 
-/// From this many contents on, they are rewritten into one, as Kopia does.
+/// From this many contents on that are not full, they are rewritten into one, as Kopia does.
 const COMPACT_AT: usize = 16;
+/// A compacted content is closed when its JSON has this length: its bytes are in memory at once.
+const COMPACTED_JSON_BYTES_MAX: usize = 64 << 20;
 /// A load that meets a compaction by another client is repeated this often.
 const ATTEMPTS_MAX: u32 = 5;
 /// One that finds damage, this often: it may be such a compaction, too.
@@ -22,15 +28,99 @@ const DAMAGE_ATTEMPTS_MAX: u32 = 3;
 /// All manifests of a repository at one moment.
 #[derive(Debug)]
 pub struct Manifests {
-    entries: BTreeMap<String, ManifestEntry>,
-    contents: Vec<ContentId>,
+    packed: Packed,
+    /// Those that exist, in the order of their ids.
+    places: Vec<Place>,
+    /// Those of each type, as they lie.
+    by_type: BTreeMap<Box<str>, Vec<Place>>,
     unreadable: Vec<(ContentId, String)>,
 }
 
+/// Where a manifest is: the place of its content, and its place in there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    content: u32,
+    entry: u32,
+}
+
 impl Manifests {
+    fn new(packed: Packed, unreadable: Vec<(ContentId, String)>) -> Self {
+        let mut manifests = Self {
+            packed,
+            places: Vec::new(),
+            by_type: BTreeMap::new(),
+            unreadable,
+        };
+        let contents = (0..).zip(&manifests.packed);
+        let mut places: Vec<Place> = contents
+            .flat_map(|(content, (_, packed))| {
+                let entries = (0..).zip(packed.entries());
+                entries.map(move |(entry, _)| Place { content, entry })
+            })
+            .collect();
+        places.sort_unstable_by(|a, b| manifests.entry(*a).id.cmp(&manifests.entry(*b).id));
+        places.dedup_by(|next, kept| {
+            let same = manifests.entry(*next).id == manifests.entry(*kept).id;
+            if same && manifests.supersedes(*next, *kept) {
+                *kept = *next;
+            }
+            same
+        });
+        places.retain(|place| !manifests.entry(*place).deleted);
+        manifests.places.clone_from(&places);
+        // As they lie, each block of text is opened once.
+        places.sort_unstable();
+        for place in places {
+            let manifest_type = manifests.packed[place.content as usize]
+                .1
+                .type_of(manifests.entry(place));
+            match manifests.by_type.get_mut(manifest_type) {
+                Some(of_type) => of_type.push(place),
+                None => {
+                    manifests.by_type.insert(manifest_type.into(), vec![place]);
+                }
+            }
+        }
+        manifests
+    }
+
+    /// Says whether so many contents hold the manifests that they are worth rewriting.
+    fn is_scattered(&self) -> bool {
+        let is_full =
+            |packed: &PackedManifests| packed.json_bytes() >= COMPACTED_JSON_BYTES_MAX / 2;
+        let short = self.packed.iter().filter(|(_, packed)| !is_full(packed));
+        short.count() >= COMPACT_AT
+    }
+
+    fn entry(&self, place: Place) -> &PackedEntry {
+        &self.packed[place.content as usize].1.entries()[place.entry as usize]
+    }
+
+    fn read(&self, place: Place, opened: &mut OpenedBlock) -> ManifestEntry {
+        self.packed[place.content as usize]
+            .1
+            .read(self.entry(place), opened)
+    }
+
+    fn supersedes(&self, new: Place, known: Place) -> bool {
+        let rank = |place| {
+            let entry = self.entry(place);
+            (entry.modified, !entry.deleted)
+        };
+        rank(new).cmp(&rank(known)).then_with(|| {
+            let [new, known] =
+                [new, known].map(|place| self.read(place, &mut OpenedBlock::default()));
+            new.data.get().cmp(known.data.get())
+        }) == Ordering::Greater
+    }
+
     /// Returns the manifest with this id.
-    pub fn get(&self, id: &str) -> Option<&ManifestEntry> {
-        self.entries.get(id)
+    pub fn get(&self, id: &str) -> Option<ManifestEntry> {
+        let found = self
+            .places
+            .binary_search_by(|place| (*self.entry(*place).id).cmp(id));
+        let place = self.places[found.ok()?];
+        Some(self.read(place, &mut OpenedBlock::default()))
     }
 
     /// Returns the contents whose manifests are lost to us, with the reason: what is not among
@@ -39,15 +129,29 @@ impl Manifests {
         &self.unreadable
     }
 
-    /// Returns all manifests whose labels contain every one of `labels`.
+    /// Reads all manifests of a type whose labels contain every one of `labels`, one after
+    /// another.
     pub fn find<'a>(
         &'a self,
+        manifest_type: &str,
         labels: &'a [(&'a str, &'a str)],
-    ) -> impl Iterator<Item = &'a ManifestEntry> + 'a {
-        self.entries.values().filter(|entry| {
-            labels
-                .iter()
-                .all(|(key, value)| entry.labels.get(*key).is_some_and(|found| found == value))
+    ) -> impl Iterator<Item = ManifestEntry> + 'a {
+        let places = self
+            .by_type
+            .get(manifest_type)
+            .map_or(&[][..], Vec::as_slice);
+        let (mut content, mut opened) = (0, OpenedBlock::default());
+        let all = places.iter().map(move |place| {
+            if std::mem::replace(&mut content, place.content) != place.content {
+                opened = OpenedBlock::default();
+            }
+            self.read(*place, &mut opened)
+        });
+        all.filter(|entry| {
+            let has = |(label, value): &(&str, &str)| {
+                entry.labels.get(*label).is_some_and(|found| found == value)
+            };
+            labels.iter().all(has)
         })
     }
 }
@@ -77,44 +181,54 @@ impl Repository {
             }
             Ok(())
         })?;
+        let mut known: BTreeMap<ContentId, Arc<PackedManifests>> =
+            self.manifests_read().iter().cloned().collect();
+        known.retain(|id, _| contents.contains(id));
+        let new: Vec<ContentId> = contents
+            .into_iter()
+            .filter(|id| !known.contains_key(id))
+            .collect();
         let mut unreadable = Vec::new();
-        let entries = match self.read_entries(&contents) {
+        match self.read_packed(&new, &mut known) {
             Err(error) if is_damage(error.kind()) => {
-                let mut entries = Vec::new();
-                for id in &contents {
-                    match self.read_entries(std::slice::from_ref(id)) {
-                        Ok(some) => entries.extend(some),
+                for id in &new {
+                    match self.read_packed(std::slice::from_ref(id), &mut known) {
                         Err(error) if is_damage(error.kind()) => {
                             unreadable.push((*id, error.to_string()));
                         }
-                        Err(error) => return Err(error),
+                        read => read?,
                     }
                 }
-                entries
             }
             read => read?,
-        };
-        Ok(Manifests {
-            entries: manifest::merge(entries),
-            contents,
-            unreadable,
-        })
+        }
+        let packed: Packed = known.into_iter().collect();
+        self.manifests_read().clone_from(&packed);
+        Ok(Manifests::new(packed, unreadable))
     }
 
-    fn read_entries(&self, contents: &[ContentId]) -> Result<Vec<ManifestEntry>, RepoError> {
-        let mut entries = Vec::new();
+    fn manifests_read(&self) -> MutexGuard<'_, Packed> {
+        let read = self.manifests_read.lock();
+        read.expect("no thread panics while it holds the lock")
+    }
+
+    fn read_packed(
+        &self,
+        contents: &[ContentId],
+        packed: &mut BTreeMap<ContentId, Arc<PackedManifests>>,
+    ) -> Result<(), RepoError> {
         self.read_contents(contents, &mut |place, bytes| {
-            let parsed = ManifestContents::parse(&bytes).map_err(|error| {
+            let id = contents[place];
+            let read = PackedManifests::parse(&bytes).map_err(|error| {
                 RepoError::new(
                     RepoErrorKind::Damaged,
-                    format!("read manifests from content {}", contents[place]),
+                    format!("read manifests from content {id}"),
                 )
                 .caused_by(error)
             })?;
-            entries.extend(parsed.entries);
+            packed.insert(id, Arc::new(read));
             Ok(())
-        })?;
-        Ok(entries)
+        })
     }
 }
 
@@ -134,9 +248,7 @@ impl Writer {
         let bytes = ManifestContents { entries }.encode().map_err(|error| {
             RepoError::new(RepoErrorKind::Invalid, "encode manifests").caused_by(error)
         })?;
-        let written =
-            self.write_content(&mut Encoder::metadata(), Some(prefix::MANIFEST), &bytes)?;
-        Ok(written.id)
+        self.write_manifest_content(&bytes)
     }
 
     /// Returns a new manifest with a fresh id.
@@ -162,27 +274,44 @@ impl Writer {
             .map(drop)
     }
 
-    /// Rewrites the contents that hold manifests into one if there are many of them; old ones
-    /// and the new one change hands in a single flush.
+    /// Rewrites the contents that hold manifests into one, or few if there are very many, once
+    /// there are too many of them; old ones and the new ones change hands in a single flush.
     pub fn compact_manifests(&self) -> Result<(), RepoError> {
         let manifests = self.repository().manifests()?;
         // What cannot be read would be dropped for good: somebody may still mend it.
-        if manifests.contents.len() < COMPACT_AT || !manifests.unreadable.is_empty() {
+        if !manifests.unreadable.is_empty() || !manifests.is_scattered() {
             return Ok(());
         }
-        let Manifests {
-            entries, contents, ..
-        } = manifests;
         self.flush()?;
-        let mut kept = None;
-        if !entries.is_empty() {
-            kept = Some(self.write_manifests(entries.into_values().collect())?);
-        }
+        let kept = self.write_all(&manifests)?;
         // What was made and deleted again since the last compaction leaves the same manifests as
         // then: the content that holds them all is one of the old ones.
-        for id in contents.iter().filter(|id| Some(**id) != kept) {
+        for (id, _) in manifests.packed.iter().filter(|(id, _)| !kept.contains(id)) {
             self.delete_content(id)?;
         }
         self.flush()
+    }
+
+    fn write_all(&self, manifests: &Manifests) -> Result<Vec<ContentId>, RepoError> {
+        let failed =
+            |error| RepoError::new(RepoErrorKind::Invalid, "encode manifests").caused_by(error);
+        let mut written = Vec::new();
+        let mut encoder = ManifestsEncoder::new();
+        let mut places = manifests.places.iter().peekable();
+        while let Some(place) = places.next() {
+            let entry = manifests.read(*place, &mut OpenedBlock::default());
+            encoder.push(&entry).map_err(failed)?;
+            if encoder.json_bytes() >= COMPACTED_JSON_BYTES_MAX || places.peek().is_none() {
+                let bytes = std::mem::take(&mut encoder).finish().map_err(failed)?;
+                written.push(self.write_manifest_content(&bytes)?);
+            }
+        }
+        Ok(written)
+    }
+
+    fn write_manifest_content(&self, bytes: &[u8]) -> Result<ContentId, RepoError> {
+        let mut encoder = Encoder::metadata();
+        let written = self.write_content(&mut encoder, Some(prefix::MANIFEST), bytes)?;
+        Ok(written.id)
     }
 }

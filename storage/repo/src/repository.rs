@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::error::{RepoError, RepoErrorKind};
 use crate::index::cache::IndexCache;
 use crate::index::view::IndexView;
+use crate::manifests::packed::Packed;
 use crate::opener::Opener;
 use crate::settings::{Settings, format_error, put_options, read_format_blob, unseal};
 
@@ -72,6 +73,8 @@ pub struct Repository {
     refreshing: Mutex<()>,
     rereading: Mutex<()>,
     lost_packs: RwLock<HashSet<Arc<str>>>,
+    /// What the contents with manifests hold that were read last.
+    pub(crate) manifests_read: Mutex<Packed>,
     warnings: Vec<String>,
     zeros: [OnceLock<ContentId>; ZEROS_BYTES.len()],
 }
@@ -172,6 +175,7 @@ impl Repository {
             refreshing: Mutex::new(()),
             rereading: Mutex::new(()),
             lost_packs: RwLock::default(),
+            manifests_read: Mutex::default(),
             warnings,
             zeros: Default::default(),
             surroundings,

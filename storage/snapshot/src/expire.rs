@@ -10,7 +10,7 @@ use kopia::snapshot::SnapshotSource;
 use repo::RepoError;
 use time_and_chance::TimeZone;
 
-use crate::policy::{check_readable, effective_policy};
+use crate::policy::{Policies, check_readable};
 use crate::snapshots::{Snapshot, Snapshots};
 
 /// What becomes of the snapshots of one source.
@@ -45,11 +45,12 @@ pub fn plan_expiry<'s>(
         let source = &snapshot.manifest.source;
         by_source.entry(source).or_default().push(snapshot);
     }
+    let policies = Policies::of(snapshots.manifests());
     by_source
         .into_iter()
         .map(|(source, of_source)| {
             let target = PolicyTarget::source(source);
-            let retention = effective_policy(snapshots.manifests(), &target)?.retention;
+            let retention = policies.effective(&target)?.retention;
             let candidates: Vec<Candidate> = of_source
                 .iter()
                 .map(|snapshot| Candidate {

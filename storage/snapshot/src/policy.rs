@@ -1,5 +1,7 @@
 //! What the repository's policies say about a source, and how a policy is changed.
 
+use std::collections::BTreeMap;
+
 use kopia::compression::CompressionAlgorithm;
 use kopia::manifest::{ManifestEntry, latest};
 use kopia::policy::{POLICY_TYPE, Policy, PolicyTarget};
@@ -15,7 +17,7 @@ pub fn policy_of(
     target: &PolicyTarget,
 ) -> Result<Option<Policy>, RepoError> {
     latest(manifests_of(manifests, target))
-        .map(parse)
+        .map(|entry| parse(&entry))
         .transpose()
 }
 
@@ -24,19 +26,9 @@ pub fn policy_of(
 /// # Errors
 /// `Damaged` if one makes no sense.
 pub fn policies(manifests: &Manifests) -> Result<Vec<(PolicyTarget, Policy)>, RepoError> {
-    let mut targets: Vec<PolicyTarget> = manifests
-        .find(&[("type", POLICY_TYPE)])
-        .filter_map(|entry| PolicyTarget::from_labels(&entry.labels))
-        .collect();
-    targets.sort();
-    targets.dedup();
-    let mut policies = Vec::with_capacity(targets.len());
-    for target in targets {
-        if let Some(policy) = policy_of(manifests, &target)? {
-            policies.push((target, policy));
-        }
-    }
-    Ok(policies)
+    let all = Policies::of(manifests).0.into_iter();
+    all.map(|(target, entry)| Ok((target, parse(&entry)?)))
+        .collect()
 }
 
 /// Returns the policies that apply to `target`, most specific first.
@@ -47,13 +39,7 @@ pub fn policy_chain(
     manifests: &Manifests,
     target: &PolicyTarget,
 ) -> Result<Vec<(PolicyTarget, Policy)>, RepoError> {
-    let mut chain = Vec::new();
-    for target in target.chain() {
-        if let Some(policy) = policy_of(manifests, &target)? {
-            chain.push((target, policy));
-        }
-    }
-    Ok(chain)
+    Policies::of(manifests).chain(target)
 }
 
 /// Returns what all policies together say about `target` (Kopia spec 7.5).
@@ -61,8 +47,40 @@ pub fn policy_chain(
 /// # Errors
 /// `Damaged` if one of them makes no sense.
 pub fn effective_policy(manifests: &Manifests, target: &PolicyTarget) -> Result<Policy, RepoError> {
-    let chain = policy_chain(manifests, target)?;
-    Ok(Policy::merge(chain.iter().map(|(_, policy)| policy)))
+    Policies::of(manifests).effective(target)
+}
+
+/// The manifest that counts for each target: whoever asks about many sources reads all of them once.
+#[derive(Debug)]
+pub(crate) struct Policies(BTreeMap<PolicyTarget, ManifestEntry>);
+
+impl Policies {
+    pub(crate) fn of(manifests: &Manifests) -> Self {
+        let mut of_target: BTreeMap<PolicyTarget, ManifestEntry> = BTreeMap::new();
+        for entry in manifests.find(POLICY_TYPE, &[]) {
+            let Some(target) = PolicyTarget::from_labels(&entry.labels) else {
+                continue;
+            };
+            let counts = latest(of_target.remove(&target).into_iter().chain([entry]));
+            of_target.extend(counts.map(|entry| (target, entry)));
+        }
+        Self(of_target)
+    }
+
+    fn chain(&self, target: &PolicyTarget) -> Result<Vec<(PolicyTarget, Policy)>, RepoError> {
+        let mut chain = Vec::new();
+        for target in target.chain() {
+            if let Some(entry) = self.0.get(&target) {
+                chain.push((target, parse(entry)?));
+            }
+        }
+        Ok(chain)
+    }
+
+    pub(crate) fn effective(&self, target: &PolicyTarget) -> Result<Policy, RepoError> {
+        let chain = self.chain(target)?;
+        Ok(Policy::merge(chain.iter().map(|(_, policy)| policy)))
+    }
 }
 
 /// Returns how data of `source` is to be compressed, if at all.
@@ -134,7 +152,7 @@ fn tombstones(writer: &Writer, target: &PolicyTarget) -> Result<Vec<ManifestEntr
     check_readable(&manifests, "change a policy")?;
     Ok(manifests_of(&manifests, target)
         .into_iter()
-        .map(|entry| ManifestEntry::tombstone(entry, now))
+        .map(|entry| ManifestEntry::tombstone(&entry, now))
         .collect())
 }
 
@@ -149,10 +167,10 @@ pub(crate) fn check_readable(manifests: &Manifests, doing: &str) -> Result<(), R
     }
 }
 
-fn manifests_of<'m>(manifests: &'m Manifests, target: &PolicyTarget) -> Vec<&'m ManifestEntry> {
+fn manifests_of(manifests: &Manifests, target: &PolicyTarget) -> Vec<ManifestEntry> {
     let labels = target.labels();
     manifests
-        .find(&[("type", POLICY_TYPE)])
+        .find(POLICY_TYPE, &[])
         .filter(|entry| entry.matches(&labels))
         .collect()
 }

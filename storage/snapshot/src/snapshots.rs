@@ -56,13 +56,13 @@ impl Snapshots {
         let manifests = repo.manifests()?;
         let mut snapshots = Vec::new();
         let mut unreadable = Vec::new();
-        for entry in manifests.find(&[("type", SNAPSHOT_TYPE)]) {
+        for entry in manifests.find(SNAPSHOT_TYPE, &[]) {
             match SnapshotManifest::parse(entry.data.get()) {
                 Ok(manifest) => snapshots.push(Snapshot {
-                    id: entry.id.clone(),
+                    id: entry.id,
                     manifest,
                 }),
-                Err(error) => unreadable.push((entry.id.clone(), error.to_string())),
+                Err(error) => unreadable.push((entry.id, error.to_string())),
             }
         }
         let of_contents = manifests.unreadable().iter();
@@ -202,7 +202,7 @@ fn tombstones<'i>(
     let now = writer.repository().clock().now();
     ids.into_iter()
         .filter_map(|id| manifests.get(id))
-        .map(|entry| ManifestEntry::tombstone(entry, now))
+        .map(|entry| ManifestEntry::tombstone(&entry, now))
         .collect()
 }
 

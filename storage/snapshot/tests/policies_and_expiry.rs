@@ -159,7 +159,7 @@ fn a_policy_replaces_the_one_before_it() {
     }
     let repo = world.open(3);
     let manifests = repo.manifests().unwrap();
-    let of_target = manifests.find(&[("type", "policy"), ("policyType", "path")]);
+    let of_target = manifests.find("policy", &[("policyType", "path")]);
     assert_eq!(of_target.count(), 1);
     assert_eq!(
         policy_of(&manifests, &target).unwrap(),

@@ -111,7 +111,7 @@ fn each_manifest(contents: ManifestContents) {
         ManifestEntry::tombstone(entry, now);
     }
     let merged = manifest::merge(contents.entries);
-    let _ = manifest::latest(merged.values());
+    let _ = manifest::latest(merged.values().cloned());
     for entry in merged.values() {
         policy(entry.data.get().as_bytes());
     }

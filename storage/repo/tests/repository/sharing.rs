@@ -62,7 +62,7 @@ fn manifests_that_compact_to_what_an_old_content_holds_survive() {
     }
     writer.compact_manifests().unwrap();
     let manifests = world.open(2).manifests().unwrap();
-    assert_eq!(manifests.find(&[("type", "test")]).count(), 20);
+    assert_eq!(manifests.find("test", &[]).count(), 20);
     let mut live = 0;
     world
         .open(2)
@@ -109,7 +109,7 @@ fn old_manifests_stay_where_the_content_that_replaces_them_is_lost() {
     writer.compact_manifests().unwrap();
     assert_eq!(faulty.struck(), 1);
     let manifests = world.open(2).manifests().unwrap();
-    assert_eq!(manifests.find(&[("type", "test")]).count(), 20);
+    assert_eq!(manifests.find("test", &[]).count(), 20);
 }
 
 #[test]
@@ -288,5 +288,5 @@ fn a_manifest_that_was_deleted_meanwhile_does_not_return_when_its_session_is_tak
     Writer::new(&repo, 1).unwrap();
     let manifests = repo.manifests().unwrap();
     assert!(manifests.get(&deleted.id).is_none());
-    assert_eq!(manifests.find(&[("type", "test")]).count(), 20);
+    assert_eq!(manifests.find("test", &[]).count(), 20);
 }

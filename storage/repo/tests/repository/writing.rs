@@ -271,7 +271,7 @@ fn damaged_manifests_hide_no_others_and_are_not_compacted_away() {
     let found = repo.manifests().unwrap();
     assert_eq!(found.unreadable().len(), 1, "{found:?}");
     assert!(found.get(&ids[0]).is_none());
-    assert_eq!(found.find(&[("type", "test")]).count(), 19);
+    assert_eq!(found.find("test", &[]).count(), 19);
     let lost = found.unreadable()[0].0;
     assert!(repo.is_live(&lost).unwrap(), "it may be mended one day");
 }
@@ -334,7 +334,7 @@ fn manifests_are_found_replaced_deleted_and_compacted() {
     }
     let found = repo.manifests().unwrap();
     let third = found
-        .find(&[("type", "test"), ("number", "3")])
+        .find("test", &[("number", "3")])
         .next()
         .unwrap()
         .clone();
@@ -344,9 +344,9 @@ fn manifests_are_found_replaced_deleted_and_compacted() {
     writer.compact_manifests().unwrap();
     let other = world.open(2);
     let manifests = other.manifests().unwrap();
-    assert_eq!(manifests.find(&[("type", "test")]).count(), 19);
+    assert_eq!(manifests.find("test", &[]).count(), 19);
     assert!(manifests.get(&third.id).is_none());
-    assert_eq!(manifests.find(&[("type", "maintenance")]).count(), 1);
+    assert_eq!(manifests.find("maintenance", &[]).count(), 1);
     let mut live = 0;
     other
         .for_each_content(Some(b'm'), &mut |record| {

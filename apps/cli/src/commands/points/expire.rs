@@ -7,6 +7,7 @@ use kopia::policy::{PolicyTarget, RetentionPolicy};
 use kopia::retention::{Finding, Rule, Verdict, keeps_all};
 use point::{Point, Points};
 use repo::Writer;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use snapshot::{Snapshot, Snapshots, SourcePlan, expires, plan_expiry};
 
@@ -16,6 +17,7 @@ use crate::amounts;
 use crate::answer::Answer;
 use crate::failure::Failure;
 use crate::repositories::RepoArguments;
+use crate::stdout::{Each, show_document};
 use crate::world::World;
 
 /// The arguments.
@@ -58,6 +60,16 @@ struct Decision<'s> {
     held: Vec<HeldBase>,
 }
 
+/// The answer as a document.
+#[derive(Serialize)]
+struct Document<'a, S> {
+    dry_run: bool,
+    expired: &'a [&'a str],
+    sources: S,
+    time_zone: Option<&'a str>,
+    warnings: &'a [String],
+}
+
 impl Expire {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
@@ -89,17 +101,18 @@ impl Expire {
         for warning in &decision.warnings {
             eprintln!("warning: {warning}");
         }
-        let document = json!({
-            "dry_run": self.dry_run,
-            "time_zone": zone.iana_name(),
-            "sources": decision.sources.iter().map(source_document).collect::<Vec<_>>(),
-            "expired": gone,
-            "warnings": decision.warnings,
+        if !world.wants_json() {
+            let text = self.text(&decision.sources, gone.len());
+            return Ok(Answer::new(text, Value::Null));
+        }
+        show_document(&Document {
+            dry_run: self.dry_run,
+            expired: &gone,
+            sources: Each(|| decision.sources.iter().map(source_document)),
+            time_zone: zone.iana_name(),
+            warnings: &decision.warnings,
         });
-        Ok(Answer::new(
-            self.text(&decision.sources, gone.len()),
-            document,
-        ))
+        Ok(Answer::shown(0))
     }
 
     fn decide<'s>(

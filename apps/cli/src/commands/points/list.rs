@@ -2,12 +2,14 @@
 
 use clap::Args;
 use point::{Point, Points};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::amounts;
 use crate::answer::Answer;
 use crate::failure::{FAILED, Failure, FailureKind};
 use crate::repositories::RepoArguments;
+use crate::stdout::{Each, show_document};
 use crate::table::table;
 use crate::vm_names;
 use crate::world::World;
@@ -39,35 +41,58 @@ impl List {
                 "warning: the manifest {id} cannot be read and may be a restore point: {why}"
             );
         }
-        let shown: Vec<Point<'_>> = points.iter().filter(|point| self.wants(point)).collect();
-        let rows: Vec<Vec<String>> = shown.iter().map(row).collect();
-        let text = match rows.is_empty() {
+        let failure = (!unreadable.is_empty()).then(|| {
+            Failure::new(
+                FailureKind::DamageFound,
+                "the list may lack restore points, since manifests cannot be read",
+            )
+        });
+        let status = if failure.is_some() { FAILED } else { 0 };
+        if let Some(failure) = &failure {
+            failure.tell();
+        }
+        if !world.wants_json() {
+            return Ok(Answer::with_status(self.text(&points), Value::Null, status));
+        }
+        show_document(&Document {
+            error: failure.map(|failure| failure.document()),
+            points: Each(|| self.wanted(&points).map(|point| document(&point))),
+            unreadable: Each(|| {
+                let lost = unreadable.iter();
+                lost.map(|(id, why)| json!({ "id": id, "reason": why }))
+            }),
+        });
+        Ok(Answer::shown(status))
+    }
+
+    fn text(&self, points: &Points) -> String {
+        let rows: Vec<Vec<String>> = self.wanted(points).map(|point| row(&point)).collect();
+        match rows.is_empty() {
             true => "there are no restore points".to_owned(),
             false => table(
                 &["TIME", "VM", "TYPE", "CONSISTENCY", "SIZE", "ID"],
                 &[4],
                 &rows,
             ),
-        };
-        let mut document = json!({
-            "points": shown.iter().map(document).collect::<Vec<_>>(),
-            "unreadable": unreadable.iter().map(|(id, why)| json!({ "id": id, "reason": why })).collect::<Vec<_>>(),
-        });
-        if unreadable.is_empty() {
-            return Ok(Answer::new(text, document));
         }
-        let failure = Failure::new(
-            FailureKind::DamageFound,
-            "the list may lack restore points, since manifests cannot be read",
-        );
-        failure.tell();
-        document["error"] = failure.document();
-        Ok(Answer::with_status(text, document, FAILED))
+    }
+
+    fn wanted<'p>(&'p self, points: &'p Points) -> impl Iterator<Item = Point<'p>> {
+        points.iter().filter(|point| self.wants(point))
     }
 
     fn wants(&self, point: &Point<'_>) -> bool {
         self.vm.as_deref().is_none_or(|vm| is_of_vm(point, vm))
     }
+}
+
+/// The answer as a document.
+#[derive(Serialize)]
+struct Document<P, U> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Value>,
+    points: P,
+    unreadable: U,
 }
 
 /// Returns whether a point is of the VM with this name (whole, in any case) or GUID.
