@@ -10,6 +10,8 @@ use kopia::record::ContentRecord;
 const LISTS_ONE_IN: u64 = 129;
 /// One content in this many is a tombstone.
 const DELETED_ONE_IN: u64 = 1009;
+/// Content `number` lies at `number` times one of these primes; one at least is no divisor.
+const STRIDES: [u64; 2] = [99_989, 100_003];
 /// When the contents were written.
 const WRITTEN_SECONDS: i64 = 1_780_000_000;
 
@@ -46,6 +48,26 @@ impl Contents {
         self.count
     }
 
+    /// Returns how many of them are data; lists come behind.
+    pub(crate) fn data_count(&self) -> u64 {
+        self.count - self.count / LISTS_ONE_IN
+    }
+
+    /// Returns how long each is.
+    pub(crate) fn chunk_bytes(&self) -> u64 {
+        self.chunk_bytes.into()
+    }
+
+    /// Says whether content `number` is deleted.
+    pub(crate) fn is_deleted(&self, number: u64) -> bool {
+        number % DELETED_ONE_IN == 1
+    }
+
+    /// Returns the packs that they lie in.
+    pub(crate) fn packs(&self) -> &[Arc<str>] {
+        &self.packs
+    }
+
     /// Returns the id of content `number`; ids ascend with numbers.
     pub fn id(&self, number: u64) -> ContentId {
         self.id_at(number, 0)
@@ -57,7 +79,7 @@ impl Contents {
     }
 
     fn id_at(&self, number: u64, variant: u64) -> ContentId {
-        let data = self.count - self.count / LISTS_ONE_IN;
+        let data = self.data_count();
         let (prefix, place, of) = if number < data {
             (None, number, data)
         } else {
@@ -76,8 +98,11 @@ impl Contents {
 
     /// Returns the record of content `number`, as it was written or as maintenance rewrote it.
     pub fn record(&self, number: u64, rewritten: bool) -> ContentRecord {
-        // Neighbours in the index are strangers in packs.
-        let place = mix(number ^ u64::from(rewritten)) % self.count;
+        // Neighbours in the index are strangers in packs, and packs are full.
+        let stride = STRIDES
+            .into_iter()
+            .find(|it| !self.count.is_multiple_of(*it));
+        let place = (number * stride.unwrap_or(1) + u64::from(rewritten)) % self.count;
         ContentRecord {
             id: self.id(number),
             pack_blob: Arc::clone(&self.packs[(place / self.per_pack) as usize]),
@@ -85,7 +110,7 @@ impl Contents {
             packed_bytes: self.chunk_bytes + 28,
             original_bytes: self.chunk_bytes,
             timestamp_seconds: WRITTEN_SECONDS + i64::from(rewritten),
-            deleted: number % DELETED_ONE_IN == 1,
+            deleted: self.is_deleted(number),
             compression_header_id: if number.is_multiple_of(5) { 0x1100 } else { 0 },
             format_version: 3,
             encryption_key_id: 0,

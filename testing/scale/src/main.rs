@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use blob::FilesystemStore;
+use blob::{FilesystemStore, NewLayout, SharedBlobStore};
 use clap::{Parser, Subcommand};
-use repo::Repository;
-use scale::{AnonymousMemory, Contents, PASSWORD, folder_bytes, make, surroundings};
+use repo::{CreateOptions, Repository, create};
+use scale::{
+    AnonymousMemory, Contents, PASSWORD, add_images, add_packs, add_points, folder_bytes, make,
+    surroundings,
+};
 use time_and_chance::{Chance, SystemClock};
 
 #[derive(Debug, Parser)]
@@ -28,6 +31,20 @@ enum Command {
     Make {
         /// The folder.
         folder: PathBuf,
+        /// How many snapshots name the contents; none, and there are no packs either.
+        #[arg(long, default_value_t = 0)]
+        images: u64,
+    },
+    /// Make a repository with many snapshots in a new folder.
+    MakePoints {
+        /// The folder.
+        folder: PathBuf,
+        /// How many snapshots.
+        #[arg(long, default_value_t = 100_000)]
+        points: u64,
+        /// Of how many VMs and folders.
+        #[arg(long, default_value_t = 400)]
+        sources: u64,
     },
     /// Open it with an empty cache, open it again, and look contents up.
     Measure {
@@ -45,14 +62,48 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let contents = Contents::new(arguments.contents, arguments.chunk_kib << 10);
     match arguments.command {
-        Command::Make { folder } => {
+        Command::Make { folder, images } => {
             let clock = SystemClock::new();
             let made = make(&folder, &contents)?;
+            if images > 0 {
+                add_packs(&folder, &contents)?;
+                let store = Arc::new(FilesystemStore::open(&folder, Chance::from_seed(7))?);
+                let cache = folder.join("cache-of-the-maker");
+                let repo = Repository::open(store, PASSWORD, surroundings(&cache, 8))?;
+                add_images(&repo, &contents, images)?;
+                drop(repo);
+                std::fs::remove_dir_all(cache).context("remove the maker's cache")?;
+            }
             println!(
                 "made: {} index blobs, {} MiB, the longest {} MiB, in {:.1} s",
                 made.blobs,
                 made.bytes >> 20,
                 made.bytes_max >> 20,
+                clock.monotonic().as_secs_f64()
+            );
+            Ok(())
+        }
+        Command::MakePoints {
+            folder,
+            points,
+            sources,
+        } => {
+            let clock = SystemClock::new();
+            let store: SharedBlobStore = Arc::new(FilesystemStore::create(
+                &folder,
+                NewLayout::Sharded,
+                Chance::from_seed(7),
+            )?);
+            let cache = folder.join("cache-of-the-maker");
+            let around = surroundings(&cache, 8);
+            let repo = create(store, PASSWORD, &CreateOptions::default(), around)?;
+            let ids = add_points(&repo, points, sources)?;
+            drop(repo);
+            std::fs::remove_dir_all(cache).context("remove the maker's cache")?;
+            println!(
+                "made: {} snapshots, the last one {}, in {:.1} s",
+                ids.len(),
+                ids.last().map_or("none", String::as_str),
                 clock.monotonic().as_secs_f64()
             );
             Ok(())
