@@ -1,6 +1,7 @@
 //! The collection: what no snapshot needs is marked deleted, what one needs is brought back.
 //!
-//! Snapshots, incomplete ones included, are walked down to their contents; each list and each
+//! Snapshots, incomplete ones included, are walked down to their contents, level by level: what
+//! names others waits on disk, sorted, beside what was opened before, so that each list and each
 //! directory is opened once. Then the index, which is in the same order as the marks, is walked
 //! beside them.
 
@@ -12,11 +13,11 @@ use kopia::directory::{DirectoryEntry, EntryType};
 use kopia::object_id::ObjectId;
 use kopia::record::ContentRecord;
 use progress::Progress;
-use repo::{RepoError, RepoErrorKind, Repository, Writer};
+use repo::{IndexRow, RepoError, RepoErrorKind, Repository, Writer};
 use snapshot::{Snapshots, read_directory};
 
 use crate::error::{MaintainError, MaintainErrorKind, repo_error, stopped};
-use crate::marks::{Marks, SortedMarks};
+use crate::marks::{Marks, Opened};
 use crate::packs::Packs;
 use crate::plan::Limits;
 use crate::report::Collected;
@@ -40,24 +41,33 @@ impl Collection<'_> {
     /// # Errors
     /// A manifest, a directory or a list that cannot be read: what it needs would be collected.
     pub(crate) fn run(&self) -> Result<Collected, MaintainError> {
+        let folder = self.repo.temporary_folder();
         let mut walk = Walk {
             collection: self,
-            marks: Marks::new(self.repo.temporary_folder()),
-            opened: HashSet::new(),
+            marks: Marks::new(folder),
+            waiting: Marks::new(folder),
+            opened: Marks::new(folder),
+            opened_count: 0,
             snapshots: HashSet::new(),
         };
         // Points that were published while others were walked are walked too, until none is new.
-        while walk.new_snapshots()? {}
+        while walk.new_snapshots()? {
+            while walk.open_waiting()? {}
+        }
         let mut collected = Collected {
             snapshots: walk.snapshots.len() as u64,
-            opened: walk.opened.len() as u64,
+            opened: walk.opened_count,
             ..Collected::default()
         };
         self.sweep(&mut walk.marks, &mut collected)?;
         Ok(collected)
     }
 
-    fn sweep(&self, marks: &mut Marks, collected: &mut Collected) -> Result<(), MaintainError> {
+    fn sweep(
+        &self,
+        marks: &mut Marks<ContentId>,
+        collected: &mut Collected,
+    ) -> Result<(), MaintainError> {
         self.progress
             .phase("comparing the index with what is in use");
         // Listed after the index was read: every pack in there is among them.
@@ -65,11 +75,11 @@ impl Collection<'_> {
         let mut marks = marks.sorted()?;
         let mut deleted_but_needed: Vec<ContentRecord> = Vec::new();
         let mut failure = None;
-        let walked = self.repo.for_each_content(None, &mut |record| {
-            let step = || {
+        let walked = self.repo.walk_index().for_each(&mut |row| {
+            let mut step = || {
                 self.progress.stop.check().map_err(stopped)?;
-                let needed = pass_to(&mut marks, record.id, &mut collected.missing)?;
-                self.judge(record, needed, &packs, collected, &mut deleted_but_needed)
+                let needed = marks.pass_to(row.id(), &mut collected.missing)?;
+                self.judge(row, needed, &packs, collected, &mut deleted_but_needed)
             };
             step().map_err(|error| {
                 failure = Some(error);
@@ -93,25 +103,26 @@ impl Collection<'_> {
 
     fn judge(
         &self,
-        record: ContentRecord,
+        row: &IndexRow<'_>,
         needed: bool,
         packs: &Packs,
         collected: &mut Collected,
         deleted_but_needed: &mut Vec<ContentRecord>,
     ) -> Result<(), MaintainError> {
-        let bytes = u64::from(record.packed_bytes);
-        match (needed, record.deleted) {
+        let bytes = row.packed_bytes();
+        match (needed, row.is_deleted()) {
             (true, false) => collected.in_use.add(bytes),
             (true, true) => {
                 collected.in_use.add(bytes);
-                deleted_but_needed.push(record);
+                deleted_but_needed.push(row.record().map_err(repo_error(DOING))?);
                 if deleted_but_needed.len() >= REVIVED_AT_ONCE {
                     self.revive(deleted_but_needed, collected)?;
                 }
             }
             (false, true) => {}
-            (false, false) if record.id.prefix() == Some(prefix::MANIFEST) => {}
+            (false, false) if row.id().prefix() == Some(prefix::MANIFEST) => {}
             (false, false) => {
+                let record = row.record().map_err(repo_error(DOING))?;
                 let is_old = self.limits.may_bury(record.timestamp_seconds)
                     && !packs.is_young(&record.pack_blob);
                 if !is_old {
@@ -154,38 +165,25 @@ impl Collection<'_> {
     }
 }
 
-/// Passes every mark below `id`, which the index does not have, and the one of `id`; returns
-/// whether there is one.
-fn pass_to(
-    marks: &mut SortedMarks,
-    id: ContentId,
-    missing: &mut u64,
-) -> Result<bool, MaintainError> {
-    while marks.peek().is_some_and(|mark| mark < id) {
-        *missing += 1;
-        marks.pass()?;
-    }
-    let needed = marks.peek() == Some(id);
-    if needed {
-        marks.pass()?;
-    }
-    Ok(needed)
-}
-
 /// The walk from snapshots down to contents.
 struct Walk<'a> {
     collection: &'a Collection<'a>,
-    marks: Marks,
+    /// Contents in use.
+    marks: Marks<ContentId>,
+    /// What is to be opened next, unless it was opened before.
+    waiting: Marks<Opened>,
     /// Lists and directories that were opened.
-    opened: HashSet<(ObjectId, bool)>,
+    opened: Marks<Opened>,
+    opened_count: u64,
     /// Manifests that were walked.
     snapshots: HashSet<String>,
 }
 
 impl Walk<'_> {
-    /// Walks through every snapshot that was not walked yet; returns whether there was one.
+    /// Begins with every snapshot that was not walked yet; returns whether there was one.
     fn new_snapshots(&mut self) -> Result<bool, MaintainError> {
         let Collection { repo, progress, .. } = self.collection;
+        progress.phase("listing the snapshots");
         let snapshots = Snapshots::load(repo).map_err(repo_error(DOING))?;
         if let Some((id, why)) = snapshots.unreadable().first() {
             return Err(MaintainError::new(
@@ -201,12 +199,8 @@ impl Walk<'_> {
                 continue;
             }
             found = true;
-            let count = self.snapshots.len();
-            if count % 100 == 1 {
-                progress.phase(&format!("marking what snapshot {count} needs"));
-            }
             match &snapshot.manifest.root_entry {
-                Some(root) => self.tree(root)?,
+                Some(root) => self.entry(root)?,
                 None if !snapshot.manifest.incomplete.is_empty() => {}
                 None => {
                     return Err(MaintainError::new(
@@ -219,54 +213,74 @@ impl Walk<'_> {
         Ok(found)
     }
 
-    fn tree(&mut self, root: &DirectoryEntry) -> Result<(), MaintainError> {
-        let is_directory = |entry: &DirectoryEntry| entry.entry_type == EntryType::Directory;
-        self.object(root.object)?;
-        let mut directories = Vec::new();
-        if is_directory(root) {
-            directories.push(root.object);
-        }
-        while let Some(directory) = directories.pop() {
-            if !self.opened.insert((directory, true)) {
+    /// Opens what waits and was not opened yet; returns whether there was anything.
+    fn open_waiting(&mut self) -> Result<bool, MaintainError> {
+        let folder = self.collection.repo.temporary_folder();
+        let mut waiting = std::mem::replace(&mut self.waiting, Marks::new(folder));
+        let mut waiting = waiting.sorted()?;
+        let mut before = self.opened.sorted()?;
+        let mut now = Marks::new(folder);
+        let count = self.opened_count;
+        while let Some(next) = waiting.peek() {
+            waiting.pass()?;
+            if before.pass_to(next, &mut 0)? {
                 continue;
             }
-            self.collection.progress.stop.check().map_err(stopped)?;
-            let read = read_directory(self.collection.repo, &directory);
-            for entry in read.map_err(repo_error(DOING))?.entries {
-                self.object(entry.object)?;
-                if is_directory(&entry) {
-                    directories.push(entry.object);
-                }
+            let Collection { progress, .. } = self.collection;
+            progress.stop.check().map_err(stopped)?;
+            if self.opened_count.is_multiple_of(1000) {
+                progress.phase(&format!(
+                    "marking what is in use: {} lists and folders opened",
+                    self.opened_count
+                ));
             }
+            match next {
+                Opened::List(object) => self.list(object)?,
+                Opened::Directory(object) => self.directory(object)?,
+            }
+            now.add(next)?;
+            self.opened_count += 1;
         }
-        Ok(())
+        self.opened.append(now)?;
+        Ok(self.opened_count > count)
     }
 
-    /// Marks everything an object consists of, its lists included.
-    fn object(&mut self, object: ObjectId) -> Result<(), MaintainError> {
-        let mut objects = vec![object];
-        while let Some(object) = objects.pop() {
-            let Some(list) = object.list_of() else {
-                self.marks.add(object.content)?;
-                continue;
-            };
-            if !self.opened.insert((object, false)) {
-                continue;
+    fn directory(&mut self, object: ObjectId) -> Result<(), MaintainError> {
+        let read = read_directory(self.collection.repo, &object);
+        let entries = read.map_err(repo_error(DOING))?.entries;
+        entries.iter().try_for_each(|entry| self.entry(entry))
+    }
+
+    fn list(&mut self, object: ObjectId) -> Result<(), MaintainError> {
+        let Some(list) = object.list_of() else {
+            return Ok(());
+        };
+        self.object(list)?;
+        let mut failure = Ok(());
+        let repo = self.collection.repo;
+        repo.for_each_part(&list, &mut |part| {
+            if failure.is_ok() {
+                failure = self.object(part.object);
             }
-            self.collection.progress.stop.check().map_err(stopped)?;
-            objects.push(list);
-            let mut failure = Ok(());
-            let marks = &mut self.marks;
-            self.collection
-                .repo
-                .for_each_part(&list, &mut |part| match part.object.list_of() {
-                    Some(_) => objects.push(part.object),
-                    None if failure.is_ok() => failure = marks.add(part.object.content),
-                    None => {}
-                })
-                .map_err(repo_error(DOING))?;
-            failure?;
+        })
+        .map_err(repo_error(DOING))?;
+        failure
+    }
+
+    /// Notes what an entry names.
+    fn entry(&mut self, entry: &DirectoryEntry) -> Result<(), MaintainError> {
+        self.object(entry.object)?;
+        match entry.entry_type {
+            EntryType::Directory => self.waiting.add(Opened::Directory(entry.object)),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Marks the content that an object is; one that is a list is opened later.
+    fn object(&mut self, object: ObjectId) -> Result<(), MaintainError> {
+        match object.list_of() {
+            Some(_) => self.waiting.add(Opened::List(object)),
+            None => self.marks.add(object.content),
+        }
     }
 }

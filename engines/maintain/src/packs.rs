@@ -9,7 +9,7 @@ use kopia::content_id::prefix;
 use kopia::record::ContentRecord;
 use kopia::session::SessionId;
 use progress::Progress;
-use repo::{PACK_BYTES_MAX, RepoError, RepoErrorKind, Repository, Writer};
+use repo::{IndexRow, IndexWalk, PACK_BYTES_MAX, RepoError, RepoErrorKind, Repository, Writer};
 
 use crate::error::{MaintainError, repo_error, stopped, store_error};
 use crate::plan::{Limits, PackUse, is_short};
@@ -79,9 +79,17 @@ pub(crate) fn delete_unreferenced(
             .map_err(store_error(DELETING))?;
     }
     repo.refresh().map_err(repo_error(DELETING))?;
-    repo.for_each_content(None, &mut |record| {
-        check(progress)?;
-        candidates.remove(record.pack_blob.as_ref());
+    let walk = repo.walk_index();
+    let mut in_use = walk.per_pack::<bool>();
+    walk.for_each(&mut |row| {
+        in_use[row.pack()] = true;
+        check(progress)
+    })
+    .map_err(repo_error(DELETING))?;
+    walk.for_each_pack(&mut |place, pack| {
+        if in_use[place] {
+            candidates.remove(pack);
+        }
         Ok(())
     })
     .map_err(repo_error(DELETING))?;
@@ -149,17 +157,24 @@ pub(crate) fn rewrite_short(
     progress.phase("looking for short packs");
     repo.refresh().map_err(repo_error(REWRITING))?;
     let packs = Packs::list(repo.store(), limits)?;
-    let (chosen, left) = choose_short(repo, &packs, limits, progress)?;
+    let walk = repo.walk_index();
+    let (chosen, left) = choose_short(repo, &walk, &packs, limits, progress)?;
     let mut rewritten = Rewritten {
         packs: chosen.len() as u64,
         packs_left: left,
         ..Rewritten::default()
     };
     let mut records: Vec<ContentRecord> = Vec::new();
-    repo.for_each_content(None, &mut |record| {
+    let mut is_chosen = walk.per_pack::<bool>();
+    walk.for_each_pack(&mut |place, pack| {
+        is_chosen[place] = chosen.contains(pack);
+        Ok(())
+    })
+    .map_err(repo_error(REWRITING))?;
+    walk.for_each(&mut |row| {
         check(progress)?;
-        if chosen.contains(&record.pack_blob) && is_movable(&record, limits) {
-            records.push(record);
+        if is_chosen[row.pack()] && is_movable(row, limits) {
+            records.push(row.record()?);
         }
         Ok(())
     })
@@ -186,22 +201,36 @@ pub(crate) fn rewrite_short(
 /// Returns the packs to be rewritten in this run, and how many short ones are left.
 fn choose_short(
     repo: &Arc<Repository>,
+    walk: &IndexWalk,
     packs: &Packs,
     limits: Limits,
     progress: &Progress,
 ) -> Result<(HashSet<Arc<str>>, u64), MaintainError> {
+    let mut of_places = walk.per_pack::<PackUse>();
+    walk.for_each(&mut |row| {
+        if !row.is_deleted() {
+            let pack = &mut of_places[row.pack()];
+            pack.live_bytes += row.packed_bytes();
+            pack.movable += u64::from(is_movable(row, limits));
+        }
+        check(progress)
+    })
+    .map_err(repo_error(REWRITING))?;
     let mut uses: HashMap<Arc<str>, PackUse> = HashMap::new();
-    repo.for_each_content(None, &mut |record| {
-        check(progress)?;
-        if !record.deleted {
-            let movable = is_movable(&record, limits);
-            let pack = uses.entry(record.pack_blob).or_default();
-            pack.live_bytes += u64::from(record.packed_bytes);
-            pack.movable += u64::from(movable);
+    walk.for_each_pack(&mut |place, name| {
+        let part = of_places[place];
+        match uses.get_mut(name) {
+            Some(pack) => {
+                pack.live_bytes += part.live_bytes;
+                pack.movable += part.movable;
+            }
+            None if part.live_bytes > 0 => drop(uses.insert(Arc::from(name), part)),
+            None => {}
         }
         Ok(())
     })
     .map_err(repo_error(REWRITING))?;
+    drop(of_places);
     // Our own packs are closed at a length of their own: they would be short for ever.
     let pack_bytes_max = repo.format().max_pack_bytes().min(PACK_BYTES_MAX);
     uses.retain(|name, pack| {
@@ -229,10 +258,10 @@ fn choose_short(
     Ok((chosen, left))
 }
 
-fn is_movable(record: &ContentRecord, limits: Limits) -> bool {
-    !record.deleted
-        && record.id.prefix() != Some(prefix::MANIFEST)
-        && limits.may_move(record.timestamp_seconds)
+fn is_movable(row: &IndexRow<'_>, limits: Limits) -> bool {
+    !row.is_deleted()
+        && row.id().prefix() != Some(prefix::MANIFEST)
+        && limits.may_move(row.timestamp_seconds())
 }
 
 fn check(progress: &Progress) -> Result<(), RepoError> {

@@ -8,6 +8,7 @@ mod contents;
 mod create;
 mod error;
 mod index;
+mod index_walk;
 mod maintenance;
 mod manifests;
 mod object_writer;
@@ -20,6 +21,7 @@ mod writer;
 
 pub use create::{CreateOptions, create};
 pub use error::{RepoError, RepoErrorKind};
+pub use index_walk::{IndexRow, IndexWalk, PackPlace, PerPack};
 pub use maintenance::{Compaction, MaintenanceLock, Moved, ScheduleKeeper, owner_name};
 pub use manifests::Manifests;
 pub use object_writer::{ObjectWriter, Segments, WrittenObject};

@@ -233,7 +233,7 @@ impl Table {
         self.layout.key_bytes as usize
     }
 
-    pub(super) fn packs(&self) -> u32 {
+    pub(crate) fn packs(&self) -> u32 {
         self.layout.packs as u32
     }
 
@@ -305,10 +305,38 @@ impl Table {
     /// Returns what a row says.
     pub(crate) fn decode(&self, row: &[u8]) -> Result<ContentRecord, RepoError> {
         let (key, fields) = row.split_at(self.key_bytes());
-        let mut names = self.names_of(fields::pack_number(fields), 1)?;
+        let name = self.pack_name(fields::pack_number(fields))?;
+        fields::decode(key, fields, name)
+    }
+
+    /// Returns what a row says, with `name` in place of its pack's, and that pack's number.
+    pub(crate) fn decode_unnamed(
+        &self,
+        row: &[u8],
+        name: &Arc<str>,
+    ) -> Result<(ContentRecord, u32), RepoError> {
+        let (key, fields) = row.split_at(self.key_bytes());
+        let pack = fields::pack_number(fields);
+        if pack >= self.packs() {
+            return Err(damaged());
+        }
+        Ok((fields::decode(key, fields, Arc::clone(name))?, pack))
+    }
+
+    /// Returns the name of a pack.
+    pub(crate) fn pack_name(&self, number: u32) -> Result<Arc<str>, RepoError> {
+        let mut names = self.names_of(number, 1)?;
         let name = names.pop().ok_or_else(damaged)?;
         let name = String::from_utf8(name).map_err(|_| damaged())?;
-        fields::decode(key, fields, Arc::from(name))
+        Ok(Arc::from(name))
+    }
+
+    /// Hands the names of all packs to `each`, in the order of their numbers.
+    pub(crate) fn for_each_pack_name(
+        &self,
+        each: &mut dyn FnMut(&str) -> Result<(), RepoError>,
+    ) -> Result<(), RepoError> {
+        self.for_each_pack(&mut |name| each(str::from_utf8(name).map_err(|_| damaged())?))
     }
 
     /// Returns the names of `count` packs from number `first` on.

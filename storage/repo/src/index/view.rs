@@ -21,6 +21,16 @@ pub(crate) struct IndexView {
     pub(crate) watermark_seconds: i64,
 }
 
+/// A winning record, with the place of its table among those of the view.
+#[derive(Debug)]
+pub(crate) struct UnnamedRow {
+    /// The record; its pack's name is empty.
+    pub(crate) record: ContentRecord,
+    pub(crate) table: usize,
+    /// The pack's number in that table.
+    pub(crate) pack: u32,
+}
+
 impl IndexView {
     /// Returns the view of a repository nobody has written to.
     pub(crate) fn empty() -> Self {
@@ -66,14 +76,37 @@ impl IndexView {
         prefix: Option<u8>,
         each: &mut dyn FnMut(ContentRecord) -> Result<(), RepoError>,
     ) -> Result<(), RepoError> {
+        self.for_each_unnamed(prefix, &mut |row| each(self.name(&row)?))
+    }
+
+    /// Like [`for_each`](Self::for_each), without looking up which pack each record names.
+    pub(crate) fn for_each_unnamed(
+        &self,
+        prefix: Option<u8>,
+        each: &mut dyn FnMut(UnnamedRow) -> Result<(), RepoError>,
+    ) -> Result<(), RepoError> {
         let from: Vec<u8> = prefix.into_iter().collect();
-        merge(&self.tables, &from, &mut |place, row| {
-            let record = self.tables[place].decode(row)?;
+        let nameless: Arc<str> = Arc::from("");
+        merge(&self.tables, &from, &mut |table, row| {
+            let (record, pack) = self.tables[table].decode_unnamed(row, &nameless)?;
             match prefix {
                 Some(prefix) if record.id.prefix().unwrap_or(0) != prefix => Ok(false),
                 _ if self.is_forgotten(&record) => Ok(true),
-                _ => each(record).map(|()| true),
+                _ => each(UnnamedRow {
+                    record,
+                    table,
+                    pack,
+                })
+                .map(|()| true),
             }
+        })
+    }
+
+    /// Looks up which pack a record names.
+    pub(crate) fn name(&self, row: &UnnamedRow) -> Result<ContentRecord, RepoError> {
+        Ok(ContentRecord {
+            pack_blob: self.tables[row.table].pack_name(row.pack)?,
+            ..row.record.clone()
         })
     }
 
