@@ -47,7 +47,13 @@ impl ForeignClient {
             description: String::new(),
             start_time: now,
             end_time: now,
-            stats: SnapshotStats::default(),
+            stats: SnapshotStats {
+                total_size: files.iter().map(|(_, bytes)| bytes.len() as i64).sum(),
+                file_count: files.len() as i64,
+                non_cached_files: files.len() as i64,
+                dir_count: 1,
+                ..SnapshotStats::default()
+            },
             incomplete: String::new(),
             root_entry: Some(entry(
                 "",

@@ -137,12 +137,21 @@ impl World {
             }
         };
         if is_new {
-            let options = CreateOptions::default();
-            repo::create(store, PASSWORD, &options, self.surroundings())
-                .expect("a repository can be made")
+            self.create_in(store, &CreateOptions::default())
         } else {
             self.open_repository(store)
         }
+    }
+
+    /// Makes the repository `name`, of a kind, in a folder that is not there yet.
+    pub fn create_repository(&self, name: &str, kind: &CreateOptions) -> Arc<Repository> {
+        let path = self.path(name);
+        let store = FilesystemStore::create(path, NewLayout::Sharded, Chance::from_seed(self.seed));
+        self.create_in(Arc::new(store.expect("a folder can be made")), kind)
+    }
+
+    fn create_in(&self, store: SharedBlobStore, kind: &CreateOptions) -> Arc<Repository> {
+        repo::create(store, PASSWORD, kind, self.surroundings()).expect("a repository can be made")
     }
 
     /// Opens the repository in a store, which may be a wrapped one.
