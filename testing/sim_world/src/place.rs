@@ -14,6 +14,8 @@ use time_and_chance::{Chance, Clock, ManualClock, StopSignal, Timestamp};
 pub(crate) const PASSWORD: &str = "storm";
 
 const HOST_NAMES: [&str; 2] = ["alpha", "beta"];
+/// The machine that maintains the repositories.
+const KEEPER: &str = "keeper";
 
 /// What the world consists of.
 #[derive(Debug)]
@@ -112,6 +114,15 @@ impl Place {
         repository: usize,
         host: usize,
     ) -> Result<Arc<Repository>, RepoError> {
+        self.open_as(HOST_NAMES[host], repository)
+    }
+
+    /// Opens a repository as the machine that maintains it meets it, faults included.
+    pub(crate) fn open_as_keeper(&self, repository: usize) -> Result<Arc<Repository>, RepoError> {
+        self.open_as(KEEPER, repository)
+    }
+
+    fn open_as(&self, name: &str, repository: usize) -> Result<Arc<Repository>, RepoError> {
         let limits = RetryLimits {
             total_max: Duration::from_secs(30),
             ..RetryLimits::default()
@@ -123,7 +134,7 @@ impl Place {
             self.chance.clone(),
             StopSignal::new(),
         ));
-        Repository::open(store, PASSWORD, self.surroundings(HOST_NAMES[host]))
+        Repository::open(store, PASSWORD, self.surroundings(name))
     }
 
     /// Opens a repository as it is.

@@ -2,6 +2,7 @@
 
 mod checks;
 mod runs;
+mod upkeep;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,6 +60,10 @@ pub struct Tally {
     pub restores_failed: u32,
     /// Comparisons of a whole point with the truth.
     pub compared: u32,
+    /// Maintenances that came to their end.
+    pub maintained: u32,
+    /// Packs that they deleted.
+    pub packs_deleted: u32,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -71,6 +76,8 @@ impl std::ops::AddAssign for Tally {
         self.restored += other.restored;
         self.restores_failed += other.restores_failed;
         self.compared += other.compared;
+        self.maintained += other.maintained;
+        self.packs_deleted += other.packs_deleted;
     }
 }
 
@@ -128,8 +135,9 @@ impl Storm {
 
     fn step(&mut self) -> String {
         match self.chance.below(100) {
-            0..38 => self.disturb(),
-            38..73 => self.back_up(),
+            0..35 => self.disturb(),
+            35..69 => self.back_up(),
+            69..73 => self.maintain(),
             73..80 => self.restore(),
             80..84 => self.clean_host(),
             84..87 => self.let_time_pass(),
@@ -246,12 +254,24 @@ impl Storm {
     }
 
     /// Without trouble everything works: each machine is backed up into both repositories,
-    /// nothing of ours stays, and every point is what it was.
+    /// nothing of ours stays, and every point is what it was. Days of maintenance later that is
+    /// still so, nothing is left in the stores that no point needs, and the backups go on.
     fn calm(&mut self) {
         // A merge that still runs keeps the other product from ending; it goes on with each look.
         for _ in 0..10 {
             self.end_all_trouble();
         }
+        self.back_all_up_in_peace();
+        self.check_points();
+        self.compare_all_points();
+        self.maintain_until_tidy();
+        self.compare_all_points();
+        self.audit();
+        self.back_all_up_in_peace();
+        self.check_points();
+    }
+
+    fn back_all_up_in_peace(&mut self) {
         for number in 0..self.truth.machines.len() {
             let machine = &self.truth.machines[number];
             let host = self.place.host(machine.host);
@@ -261,9 +281,6 @@ impl Storm {
             }
             self.assert_nothing_of_ours(number);
         }
-        self.check_points();
-        self.compare_all_points();
-        self.audit();
     }
 }
 

@@ -8,6 +8,7 @@ use backup::vm::{ConsistencyPolicy, Options, PointReport, Step, VmBackup, clean}
 use backup::{BackupError, BackupErrorKind};
 use blob::{BlobErrorKind, Operation, Rule, Strike};
 use hyperv::sim::{FaultRecord, SimFault};
+use maintain::Report;
 use point::{BackupType, Points};
 use progress::Progress;
 use repo::{Repository, Writer};
@@ -16,7 +17,7 @@ use restore::vm::{HostTarget, to_host};
 use uuid::Uuid;
 
 use super::checks::{assert_same, read_all};
-use super::{MACHINES_MAX, Storm};
+use super::{MACHINES_MAX, Storm, upkeep};
 use crate::outside;
 use crate::truth::{Disks, Machine};
 
@@ -115,15 +116,22 @@ impl Storm {
             machine: &mut self.truth.machines[number],
             frozen: None,
             told: String::new(),
+            upkeep: Vec::new(),
         });
+        let (place, chance) = (&self.place, &self.chance);
         let goes_on = |step: Step| {
             let mut during = during.lock().expect("nobody panicked in here");
             if step == Step::CheckpointTaken {
                 during.frozen = Some(during.machine.disks.clone());
             }
-            if busy && self.chance.below(2) == 0 {
-                let what = outside::disturb(&outsider, during.machine, &self.chance);
+            if busy && chance.below(2) == 0 {
+                let what = outside::disturb(&outsider, during.machine, chance);
                 during.told += &format!("\n     after {step:?}: {what}");
+            }
+            if busy && chance.below(8) == 0 {
+                let (what, report) = upkeep::run(place, repository, chance);
+                during.told += &format!("\n     after {step:?}: {what}");
+                during.upkeep.extend(report);
             }
             if end == End::Stopped(step) {
                 progress.stop.stop();
@@ -139,7 +147,15 @@ impl Storm {
         };
         let result = backup.run(vm, &progress);
         drop(writer);
-        let During { frozen, told, .. } = during.into_inner().expect("nobody panicked in here");
+        let During {
+            frozen,
+            told,
+            upkeep,
+            ..
+        } = during.into_inner().expect("nobody panicked in here");
+        for report in &upkeep {
+            self.count_upkeep(Some(report));
+        }
         if let End::StoreDies(_) = end {
             self.place.faulty[repository].clear();
         }
@@ -361,6 +377,7 @@ struct During<'a> {
     /// The disks at the instant of the run's checkpoint.
     frozen: Option<Disks>,
     told: String,
+    upkeep: Vec<Report>,
 }
 
 fn peaceful() -> Options {
