@@ -172,7 +172,7 @@ fn write_vhdx(
     };
     let target = new.target();
     let writer =
-        ThinWriter::create(new.uncached(), &options).map_err(vhdx_error("write", target))?;
+        ThinWriter::create(new.uncached()?, &options).map_err(vhdx_error("write", target))?;
     let written = copy.run(&|offset, data| {
         writer
             .write_at(offset, data)
@@ -187,7 +187,7 @@ fn write_raw(
     copy: &DiskCopy<'_>,
     new: &NewFile,
 ) -> Result<u64, RestoreError> {
-    let (file, target) = (new.uncached(), new.target());
+    let (file, target) = (new.uncached()?, new.target());
     file.file()
         .set_len(source.size_bytes())
         .map_err(file_error("write", target))?;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use ::disk::{DiskError, DiskErrorKind};
+use blob::BlobErrorKind;
 use fault::Fault;
 use hyperv::{HypervError, HypervErrorKind};
 use image::{ImageError, ImageErrorKind};
@@ -48,9 +49,10 @@ pub type RestoreError = Fault<RestoreErrorKind>;
 fn repo_kind(kind: RepoErrorKind) -> RestoreErrorKind {
     match kind {
         RepoErrorKind::Stopped => RestoreErrorKind::Stopped,
-        RepoErrorKind::Damaged | RepoErrorKind::NotFound | RepoErrorKind::Invalid => {
-            RestoreErrorKind::Damaged
-        }
+        RepoErrorKind::Damaged
+        | RepoErrorKind::NotFound
+        | RepoErrorKind::Invalid
+        | RepoErrorKind::Store(BlobErrorKind::NotFound) => RestoreErrorKind::Damaged,
         kind => RestoreErrorKind::Repo(kind),
     }
 }
@@ -195,6 +197,10 @@ mod tests {
         for (kind, expected) in [
             (store, RestoreErrorKind::Repo(store)),
             (RepoErrorKind::NotFound, RestoreErrorKind::Damaged),
+            (
+                RepoErrorKind::Store(BlobErrorKind::NotFound),
+                RestoreErrorKind::Damaged,
+            ),
             (RepoErrorKind::Stopped, RestoreErrorKind::Stopped),
         ] {
             let beneath = io::Error::other(RepoError::new(kind, "read pack p"));
@@ -219,6 +225,4 @@ mod tests {
         let error = file_error("write", Path::new("a"))(io::ErrorKind::StorageFull.into());
         assert_eq!(error.kind(), RestoreErrorKind::TargetFull);
     }
-
-    use blob::BlobErrorKind;
 }

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use local_file::UncachedFile;
@@ -25,7 +26,8 @@ const ATTEMPTS: usize = 8;
 /// A file that is being written.
 #[derive(Debug)]
 pub(crate) struct NewFile {
-    file: UncachedFile,
+    file: File,
+    uncached: OnceLock<UncachedFile>,
     temporary: PathBuf,
     target: PathBuf,
     overwrite: bool,
@@ -39,12 +41,23 @@ impl NewFile {
     /// `Exists` if there is a file and it is not to be overwritten, or something that is no
     /// file; `TargetUnsuited` if its folder is not there.
     pub fn begin(target: &Path, overwrite: bool, chance: &Chance) -> Result<Self, RestoreError> {
+        Self::begin_as(target, overwrite, chance, os::create_new_file)
+    }
+
+    /// Begins a file that `create` makes.
+    pub fn begin_as(
+        target: &Path,
+        overwrite: bool,
+        chance: &Chance,
+        create: fn(&Path) -> io::Result<File>,
+    ) -> Result<Self, RestoreError> {
         check_free(target, overwrite)?;
         for _ in 0..ATTEMPTS {
             let temporary = temporary_path(target, chance)?;
-            let file = os::create_new_file(&temporary).map_err(file_error("make", &temporary))?;
+            let file = create(&temporary).map_err(file_error("make", &temporary))?;
             let new = Self {
-                file: UncachedFile::for_writing(file, &temporary),
+                file,
+                uncached: OnceLock::new(),
                 temporary,
                 target: target.to_owned(),
                 overwrite,
@@ -70,12 +83,20 @@ impl NewFile {
 
     /// Returns the file, to be written in any order.
     pub fn file(&self) -> &File {
-        self.file.file()
+        &self.file
     }
 
     /// Returns the file, to be written in large pieces that nobody reads soon.
-    pub fn uncached(&self) -> &UncachedFile {
-        &self.file
+    pub fn uncached(&self) -> Result<&UncachedFile, RestoreError> {
+        if let Some(uncached) = self.uncached.get() {
+            return Ok(uncached);
+        }
+        let file = self
+            .file
+            .try_clone()
+            .map_err(file_error("open", &self.temporary))?;
+        let opened = UncachedFile::for_writing(file, &self.temporary);
+        Ok(self.uncached.get_or_init(|| opened))
     }
 
     /// Returns where the file shall be.

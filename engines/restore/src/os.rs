@@ -15,17 +15,38 @@ pub(crate) use unix::*;
 #[cfg(windows)]
 pub(crate) use windows::*;
 
-/// Whether an entry's owner is now the one it was stored with.
+/// Which attributes restored entries get back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// User and group, where the system has such and whoever restores may give files away.
+    pub owners: bool,
+    /// The mode; without it, entries get the one that new ones have.
+    pub permissions: bool,
+    /// The time of the last modification.
+    pub times: bool,
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Self {
+            owners: true,
+            permissions: true,
+            times: true,
+        }
+    }
+}
+
+/// Whose an entry is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// It is, or the system has no such owners.
-    Restored,
+    /// Whose it was, if that was asked for and the system has such owners.
+    AsAsked,
     /// It is whoever restores.
     Other,
 }
 
 /// Returns a time as file systems take it.
-fn system_time(time: Timestamp) -> io::Result<SystemTime> {
+pub(crate) fn system_time(time: Timestamp) -> io::Result<SystemTime> {
     let nanoseconds = time.as_nanosecond();
     let distance = Duration::from_nanos_u128(nanoseconds.unsigned_abs());
     let found = match nanoseconds < 0 {

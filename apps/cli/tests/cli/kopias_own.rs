@@ -132,6 +132,47 @@ fn a_snapshot_of_files_is_no_vm_and_has_no_disks() {
     );
 }
 
+#[test]
+fn files_are_restored_as_was_asked_for() {
+    let fixture = Fixture::open("special-files");
+    let id = fixture.snapshots().next().unwrap()["manifest_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let restore = |more: &[&str]| {
+        let arguments = [&["restore", "files", &id, "--to", "out", "--json"], more].concat();
+        let outcome = fixture.run(&arguments);
+        let document: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        (outcome, document)
+    };
+    let (_, said) = restore(&["--dry-run"]);
+    assert!(!fixture.agent.path("out").exists());
+    let (first, done) = restore(&[]);
+    assert_eq!(
+        (first.status, &done["files"]),
+        (0, &said["files"]),
+        "{first:?}"
+    );
+    assert!(done["files"].as_u64().unwrap() > 0);
+
+    let (again, _) = restore(&[]);
+    assert_eq!(again.status, 1, "{again:?}");
+    assert!(again.stderr.contains("--overwrite"), "{again:?}");
+    let (_, said) = restore(&["--dry-run"]);
+    assert!(said["failed_first"][0]["reason"].is_string(), "{said}");
+    let (resumed, done) = restore(&["--existing", "replace-different"]);
+    assert_eq!(
+        (resumed.status, &done["replaced"]),
+        (0, &Value::from(0)),
+        "{resumed:?}"
+    );
+    assert!(done["kept"].as_u64().unwrap() > 0, "{done}");
+    let (wrong, _) = restore(&["--existing", "keep", "--overwrite"]);
+    assert_eq!(wrong.status, 2, "{wrong:?}");
+    let inside = fixture.run(&["restore", "files", &format!("{id}:0"), "--to", "out"]);
+    assert!(inside.stderr.contains("restore disk"), "{inside:?}");
+}
+
 /// A fixture with error correction: its name, the bytes of a stored shard, and how many shards of a
 /// block may be damaged.
 const ERROR_CORRECTED: [(&str, usize, usize); 2] = [("ecc-5", 4 + 128, 2), ("ecc-20", 4 + 64, 17)];

@@ -14,6 +14,7 @@ mod matching;
 mod pattern;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::sync::Arc;
 

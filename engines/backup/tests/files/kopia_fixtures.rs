@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use backup::files::{FileOptions, FileReport, FileSource};
 use progress::Progress;
-use restore::RestoreOptions;
+use restore::files::FilesOptions;
 use serde_json::Value;
 use snapshot::Snapshots;
 
@@ -87,7 +87,7 @@ fn restore(world: &World, id: &str, target: &std::path::Path) {
         snapshot.manifest.root_entry.as_ref().unwrap(),
         &[],
         target,
-        &RestoreOptions::default(),
+        &FilesOptions::default(),
         &Progress::silent(),
     )
     .unwrap();

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use repo::ObjectReader;
 
-use super::entry::FileJob;
+use super::job::FileJob;
 use crate::copy::PIECE_BYTES;
 use crate::new_file::NewFile;
 
@@ -26,6 +26,7 @@ pub(super) struct BigFile {
     /// The file.
     pub new: NewFile,
     left: AtomicUsize,
+    failed: AtomicBool,
 }
 
 impl BigFile {
@@ -44,12 +45,23 @@ impl BigFile {
                 object,
                 new,
                 left,
+                failed: AtomicBool::new(false),
             }),
             pieces,
         )
     }
 
-    /// Says that a piece is written; returns whether it was the last.
+    /// Says that a piece could not be written; returns whether it is the first.
+    pub fn fail(&self) -> bool {
+        !self.failed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Returns whether a piece could not be written, so that the others need not be.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Says that a piece is dealt with; returns whether it was the last.
     pub fn piece_done(&self) -> bool {
         self.left.fetch_sub(1, Ordering::AcqRel) == 1
     }

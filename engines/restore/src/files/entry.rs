@@ -1,8 +1,7 @@
 //! Restoring one entry of a tree: a folder, a file, a symbolic link.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use kopia::directory::{DirectoryEntry, EntryType};
 use progress::Progress;
@@ -10,69 +9,51 @@ use repo::Repository;
 use snapshot::read_directory;
 use vhdx::WriteAt;
 
-use super::RestoredFiles;
 use super::big_file::{BigFile, Piece};
 use super::folder::Folder;
+use super::job::{FileJob, FolderJob};
+use super::options::FilesOptions;
+use super::outcome::{Outcome, RestoredFiles};
+use super::present::{Fate, Present, fate};
 use super::queue::{Queue, Work};
 use super::selection::Selection;
-use super::warnings::{Difference, Warnings};
+use super::warnings::Difference;
 use crate::copy::PIECE_BYTES;
 use crate::error::{RestoreError, RestoreErrorKind, file_error, repo_error, stopped};
 use crate::file_name;
-use crate::new_file::{NewFile, check_free, temporary_path};
-use crate::options::RestoreOptions;
-use crate::os::{self, Owner};
-use crate::zeros::non_zero_runs;
+use crate::new_file::{NewFile, temporary_path};
+use crate::os;
+use crate::zeros::{UNIT_BYTES, non_zero_runs};
 
 /// No system has links longer than this.
 const LINK_BYTES_MAX: u64 = 64 << 10;
 
-/// A file or link to be restored into a folder.
-pub(super) struct FileJob {
-    entry: DirectoryEntry,
-    folder: Arc<Folder>,
-}
-
-impl FileJob {
-    fn path(&self) -> PathBuf {
-        self.folder.path().join(&self.entry.name)
-    }
-}
-
-/// A folder that is there and whose entries are to be looked at.
-pub(super) struct FolderJob {
-    entry: DirectoryEntry,
-    folder: Arc<Folder>,
-    selection: Selection,
+/// What is to be done below a folder.
+#[derive(Default)]
+struct Jobs {
+    files: Vec<FileJob>,
+    folders: Vec<FolderJob>,
 }
 
 /// A tree on its way.
 pub(super) struct TreeRestore<'a> {
     repo: &'a Arc<Repository>,
-    options: &'a RestoreOptions,
+    options: &'a FilesOptions,
     progress: &'a Progress,
-    warnings: Warnings,
-    files: AtomicU64,
-    folders: AtomicU64,
-    symlinks: AtomicU64,
-    bytes: AtomicU64,
+    outcome: Outcome,
 }
 
 impl<'a> TreeRestore<'a> {
     pub fn new(
         repo: &'a Arc<Repository>,
-        options: &'a RestoreOptions,
+        options: &'a FilesOptions,
         progress: &'a Progress,
     ) -> Self {
         Self {
             repo,
             options,
             progress,
-            warnings: Warnings::default(),
-            files: AtomicU64::new(0),
-            folders: AtomicU64::new(0),
-            symlinks: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            outcome: Outcome::default(),
         }
     }
 
@@ -84,26 +65,16 @@ impl<'a> TreeRestore<'a> {
         target: Arc<Folder>,
     ) -> Result<(), RestoreError> {
         let queue = Queue::default();
+        let mut jobs = Jobs::default();
         match root.entry_type {
-            EntryType::Directory => queue.add(
-                Vec::new(),
-                vec![FolderJob {
-                    entry: root.clone(),
-                    folder: target,
-                    selection,
-                }],
-            ),
-            _ => {
-                file_name::check(&root.name)?;
-                queue.add(
-                    vec![FileJob {
-                        entry: root.clone(),
-                        folder: target,
-                    }],
-                    Vec::new(),
-                );
-            }
+            EntryType::Directory => jobs.folders.push(FolderJob {
+                entry: root.clone(),
+                folder: target,
+                selection,
+            }),
+            _ => self.take_in(root.clone(), selection, &target, &mut jobs)?,
         }
+        queue.add(jobs.files, jobs.folders);
         std::thread::scope(|scope| {
             for _ in 0..self.options.workers.max(1) {
                 scope.spawn(|| {
@@ -127,22 +98,52 @@ impl<'a> TreeRestore<'a> {
 
     /// Returns what was done.
     pub fn finish(self) -> RestoredFiles {
-        RestoredFiles {
-            files: self.files.into_inner(),
-            folders: self.folders.into_inner(),
-            symlinks: self.symlinks.into_inner(),
-            bytes: self.bytes.into_inner(),
-            warnings: self.warnings.texts(),
-        }
+        self.outcome.finish()
     }
 
     fn work(&self, work: Work, queue: &Queue) -> Result<(), RestoreError> {
-        match work {
-            Work::Folder(job) => self.open_folder(job, queue),
-            Work::File(job) if job.entry.entry_type == EntryType::Symlink => self.restore_link(job),
-            Work::File(job) => self.restore_file(job, queue),
-            Work::Piece(file, piece) => self.restore_piece(file, piece),
+        let (folder, path, done) = match work {
+            Work::Folder(job) => {
+                let folder = Arc::clone(&job.folder);
+                let path = folder.path().to_owned();
+                (folder, path, self.open_folder(job, queue))
+            }
+            Work::File(job) => {
+                let (folder, path) = (Arc::clone(&job.folder), job.path());
+                let done = match job.entry.entry_type {
+                    EntryType::Symlink => self.restore_link(&job, &path),
+                    _ => self.restore_file(job, &path, queue),
+                };
+                (folder, path, done)
+            }
+            Work::Piece(file, piece) => return self.restore_piece(file, piece),
+        };
+        self.forgive(&path, done)?;
+        self.let_go(folder);
+        Ok(())
+    }
+
+    fn let_go(&self, folder: Arc<Folder>) {
+        Folder::let_go(folder, self.options.attributes, &self.outcome.warnings);
+    }
+
+    /// Counts the failure of one entry instead of ending everything, if that was asked for and
+    /// others may fare better.
+    fn forgive(&self, path: &Path, done: Result<(), RestoreError>) -> Result<(), RestoreError> {
+        let Err(error) = done else { return Ok(()) };
+        let concerns_one = matches!(
+            error.kind(),
+            RestoreErrorKind::Damaged
+                | RestoreErrorKind::Exists
+                | RestoreErrorKind::TargetUnsuited
+                | RestoreErrorKind::Unsupported
+                | RestoreErrorKind::Local
+        );
+        if !concerns_one || !(self.options.skip_failing || self.options.dry_run) {
+            return Err(error);
         }
+        self.outcome.fails(path, &error);
+        Ok(())
     }
 
     fn open_folder(&self, job: FolderJob, queue: &Queue) -> Result<(), RestoreError> {
@@ -155,57 +156,115 @@ impl<'a> TreeRestore<'a> {
             "read what is in {}",
             folder.path().display()
         )))?;
-        let mut files = Vec::new();
-        let mut folders = Vec::new();
+        let mut jobs = Jobs::default();
         for entry in directory.entries {
             let Some(selection) = selection.below(&entry.name) else {
                 continue;
             };
-            file_name::check(&entry.name)?;
-            match entry.entry_type {
-                EntryType::Directory => {
-                    let folder = folder.enter(&entry, self.options.overwrite)?;
-                    self.folders.fetch_add(1, Ordering::Relaxed);
-                    folders.push(FolderJob {
-                        entry,
-                        folder,
-                        selection,
-                    });
-                }
-                EntryType::File | EntryType::Symlink => {
-                    let job = FileJob {
-                        entry,
-                        folder: Arc::clone(&folder),
-                    };
-                    if !self.options.overwrite {
-                        check_free(&job.path(), false)?;
-                    }
-                    files.push(job);
-                }
-                EntryType::Other(_) => self
-                    .warnings
-                    .add(Difference::Kind, &folder.path().join(&entry.name)),
-            }
+            let path = folder.path().join(&entry.name);
+            let done = self.take_in(entry, selection, &folder, &mut jobs);
+            self.forgive(&path, done)?;
         }
-        queue.add(files, folders);
-        Folder::let_go(folder, &self.warnings);
+        queue.add(jobs.files, jobs.folders);
         Ok(())
     }
 
-    fn restore_file(&self, job: FileJob, queue: &Queue) -> Result<(), RestoreError> {
-        let path = job.path();
+    /// Looks at an entry of a folder: makes it if it is a folder, and finds out what becomes of it
+    /// otherwise.
+    fn take_in(
+        &self,
+        entry: DirectoryEntry,
+        selection: Selection,
+        folder: &Arc<Folder>,
+        jobs: &mut Jobs,
+    ) -> Result<(), RestoreError> {
+        file_name::check(&entry.name)?;
+        match entry.entry_type {
+            EntryType::Directory => {
+                let folder = folder.enter(&entry, self.options)?;
+                Outcome::count(&self.outcome.folders, 1);
+                jobs.folders.push(FolderJob {
+                    entry,
+                    folder,
+                    selection,
+                });
+            }
+            EntryType::File | EntryType::Symlink => self.take_in_file(entry, folder, jobs)?,
+            EntryType::Other(_) => {
+                let path = folder.path().join(&entry.name);
+                self.outcome.warnings.add(Difference::Kind, &path);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in_file(
+        &self,
+        entry: DirectoryEntry,
+        folder: &Arc<Folder>,
+        jobs: &mut Jobs,
+    ) -> Result<(), RestoreError> {
+        let path = folder.path().join(&entry.name);
+        // Nothing can be in a folder that was made a moment ago; what comes meanwhile is found
+        // when the file gets its name.
+        let present = match folder.was_there() {
+            true => Present::at(&path).map_err(file_error("look at", &path))?,
+            false => Present::Nothing,
+        };
+        let fate = fate(self.options.existing, &entry, present).map_err(|why| {
+            RestoreError::new(
+                RestoreErrorKind::Exists,
+                format!("restore to {}: {why}", path.display()),
+            )
+        })?;
+        match fate {
+            Fate::Keep => {
+                Outcome::count(&self.outcome.kept, 1);
+                self.progress.disk_advances(0, entry.size, 0);
+                return Ok(());
+            }
+            Fate::Replace => self.outcome.replaces(&path),
+            Fate::Make => {}
+        }
+        if self.options.dry_run {
+            self.count(&entry);
+            return Ok(());
+        }
+        jobs.files.push(FileJob {
+            entry,
+            folder: Arc::clone(folder),
+            replaces: fate == Fate::Replace,
+        });
+        Ok(())
+    }
+
+    fn count(&self, entry: &DirectoryEntry) {
+        match entry.entry_type {
+            EntryType::Symlink => Outcome::count(&self.outcome.symlinks, 1),
+            _ => {
+                Outcome::count(&self.outcome.files, 1);
+                Outcome::count(&self.outcome.bytes, entry.size);
+            }
+        }
+    }
+
+    fn restore_file(&self, job: FileJob, path: &Path, queue: &Queue) -> Result<(), RestoreError> {
         let object = self
             .repo
             .open_object(&job.entry.object)
             .map_err(repo_error(format!("restore {}", path.display())))?;
         if object.len() != job.entry.size {
-            self.warnings.add(Difference::Length, &path);
+            self.outcome.warnings.add(Difference::Length, path);
         }
-        let new = NewFile::begin(&path, self.options.overwrite, self.repo.chance())?;
+        let create = match self.options.attributes.permissions {
+            true => os::create_new_file,
+            false => os::create_plain_file,
+        };
+        let new = NewFile::begin_as(path, job.replaces, self.repo.chance(), create)?;
         if object.len() > PIECE_BYTES {
             new.file()
                 .set_len(object.len())
-                .map_err(file_error("write", &path))?;
+                .map_err(file_error("write", path))?;
             let (file, pieces) = BigFile::new(job, object, new);
             queue.add_big(file, pieces);
             return Ok(());
@@ -213,60 +272,73 @@ impl<'a> TreeRestore<'a> {
         let bytes = object
             .read_all(PIECE_BYTES)
             .map_err(repo_error(format!("restore {}", path.display())))?;
-        new.file()
-            .write_all_at(0, &bytes)
-            .map_err(file_error("write", &path))?;
-        self.advance(bytes.len());
-        self.complete(&job, &new)?;
-        Folder::let_go(job.folder, &self.warnings);
+        if bytes.len() as u64 > UNIT_BYTES && self.options.sparse {
+            new.file()
+                .set_len(bytes.len() as u64)
+                .map_err(file_error("write", path))?;
+        }
+        self.write(&new, 0, &bytes)?;
+        self.progress.disk_advances(0, bytes.len() as u64, 0);
+        self.complete(&job, &new, bytes.len() as u64)
+    }
+
+    /// Writes bytes to a file that is as long as it will be if it may get holes.
+    fn write(&self, new: &NewFile, offset: u64, bytes: &[u8]) -> Result<(), RestoreError> {
+        let failed = || file_error("write", new.target());
+        if !self.options.sparse || bytes.len() as u64 <= UNIT_BYTES {
+            return new.file().write_all_at(offset, bytes).map_err(failed());
+        }
+        for run in non_zero_runs(offset, bytes) {
+            new.file()
+                .write_all_at(offset + run.start as u64, &bytes[run])
+                .map_err(failed())?;
+        }
         Ok(())
     }
 
     fn restore_piece(&self, file: Arc<BigFile>, piece: Piece) -> Result<(), RestoreError> {
+        let mut done = match file.has_failed() {
+            true => Ok(()),
+            false => self.write_piece(&file, piece),
+        };
+        if done.is_err() && !file.fail() {
+            done = Ok(());
+        }
+        if file.piece_done() && !file.has_failed() {
+            done = self.complete(&file.job, &file.new, file.object.len());
+        }
+        self.forgive(file.new.target(), done)?;
+        if let Some(file) = Arc::into_inner(file) {
+            self.let_go(file.job.folder);
+        }
+        Ok(())
+    }
+
+    fn write_piece(&self, file: &BigFile, piece: Piece) -> Result<(), RestoreError> {
         let path = file.new.target();
         let mut bytes = vec![0; (piece.end - piece.start) as usize];
         file.object
             .read_at(piece.start, &mut bytes)
             .map_err(repo_error(format!("restore {}", path.display())))?;
-        for run in non_zero_runs(piece.start, &bytes) {
-            let offset = piece.start + run.start as u64;
-            file.new
-                .file()
-                .write_all_at(offset, &bytes[run])
-                .map_err(file_error("write", path))?;
-        }
-        self.advance(bytes.len());
-        if file.piece_done() {
-            self.complete(&file.job, &file.new)?;
-        }
-        if let Some(file) = Arc::into_inner(file) {
-            Folder::let_go(file.job.folder, &self.warnings);
-        }
+        self.write(&file.new, piece.start, &bytes)?;
+        self.progress.disk_advances(0, bytes.len() as u64, 0);
         Ok(())
     }
 
-    fn advance(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.progress.disk_advances(0, bytes as u64, 0);
-    }
-
     /// Gives a file that is all written its owner, mode, time and name.
-    fn complete(&self, job: &FileJob, new: &NewFile) -> Result<(), RestoreError> {
-        let owner = os::set_file_metadata(new.file(), &job.entry)
-            .map_err(file_error("set owner, mode and time of", new.target()))?;
-        if owner == Owner::Other {
-            self.warnings.add(Difference::Owner, new.target());
-        }
+    fn complete(&self, job: &FileJob, new: &NewFile, bytes: u64) -> Result<(), RestoreError> {
+        let set = os::set_file_metadata(new.file(), &job.entry, self.options.attributes);
+        self.outcome.warnings.add_owner(set, new.target());
         if !os::SYNCS_FILE_SYSTEMS {
             new.sync()?;
         }
         new.publish()?;
-        self.files.fetch_add(1, Ordering::Relaxed);
+        Outcome::count(&self.outcome.files, 1);
+        Outcome::count(&self.outcome.bytes, bytes);
         Ok(())
     }
 
-    fn restore_link(&self, job: FileJob) -> Result<(), RestoreError> {
-        let path = job.path();
+    fn restore_link(&self, job: &FileJob, path: &Path) -> Result<(), RestoreError> {
         let target = self
             .repo
             .read_object(&job.entry.object, LINK_BYTES_MAX)
@@ -280,25 +352,24 @@ impl<'a> TreeRestore<'a> {
                 ),
             ));
         }
-        match self.make_link(&target, &path) {
+        match self.make_link(&target, path, job.replaces) {
             Ok(()) => {
-                match os::set_link_metadata(&path, &job.entry) {
-                    Ok(Owner::Restored) => {}
-                    Ok(Owner::Other) => self.warnings.add(Difference::Owner, &path),
-                    Err(_) => self.warnings.add(Difference::Metadata, &path),
-                }
-                self.symlinks.fetch_add(1, Ordering::Relaxed);
+                let set = os::set_link_metadata(path, &job.entry, self.options.attributes);
+                self.outcome.warnings.add_owner(set, path);
+                Outcome::count(&self.outcome.symlinks, 1);
+                Ok(())
             }
             // Windows lets only some people make links, and FAT has none.
-            Err(error) if cannot_link(&error) => self.warnings.add(Difference::Link, &path),
-            Err(error) => return Err(file_error("make", &path)(error)),
+            Err(error) if cannot_link(&error) => {
+                self.outcome.warnings.add(Difference::Link, path);
+                Ok(())
+            }
+            Err(error) => Err(file_error("make", path)(error)),
         }
-        Folder::let_go(job.folder, &self.warnings);
-        Ok(())
     }
 
-    fn make_link(&self, target: &[u8], path: &Path) -> std::io::Result<()> {
-        if !self.options.overwrite || path.symlink_metadata().is_err() {
+    fn make_link(&self, target: &[u8], path: &Path, replaces: bool) -> std::io::Result<()> {
+        if !replaces {
             return os::create_link(target, path);
         }
         let temporary = temporary_path(path, self.repo.chance()).map_err(std::io::Error::other)?;

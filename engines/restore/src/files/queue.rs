@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::big_file::{BigFile, Piece};
-use super::entry::{FileJob, FolderJob};
+use super::job::{FileJob, FolderJob};
 use crate::error::RestoreError;
 
 /// Folders wait while this many files do.

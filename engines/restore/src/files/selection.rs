@@ -12,27 +12,20 @@ pub(super) enum Selection {
 }
 
 impl Selection {
-    /// Returns what `paths` select; no paths, or an empty one, select everything.
-    pub fn of(paths: &[String]) -> Self {
-        if paths.is_empty() {
-            return Self::All;
-        }
-        let mut selection = Self::Some(BTreeMap::new());
-        for path in paths {
-            let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
-            selection.add(&names);
-        }
-        selection
+    /// Returns what selects nothing yet.
+    pub fn none() -> Self {
+        Self::Some(BTreeMap::new())
     }
 
-    fn add(&mut self, names: &[&str]) {
+    /// Adds what is at a path, with all below it; the empty path is everything.
+    pub fn add(&mut self, path: &str) {
         let mut here = self;
-        for name in names {
+        for name in path.split('/').filter(|name| !name.is_empty()) {
             match here {
                 Self::All => return,
                 Self::Some(wanted) => {
                     here = wanted
-                        .entry((*name).to_owned())
+                        .entry(name.to_owned())
                         .or_insert_with(|| Self::Some(BTreeMap::new()))
                 }
             }
@@ -54,17 +47,16 @@ mod tests {
     use super::*;
 
     fn of(paths: &[&str]) -> Selection {
-        Selection::of(
-            &paths
-                .iter()
-                .map(|path| (*path).to_owned())
-                .collect::<Vec<_>>(),
-        )
+        let mut selection = Selection::none();
+        for path in paths {
+            selection.add(path);
+        }
+        selection
     }
 
     #[test]
-    fn no_paths_and_the_empty_path_select_everything() {
-        assert_eq!(of(&[]), Selection::All);
+    fn the_empty_path_selects_everything() {
+        assert_eq!(of(&[]).below("a"), None);
         assert_eq!(of(&["a/b", ""]), Selection::All);
         assert_eq!(of(&["/"]), Selection::All);
     }

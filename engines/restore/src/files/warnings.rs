@@ -1,8 +1,11 @@
 //! What is not as it was, said once for each reason.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+
+use crate::os::Owner;
 
 /// Why an entry is not as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +18,7 @@ pub(super) enum Difference {
     Length,
     /// A link could not be made here.
     Link,
-    /// Owner, mode or time of a link or folder could not be set.
+    /// Owner, mode or time could not be set.
     Metadata,
 }
 
@@ -36,7 +39,7 @@ impl Difference {
                 "{count} symbolic links could not be made on this system; the first is {first}"
             ),
             Self::Metadata => format!(
-                "owner, mode or time of {count} folders or links could not be set; the first is {first}"
+                "owner, mode or time of {count} entries could not be set; the first is {first}"
             ),
         }
     }
@@ -55,6 +58,15 @@ impl Warnings {
         seen.entry(difference)
             .or_insert_with(|| (0, path.to_owned()))
             .0 += 1;
+    }
+
+    /// Counts what setting owner, mode and time of an entry led to, if it is worth a word.
+    pub fn add_owner(&self, set: io::Result<Owner>, path: &Path) {
+        match set {
+            Ok(Owner::AsAsked) => {}
+            Ok(Owner::Other) => self.add(Difference::Owner, path),
+            Err(_) => self.add(Difference::Metadata, path),
+        }
     }
 
     /// Returns a sentence for each.

@@ -12,7 +12,7 @@ use std::path::Path;
 use kopia::directory::DirectoryEntry;
 use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_OMIT};
 
-use super::{Owner, system_time};
+use super::{Attributes, Owner, system_time};
 
 /// Permission, setuid, setgid and sticky bits.
 const MODE_BITS: u32 = 0o7777;
@@ -31,46 +31,75 @@ pub(crate) fn create_new_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Opens a new file with the mode that new files have.
+pub(crate) fn create_plain_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+}
+
 /// Makes a folder that only whoever restores may enter, until it gets the mode it had.
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
 /// Gives an open file the owner, mode and time of its entry.
-pub(crate) fn set_file_metadata(file: &File, entry: &DirectoryEntry) -> io::Result<Owner> {
-    let owner = set_owner(file, entry)?;
-    let mode = match owner {
-        Owner::Restored => entry.mode & MODE_BITS,
-        Owner::Other => entry.mode & MODE_BITS & !OWNER_BITS,
-    };
-    file.set_permissions(Permissions::from_mode(mode))?;
-    file.set_modified(system_time(entry.mtime)?)?;
-    Ok(owner)
+pub(crate) fn set_file_metadata(
+    file: &File,
+    entry: &DirectoryEntry,
+    attributes: Attributes,
+) -> io::Result<Owner> {
+    let owned = set_owner(file, entry, attributes)?;
+    if attributes.permissions {
+        let mode = match owned {
+            true => entry.mode & MODE_BITS,
+            false => entry.mode & MODE_BITS & !OWNER_BITS,
+        };
+        file.set_permissions(Permissions::from_mode(mode))?;
+    }
+    if attributes.times {
+        file.set_modified(system_time(entry.mtime)?)?;
+    }
+    Ok(verdict(owned, attributes))
 }
 
 /// Gives a folder the owner, mode and time of its entry.
-pub(crate) fn set_folder_metadata(path: &Path, entry: &DirectoryEntry) -> io::Result<Owner> {
+pub(crate) fn set_folder_metadata(
+    path: &Path,
+    entry: &DirectoryEntry,
+    attributes: Attributes,
+) -> io::Result<Owner> {
     let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY;
     let folder = OpenOptions::new()
         .read(true)
         .custom_flags(flags.bits().cast_signed())
         .open(path)?;
-    set_file_metadata(&folder, entry)
+    set_file_metadata(&folder, entry, attributes)
 }
 
-fn set_owner(file: &File, entry: &DirectoryEntry) -> io::Result<Owner> {
+fn verdict(owned: bool, attributes: Attributes) -> Owner {
+    match owned || !attributes.owners {
+        true => Owner::AsAsked,
+        false => Owner::Other,
+    }
+}
+
+/// Returns whether the file belongs to its entry's owner now.
+fn set_owner(file: &File, entry: &DirectoryEntry, attributes: Attributes) -> io::Result<bool> {
     let is = file.metadata()?;
     if (is.uid(), is.gid()) == (entry.uid, entry.gid) {
-        return Ok(Owner::Restored);
+        return Ok(true);
     }
-    if !may_give_away() || entry.uid == NO_OWNER || entry.gid == NO_OWNER {
-        return Ok(Owner::Other);
-    }
-    Ok(fchown(file, Some(entry.uid), Some(entry.gid)).map_or(Owner::Other, |()| Owner::Restored))
+    Ok(may_give_away(entry, attributes) && fchown(file, Some(entry.uid), Some(entry.gid)).is_ok())
 }
 
-fn may_give_away() -> bool {
-    rustix::process::geteuid().is_root()
+fn may_give_away(entry: &DirectoryEntry, attributes: Attributes) -> bool {
+    attributes.owners
+        && entry.uid != NO_OWNER
+        && entry.gid != NO_OWNER
+        && rustix::process::geteuid().is_root()
 }
 
 /// Makes a symbolic link to `target`.
@@ -79,16 +108,23 @@ pub(crate) fn create_link(target: &[u8], path: &Path) -> io::Result<()> {
 }
 
 /// Gives a symbolic link the owner and time of its entry.
-pub(crate) fn set_link_metadata(path: &Path, entry: &DirectoryEntry) -> io::Result<Owner> {
+pub(crate) fn set_link_metadata(
+    path: &Path,
+    entry: &DirectoryEntry,
+    attributes: Attributes,
+) -> io::Result<Owner> {
     let is = path.symlink_metadata()?;
-    let mut owner = Owner::Restored;
-    if (is.uid(), is.gid()) != (entry.uid, entry.gid) {
-        let given = may_give_away()
-            && entry.uid != NO_OWNER
-            && entry.gid != NO_OWNER
-            && lchown(path, Some(entry.uid), Some(entry.gid)).is_ok();
-        owner = if given { Owner::Restored } else { Owner::Other };
+    let mut owned = (is.uid(), is.gid()) == (entry.uid, entry.gid);
+    if !owned && may_give_away(entry, attributes) {
+        owned = lchown(path, Some(entry.uid), Some(entry.gid)).is_ok();
     }
+    if attributes.times {
+        set_link_time(path, entry)?;
+    }
+    Ok(verdict(owned, attributes))
+}
+
+fn set_link_time(path: &Path, entry: &DirectoryEntry) -> io::Result<()> {
     let nanoseconds = entry.mtime.as_nanosecond();
     let times = Timestamps {
         last_access: Timespec {
@@ -100,8 +136,12 @@ pub(crate) fn set_link_metadata(path: &Path, entry: &DirectoryEntry) -> io::Resu
             tv_nsec: nanoseconds.rem_euclid(1_000_000_000) as _,
         },
     };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(owner)
+    Ok(rustix::fs::utimensat(
+        CWD,
+        path,
+        &times,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
 }
 
 /// Gives a file another name unless that is taken.

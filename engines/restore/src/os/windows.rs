@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kopia::directory::DirectoryEntry;
 
-use super::{Owner, system_time};
+use super::{Attributes, Owner, system_time};
 
 /// `FILE_FLAG_BACKUP_SEMANTICS`: folders can be opened.
 const FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
@@ -27,26 +27,43 @@ pub(crate) fn create_new_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Opens a new file; those of Windows have no modes.
+pub(crate) fn create_plain_file(path: &Path) -> io::Result<File> {
+    create_new_file(path)
+}
+
 /// Makes a folder.
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir(path)
 }
 
 /// Gives an open file the time of its entry, and makes it read-only if nobody might write it.
-pub(crate) fn set_file_metadata(file: &File, entry: &DirectoryEntry) -> io::Result<Owner> {
-    file.set_modified(system_time(entry.mtime)?)?;
-    if entry.mode & WRITE_BITS == 0 {
+pub(crate) fn set_file_metadata(
+    file: &File,
+    entry: &DirectoryEntry,
+    attributes: Attributes,
+) -> io::Result<Owner> {
+    if attributes.times {
+        file.set_modified(system_time(entry.mtime)?)?;
+    }
+    if attributes.permissions && entry.mode & WRITE_BITS == 0 {
         let mut permissions = file.metadata()?.permissions();
         permissions.set_readonly(true);
         file.set_permissions(permissions)?;
     }
-    Ok(Owner::Restored)
+    Ok(Owner::AsAsked)
 }
 
 /// Gives a folder the time of its entry.
-pub(crate) fn set_folder_metadata(path: &Path, entry: &DirectoryEntry) -> io::Result<Owner> {
-    open_itself(path)?.set_modified(system_time(entry.mtime)?)?;
-    Ok(Owner::Restored)
+pub(crate) fn set_folder_metadata(
+    path: &Path,
+    entry: &DirectoryEntry,
+    attributes: Attributes,
+) -> io::Result<Owner> {
+    if attributes.times {
+        open_itself(path)?.set_modified(system_time(entry.mtime)?)?;
+    }
+    Ok(Owner::AsAsked)
 }
 
 fn open_itself(path: &Path) -> io::Result<File> {
@@ -73,8 +90,12 @@ pub(crate) fn create_link(target: &[u8], path: &Path) -> io::Result<()> {
 }
 
 /// Gives a symbolic link the time of its entry.
-pub(crate) fn set_link_metadata(path: &Path, entry: &DirectoryEntry) -> io::Result<Owner> {
-    set_folder_metadata(path, entry)
+pub(crate) fn set_link_metadata(
+    path: &Path,
+    entry: &DirectoryEntry,
+    attributes: Attributes,
+) -> io::Result<Owner> {
+    set_folder_metadata(path, entry, attributes)
 }
 
 /// Gives a file another name unless that is taken.

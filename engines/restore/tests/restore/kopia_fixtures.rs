@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use snapshot::Snapshots;
 use time_and_chance::{Chance, SystemClock, Timestamp};
 
-use crate::world::options;
+use crate::world::file_options;
 
 /// Every fixture there is.
 const FIXTURES: [&str; 55] = [
@@ -147,7 +147,7 @@ fn restore_fixture(name: &str) {
             &root,
             &[],
             &target,
-            &options(false),
+            &file_options(false),
             &Progress::silent(),
         )
         .unwrap_or_else(|error| panic!("{name}: {id}: {error}"));

@@ -13,6 +13,7 @@ use kopia::object_id::ObjectId;
 use progress::{Monitor, News, Progress, StopSignal};
 use repo::{CreateOptions, Identity, Repository, Surroundings, Writer};
 use restore::RestoreOptions;
+use restore::files::{Existing, FilesOptions};
 use time_and_chance::{Chance, ManualClock, Timestamp};
 use uuid::Uuid;
 
@@ -100,6 +101,18 @@ pub fn options(overwrite: bool) -> RestoreOptions {
     RestoreOptions {
         overwrite,
         workers: 4,
+    }
+}
+
+pub fn file_options(overwrite: bool) -> FilesOptions {
+    let existing = match overwrite {
+        true => Existing::Replace,
+        false => Existing::Refuse,
+    };
+    FilesOptions {
+        existing,
+        workers: 4,
+        ..FilesOptions::default()
     }
 }
 

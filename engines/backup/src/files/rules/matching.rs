@@ -8,7 +8,7 @@
 //! The answer for each pair of star and place is worked out once, from the last star to the first.
 //! The work grows with the length of pattern and path, never with the number of ways to try.
 
-use super::pattern::Token;
+use super::token::Token;
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

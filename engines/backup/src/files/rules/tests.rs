@@ -6,7 +6,8 @@ use kopia::policy::Policy;
 use proptest::prelude::*;
 
 use super::matching;
-use super::pattern::{Pattern, PatternProblem, Token};
+use super::pattern::{Pattern, PatternProblem};
+use super::token::Token;
 use super::{DotIgnoreFile, FolderRules, Found, Reason, Verdict, is_cache_tag};
 
 /// Says whether a pattern names a path; a path that ends with a slash is a folder.
