@@ -5,13 +5,16 @@
 //! s3           the same, with its repository behind a slow line
 //! stages       what a backup and a restore consist of, each on one thread
 //! chunk_sizes  what chunks of other lengths would upload
+//! growth       the executable on repositories with ever more points and contents
 //! ```
 //!
 //! Figures, never tests of time: a machine that is slow today fails nothing. The short form runs
 //! in `./check` so that what measures still works.
 
 pub mod agent;
+pub mod chart;
 pub mod chunk_sizes;
+pub mod growth;
 pub mod kopia;
 pub mod machine;
 pub mod measured;
@@ -41,6 +44,7 @@ pub fn measure(options: &Options, theme: Theme) -> Result<Vec<Table>> {
         Theme::Whole => whole::measure(options, folder.path()),
         Theme::S3 => Ok(vec![s3::measure(options, folder.path())?]),
         Theme::Stages => stages::measure(options, folder.path()),
+        Theme::Scale => growth::measure(options, folder.path()),
         Theme::Chunks => Ok(vec![chunk_sizes::measure(options, folder.path())?]),
     }
 }

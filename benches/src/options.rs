@@ -20,12 +20,12 @@ pub const PAGE: &str = "docs/performance.md";
 /// How to call the program.
 pub const USAGE: &str = "\
 usage: benches/performance [THEME…] [options]
-themes: stages whole chunks s3; all of them if none is named
+themes: stages whole chunks s3 scale; all of them if none is named
   --agent FILE    the executable to measure [default: the one built beside this program]
   --folder DIR    work in a new folder in DIR [default: the system's temporary folder]
   --runs N        measure each work N times and take medians [default: 3]
   --image-mib N   the length of the images [default: 4096, which the recorded figures are about]
-  --large         also a disk of 32 GiB, which takes 40 GB of room for a while
+  --large         also a disk of 32 GiB, which takes 40 GB of room for a while, and 50 million contents
   --write         put the tables into docs/performance.md
 environment: KOPIA names stock Kopia's executable, if it is not on PATH; E3_TEST_TOOLS is where
 ./check put the S3 server (target/test_tools/bin)";
@@ -41,11 +41,19 @@ pub enum Theme {
     Chunks,
     /// An S3 server behind a slow line.
     S3,
+    /// Repositories with many points and many contents.
+    Scale,
 }
 
 impl Theme {
     /// All of them, in the page's order.
-    pub const ALL: [Self; 4] = [Self::Whole, Self::S3, Self::Stages, Self::Chunks];
+    pub const ALL: [Self; 5] = [
+        Self::Whole,
+        Self::S3,
+        Self::Scale,
+        Self::Stages,
+        Self::Chunks,
+    ];
 
     /// Returns the name it is called by.
     pub fn name(self) -> &'static str {
@@ -54,6 +62,7 @@ impl Theme {
             Self::Whole => "whole",
             Self::Chunks => "chunks",
             Self::S3 => "s3",
+            Self::Scale => "scale",
         }
     }
 }
@@ -85,6 +94,12 @@ pub struct Options {
     pub chunk_bytes: Vec<u64>,
     /// What each request to S3 takes more.
     pub request_delay: Duration,
+    /// How many restore points there are, one repository for each.
+    pub points: Vec<u64>,
+    /// How many contents there are, one repository for each.
+    pub contents: Vec<u64>,
+    /// The program that makes such repositories.
+    pub scale: Option<PathBuf>,
     /// Stock Kopia's executable.
     pub kopia: Option<PathBuf>,
     /// The S3 server's executable.
@@ -111,6 +126,9 @@ impl Options {
             stage_time: Duration::ZERO,
             chunk_bytes: vec![256 * KIB],
             request_delay: Duration::from_millis(1),
+            points: vec![20],
+            contents: vec![20_000],
+            scale: scale(agent),
             kopia: None,
             rclone: rclone(),
             write_page: false,
@@ -134,6 +152,8 @@ impl Options {
             stage_time: Duration::from_millis(300),
             chunk_bytes: [128, 256, 512, 1024].map(|kib| kib * KIB).to_vec(),
             request_delay: Duration::from_millis(50),
+            points: vec![1_000, 10_000, 100_000],
+            contents: vec![1_000_000, 5_000_000],
             kopia: kopia::find(),
             ..Self::quick(&beside)
         };
@@ -151,7 +171,10 @@ impl Options {
                     let mib: u64 = value()?.parse().context("--image-mib needs a number")?;
                     options.image_bytes = mib << 20;
                 }
-                "--large" => options.large_bytes = Some(32 * GIB),
+                "--large" => {
+                    options.large_bytes = Some(32 * GIB);
+                    options.contents.push(50_000_000);
+                }
                 "--write" => options.write_page = true,
                 "--help" | "-h" => return Ok(None),
                 name => match Theme::ALL.into_iter().find(|theme| theme.name() == name) {
@@ -194,10 +217,17 @@ impl Options {
     pub fn repetition(&self, theme: Theme) -> String {
         match theme {
             Theme::Whole | Theme::S3 => format!("medians of {} runs", self.runs),
+            Theme::Scale => "one run of each".to_owned(),
             Theme::Stages => format!("{} ms or more for each stage", self.stage_time.as_millis()),
             Theme::Chunks => "bytes are the same in every run".to_owned(),
         }
     }
+}
+
+/// Returns the program that makes large repositories, if it is built beside the executable.
+fn scale(agent: &Path) -> Option<PathBuf> {
+    let path = agent.with_file_name("scale");
+    path.is_file().then_some(path)
 }
 
 /// Returns the S3 server that `./check` installs, if it has.

@@ -12,6 +12,8 @@ pub struct Table {
     pub columns: Vec<&'static str>,
     /// One row for each work.
     pub rows: Vec<Vec<String>>,
+    /// The same drawn in text, if that helps.
+    pub chart: String,
     /// What a reader must know about the figures.
     pub notes: Vec<String>,
 }
@@ -23,6 +25,7 @@ impl Table {
             heading: heading.into(),
             columns: columns.to_vec(),
             rows: Vec::new(),
+            chart: String::new(),
             notes: Vec::new(),
         }
     }
@@ -51,6 +54,9 @@ impl fmt::Display for Table {
                 writeln!(f, "| {} |", row.join(" | "))?;
             }
             writeln!(f)?;
+        }
+        if !self.chart.is_empty() {
+            writeln!(f, "```\n{}\n```\n", self.chart.trim_end())?;
         }
         for note in &self.notes {
             writeln!(f, "- {note}")?;
