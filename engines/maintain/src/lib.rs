@@ -16,6 +16,7 @@ mod collect;
 mod error;
 mod logs;
 mod marks;
+mod memory;
 mod overview;
 mod packs;
 mod plan;

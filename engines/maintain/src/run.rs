@@ -14,11 +14,10 @@ use crate::report::{Collected, Deleted, Epochs, Report, Rewritten};
 use crate::upkeep::Upkeep;
 use crate::{logs, packs};
 
-const UPLOAD_THREADS: usize = 4;
 const DOING: &str = "maintain the repository";
 
 /// What to do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Collect, rewrite and delete, too; otherwise only the index is looked after.
     pub full: bool,
@@ -26,6 +25,19 @@ pub struct Options {
     pub dry_run: bool,
     /// Become the owner first.
     pub take_ownership: bool,
+    /// The memory that all of it may take; fewer packs are put at once if it is little.
+    pub memory_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            full: false,
+            dry_run: false,
+            take_ownership: false,
+            memory_bytes: u64::from(Self::MEMORY_MIB) << 20,
+        }
+    }
 }
 
 /// A maintenance to be carried out.
@@ -174,7 +186,9 @@ impl Run<'_> {
         self.delete_packs()?;
         let writer = match self.options.dry_run {
             true => None,
-            false => Some(Writer::new(self.repo, UPLOAD_THREADS).map_err(repo_error(DOING))?),
+            false => {
+                Some(Writer::new(self.repo, self.options.uploads()).map_err(repo_error(DOING))?)
+            }
         };
         if let Some(writer) = &writer {
             writer.compact_manifests().map_err(repo_error(DOING))?;

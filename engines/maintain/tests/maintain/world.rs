@@ -23,6 +23,7 @@ pub const FULL: Options = Options {
     full: true,
     dry_run: false,
     take_ownership: false,
+    memory_bytes: 512 << 20,
 };
 
 /// Files by path.

@@ -183,8 +183,8 @@ impl Round<'_> {
             repo: &repo,
             options: maintain::Options {
                 full: true,
-                dry_run: false,
                 take_ownership: true,
+                ..maintain::Options::default()
             },
             progress: &Progress::silent(),
         };

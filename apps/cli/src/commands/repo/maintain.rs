@@ -36,6 +36,9 @@ pub struct Maintain {
     /// Become the owner of the repository's maintenance first; the owner so far stops then.
     #[arg(long)]
     take_ownership: bool,
+    /// The memory that all of it may take, whatever the repository; fewer packs are stored at once if it is little.
+    #[arg(long, value_name = "N", default_value_t = Options::MEMORY_MIB, value_parser = clap::value_parser!(u32).range(i64::from(Options::MEMORY_MIB_MIN)..))]
+    memory_mib: u32,
 }
 
 impl Maintain {
@@ -48,6 +51,7 @@ impl Maintain {
                 full: self.full,
                 dry_run: self.dry_run,
                 take_ownership: self.take_ownership,
+                memory_bytes: u64::from(self.memory_mib) << 20,
             },
             progress: &world.progress(Subjects::Wholes),
         };
