@@ -66,13 +66,18 @@ impl StockKopia {
 
     /// Runs a command, which must succeed; returns what it wrote to stdout.
     pub fn run(&self, arguments: &[&str]) -> String {
+        let cache = self.folder.join("cache");
+        // Kopia believes a listing of index blobs for 30 seconds; what we wrote since then it would not see.
+        if cache.join("blob-list").exists() {
+            std::fs::remove_dir_all(cache.join("blob-list")).unwrap();
+        }
         let output = Command::new(&self.executable)
             .args(["--no-progress", "--no-auto-maintenance"])
             .args(arguments)
             .current_dir(&self.folder)
             .env("KOPIA_PASSWORD", PASSWORD)
             .env("KOPIA_CONFIG_PATH", self.folder.join("config"))
-            .env("KOPIA_CACHE_DIRECTORY", self.folder.join("cache"))
+            .env("KOPIA_CACHE_DIRECTORY", cache)
             .env("KOPIA_LOG_DIR", self.folder.join("logs"))
             .env("KOPIA_CHECK_FOR_UPDATES", "false")
             .env("KOPIA_PERSIST_CREDENTIALS_ON_CONNECT", "false")
