@@ -21,13 +21,14 @@ pub fn bytes(amount: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit - 1])
 }
 
-/// Returns "30 d 00 h", "1 h 02 min", "3 min 20 s", "4.2 s".
+/// Returns "30 d", "1 h 02 min", "3 min 20 s", "4.2 s".
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..60 => format!("{:.1} s", duration.as_secs_f64()),
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         3600..172_800 => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+        _ if seconds % 86_400 < 3600 => format!("{} d", seconds / 86_400),
         _ => format!("{} d {:02} h", seconds / 86_400, seconds % 86_400 / 3600),
     }
 }
@@ -90,6 +91,7 @@ mod tests {
         assert_eq!(duration(Duration::from_secs(200)), "3 min 20 s");
         assert_eq!(duration(Duration::from_secs(3_720)), "1 h 02 min");
         assert_eq!(duration(Duration::from_hours(721)), "30 d 01 h");
+        assert_eq!(duration(Duration::from_hours(720)), "30 d");
     }
 
     #[test]

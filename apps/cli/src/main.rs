@@ -37,7 +37,11 @@ fn main() -> ExitCode {
         Err(error) => return wrong_usage(&error),
     };
     let json = line.globals.json;
-    let outcome = World::new(&line.globals).and_then(|world| line.command.run(&world));
+    let outcome = World::new(&line.globals).and_then(|world| {
+        let outcome = line.command.run(&world);
+        world.tell_notes();
+        outcome
+    });
     match outcome {
         Ok(answer) => answer.show(json),
         Err(failure) => failure.show(json),

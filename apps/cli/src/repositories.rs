@@ -33,6 +33,7 @@ impl RepoArguments {
         let password = world.password(false)?;
         let store = self.open_store(world)?;
         let repository = Repository::open(store, &password, surroundings(world)?)?;
+        world.opened(&repository);
         for warning in repository.warnings() {
             eprintln!("warning: {warning}");
         }

@@ -1,11 +1,12 @@
 //! What every command works with: clock, chance, signals, folders, display.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use backup::vm::StateFolder;
 use blob::OutageListener;
 use progress::{Monitor as _, News, Progress};
+use repo::Repository;
 use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock, TimeZone, system_time_zone};
 
 use crate::amounts;
@@ -25,6 +26,8 @@ pub struct World {
     cache_folder: Option<PathBuf>,
     password_file: Option<PathBuf>,
     json: bool,
+    /// The repository that was opened, to be asked what it has to say in the end.
+    repository: OnceLock<Arc<Repository>>,
     /// The display, for as long as somebody shows progress on it.
     display: Arc<Mutex<Weak<Display>>>,
 }
@@ -41,6 +44,7 @@ impl World {
             cache_folder: globals.cache_dir.clone(),
             password_file: globals.password_file.clone(),
             json: globals.json,
+            repository: OnceLock::new(),
             display: Arc::default(),
         })
     }
@@ -121,6 +125,21 @@ impl World {
         match &self.cache_folder {
             Some(folder) => Ok(folder.clone()),
             None => places::cache_folder(),
+        }
+    }
+
+    /// Remembers the repository that was opened.
+    pub fn opened(&self, repository: &Arc<Repository>) {
+        // A command opens one; a second would have the same to say.
+        let _ = self.repository.set(Arc::clone(repository));
+    }
+
+    /// Tells what an operator should know of a command that is over.
+    pub fn tell_notes(&self) {
+        if self.repository.get().is_some_and(|it| it.leaves_markers()) {
+            eprintln!(
+                "note: these keys may not delete, so session markers stay in the store; they are harmless, and full maintenance with other keys removes them"
+            );
         }
     }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! quick: compact settled epochs ─► begin the next epoch
 //! full:  delete what earlier runs made unreferenced ─► collect ─► rewrite ─► forget tombstones
-//!        ─► epochs ─► logs
+//!        ─► lengthen object locks ─► epochs ─► logs
 //! ```
 //!
 //! `plan` decides, from times and figures alone; the rest does it. Each step may be interrupted
@@ -14,12 +14,14 @@
 mod census;
 mod collect;
 mod error;
+mod locks;
 mod logs;
 mod marks;
 mod memory;
 mod overview;
 mod packs;
 mod plan;
+mod removal;
 mod report;
 mod run;
 mod upkeep;
@@ -27,5 +29,5 @@ mod upkeep;
 pub use census::Census;
 pub use error::{MaintainError, MaintainErrorKind};
 pub use overview::{FailedTask, Overview};
-pub use report::{Collected, Deleted, Epochs, Freed, Report, Rewritten};
+pub use report::{Collected, Deleted, Epochs, Freed, Locked, Report, Rewritten};
 pub use run::{Maintenance, Options};

@@ -7,8 +7,9 @@ use kopia::maintenance::LogRetention;
 use progress::Progress;
 use repo::Repository;
 
-use crate::error::{MaintainError, repo_error, stopped, store_error};
+use crate::error::{MaintainError, stopped, store_error};
 use crate::plan::{Limits, logs_to_delete};
+use crate::removal::remove;
 use crate::report::Freed;
 
 const DOING: &str = "delete old logs";
@@ -28,10 +29,9 @@ pub(crate) fn clean_up(
         .map_err(store_error(DOING))?;
     for log in logs_to_delete(logs, kept, limits.start) {
         progress.stop.check().map_err(stopped)?;
-        if !dry_run {
-            repo.delete_blob(&log.name).map_err(repo_error(DOING))?;
+        if remove(repo, &log.name, dry_run, DOING)? {
+            freed.add(log.bytes);
         }
-        freed.add(log.bytes);
     }
     Ok(freed)
 }

@@ -13,6 +13,7 @@ use repo::{IndexRow, IndexWalk, PACK_BYTES_MAX, RepoError, RepoErrorKind, Reposi
 
 use crate::error::{MaintainError, repo_error, stopped, store_error};
 use crate::plan::{Limits, PackUse, is_short};
+use crate::removal::remove;
 use crate::report::{Deleted, Rewritten};
 
 /// So many contents are moved in one run; packs beyond that wait for the next.
@@ -95,17 +96,16 @@ pub(crate) fn delete_unreferenced(
     .map_err(repo_error(DELETING))?;
     for (pack, bytes) in candidates {
         progress.stop.check().map_err(stopped)?;
-        if !dry_run {
-            repo.delete_blob(&pack).map_err(repo_error(DELETING))?;
+        match remove(repo, &pack, dry_run, DELETING)? {
+            true => deleted.packs.add(bytes),
+            false => drop(deleted.refused.insert(pack)),
         }
-        deleted.packs.add(bytes);
     }
     for marker in dead {
-        if !dry_run {
-            repo.delete_blob(&marker.name)
-                .map_err(repo_error(DELETING))?;
+        match remove(repo, &marker.name, dry_run, DELETING)? {
+            true => deleted.sessions.add(marker.bytes),
+            false => drop(deleted.refused.insert(marker.name)),
         }
-        deleted.sessions.add(marker.bytes);
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ pub(crate) mod task {
     pub(crate) const COMPACT_RANGE: &str = "generate-epoch-range-index";
     pub(crate) const CLEAN_MARKERS: &str = "cleanup-epoch-markers";
     pub(crate) const DELETE_SUPERSEDED: &str = "delete-superseded-epoch-indexes";
+    pub(crate) const EXTEND_LOCKS: &str = "extend-blob-retention-time";
     pub(crate) const LOGS: &str = "cleanup-logs";
 }
 

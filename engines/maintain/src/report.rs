@@ -1,5 +1,7 @@
 //! What a maintenance did, in figures.
 
+use std::collections::HashSet;
+
 use repo::Compaction;
 use time_and_chance::Timestamp;
 
@@ -64,6 +66,19 @@ pub struct Deleted {
     pub markers: Freed,
     /// Logs.
     pub logs: Freed,
+    /// Blobs that the store did not let go yet because they are locked.
+    pub refused: HashSet<String>,
+}
+
+/// What became of object locks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Locked {
+    /// Blobs whose locks were made longer.
+    pub extended: Freed,
+    /// Blobs whose locks the store would not make longer.
+    pub failed: u64,
+    /// Why, for the first of them.
+    pub first_failure: Option<String>,
 }
 
 /// What became of the index.
@@ -94,6 +109,8 @@ pub struct Report {
     pub rewritten: Rewritten,
     /// What is gone.
     pub deleted: Deleted,
+    /// Object locks, where maintenance makes them longer.
+    pub locked: Locked,
     /// The index.
     pub epochs: Epochs,
     /// What was put off, each with the reason.
@@ -108,5 +125,6 @@ impl Report {
         self.collection_stopped.is_none()
             && self.collected.missing == 0
             && self.rewritten.damaged.is_empty()
+            && self.locked.failed == 0
     }
 }

@@ -10,9 +10,9 @@ use time_and_chance::{SignedDuration, Timestamp};
 use crate::collect::Collection;
 use crate::error::{MaintainError, MaintainErrorKind, is_damage, repo_error};
 use crate::plan::{self, Limits, task};
-use crate::report::{Collected, Deleted, Epochs, Report, Rewritten};
+use crate::report::{Collected, Deleted, Epochs, Locked, Report, Rewritten};
 use crate::upkeep::Upkeep;
-use crate::{logs, packs};
+use crate::{locks, logs, packs};
 
 const DOING: &str = "maintain the repository";
 
@@ -85,6 +85,7 @@ impl Maintenance<'_> {
                 collected: Collected::default(),
                 rewritten: Rewritten::default(),
                 deleted: Deleted::default(),
+                locked: Locked::default(),
                 epochs: Epochs::default(),
                 put_off: Vec::new(),
                 collection_stopped: None,
@@ -96,6 +97,7 @@ impl Maintenance<'_> {
         run.start()?;
         if self.options.full {
             run.full()?;
+            run.locks()?;
         }
         run.epochs()?;
         if self.options.full {
@@ -271,6 +273,30 @@ impl Run<'_> {
                 moved.map_err(repo_error(DOING))?.then_some(seconds);
             Ok(())
         })
+    }
+
+    fn locks(&mut self) -> Result<(), MaintainError> {
+        if !self.parameters.extend_object_locks {
+            return Ok(());
+        }
+        let (start, dry_run) = (self.report.started, self.options.dry_run);
+        let (repo, progress) = (self.repo, self.progress);
+        self.note(task::EXTEND_LOCKS, |report| {
+            let leaving = &report.deleted.refused;
+            report.locked = locks::extend(repo, start, leaving, dry_run, progress)?;
+            Ok(())
+        })?;
+        if let Some(objection) = self.report.locked.objection() {
+            let now = self.now();
+            plan::end(
+                &mut self.schedule,
+                task::EXTEND_LOCKS,
+                now,
+                Some(&objection),
+            );
+            self.report.put_off.push(objection);
+        }
+        Ok(())
     }
 
     fn epochs(&mut self) -> Result<(), MaintainError> {

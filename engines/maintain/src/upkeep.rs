@@ -6,6 +6,7 @@ use progress::Progress;
 use repo::{Compaction, Repository};
 
 use crate::error::{MaintainError, repo_error, stopped};
+use crate::removal::remove;
 use crate::report::{Deleted, Epochs};
 
 const DOING: &str = "maintain the index";
@@ -58,8 +59,10 @@ impl Upkeep<'_> {
     pub(crate) fn clean_markers(&self, deleted: &mut Deleted) -> Result<(), MaintainError> {
         let listing = self.repo.list_epochs().map_err(repo_error(DOING))?;
         for marker in listing.useless_markers(&self.repo.format().epoch_parameters) {
-            self.delete(&marker.name)?;
-            deleted.markers.add(marker.length);
+            match remove(self.repo, &marker.name, self.dry_run, DOING)? {
+                true => deleted.markers.add(marker.length),
+                false => drop(deleted.refused.insert(marker.name.clone())),
+            }
         }
         Ok(())
     }
@@ -69,8 +72,10 @@ impl Upkeep<'_> {
         let listing = self.repo.list_epochs().map_err(repo_error(DOING))?;
         for blob in listing.superseded(&self.repo.format().epoch_parameters) {
             self.progress.stop.check().map_err(stopped)?;
-            self.delete(&blob.name)?;
-            deleted.indexes.add(blob.length);
+            match remove(self.repo, &blob.name, self.dry_run, DOING)? {
+                true => deleted.indexes.add(blob.length),
+                false => drop(deleted.refused.insert(blob.name.clone())),
+            }
         }
         Ok(())
     }
@@ -93,12 +98,5 @@ impl Upkeep<'_> {
         self.repo
             .compact_epochs(first, last, blobs)
             .map_err(repo_error(DOING))
-    }
-
-    fn delete(&self, name: &str) -> Result<(), MaintainError> {
-        match self.dry_run {
-            true => Ok(()),
-            false => self.repo.delete_blob(name).map_err(repo_error(DOING)),
-        }
     }
 }

@@ -13,7 +13,7 @@ use kopia::policy::{PolicyTarget, global_policy};
 use kopia::splitter::Splitter;
 
 use crate::error::{RepoError, RepoErrorKind, store_error};
-use crate::settings::{CONFIG_BLOB, FORMAT_BLOB, format_error};
+use crate::settings::{CONFIG_BLOB, FORMAT_BLOB, format_error, put_options};
 use crate::{Repository, Surroundings, Writer};
 
 /// The pack length of repositories that the older agent can open (API spec 9.3).
@@ -32,6 +32,8 @@ pub struct CreateOptions {
     pub splitter: String,
     /// What the global policy tells clients to compress with; `None` stores as it is.
     pub compression: Option<CompressionAlgorithm>,
+    /// How blobs are locked; see [`lock_config`](crate::lock_config).
+    pub locks: BlobConfig,
 }
 
 impl Default for CreateOptions {
@@ -42,6 +44,7 @@ impl Default for CreateOptions {
             encryption: EncryptionAlgorithm::Aes256Gcm,
             splitter: "DYNAMIC-4M-BUZHASH".to_owned(),
             compression: Some(CompressionAlgorithm::ZstdFastest),
+            locks: BlobConfig::default(),
         }
     }
 }
@@ -58,6 +61,7 @@ impl CreateOptions {
         let usual = Self {
             format_version: 2,
             compression: self.compression,
+            locks: self.locks.clone(),
             ..Self::default()
         };
         match self.format_version {
@@ -116,12 +120,13 @@ pub fn create(
     if options.format_version == 2 {
         format.max_pack_size = FORMAT_2_PACK_BYTES;
     }
-    let config = BlobConfig::default().seal(&key, &unique_id, chance.bytes());
+    let config = options.locks.seal(&key, &unique_id, chance.bytes());
     let blob = FormatBlob::seal(&unique_id, derivation, &key, &format, chance.bytes())
         .map_err(format_error)?;
+    let now = surroundings.clock.now();
     for (name, bytes) in [(CONFIG_BLOB, config), (FORMAT_BLOB, blob.to_bytes())] {
         store
-            .put(name, &[&bytes], &blob::PutOptions::default())
+            .put(name, &[&bytes], &put_options(&options.locks, name, now))
             .map_err(store_error(format!("create the repository: write {name}")))?;
     }
     let repository = Repository::open(store, password, surroundings)?;
@@ -167,10 +172,13 @@ fn write_first_manifests(
             .compression
             .map_or("none", CompressionAlgorithm::name),
     );
-    let maintenance = MaintenanceParameters::new(owner).encode();
+    let maintenance = MaintenanceParameters {
+        extend_object_locks: options.locks.locks_blobs(),
+        ..MaintenanceParameters::new(owner)
+    };
     writer.write_manifests(vec![
         writer.new_manifest(PolicyTarget::global().labels(), policy),
-        writer.new_manifest(MaintenanceParameters::labels(), maintenance),
+        writer.new_manifest(MaintenanceParameters::labels(), maintenance.encode()),
     ])?;
     writer.flush()
 }

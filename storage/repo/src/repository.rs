@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -75,6 +76,7 @@ pub struct Repository {
     lost_packs: RwLock<HashSet<Arc<str>>>,
     /// What the contents with manifests hold that were read last.
     pub(crate) manifests_read: Mutex<Packed>,
+    leaves_markers: AtomicBool,
     warnings: Vec<String>,
     zeros: [OnceLock<ContentId>; ZEROS_BYTES.len()],
 }
@@ -176,6 +178,7 @@ impl Repository {
             rereading: Mutex::new(()),
             lost_packs: RwLock::default(),
             manifests_read: Mutex::default(),
+            leaves_markers: AtomicBool::default(),
             warnings,
             zeros: Default::default(),
             surroundings,
@@ -261,7 +264,7 @@ impl Repository {
 
     /// Returns the key of the format blob; the password is stretched anew only where the algorithm
     /// changed.
-    fn format_key_of(&self, blob: &FormatBlob) -> Result<Arc<FormatKey>, RepoError> {
+    pub(crate) fn format_key_of(&self, blob: &FormatBlob) -> Result<Arc<FormatKey>, RepoError> {
         let (algorithm, key) = &self.format_key;
         if *algorithm == blob.key_algorithm && self.unique_id == blob.unique_id {
             return Ok(Arc::clone(key));
@@ -274,6 +277,30 @@ impl Repository {
         self.settings
             .read()
             .expect("no thread panics while it holds the settings")
+    }
+
+    /// Reads the settings again, whatever the age of the copy.
+    pub(crate) fn reread_settings(&self) -> Result<(), RepoError> {
+        let moment = Moment::now(&self.surroundings.clock);
+        let blob = read_format_blob(&self.store)?;
+        let value = unseal(&self.store, &blob, self.format_key_of(&blob)?.as_ref())
+            .map_err(password_was_changed)?;
+        *self
+            .settings
+            .write()
+            .expect("no thread panics while it holds the settings") = Dated { value, moment };
+        Ok(())
+    }
+
+    /// Notes that the store did not let a session's marker go.
+    pub(crate) fn note_marker_stays(&self) {
+        self.leaves_markers.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether markers of finished sessions stayed in the store because the keys may not
+    /// delete them. That is harmless: maintenance removes them.
+    pub fn leaves_markers(&self) -> bool {
+        self.leaves_markers.load(Ordering::Relaxed)
     }
 
     /// Returns the id that content has in this repository.
@@ -370,15 +397,7 @@ impl Repository {
                 .lock()
                 .expect("no thread panics while it reads the format");
             if is_old() {
-                let moment = Moment::now(clock);
-                let blob = read_format_blob(&self.store)?;
-                let value = unseal(&self.store, &blob, self.format_key_of(&blob)?.as_ref())
-                    .map_err(password_was_changed)?;
-                *self
-                    .settings
-                    .write()
-                    .expect("no thread panics while it holds the settings") =
-                    Dated { value, moment };
+                self.reread_settings()?;
             }
         }
         self.settings()

@@ -14,7 +14,7 @@ pub(crate) const FORMAT_BLOB: &str = "kopia.repository";
 pub(crate) const CONFIG_BLOB: &str = "kopia.blobcfg";
 
 /// What blobs begin with that are locked where the repository wants locks (Kopia spec 2.5).
-pub(crate) const LOCKED_PREFIXES: [&str; 6] = ["n", "x", FORMAT_BLOB, CONFIG_BLOB, "p", "q"];
+pub const LOCKED_PREFIXES: [&str; 6] = ["n", "x", FORMAT_BLOB, CONFIG_BLOB, "p", "q"];
 
 /// What both blobs say.
 #[derive(Debug, Clone)]

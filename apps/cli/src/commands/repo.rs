@@ -2,6 +2,7 @@
 
 mod connect_command;
 mod create;
+mod lock;
 mod maintain;
 mod password;
 mod status;
@@ -24,6 +25,8 @@ pub enum Command {
     Verify(verify::Verify),
     /// Keep the repository small and quick; frees what no restore point needs any more.
     Maintain(maintain::Maintain),
+    /// Lock what is stored against deletion, on S3.
+    Lock(lock::Lock),
     /// Change the password.
     Password(password::Password),
 }
@@ -36,6 +39,7 @@ impl Command {
             Self::Status(command) => command.run(world),
             Self::Verify(command) => command.run(world),
             Self::Maintain(command) => command.run(world),
+            Self::Lock(command) => command.run(world),
             Self::Password(command) => command.run(world),
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 44] = [
+const COMMANDS: [&str; 45] = [
     "",
     "host",
     "host list",
@@ -34,6 +34,7 @@ const COMMANDS: [&str; 44] = [
     "repo status",
     "repo verify",
     "repo maintain",
+    "repo lock",
     "repo password",
     "sim",
     "sim create",

@@ -13,6 +13,7 @@ mod help;
 mod keeping;
 mod kills;
 mod kopias_own;
+mod lock;
 mod maintain;
 mod older_agent;
 mod password;

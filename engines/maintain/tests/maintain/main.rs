@@ -7,6 +7,7 @@
 
 mod crashes;
 mod days;
+mod locks;
 mod others;
 mod refusals;
 mod world;

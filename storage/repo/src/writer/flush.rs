@@ -1,5 +1,6 @@
 //! Making a session visible: packs first, then its index, then its marker goes away.
 
+use blob::BlobErrorKind;
 use kopia::blob_name;
 use kopia::record::ContentRecord;
 
@@ -49,10 +50,16 @@ pub(super) fn publish_index(
     ))
 }
 
+/// Deletes the marker. One that may not be deleted harms nobody: maintenance removes it when the
+/// session counts as dead.
 fn delete_marker(repo: &Repository, session: &Session) -> Result<(), RepoError> {
-    repo.store
-        .delete(&session.marker)
-        .map_err(store_error("delete our session marker"))
+    match repo.store.delete(&session.marker) {
+        Err(error) if error.kind() == BlobErrorKind::Denied => {
+            repo.note_marker_stays();
+            Ok(())
+        }
+        deleted => deleted.map_err(store_error("delete our session marker")),
+    }
 }
 
 fn encode_shards(repo: &Repository, session: &Session) -> Result<Vec<Vec<u8>>, RepoError> {

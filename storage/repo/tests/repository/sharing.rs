@@ -268,7 +268,7 @@ fn a_manifest_that_was_deleted_meanwhile_does_not_return_when_its_session_is_tak
     let writer = Writer::new(&repo, 1).unwrap();
     let deleted = manifest(&writer, "deleted");
     writer.write_manifests(vec![deleted.clone()]).unwrap();
-    faulty.add(Rule::on(Operation::Delete, Strike::Fail(BlobErrorKind::Denied)).named("s"));
+    faulty.add(Rule::on(Operation::Delete, Strike::Fail(BlobErrorKind::Unavailable)).named("s"));
     writer.flush().unwrap_err();
     drop(writer);
 

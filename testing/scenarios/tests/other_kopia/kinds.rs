@@ -33,6 +33,7 @@ pub fn kinds() -> impl Iterator<Item = CreateOptions> {
             encryption: EncryptionAlgorithm::ALL[number / 2 % EncryptionAlgorithm::ALL.len()],
             splitter: splitters[number % splitters.len()].clone(),
             compression,
+            ..CreateOptions::default()
         }
     })
 }

@@ -4,11 +4,13 @@ use clap::Args;
 use kopia::cipher::EncryptionAlgorithm;
 use kopia::compression::CompressionAlgorithm;
 use kopia::hash::HashAlgorithm;
+use kopia::maintenance::MaintenanceParameters;
 use kopia::splitter::Splitter;
 use repo::CreateOptions;
 use serde_json::json;
 
 use super::connect_command::connect_command;
+use super::lock::LockArguments;
 use crate::answer::Answer;
 use crate::failure::Failure;
 use crate::repositories::{RepoArguments, surroundings};
@@ -40,6 +42,8 @@ pub struct Create {
     /// What the global policy says to compress with, such as zstd, s2-default, none.
     #[arg(long, value_name = "C", default_value = "zstd-fastest", value_parser = compression)]
     compression: Compression,
+    #[command(flatten)]
+    locks: LockArguments,
 }
 
 /// What data is compressed with, if at all.
@@ -49,15 +53,19 @@ struct Compression(Option<CompressionAlgorithm>);
 impl Create {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
+        let location = self.repo.location()?;
+        self.locks.check_place(&location)?;
+        // What a new repository's maintenance is: see `repo::create`.
+        let maintenance = MaintenanceParameters::new(String::new());
         let options = CreateOptions {
             format_version: self.format_version,
             hash: self.hash,
             encryption: self.encryption,
             splitter: self.splitter.clone(),
             compression: self.compression.0,
+            locks: self.locks.config(&maintenance)?,
         };
         check_format_2(&options)?;
-        let location = self.repo.location()?;
         let password = world.password(true)?;
         let store = self.repo.create_store(world)?;
         let repository = repo::create(store, &password, &options, surroundings(world)?)?;
@@ -76,6 +84,7 @@ fn check_format_2(options: &CreateOptions) -> Result<(), Failure> {
     let usual = CreateOptions {
         format_version: 2,
         compression: options.compression,
+        locks: options.locks.clone(),
         ..CreateOptions::default()
     };
     match options.format_version == 2 && *options != usual {

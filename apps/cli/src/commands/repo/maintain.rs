@@ -60,7 +60,11 @@ impl Maintain {
         if report.is_whole() {
             return Ok(Answer::new(text, document));
         }
-        let failure = Failure::new(FailureKind::DamageFound, what_is_damaged(&report));
+        let kind = match report.locked.failed {
+            0 => FailureKind::DamageFound,
+            _ => FailureKind::Denied,
+        };
+        let failure = Failure::new(kind, what_is_damaged(&report));
         failure.tell();
         document["error"] = failure.document();
         Ok(Answer::with_status(text, document, FAILED))
@@ -74,6 +78,11 @@ fn what_is_damaged(report: &Report) -> String {
     if report.collected.missing > 0 {
         let missing = report.collected.missing;
         return format!("points need {missing} contents that no index has");
+    }
+    if report.locked.failed > 0 {
+        let (failed, why) = (report.locked.failed, &report.locked.first_failure);
+        let why = why.as_deref().unwrap_or_default();
+        return format!("the locks of {failed} blobs could not be made longer: failed to {why}");
     }
     let damaged = report.rewritten.damaged.len();
     format!("{damaged} contents are damaged and were left where they are")
@@ -125,6 +134,16 @@ fn text(report: &Report) -> String {
         ] {
             line("deleted", of(what, freed));
         }
+    }
+    if report.locked.extended.count > 0 {
+        line("locked longer", of("blobs", report.locked.extended));
+    }
+    if !report.deleted.refused.is_empty() {
+        let count = report.deleted.refused.len();
+        line(
+            "still locked",
+            format!("{count} blobs; they go when their locks have ended"),
+        );
     }
     for compaction in &report.epochs.compactions {
         line(
@@ -187,6 +206,11 @@ fn document(report: &Report) -> Value {
             "index_blobs": freed(deleted.indexes),
             "index_markers": freed(deleted.markers),
             "logs": freed(deleted.logs),
+            "still_locked": deleted.refused.len(),
+        },
+        "locked": {
+            "extended": freed(report.locked.extended),
+            "failed": report.locked.failed,
         },
         "epochs": {
             "begun": epochs.begun,
