@@ -2,6 +2,7 @@
 
 mod bases;
 mod big_file;
+mod checkpoint;
 mod content_log;
 mod folder_policy;
 mod links;
@@ -21,7 +22,7 @@ mod threads;
 mod walk;
 
 pub use options::FileOptions;
-pub use run::{FileBackup, FileReport};
+pub use run::{FileBackup, FileEstimate, FileReport};
 pub use source::{FileSource, SourceContent};
 pub use tally::{FileCounts, FileFailure};
 pub use threads::FileThreads;

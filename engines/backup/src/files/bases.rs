@@ -45,6 +45,11 @@ impl Bases {
             .collect()
     }
 
+    /// Returns whether the snapshot of this id is one of them.
+    pub fn names(&self, id: &str) -> bool {
+        self.snapshots.iter().any(|snapshot| snapshot.id == id)
+    }
+
     /// Returns how many bytes the first of them has, if there is one.
     pub fn bytes(&self) -> Option<u64> {
         let root = self.snapshots.first()?.manifest.root_entry.as_ref()?;

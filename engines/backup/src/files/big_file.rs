@@ -70,6 +70,15 @@ impl BigFile {
         Some(whole)
     }
 
+    /// Returns what of it is stored so far, one part behind another.
+    pub fn so_far(&self) -> Option<Segments> {
+        let parts = self.lock();
+        let mut stored = parts.iter().flatten().cloned();
+        let mut whole = stored.next()?;
+        stored.for_each(|part| whole.append(part));
+        Some(whole)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Option<Segments>>> {
         self.parts
             .lock()

@@ -75,6 +75,7 @@ impl Hand<'_, '_> {
             }
         };
         let node = Node::opened(&parent, name, folder, &facts, policy, rules, old);
+        self.walk.note_open(&node);
         for (name, error) in &listing.failed {
             let is_ignored = node.policy.ignores_file_errors();
             let reason = os::reason(error);

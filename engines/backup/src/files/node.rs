@@ -1,10 +1,13 @@
 //! A folder of the tree from when it is opened until everything below it is stored.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use kopia::directory::{Directory, DirectoryEntry, DirectorySummary, EntryFailure, FAILURES_MAX};
+use kopia::directory::{
+    Directory, DirectoryEntry, DirectorySummary, EntryFailure, EntryType, FAILURES_MAX,
+};
 use kopia::object_id::ObjectId;
 use time_and_chance::Timestamp;
 
@@ -60,6 +63,8 @@ pub(super) enum Role {
 pub(super) struct Node {
     pub role: Role,
     pub parent: Option<Arc<Node>>,
+    /// How many folders are above it.
+    pub depth: usize,
     /// The folder itself; none where several sources are put together.
     pub folder: Option<FolderHandle>,
     /// Its path below the root, which has none.
@@ -107,6 +112,7 @@ impl Node {
         Arc::new(Self {
             role: Role::AboveRoot,
             parent: None,
+            depth: 0,
             folder: None,
             relative: String::new(),
             name: String::new(),
@@ -133,6 +139,7 @@ impl Node {
         Arc::new(Self {
             role: Role::Root,
             parent: Some(Arc::clone(above)),
+            depth: above.depth + 1,
             folder: None,
             relative: String::new(),
             name: name.to_owned(),
@@ -169,6 +176,7 @@ impl Node {
                 Role::Root | Role::Below => parent.path_of(&name),
             },
             parent: Some(Arc::clone(parent)),
+            depth: parent.depth + 1,
             folder: Some(folder),
             name,
             mode: facts.mode,
@@ -253,6 +261,27 @@ impl Node {
             return Ok(Whole::Same(old.object, summary.clone()));
         }
         Ok(Whole::New(self.directory(state)))
+    }
+
+    /// Returns what is in the folder so far.
+    pub fn entries_so_far(&self) -> Vec<DirectoryEntry> {
+        self.lock().entries.clone()
+    }
+
+    /// Returns the entry of the folder, given what it holds.
+    pub fn entry(&self, object: ObjectId, summary: DirectorySummary) -> DirectoryEntry {
+        DirectoryEntry {
+            name: self.name.clone(),
+            entry_type: EntryType::Directory,
+            mode: self.mode,
+            size: 0,
+            mtime: self.mtime,
+            uid: self.uid,
+            gid: self.gid,
+            object,
+            summary: Some(summary),
+            other: BTreeMap::new(),
+        }
     }
 
     /// Returns the only entry, if there is one.

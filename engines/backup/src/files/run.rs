@@ -2,18 +2,20 @@
 //! reuse rule).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use kopia::directory::DirectoryEntry;
 use kopia::object_id::ObjectId;
 use kopia::snapshot::{SnapshotManifest, SnapshotSource, SnapshotStats};
+use kopia::splitter::Splitter;
 use progress::Progress;
 use repo::{RepoErrorKind, Repository, Writer};
 use snapshot::Snapshots;
 use time_and_chance::Timestamp;
 
 use super::bases::Bases;
+use super::checkpoint::Checkpoints;
 use super::content_log::ContentLog;
 use super::links::HardLinks;
 use super::options::FileOptions;
@@ -21,7 +23,7 @@ use super::policies::Policies;
 use super::queue::Queue;
 use super::source::FileSource;
 use super::tally::{FileCounts, FileFailure, Tally};
-use super::walk::{Trust, Walk};
+use super::walk::{OpenThings, Trust, Walk};
 use crate::error::{BackupError, BackupErrorKind, repo_error};
 
 /// How often what was stored may vanish before the run gives up.
@@ -55,12 +57,27 @@ pub struct FileReport {
     pub duration: Duration,
 }
 
-/// What a walk brought.
-struct Walked {
-    root: DirectoryEntry,
-    counts: FileCounts,
-    failures: Vec<FileFailure>,
-    warnings: Vec<String>,
+/// What a run would read.
+#[derive(Debug, Clone)]
+pub struct FileEstimate {
+    /// How much there is.
+    pub counts: FileCounts,
+    /// What could not be looked at.
+    pub failures: Vec<FileFailure>,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// What a run builds on.
+struct Run<'s> {
+    source: &'s FileSource,
+    start_time: Timestamp,
+    name: String,
+    bases: Bases,
+    policies: Policies,
+    splitter: Splitter,
 }
 
 impl FileBackup<'_> {
@@ -72,63 +89,84 @@ impl FileBackup<'_> {
     /// then there is no snapshot.
     pub fn run(&self, source: &FileSource, progress: &Progress) -> Result<FileReport, BackupError> {
         let _in_use = self.writer.begin_use();
+        let done = self.run_with(source, progress);
+        if let Err(error) = &done
+            && error.kind() == BackupErrorKind::Stopped
+        {
+            // Best effort: without it the next run stores a little again.
+            let _ = self.writer.flush();
+        }
+        done
+    }
+
+    /// Counts what a run would read, and stores nothing.
+    pub fn estimate(
+        &self,
+        source: &FileSource,
+        progress: &Progress,
+    ) -> Result<FileEstimate, BackupError> {
         let begun = self.repo().clock().monotonic();
-        let start_time = self.repo().clock().now();
+        progress.phase("looking through the folders");
+        let run = self.begin(source)?;
+        let log = ContentLog::new()?;
+        let walk = self.walk(&run, &log, Trust::Live, progress, true);
+        walk.run(&source.content, &run.bases.roots())?;
+        let (counts, failures, warnings) = walk.tally.take();
+        Ok(FileEstimate {
+            counts,
+            failures,
+            warnings,
+            duration: self.repo().clock().monotonic().saturating_sub(begun),
+        })
+    }
+
+    fn run_with(
+        &self,
+        source: &FileSource,
+        progress: &Progress,
+    ) -> Result<FileReport, BackupError> {
+        let begun = self.repo().clock().monotonic();
         progress.phase("looking for earlier snapshots");
-        let listed = self.list()?;
-        let bases = Bases::find(&listed, &source.identity);
-        let splitter = self.repo().splitter().map_err(repo_error("begin"))?;
-        let policies = Policies::load(listed.manifests(), source, &splitter)
-            .map_err(repo_error("look up the source's policies"))?;
+        let run = self.begin(source)?;
         progress.phase("reading files");
-        progress.disk_begins(0, bases.bytes().unwrap_or(0));
+        progress.disk_begins(0, run.bases.bytes().unwrap_or(0));
         let log = ContentLog::new()?;
         let mut trust = Trust::Live;
-        let mut olds = bases.roots();
-        let mut first_counts: Option<FileCounts> = None;
+        let mut olds = run.bases.roots();
+        let mut earlier: Option<FileCounts> = None;
         for _ in 0..WALKS_MAX {
-            let walk = Walk {
-                writer: self.writer,
-                options: self.options,
-                progress,
-                log: &log,
-                trust,
-                policies: &policies,
-                list_splitter: splitter.clone(),
-                tally: Tally::default(),
-                links: HardLinks::default(),
-                queue: Queue::default(),
-            };
+            let walk = self.walk(&run, &log, trust, progress, false);
             let root = walk.run(&source.content, &olds)?;
-            let (mut counts, failures, warnings) = walk.tally.take();
-            counts.add_what_was_done(first_counts.as_ref());
-            first_counts = Some(counts);
+            let root = root.expect("only an estimate has no root");
+            let Walk {
+                tally, checkpoints, ..
+            } = walk;
+            let (mut counts, failures, mut warnings) = tally.take();
+            counts.add_what_was_done(earlier.as_ref());
+            earlier = Some(counts);
             progress.phase("publishing the snapshot");
-            let walked = Walked {
-                root,
-                counts,
-                failures,
-                warnings,
-            };
-            let published =
-                self.publish(source, start_time, &walked, &bases, trust, &log, progress)?;
+            let manifest = self.manifest(&run, &root, &counts);
+            let published = self.publish(&manifest, &run.bases, trust, &log, progress)?;
             let Some(point_id) = published else {
                 // What this walk stored is read from disk only where it is gone.
                 trust = Trust::Checked;
-                olds = std::iter::once(walked.root).chain(bases.roots()).collect();
+                olds = std::iter::once(root).chain(run.bases.roots()).collect();
                 continue;
             };
+            if let Err(error) = self.remove_needless(&checkpoints) {
+                warnings.push(format!("checkpoint manifests of this source are still in the repository, which the next run will remove: could not {error}"));
+            }
             progress.disk_ends(0);
-            for warning in &walked.warnings {
+            for warning in &warnings {
                 progress.warning(warning);
             }
             return Ok(FileReport {
                 point_id,
                 source: source.identity.clone(),
-                root: walked.root.object,
-                counts: walked.counts,
-                failures: walked.failures,
-                warnings: walked.warnings,
+                root: root.object,
+                counts,
+                failures,
+                warnings,
                 duration: self.repo().clock().monotonic().saturating_sub(begun),
             });
         }
@@ -136,6 +174,66 @@ impl FileBackup<'_> {
             BackupErrorKind::Repo(RepoErrorKind::NotFound),
             "store the snapshot: another client keeps deleting what was just written; is maintenance running without its safety margins?",
         ))
+    }
+
+    /// Looks up what a run builds on.
+    fn begin<'s>(&self, source: &'s FileSource) -> Result<Run<'s>, BackupError> {
+        let start_time = self.repo().clock().now();
+        let listed = self.list()?;
+        let splitter = self.repo().splitter().map_err(repo_error("begin"))?;
+        let policies = Policies::load(listed.manifests(), source, &splitter)
+            .map_err(repo_error("look up the source's policies"))?;
+        Ok(Run {
+            source,
+            start_time,
+            name: self.repo().chance().uuid().to_string(),
+            bases: Bases::find(&listed, &source.identity),
+            policies,
+            splitter,
+        })
+    }
+
+    fn walk<'r>(
+        &'r self,
+        run: &'r Run<'_>,
+        log: &'r ContentLog,
+        trust: Trust,
+        progress: &'r Progress,
+        is_estimate: bool,
+    ) -> Walk<'r> {
+        Walk {
+            writer: self.writer,
+            options: self.options,
+            progress,
+            log,
+            trust,
+            policies: &run.policies,
+            list_splitter: run.splitter.clone(),
+            is_estimate,
+            checkpoints: Checkpoints {
+                source: run.source,
+                start_time: run.start_time,
+                run: run.name.clone(),
+                bases: &run.bases,
+                every: self.options.checkpoint_manifest_every,
+            },
+            tally: Tally::default(),
+            links: HardLinks::default(),
+            queue: Queue::default(),
+            open: OpenThings::default(),
+            working: RwLock::default(),
+            protected: Mutex::new(self.repo().clock().monotonic()),
+            protecting: Mutex::default(),
+        }
+    }
+
+    /// Removes the checkpoint manifests that nobody needs any more.
+    fn remove_needless(&self, checkpoints: &Checkpoints<'_>) -> Result<(), BackupError> {
+        let ids = checkpoints.needless(&self.list()?);
+        let ids = ids.iter().map(String::as_str);
+        Snapshots::delete_all(self.writer, ids)
+            .map(drop)
+            .map_err(repo_error("remove the checkpoint manifests"))
     }
 
     fn repo(&self) -> &Arc<Repository> {
@@ -149,12 +247,9 @@ impl FileBackup<'_> {
 
     /// Publishes a snapshot and returns its id; `None`, and nothing is published, if something
     /// that it names is gone.
-    #[expect(clippy::too_many_arguments, reason = "the facts of one run")]
     fn publish(
         &self,
-        source: &FileSource,
-        start_time: Timestamp,
-        walked: &Walked,
+        manifest: &SnapshotManifest,
         bases: &Bases,
         trust: Trust,
         log: &ContentLog,
@@ -165,8 +260,7 @@ impl FileBackup<'_> {
         if !self.is_all_there(bases, trust)? || log.is_any_missing(self.repo(), &progress.stop)? {
             return Ok(None);
         }
-        let manifest = self.manifest(source, start_time, walked);
-        let mut published = Snapshots::publish(self.writer, &manifest).map_err(doing())?;
+        let mut published = Snapshots::publish(self.writer, manifest).map_err(doing())?;
         self.writer.flush().map_err(doing())?;
         // Maintenance without safety margins may have run between the look and the publication.
         let is_whole = self.is_all_there(bases, trust)?
@@ -192,21 +286,21 @@ impl FileBackup<'_> {
 
     fn manifest(
         &self,
-        source: &FileSource,
-        start_time: Timestamp,
-        walked: &Walked,
+        run: &Run<'_>,
+        root: &DirectoryEntry,
+        counts: &FileCounts,
     ) -> SnapshotManifest {
         let options = self.options;
         let tags = options.tags.iter();
         SnapshotManifest {
             id: String::new(),
-            source: source.identity.clone(),
+            source: run.source.identity.clone(),
             description: options.description.clone(),
-            start_time,
-            end_time: self.repo().clock().now().max(start_time),
-            stats: stats(&walked.counts),
+            start_time: run.start_time,
+            end_time: self.repo().clock().now().max(run.start_time),
+            stats: stats(counts),
             incomplete: String::new(),
-            root_entry: Some(walked.root.clone()),
+            root_entry: Some(root.clone()),
             tags: tags
                 .map(|(key, value)| (format!("tag:{key}"), value.clone()))
                 .collect(),

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use kopia::compression::CompressionAlgorithm;
 use kopia::content_id::prefix;
-use kopia::directory::{DirectoryEntry, DirectorySummary, EntryType};
+use kopia::directory::{Directory, DirectoryEntry, DirectorySummary, EntryType};
 use kopia::object_id::ObjectId;
+use kopia::snapshot::INCOMPLETE_CHECKPOINT;
 use kopia::splitter::Splitter;
 use repo::{Encoder, ObjectWriter, RepoErrorKind, Segments};
 
@@ -44,6 +45,9 @@ impl From<BackupError> for Trouble {
 impl Hand<'_, '_> {
     /// Stores a file or link.
     pub fn store(&mut self, job: FileJob) -> Result<(), BackupError> {
+        if self.walk.is_estimate {
+            return self.estimate(&job);
+        }
         if job.facts.kind == Kind::Symlink {
             return self.store_link(job);
         }
@@ -63,6 +67,7 @@ impl Hand<'_, '_> {
         let policy = self.walk.policy_of(&job.parent, &job.name);
         if let Some((parts, part_bytes)) = policy.parts(open.facts.bytes) {
             let file = Arc::new(BigFile::new(job, open, parts, part_bytes));
+            self.walk.note_open_file(&file);
             self.walk.queue.add_parts(&file, parts);
             return Ok(());
         }
@@ -71,6 +76,20 @@ impl Hand<'_, '_> {
             Err(Trouble::Source(error)) => self.fail_file(&job, &error),
             Err(Trouble::Fatal(error)) => Err(error),
         }
+    }
+
+    /// Counts a file or link that would be read.
+    fn estimate(&mut self, job: &FileJob) -> Result<(), BackupError> {
+        let tally = &self.walk.tally;
+        if job.facts.kind == Kind::Symlink {
+            add(&tally.symlinks, 1);
+        } else {
+            add(&tally.files, 1);
+            add(&tally.bytes, job.facts.bytes);
+            add(&tally.read_files, 1);
+            add(&tally.read_bytes, job.facts.bytes);
+        }
+        self.one_done(Arc::clone(&job.parent))
     }
 
     /// Stores a part of a long file, and the file with its last part.
@@ -183,24 +202,12 @@ impl Hand<'_, '_> {
                 job.parent.path_of(&job.name)
             ));
         }
-        let algorithm = job.parent.policy.metadata_compression;
-        let written = self
-            .walk
-            .writer
-            .write_segments(
-                encoder(&mut self.encoders, algorithm),
-                None,
-                &segments,
-                &self.walk.list_splitter,
-            )
-            .map_err(repo_error("store a file's list of contents"))?;
-        self.packed_bytes += written.packed_bytes;
-        self.contents.extend(written.lists);
+        let object = self.store_list(&job.parent, &segments)?;
         if is_as_it_was {
-            self.walk.links.remember(facts, written.object);
+            self.walk.links.remember(facts, object);
         }
         add(&self.walk.tally.read_files, 1);
-        self.add_file(job, facts, written.object, segments.bytes)
+        self.add_file(job, facts, object, segments.bytes)
     }
 
     fn add_file(
@@ -242,33 +249,68 @@ impl Hand<'_, '_> {
 
     /// Stores a folder and returns its entry.
     pub fn store_folder(&mut self, node: &Node) -> Result<DirectoryEntry, BackupError> {
-        let (object, summary) = match node.whole(|object| self.may_reuse(object))? {
-            Whole::Same(object, summary) => (object, summary),
-            Whole::New(directory) => {
-                let doing = || format!("store the folder {}", node.path_of(""));
-                let json = directory.encode().map_err(|error| {
-                    BackupError::new(BackupErrorKind::Repo(RepoErrorKind::Invalid), doing())
-                        .caused_by(error)
-                })?;
-                let algorithm = node.policy.metadata_compression;
-                let splitter = self.walk.list_splitter.clone();
-                let object =
-                    self.store_bytes(Some(prefix::DIRECTORY), algorithm, &json, &splitter)?;
-                (object, directory.summary.unwrap_or_default())
-            }
+        match node.whole(|object| self.may_reuse(object))? {
+            Whole::Same(object, summary) => Ok(node.entry(object, summary)),
+            Whole::New(directory) => self.store_directory(node, directory),
+        }
+    }
+
+    /// Stores what there is of a folder so far.
+    pub fn store_partial_folder(
+        &mut self,
+        node: &Node,
+        entries: Vec<DirectoryEntry>,
+    ) -> Result<DirectoryEntry, BackupError> {
+        let mut summary = DirectorySummary::of(&entries, node.mtime);
+        INCOMPLETE_CHECKPOINT.clone_into(&mut summary.incomplete);
+        let summary = Some(summary);
+        self.store_directory(node, Directory { entries, summary })
+    }
+
+    /// Stores what there is of a long file so far, under a name that is no other file's.
+    pub fn store_partial_file(
+        &mut self,
+        file: &BigFile,
+    ) -> Result<Option<DirectoryEntry>, BackupError> {
+        let Some(segments) = file.so_far() else {
+            return Ok(None);
         };
-        Ok(DirectoryEntry {
-            name: node.name.clone(),
-            entry_type: EntryType::Directory,
-            mode: node.mode,
-            size: 0,
-            mtime: node.mtime,
-            uid: node.uid,
-            gid: node.gid,
-            object,
-            summary: Some(summary),
-            other: BTreeMap::new(),
-        })
+        let bytes = segments.bytes;
+        let object = self.store_list(&file.job.parent, &segments)?;
+        let name = format!(".checkpointed.{}.{object}", file.job.name);
+        let facts = &file.open.facts;
+        let entry = entry_of(&name, EntryType::File, facts, object, bytes);
+        Ok(Some(entry))
+    }
+
+    fn store_directory(
+        &mut self,
+        node: &Node,
+        directory: Directory,
+    ) -> Result<DirectoryEntry, BackupError> {
+        let json = directory.encode().map_err(|error| {
+            let doing = format!("store the folder {}", node.path_of(""));
+            BackupError::new(BackupErrorKind::Repo(RepoErrorKind::Invalid), doing).caused_by(error)
+        })?;
+        let algorithm = node.policy.metadata_compression;
+        let splitter = self.walk.list_splitter.clone();
+        let object = self.store_bytes(Some(prefix::DIRECTORY), algorithm, &json, &splitter)?;
+        Ok(node.entry(object, directory.summary.unwrap_or_default()))
+    }
+
+    /// Makes one object of the contents of a file.
+    fn store_list(&mut self, parent: &Node, segments: &Segments) -> Result<ObjectId, BackupError> {
+        let algorithm = parent.policy.metadata_compression;
+        let encoder = encoder(&mut self.encoders, algorithm);
+        let splitter = &self.walk.list_splitter;
+        let written = self
+            .walk
+            .writer
+            .write_segments(encoder, None, segments, splitter)
+            .map_err(repo_error("store a file's list of contents"))?;
+        self.packed_bytes += written.packed_bytes;
+        self.contents.extend(written.lists);
+        Ok(written.object)
     }
 
     fn store_bytes(

@@ -8,10 +8,13 @@
 //! last entry of a folder stored ─► folder stored ─► one entry more of its parent
 //! ```
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::time::Duration;
 
 use kopia::content_id::ContentId;
 use kopia::directory::DirectoryEntry;
@@ -20,6 +23,8 @@ use kopia::splitter::Splitter;
 use progress::{Progress, side_by_side};
 use repo::{Encoder, Repository, Writer};
 
+use super::big_file::BigFile;
+use super::checkpoint::Checkpoints;
 use super::content_log::ContentLog;
 use super::folder_policy::FolderPolicy;
 use super::links::HardLinks;
@@ -54,9 +59,29 @@ pub(super) struct Walk<'a> {
     pub trust: Trust,
     pub policies: &'a Policies,
     pub list_splitter: Splitter,
+    /// Whether everything is only counted and nothing stored.
+    pub is_estimate: bool,
+    pub checkpoints: Checkpoints<'a>,
     pub tally: Tally,
     pub links: HardLinks,
     pub queue: Queue,
+    pub open: OpenThings,
+    /// Held by those who work; whoever wants nobody to work for a moment takes it alone.
+    pub working: RwLock<()>,
+    /// When a checkpoint manifest was written last.
+    pub protected: Mutex<Duration>,
+    /// Held while one is written.
+    pub protecting: Mutex<()>,
+}
+
+/// The deepest first, each at its address.
+type NodePlace = (Reverse<usize>, usize);
+
+/// The folders that are not whole yet, the deepest first, and long files on their way.
+#[derive(Default)]
+pub(super) struct OpenThings {
+    folders: Mutex<BTreeMap<NodePlace, Arc<Node>>>,
+    files: Mutex<Vec<Weak<BigFile>>>,
 }
 
 /// What one worker needs.
@@ -73,6 +98,39 @@ pub(super) struct Hand<'w, 'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// Returns every open folder and what is in it so far, the deepest first.
+    pub fn open_folders(&self) -> Vec<(Arc<Node>, Vec<DirectoryEntry>)> {
+        let folders = self.open.folders.lock().expect("no worker panics in here");
+        let folders = folders.values();
+        folders
+            .map(|node| (Arc::clone(node), node.entries_so_far()))
+            .collect()
+    }
+
+    /// Returns every long file that is not whole yet.
+    pub fn open_files(&self) -> Vec<Arc<BigFile>> {
+        let files = self.open.files.lock().expect("no worker panics in here");
+        files.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Notes a folder that was opened.
+    pub fn note_open(&self, node: &Arc<Node>) {
+        let mut folders = self.open.folders.lock().expect("no worker panics in here");
+        folders.insert(place_of(node), Arc::clone(node));
+    }
+
+    fn note_whole(&self, node: &Arc<Node>) {
+        let mut folders = self.open.folders.lock().expect("no worker panics in here");
+        folders.remove(&place_of(node));
+    }
+
+    /// Notes a long file that was opened.
+    pub fn note_open_file(&self, file: &Arc<BigFile>) {
+        let mut files = self.open.files.lock().expect("no worker panics in here");
+        files.retain(|file| file.strong_count() > 0);
+        files.push(Arc::downgrade(file));
+    }
+
     /// Walks over the source and returns the root's entry.
     ///
     /// # Errors
@@ -82,7 +140,7 @@ impl<'a> Walk<'a> {
         &self,
         content: &SourceContent,
         olds: &OldRoots,
-    ) -> Result<DirectoryEntry, BackupError> {
+    ) -> Result<Option<DirectoryEntry>, BackupError> {
         let above = Node::above_root(Arc::clone(&self.policies.root));
         let mut hand = Hand::new(self);
         hand.begin(content, olds, &above)?;
@@ -104,13 +162,15 @@ impl<'a> Walk<'a> {
                 done.map(|()| ControlFlow::Continue(()))
             },
         )?;
-        above.take_only_entry().ok_or_else(|| {
-            let reason = self.tally.first_failure();
-            BackupError::new(
-                BackupErrorKind::Source,
-                format!("read the source: {}", reason.unwrap_or_default()),
-            )
-        })
+        match above.take_only_entry() {
+            None if self.is_estimate && self.tally.first_failure().is_none() => Ok(None),
+            None => {
+                let reason = self.tally.first_failure().unwrap_or_default();
+                let doing = format!("read the source: {reason}");
+                Err(BackupError::new(BackupErrorKind::Source, doing))
+            }
+            root => Ok(root),
+        }
     }
 
     /// Returns the repository.
@@ -156,7 +216,7 @@ impl<'a> Walk<'a> {
 }
 
 impl<'w, 'a> Hand<'w, 'a> {
-    fn new(walk: &'w Walk<'a>) -> Self {
+    pub fn new(walk: &'w Walk<'a>) -> Self {
         Self {
             walk,
             encoders: Vec::new(),
@@ -186,6 +246,7 @@ impl<'w, 'a> Hand<'w, 'a> {
                 let root = Node::of_several(above, SEVERAL_NAME, now, old);
                 above.expect(1);
                 root.expect(paths.len());
+                self.walk.note_open(&root);
                 let old_roots = self.children_of_several(olds, &root)?;
                 for (path, name) in paths.iter().zip(child_names(paths)) {
                     let olds = old_roots
@@ -303,6 +364,8 @@ impl<'w, 'a> Hand<'w, 'a> {
     }
 
     fn work(&mut self, work: Work) -> Result<(), BackupError> {
+        let working = self.walk.working.read();
+        let working = working.expect("no worker panics while it works");
         match work {
             Work::Folder(job) => self.open_folder(*job)?,
             Work::Files(jobs) => {
@@ -313,7 +376,12 @@ impl<'w, 'a> Hand<'w, 'a> {
             }
             Work::Part(file, part) => self.store_part(&file, part)?,
         }
-        self.end_of_work()
+        drop(working);
+        self.end_of_work()?;
+        if !self.walk.is_estimate {
+            self.walk.protect_if_due();
+        }
+        Ok(())
     }
 
     /// Passes on what was noted.
@@ -349,14 +417,23 @@ impl<'w, 'a> Hand<'w, 'a> {
             let Some(parent) = node.parent.clone() else {
                 return Ok(());
             };
-            let entry = self.store_folder(&node)?;
+            self.walk.note_whole(&node);
             add(&self.walk.tally.folders, 1);
+            if self.walk.is_estimate {
+                node = parent;
+                continue;
+            }
+            let entry = self.store_folder(&node)?;
             let is_same = node.old.as_ref() == Some(&entry);
             parent.add(entry, is_same);
             node = parent;
         }
         Ok(())
     }
+}
+
+fn place_of(node: &Arc<Node>) -> NodePlace {
+    (Reverse(node.depth), Arc::as_ptr(node).addr())
 }
 
 /// What there is to do for a path that the user named.

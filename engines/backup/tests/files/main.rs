@@ -2,5 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is its failure")]
 
+mod checkpoints;
 mod kopia_fixtures;
+mod reuse;
+mod trees;
 mod world;

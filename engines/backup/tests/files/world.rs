@@ -6,15 +6,19 @@ use std::sync::Arc;
 
 use backup::BackupError;
 use backup::files::{FileBackup, FileOptions, FileReport, FileSource};
-use blob::{FilesystemStore, SharedBlobStore};
+use blob::{FilesystemStore, NewLayout, SharedBlobStore};
+use foreign_client::ForeignClient;
 use kopia::directory::{DirectoryEntry, EntryType};
 use progress::{Progress, StopSignal};
-use repo::{Identity, Repository, Surroundings, Writer};
+use repo::{CreateOptions, Identity, Repository, Surroundings, Writer};
+use restore::files::FilesOptions;
+use second_reader::SecondReader;
 use snapshot::{Snapshots, read_directory};
 use time_and_chance::{Chance, SharedClock, SystemClock};
 
 pub const USER: &str = "fixture-user";
 pub const HOST: &str = "fixture-host";
+const PASSWORD: &str = "password";
 
 pub struct World {
     pub folder: tempfile::TempDir,
@@ -29,6 +33,19 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         copy_tree(&fixture, &folder.path().join("repo"));
         Self::open(folder, "fixture-password", SystemClock::new())
+    }
+
+    /// Returns a new repository.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("repo");
+        std::fs::create_dir(&place).unwrap();
+        let store: SharedBlobStore = Arc::new(
+            FilesystemStore::create(&place, NewLayout::Sharded, Chance::from_seed(1)).unwrap(),
+        );
+        let surroundings = surroundings(folder.path(), SystemClock::new());
+        repo::create(store, PASSWORD, &CreateOptions::default(), surroundings).unwrap();
+        Self::open(folder, PASSWORD, SystemClock::new())
     }
 
     fn open(folder: tempfile::TempDir, password: &str, clock: SharedClock) -> Self {
@@ -55,11 +72,69 @@ impl World {
         source: &FileSource,
         options: &FileOptions,
     ) -> Result<FileReport, BackupError> {
+        self.back_up_heard(source, options, &Progress::silent())
+    }
+
+    pub fn back_up_heard(
+        &self,
+        source: &FileSource,
+        options: &FileOptions,
+        progress: &Progress,
+    ) -> Result<FileReport, BackupError> {
         let backup = FileBackup {
             writer: &self.writer,
             options,
         };
-        backup.run(source, &Progress::silent())
+        backup.run(source, progress)
+    }
+
+    /// Returns the source that a folder beside the repository is.
+    pub fn source(&self, name: &str) -> FileSource {
+        FileSource::one(USER, HOST, &self.path(name))
+    }
+
+    /// Writes a file beside the repository, with a time that tells it from later ones.
+    pub fn write(&self, path: &str, content: &[u8]) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    /// Restores a snapshot into a new folder.
+    pub fn restore(&self, id: &str) -> tempfile::TempDir {
+        let target = tempfile::tempdir().unwrap();
+        let root = &self.entries(id)[""];
+        restore::files::to_folder(
+            &self.repo,
+            root,
+            &[],
+            &target.path().join("tree"),
+            &FilesOptions::default(),
+            &Progress::silent(),
+        )
+        .unwrap();
+        target
+    }
+
+    /// Lets the second reader judge the repository.
+    pub fn audit(&self) {
+        let reader = SecondReader::open(&self.path("repo"), PASSWORD).unwrap();
+        assert_eq!(reader.audit(), Vec::<String>::new());
+    }
+
+    /// Returns another client of the repository.
+    pub fn foreign_client(&self) -> ForeignClient {
+        let chance = Chance::from_seed(7);
+        ForeignClient::open(&self.path("repo"), PASSWORD, SystemClock::new(), chance).unwrap()
+    }
+
+    /// Returns the ids of snapshots, complete ones or the others.
+    pub fn snapshots(&self, complete: bool) -> Vec<String> {
+        let listed = Snapshots::load(&self.repo).unwrap();
+        let wanted = listed
+            .iter()
+            .filter(|snapshot| snapshot.manifest.incomplete.is_empty() == complete);
+        wanted.map(|snapshot| snapshot.id.clone()).collect()
     }
 
     /// Returns every entry of a snapshot by its path, the root under "".

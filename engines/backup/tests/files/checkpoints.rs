@@ -1,0 +1,109 @@
+//! Long backups protect what is stored; stopped ones leave no point and serve the next run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use backup::BackupErrorKind;
+use backup::files::FileOptions;
+use progress::{Monitor, News, Progress, StopSignal};
+
+use crate::world::{World, options};
+
+/// Stops the run when something was read so many times.
+#[derive(Debug)]
+struct StopAfter {
+    left: AtomicU32,
+    stop: StopSignal,
+}
+
+impl Monitor for StopAfter {
+    fn hear(&self, news: &News<'_>) {
+        if matches!(news, News::DiskAdvances { .. })
+            && self.left.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            self.stop.stop();
+        }
+    }
+}
+
+fn stop_after(times: u32) -> Progress {
+    let stop = StopSignal::new();
+    Progress {
+        monitor: Arc::new(StopAfter {
+            left: AtomicU32::new(times),
+            stop: stop.clone(),
+        }),
+        stop,
+        subject: String::new(),
+    }
+}
+
+fn world() -> World {
+    let world = World::new();
+    for number in 0..60 {
+        let content = format!("{number}").repeat(500);
+        let path = format!("tree/{}/{}/{number}", number % 3, number % 5);
+        world.write(&path, content.as_bytes());
+    }
+    world
+}
+
+#[test]
+fn a_stopped_run_leaves_no_point_and_the_next_goes_on_from_what_it_protected() {
+    let world = world();
+    let source = world.source("tree");
+    let all_the_time = FileOptions {
+        checkpoint_manifest_every: Duration::ZERO,
+        workers: 1,
+        ..options()
+    };
+    let error = world
+        .back_up_heard(&source, &all_the_time, &stop_after(6))
+        .unwrap_err();
+    assert_eq!(error.kind(), BackupErrorKind::Stopped);
+    assert!(world.snapshots(true).is_empty());
+    assert_eq!(
+        world.snapshots(false).len(),
+        1,
+        "one protects what is stored"
+    );
+    world.audit();
+    world.foreign_client().full_maintenance().unwrap();
+
+    let next = world.back_up(&source, &options()).unwrap();
+    assert!(next.counts.cached_files > 0, "{:?}", next.counts);
+    assert!(next.counts.read_files > 0, "{:?}", next.counts);
+    assert_eq!(next.counts.files, 60);
+    assert!(
+        world.snapshots(false).is_empty(),
+        "nothing unfinished is left"
+    );
+    world.audit();
+}
+
+#[test]
+fn a_run_that_protects_itself_all_the_time_ends_with_one_point() {
+    let world = world();
+    let all_the_time = FileOptions {
+        checkpoint_manifest_every: Duration::ZERO,
+        ..options()
+    };
+    let report = world.back_up(&world.source("tree"), &all_the_time).unwrap();
+    assert_eq!(world.snapshots(true), [report.point_id]);
+    assert!(world.snapshots(false).is_empty());
+    world.audit();
+}
+
+#[test]
+fn a_run_stopped_before_anything_is_protected_leaves_nothing() {
+    let world = world();
+    let source = world.source("tree");
+    let error = world
+        .back_up_heard(&source, &options(), &stop_after(1))
+        .unwrap_err();
+    assert_eq!(error.kind(), BackupErrorKind::Stopped);
+    assert!(world.snapshots(true).is_empty() && world.snapshots(false).is_empty());
+    world.back_up(&source, &options()).unwrap();
+    world.audit();
+}
