@@ -23,6 +23,11 @@ fn agent_with_tree() -> Agent {
 #[test]
 fn a_folder_is_backed_up_twice_and_restored() {
     let agent = agent_with_tree();
+    let arguments = ["backup", "files", "tree", "--repo", "repo", "--dry-run"];
+    let estimate = agent.json(0, &arguments);
+    assert_eq!(estimate["sources"][0]["read_files"], 3);
+    let listed = agent.json(0, &["points", "list", "--repo", "repo"]);
+    assert_eq!(listed["points"].as_array().unwrap().len(), 0);
     let first = agent.json(0, &["backup", "files", "tree", "--repo", "repo"]);
     let source = &first["sources"][0];
     assert_eq!(source["path"], agent.path("tree").to_str().unwrap());

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backup::files::{FileBackup, FileOptions, FileReport, FileSource, FileThreads};
+use backup::files::{
+    FileBackup, FileCounts, FileFailure, FileOptions, FileReport, FileSource, FileThreads,
+};
 use clap::Args;
 use progress::Progress;
 use repo::Writer;
@@ -29,6 +31,7 @@ Examples:
   e3-backup-agent backup files /home --repo /srv/backup
   e3-backup-agent backup files /etc /srv --repo s3://bucket/web01 --exclude '*.tmp' --exclude /cache/
   e3-backup-agent backup files /etc /srv --name web01-data --repo /srv/backup
+  e3-backup-agent backup files /home --dry-run --repo /srv/backup
 
 Each PATH becomes a snapshot of its own, filed under its absolute path as Kopia does; with --name
 all become one. Files whose name, length, times, owner and permissions are as in the last snapshot
@@ -59,6 +62,9 @@ pub struct Files {
     /// Make no snapshot of a PATH of which something cannot be read.
     #[arg(long)]
     fail_fast: bool,
+    /// Tell what would be read and left out, and store nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// What to say about the snapshot.
     #[arg(long, value_name = "TEXT", default_value = "")]
     description: String,
@@ -102,6 +108,9 @@ impl Files {
             writer: &writer,
             options: &options,
         };
+        if self.dry_run {
+            return estimate(&backup, &sources, &progress);
+        }
         let mut outcomes = Vec::new();
         for (name, source) in sources {
             let result = run_one(&backup, &source, &progress.about(&name));
@@ -168,6 +177,44 @@ fn run_one(
     result.map_err(Failure::from)
 }
 
+fn estimate(
+    backup: &FileBackup<'_>,
+    sources: &[(String, FileSource)],
+    progress: &Progress,
+) -> Result<Answer, Failure> {
+    let mut text = String::new();
+    let mut documents = Vec::new();
+    let mut is_whole = true;
+    for (name, source) in sources {
+        let progress = progress.about(name);
+        let estimate = backup.estimate(source, &progress);
+        progress.ends(estimate.is_ok());
+        let estimate = estimate?;
+        let counts = &estimate.counts;
+        is_whole &= counts.failed == 0;
+        let _ = writeln!(
+            text,
+            "{name}: would read {} files ({}); {} unchanged ({}), {} folders",
+            counts.read_files,
+            amounts::bytes(counts.read_bytes),
+            counts.cached_files,
+            amounts::bytes(counts.cached_bytes),
+            counts.folders,
+        );
+        describe_rest(&mut text, counts, &estimate.failures);
+        let mut document = counts_document(counts);
+        document["path"] = json!(source.identity.path);
+        document["dry_run"] = json!(true);
+        document["errors"] = errors_document(&estimate.failures);
+        document["warnings"] = json!(estimate.warnings);
+        document["duration_ms"] = json!(millis(estimate.duration));
+        documents.push(document);
+    }
+    let status = if is_whole { 0 } else { DONE_IN_PART };
+    let document = json!({ "sources": documents, "warnings": [] });
+    Ok(Answer::with_status(text, document, status))
+}
+
 fn answer(outcomes: &[Outcome], warnings: &[String], was_stopped: bool) -> Answer {
     let mut text = String::new();
     let mut failures: Vec<&Failure> = Vec::new();
@@ -231,6 +278,11 @@ fn describe(text: &mut String, name: &str, report: &FileReport) {
         amounts::bytes(counts.cached_bytes),
         amounts::bytes(counts.uploaded_bytes),
     );
+    describe_rest(text, counts, &report.failures);
+}
+
+/// Tells what is not in the snapshot.
+fn describe_rest(text: &mut String, counts: &FileCounts, failures: &[FileFailure]) {
     if counts.excluded_files + counts.excluded_folders > 0 {
         let _ = writeln!(
             text,
@@ -243,7 +295,7 @@ fn describe(text: &mut String, name: &str, report: &FileReport) {
     let unread = counts.failed + counts.ignored;
     if unread > 0 {
         let _ = writeln!(text, "  {unread} entries could not be read:");
-        for failure in report.failures.iter().take(NAMED_MAX) {
+        for failure in failures.iter().take(NAMED_MAX) {
             let ignored = if failure.is_ignored { " (ignored)" } else { "" };
             let _ = writeln!(text, "    {}: {}{ignored}", failure.path, failure.reason);
         }
@@ -258,25 +310,32 @@ fn document(outcome: &Outcome) -> Value {
         Ok(report) => report,
         Err(failure) => return json!({ "path": outcome.name, "error": failure.document() }),
     };
-    let counts = &report.counts;
-    let errors: Vec<Value> = report
-        .failures
-        .iter()
-        .map(|failure| {
-            json!({
-                "path": failure.path,
-                "error": failure.reason,
-                "ignored": failure.is_ignored,
-            })
-        })
-        .collect();
     let source = &report.source;
+    let mut document = counts_document(&report.counts);
+    document["path"] = json!(source.path);
+    document["user"] = json!(source.user_name);
+    document["host"] = json!(source.host);
+    document["point_id"] = json!(report.point_id);
+    document["root"] = json!(report.root.to_string());
+    document["errors"] = errors_document(&report.failures);
+    document["warnings"] = json!(report.warnings);
+    document["duration_ms"] = json!(millis(report.duration));
+    document
+}
+
+fn errors_document(failures: &[FileFailure]) -> Value {
+    let errors = failures.iter().map(|failure| {
+        json!({
+            "path": failure.path,
+            "error": failure.reason,
+            "ignored": failure.is_ignored,
+        })
+    });
+    errors.collect()
+}
+
+fn counts_document(counts: &FileCounts) -> Value {
     json!({
-        "path": source.path,
-        "user": source.user_name,
-        "host": source.host,
-        "point_id": report.point_id,
-        "root": report.root.to_string(),
         "files": counts.files,
         "folders": counts.folders,
         "symlinks": counts.symlinks,
@@ -292,9 +351,6 @@ fn document(outcome: &Outcome) -> Value {
         "vanished": counts.vanished,
         "failed": counts.failed,
         "ignored": counts.ignored,
-        "errors": errors,
-        "warnings": report.warnings,
-        "duration_ms": millis(report.duration),
     })
 }
 
