@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use backup::{BackupError, BackupErrorKind};
 use blob::{BlobError, BlobErrorKind};
 use hyperv::{HypervError, HypervErrorKind};
+use image::{ImageError, ImageErrorKind};
 use maintain::{MaintainError, MaintainErrorKind};
 use point::{PointError, PointErrorKind};
 use repo::{RepoError, RepoErrorKind};
@@ -235,6 +236,20 @@ impl From<PointError> for Failure {
             PointErrorKind::Ambiguous => FailureKind::WrongUsage,
             PointErrorKind::Damaged => FailureKind::Damaged,
             PointErrorKind::Repo(kind) => of_repo(kind),
+        };
+        Self::of(kind, &error)
+    }
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        let kind = match error.kind() {
+            ImageErrorKind::Repo(kind) => of_repo(kind),
+            ImageErrorKind::Damaged => FailureKind::Damaged,
+            ImageErrorKind::Unsupported => FailureKind::Unsupported,
+            ImageErrorKind::Local => FailureKind::State,
+            ImageErrorKind::Stopped => FailureKind::Cancelled,
+            ImageErrorKind::Disk(_) | ImageErrorKind::TrackingWrong => FailureKind::Failed,
         };
         Self::of(kind, &error)
     }

@@ -13,6 +13,7 @@
 //! ```
 
 mod chunk_log;
+mod difference;
 mod error;
 mod plan;
 mod proof;
@@ -22,6 +23,7 @@ mod slot;
 mod stored_slots;
 mod writer;
 
+pub use difference::{ImageDifference, StoredImage, differing_ranges};
 pub use error::{ImageError, ImageErrorKind};
 pub use reader::ImageReader;
 pub use segments::{Segments, read_segments};

@@ -8,7 +8,9 @@ mod error;
 mod names;
 mod new_point;
 mod points;
+mod tree_difference;
 mod unfinished;
+mod vm_difference;
 
 pub use descriptor::{
     BackupType, CONFIGURATION_FOLDER, DESCRIPTOR_NAME, DESCRIPTOR_VERSION, DISKS_FOLDER,
@@ -18,4 +20,8 @@ pub use error::{PointError, PointErrorKind};
 pub use names::{disk_file_names, file_stem, restored_file_names};
 pub use new_point::NewPoint;
 pub use points::{OpenPoint, Point, Points};
+pub use tree_difference::{Amount, Change, ChangedEntry, TreeDifference, tree_difference};
 pub use unfinished::{UnfinishedDisk, UnfinishedPoint};
+pub use vm_difference::{
+    ChangedField, ChangedFile, DiskPair, changed_configuration, disk_pairs, vm_fields,
+};

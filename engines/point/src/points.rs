@@ -225,6 +225,11 @@ impl OpenPoint {
             .map(|entry| entry.object)
     }
 
+    /// Returns the entries of the configuration files.
+    pub(crate) fn configuration_entries(&self) -> &[DirectoryEntry] {
+        &self.configuration
+    }
+
     /// Reads the configuration files: name and content.
     pub fn configuration(
         &self,

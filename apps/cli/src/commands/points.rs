@@ -1,6 +1,7 @@
 //! Looking at restore points, keeping and deleting them.
 
 mod delete;
+mod diff;
 mod expire;
 pub(super) mod list;
 mod pin;
@@ -20,6 +21,8 @@ pub enum Command {
     List(list::List),
     /// Show what a restore point holds.
     Show(show::Show),
+    /// Say what differs between two restore points.
+    Diff(diff::Diff),
     /// Keep restore points from expiring, or let them expire again.
     Pin(pin::Pin),
     /// Delete restore points.
@@ -34,6 +37,7 @@ impl Command {
         match self {
             Self::List(command) => command.run(world),
             Self::Show(command) => command.run(world),
+            Self::Diff(command) => command.run(world),
             Self::Pin(command) => command.run(world),
             Self::Delete(command) => command.run(world),
             Self::Expire(command) => command.run(world),

@@ -1,7 +1,7 @@
 //! The main job through the executable: a real file system on a disk that `qemu-img` made, full,
 //! guest writes, incremental; both points restored and compared byte for byte.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -117,6 +117,26 @@ fn noise(bytes: usize) -> Vec<u8> {
     noise
 }
 
+/// Returns the chunks in which two files differ, merged as far as they touch: start and length.
+fn differing_ranges(before: &Path, after: &Path) -> Vec<(u64, u64)> {
+    const CHUNK_BYTES: usize = 256 << 10;
+    let (before, after) = (
+        std::fs::read(before).unwrap(),
+        std::fs::read(after).unwrap(),
+    );
+    let chunks = before.chunks(CHUNK_BYTES).zip(after.chunks(CHUNK_BYTES));
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for (number, (old, new)) in (0..).zip(chunks) {
+        let start = number * CHUNK_BYTES as u64;
+        match ranges.last_mut() {
+            _ if old == new => {}
+            Some((first, bytes)) if *first + *bytes == start => *bytes += new.len() as u64,
+            _ => ranges.push((start, new.len() as u64)),
+        }
+    }
+    ranges
+}
+
 #[test]
 fn a_real_file_system_comes_back_byte_for_byte_from_every_point() {
     let world = World::new();
@@ -160,6 +180,24 @@ fn a_real_file_system_comes_back_byte_for_byte_from_every_point() {
         assert_eq!(listed["type"], made["type"]);
     }
     let [one, two] = [&full, &increment].map(|point| point["point_id"].as_str().unwrap());
+    let diff = agent.json(0, &["points", "diff", one, two, "--repo", "repo"]);
+    let said: Vec<(u64, u64)> = diff["disks"][0]["ranges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|range| {
+            (
+                range["offset"].as_u64().unwrap(),
+                range["bytes"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(said, differing_ranges(&world.first, &world.later), "{diff}");
+    assert_eq!(diff["settings"], Value::Array(vec![]), "{diff}");
+    let same = agent.succeeds(["points", "diff", two, two, "--repo", "repo"]);
+    assert!(same.contains("nothing differs"), "{same}");
+    let disks = agent.succeeds(["points", "show", two, "--path", "disks", "--repo", "repo"]);
+    assert!(disks.contains("0-system.vhdx"), "{disks}");
     assert_same_bytes(&world.restore_raw(one, "one.raw"), &world.first);
     let by_prefix_of_uuid = &increment["point"].as_str().unwrap()[..13];
     assert_same_bytes(
@@ -554,7 +592,7 @@ fn what_an_administrator_does_between_two_runs_leads_to_a_full_read_with_its_rea
     assert_eq!(gone["error"]["kind"], "vm_not_found");
 }
 
-fn walk(folder: &std::path::Path) -> Vec<PathBuf> {
+fn walk(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 45] = [
+const COMMANDS: [&str; 46] = [
     "",
     "host",
     "host list",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 45] = [
     "points",
     "points list",
     "points show",
+    "points diff",
     "points pin",
     "points delete",
     "points expire",

@@ -1,5 +1,6 @@
 //! Repositories that Kopia itself wrote: listed, verified, restored from.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -171,6 +172,145 @@ fn files_are_restored_as_was_asked_for() {
     assert_eq!(wrong.status, 2, "{wrong:?}");
     let inside = fixture.run(&["restore", "files", &format!("{id}:0"), "--to", "out"]);
     assert!(inside.stderr.contains("restore disk"), "{inside:?}");
+}
+
+/// Returns what a snapshot of a fixture holds, by path: type, object, bytes in files.
+fn held(fixture: &Fixture, id: &str) -> BTreeMap<String, (String, String, u64)> {
+    let by_id = |id: &str| {
+        let mut snapshots = fixture.snapshots();
+        snapshots.find(|it| it["manifest_id"] == id).unwrap()
+    };
+    let snapshot = by_id(id);
+    let same_as = snapshot["entries_same_as"].as_str().map(by_id);
+    let entries = same_as.unwrap_or(snapshot)["entries"].as_array().unwrap();
+    entries
+        .iter()
+        .map(|entry| {
+            let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+            let bytes = entry["size"].as_u64().filter(|_| entry["type"] == "f");
+            (
+                text("path"),
+                (text("type"), text("object_id"), bytes.unwrap_or(0)),
+            )
+        })
+        .filter(|(path, _)| !path.is_empty())
+        .collect()
+}
+
+#[test]
+fn two_snapshots_differ_in_what_kopia_says_they_hold() {
+    let mut found = 0;
+    for name in [
+        "default",
+        "deleted-contents",
+        "format-v1-compacted",
+        "special-files",
+    ] {
+        let fixture = Fixture::open(name);
+        let ids: Vec<String> = fixture
+            .snapshots()
+            .map(|it| it["manifest_id"].as_str().unwrap().to_owned())
+            .collect();
+        for pair in ids.windows(2) {
+            let diff = fixture.json(&["points", "diff", &pair[0], &pair[1]]);
+            found += compare(
+                name,
+                &diff,
+                &held(&fixture, &pair[0]),
+                &held(&fixture, &pair[1]),
+            );
+            let text = fixture
+                .run(&["points", "diff", &pair[0], &pair[1], "--stat"])
+                .stdout;
+            assert_eq!(
+                text.contains("nothing differs"),
+                diff["same"] == true,
+                "{text}"
+            );
+        }
+    }
+    assert!(found > 5, "only {found} differences were compared");
+}
+
+/// Compares what is said with what the fixtures hold; returns how much differs.
+fn compare(
+    name: &str,
+    diff: &Value,
+    before: &BTreeMap<String, (String, String, u64)>,
+    after: &BTreeMap<String, (String, String, u64)>,
+) -> usize {
+    let said = |change: &str| -> Vec<&str> {
+        let entries = diff["entries"].as_array().unwrap().iter();
+        entries
+            .filter(|entry| entry["change"] == change)
+            .map(|entry| entry["path"].as_str().unwrap())
+            .collect()
+    };
+    let mut all = 0;
+    for (change, here, there) in [("removed", before, after), ("added", after, before)] {
+        let only: Vec<_> = here
+            .iter()
+            .filter(|(path, _)| !there.contains_key(*path))
+            .collect();
+        let tops = said(change);
+        for top in &tops {
+            assert!(
+                only.iter().any(|(path, _)| path == top),
+                "{name}: {change} {top}"
+            );
+        }
+        for (path, _) in &only {
+            let covered = tops
+                .iter()
+                .any(|top| path == top || path.starts_with(&format!("{top}/")));
+            assert!(covered, "{name}: {path} is {change}");
+        }
+        let files = only.iter().filter(|(_, (kind, ..))| kind != "d").count();
+        let bytes: u64 = only.iter().map(|(_, (.., bytes))| bytes).sum();
+        assert_eq!(diff[change]["files"], files, "{name}: {change}");
+        assert_eq!(diff[change]["bytes"], bytes, "{name}: {change}");
+        all += only.len();
+    }
+    let other_content: Vec<&str> = after
+        .iter()
+        .filter(|(path, (kind, object, _))| {
+            let was = before.get(*path);
+            kind != "d" && was.is_some_and(|(old_kind, old, _)| kind == old_kind && old != object)
+        })
+        .map(|(path, _)| path.as_str())
+        .collect();
+    let mut content = said("content");
+    content.sort_unstable();
+    assert_eq!(content, other_content, "{name}");
+    all + content.len()
+}
+
+#[test]
+fn a_snapshot_of_files_is_listed_shown_and_looked_into() {
+    let fixture = Fixture::open("special-files");
+    let snapshot = fixture.snapshots().next().unwrap();
+    let id = snapshot["manifest_id"].as_str().unwrap();
+    let held = held(&fixture, id);
+    let files = held.values().filter(|(kind, ..)| kind != "d").count();
+    let listed = fixture.json(&["points", "list"]);
+    let points = listed["points"].as_array().unwrap();
+    let point = points.iter().find(|point| point["id"] == id).unwrap();
+    assert_eq!(point["files"], files);
+    let shown = fixture.run(&["points", "show", id]).stdout;
+    assert!(shown.contains(&format!("{files} files")), "{shown}");
+
+    let root = fixture.json(&["points", "show", id, "--path", ""]);
+    let names: Vec<&str> = root["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["name"].as_str().unwrap())
+        .collect();
+    let top = held.keys().filter(|path| !path.contains('/'));
+    assert_eq!(names.len(), top.clone().count());
+    assert!(top.into_iter().all(|path| names.contains(&path.as_str())));
+    let nothing = fixture.run(&["points", "show", id, "--path", "no/such"]);
+    assert_eq!(nothing.status, 5, "{nothing:?}");
 }
 
 /// A fixture with error correction: its name, the bytes of a stored shard, and how many shards of a

@@ -1,7 +1,7 @@
 //! `points list`: everything in a repository that can be restored from.
 
 use clap::Args;
-use point::{Point, Points};
+use point::{Amount, Point, Points};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -20,8 +20,9 @@ use crate::world::World;
 Example:
   e3-backup-agent points list --vm web --repo /srv/backup
 
-Snapshots that other programs made (Kopia itself, older agents) are shown with their source in
-place of the VM. Backups that were not finished are no points and are not shown.")]
+Snapshots of files, and those that other programs made (Kopia itself, older agents), are shown with
+their source in place of the VM, with how many files and links they hold, and how many could not be
+read. Backups that were not finished are no points and are not shown.")]
 pub struct List {
     /// Only points of this VM: its name (whole, in any case) or its GUID.
     #[arg(long, value_name = "NAME")]
@@ -70,8 +71,16 @@ impl List {
         match rows.is_empty() {
             true => "there are no restore points".to_owned(),
             false => table(
-                &["TIME", "VM", "TYPE", "CONSISTENCY", "SIZE", "ID"],
-                &[4],
+                &[
+                    "TIME",
+                    "VM OR SOURCE",
+                    "TYPE",
+                    "CONSISTENCY",
+                    "FILES",
+                    "SIZE",
+                    "ID",
+                ],
+                &[4, 5],
                 &rows,
             ),
         }
@@ -130,12 +139,16 @@ fn row(point: &Point<'_>) -> Vec<String> {
         point
             .tag("vm-name")
             .map_or_else(|| source(point), str::to_owned),
-        if point.point().is_some() {
-            tag("backup-type")
-        } else {
-            "snapshot".to_owned()
+        match (point.point(), failures(point)) {
+            (Some(_), _) => tag("backup-type"),
+            (None, 0) => "snapshot".to_owned(),
+            (None, failed) => format!("snapshot, {failed} failed"),
         },
         tag("consistency"),
+        match point.point() {
+            Some(_) => "-".to_owned(),
+            None => files(point).to_string(),
+        },
         amounts::bytes(size(point)),
         point.id().to_owned(),
     ]
@@ -155,6 +168,8 @@ pub(super) fn document(point: &Point<'_>) -> Value {
         "vm_guid": point.tag("vm-guid"),
         "type": point.tag("backup-type"),
         "consistency": point.tag("consistency"),
+        "files": files(point),
+        "failed": failures(point),
         "bytes": size(point),
         "tags": manifest.tags,
         "pins": manifest.pins,
@@ -165,6 +180,19 @@ pub(super) fn document(point: &Point<'_>) -> Value {
 pub(super) fn source(point: &Point<'_>) -> String {
     let source = &point.snapshot().manifest.source;
     format!("{}@{}:{}", source.user_name, source.host, source.path)
+}
+
+/// Returns how many files and links the point holds.
+pub(super) fn files(point: &Point<'_>) -> u64 {
+    let root = point.snapshot().manifest.root_entry.as_ref();
+    root.map_or(0, |root| Amount::of(root).files)
+}
+
+/// Returns how many entries could not be read when the point was made.
+pub(super) fn failures(point: &Point<'_>) -> u64 {
+    let root = point.snapshot().manifest.root_entry.as_ref();
+    root.and_then(|root| root.summary.as_ref())
+        .map_or(0, |summary| summary.num_failed + summary.num_ignored_errors)
 }
 
 /// Returns how many bytes the point's files have together.

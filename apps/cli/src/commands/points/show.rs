@@ -1,10 +1,12 @@
 //! `points show`: what one restore point holds.
 
+mod listing;
+
 use std::fmt::Write as _;
 
 use clap::Args;
 use point::{OpenPoint, Point, Points};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::list;
 use crate::amounts;
@@ -16,11 +18,20 @@ use crate::world::World;
 
 /// The arguments.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  e3-backup-agent points show 8f3a --repo /srv/backup")]
+#[command(after_help = "\
+Examples:
+  e3-backup-agent points show 8f3a --repo /srv/backup
+  e3-backup-agent points show 8f3a --path home/ann --repo /srv/backup
+
+With --path, what lies in that folder is listed: mode, owner, size, time and name. An empty path is
+the root: --path ''.")]
 pub struct Show {
     /// The point: its id, its UUID, or the beginning of either.
     #[arg(value_name = "ID")]
     id: String,
+    /// List what is at this path in the point instead.
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
     #[command(flatten)]
     repo: RepoArguments,
 }
@@ -31,6 +42,9 @@ impl Show {
         let repo = self.repo.open(world)?;
         let points = Points::load(&repo)?;
         let point = points.find(&self.id)?;
+        if let Some(path) = &self.path {
+            return listing::list(&repo, point.root()?, path);
+        }
         let opened = match point.point() {
             Some(_) => Some(point.open(&repo)?),
             None => None,
@@ -46,17 +60,7 @@ impl Show {
                 });
                 document["disks"] = contents.collect();
             }
-            None => {
-                let files = point.snapshot().manifest.stats.file_count;
-                let _ = writeln!(
-                    text,
-                    "{files} files, {}",
-                    amounts::bytes(list::size(&point))
-                );
-                if let Ok(root) = point.root() {
-                    document["root"] = json!({ "name": root.name, "type": root.entry_type, "object": root.object });
-                }
-            }
+            None => describe_files(&mut text, &mut document, &point),
         }
         Ok(Answer::new(text, document))
     }
@@ -79,6 +83,41 @@ fn head(point: &Point<'_>) -> String {
         list::source(point),
         amounts::time(manifest.start_time)
     )
+}
+
+/// Tells of a snapshot of files: how much it holds, and what could not be read.
+fn describe_files(text: &mut String, document: &mut Value, point: &Point<'_>) {
+    let manifest = &point.snapshot().manifest;
+    let files = format!("{} files", list::files(point));
+    let size = amounts::bytes(list::size(point));
+    let root = manifest.root_entry.as_ref();
+    let summary = root.and_then(|root| root.summary.as_ref());
+    let folders = summary.map_or(String::new(), |summary| {
+        format!(", {} folders", summary.dirs)
+    });
+    let _ = writeln!(text, "holds   {files}{folders}, {size}");
+    if !manifest.description.is_empty() {
+        let _ = writeln!(text, "about   {}", manifest.description);
+    }
+    for (key, value) in &manifest.tags {
+        let _ = writeln!(text, "tag     {}: {value}", key.trim_start_matches("tag:"));
+    }
+    if let Some(root) = root {
+        document["root"] =
+            json!({ "name": root.name, "type": root.entry_type, "object": root.object });
+        document["summary"] = json!(root.summary);
+    }
+    let Some(summary) = summary else { return };
+    let failed = list::failures(point);
+    if failed > 0 {
+        let _ = writeln!(
+            text,
+            "failed  {failed} entries could not be read; the first:"
+        );
+    }
+    for failure in &summary.errors {
+        let _ = writeln!(text, "        {}: {}", failure.path, failure.error);
+    }
 }
 
 fn describe(text: &mut String, opened: &OpenPoint) {
