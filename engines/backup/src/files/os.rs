@@ -14,9 +14,9 @@ use std::io;
 use time_and_chance::Timestamp;
 
 #[cfg(unix)]
-pub(super) use unix::{FolderHandle, next_data, path_bytes, read_at};
+pub(super) use unix::{FolderHandle, allow_many_open_files, next_data, path_bytes, read_at};
 #[cfg(windows)]
-pub(super) use windows::{FolderHandle, next_data, path_bytes, read_at};
+pub(super) use windows::{FolderHandle, allow_many_open_files, next_data, path_bytes, read_at};
 
 /// What an entry of a folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! reuse rule).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::checkpoint::Checkpoints;
 use super::content_log::ContentLog;
 use super::links::HardLinks;
 use super::options::FileOptions;
+use super::os;
 use super::policies::Policies;
 use super::queue::Queue;
 use super::source::FileSource;
@@ -108,10 +110,7 @@ impl FileBackup<'_> {
         let begun = self.repo().clock().monotonic();
         progress.phase("looking through the folders");
         let run = self.begin(source)?;
-        let log = ContentLog::new()?;
-        let walk = self.walk(&run, &log, Trust::Live, progress, true);
-        walk.run(&source.content, &run.bases.roots())?;
-        let (counts, failures, warnings) = walk.tally.take();
+        let (counts, failures, warnings) = self.count(&run, progress)?.take();
         Ok(FileEstimate {
             counts,
             failures,
@@ -126,17 +125,24 @@ impl FileBackup<'_> {
         progress: &Progress,
     ) -> Result<FileReport, BackupError> {
         let begun = self.repo().clock().monotonic();
+        os::allow_many_open_files();
         progress.phase("looking for earlier snapshots");
         let run = self.begin(source)?;
         progress.phase("reading files");
-        progress.disk_begins(0, run.bases.bytes().unwrap_or(0));
+        if let Some(bytes) = run.bases.bytes() {
+            progress.disk_begins(0, bytes);
+        }
         let log = ContentLog::new()?;
         let mut trust = Trust::Live;
         let mut olds = run.bases.roots();
         let mut earlier: Option<FileCounts> = None;
         for _ in 0..WALKS_MAX {
             let walk = self.walk(&run, &log, trust, progress, false);
-            let root = walk.run(&source.content, &olds)?;
+            let is_length_unknown = run.bases.bytes().is_none() && earlier.is_none();
+            let root = match is_length_unknown {
+                true => self.walk_beside_count(&walk, &run, progress)?,
+                false => walk.run(&source.content, &olds)?,
+            };
             let root = root.expect("only an estimate has no root");
             let Walk {
                 tally, checkpoints, ..
@@ -174,6 +180,51 @@ impl FileBackup<'_> {
             BackupErrorKind::Repo(RepoErrorKind::NotFound),
             "store the snapshot: another client keeps deleting what was just written; is maintenance running without its safety margins?",
         ))
+    }
+
+    /// Walks over a source and stores nothing.
+    fn count(&self, run: &Run<'_>, progress: &Progress) -> Result<Tally, BackupError> {
+        let log = ContentLog::new()?;
+        let walk = self.walk(run, &log, Trust::Live, progress, true);
+        walk.run(&run.source.content, &run.bases.roots())?;
+        Ok(walk.tally)
+    }
+
+    /// Walks over a source that has no earlier snapshot, while another walk finds out how much
+    /// there is: progress is shown as soon as that is known.
+    fn walk_beside_count(
+        &self,
+        walk: &Walk<'_>,
+        run: &Run<'_>,
+        progress: &Progress,
+    ) -> Result<Option<DirectoryEntry>, BackupError> {
+        let stop = progress.stop.child();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let quiet = Progress {
+                    stop: stop.clone(),
+                    ..Progress::silent()
+                };
+                let options = FileOptions {
+                    workers: 1,
+                    fail_fast: false,
+                    ..self.options.clone()
+                };
+                let counting = FileBackup {
+                    options: &options,
+                    ..*self
+                };
+                // Without it there is no progress to be seen, and nothing else is missing.
+                if let Ok(tally) = counting.count(run, &quiet) {
+                    progress.disk_begins(0, tally.bytes.into_inner());
+                    let dealt_bytes = walk.tally.bytes.load(Ordering::Relaxed);
+                    progress.disk_advances(0, dealt_bytes, 0);
+                }
+            });
+            let root = walk.run(&run.source.content, &Vec::new());
+            stop.stop();
+            root
+        })
     }
 
     /// Looks up what a run builds on.

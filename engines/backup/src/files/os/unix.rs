@@ -12,6 +12,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::{Facts, Found, Kind, Listing, OpenFile, timestamp};
 
@@ -161,6 +162,15 @@ impl OpenFile {
     pub fn facts_now(&self) -> io::Result<Facts> {
         Ok(facts_of(&rustix::fs::fstat(&self.file)?))
     }
+}
+
+/// Lets this process open as many files as the system allows it: of every folder on the way to
+/// the deepest one, one is open.
+pub(in crate::files) fn allow_many_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is refused, few trees are so deep that it matters.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Reads into `buf` from `offset` on; fewer bytes than fit only at the end.
