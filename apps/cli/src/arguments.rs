@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::answer::Answer;
-use crate::commands::{backup, host, points, policy, repo, restore, sim};
+use crate::commands::{backup, completions, host, points, policy, repo, restore, sim};
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::world::World;
@@ -64,6 +64,8 @@ pub enum Command {
     /// Drive a simulated Hyper-V host: a folder that behaves like one.
     #[command(subcommand)]
     Sim(sim::Command),
+    /// Print a script that lets a shell complete this command line.
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -77,6 +79,7 @@ impl Command {
             Self::Restore(command) => command.run(world),
             Self::Repo(command) => command.run(world),
             Self::Sim(command) => command.run(world),
+            Self::Completions(command) => command.run(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod backup;
+pub mod completions;
 pub mod host;
 pub mod points;
 pub mod policy;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 46] = [
+const COMMANDS: [&str; 47] = [
     "",
     "host",
     "host list",
@@ -50,6 +50,7 @@ const COMMANDS: [&str; 46] = [
     "sim delete-vm",
     "sim show",
     "sim fault",
+    "completions",
     "help restore vm",
     "--version",
 ];
@@ -104,4 +105,21 @@ fn every_command_that_does_something_shows_an_example() {
             "{command}: {help}"
         );
     }
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    let agent = Agent::new();
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = agent.succeeds(["completions", shell]);
+        for word in ["new-password-file", "maintain", "retention-mode"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    let document = agent.json(0, &["completions", "bash"]);
+    assert_eq!(document["shell"], "bash");
+    let script = agent.path("script");
+    std::fs::write(&script, document["script"].as_str().unwrap()).unwrap();
+    crate::agent::tool("bash", &["-n".as_ref(), script.as_os_str()]);
+    assert_eq!(agent.run(["completions", "tcsh"]).status, 2);
 }
