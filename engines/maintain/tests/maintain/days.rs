@@ -7,7 +7,7 @@ use blob::{BlobStore, Operation, Recorded};
 use maintain::{Census, Options};
 use progress::Progress;
 use repo::{Repository, Writer};
-use snapshot::Snapshots;
+use snapshot::{Snapshots, TreeWriter};
 use time_and_chance::{Clock, ManualClock, SignedDuration};
 
 use crate::world::{FULL, HOUR, World, back_up, maintain};
@@ -150,6 +150,28 @@ fn each_list_is_opened_once_whatever_number_of_snapshots_share_it() {
     let report = world.maintain(FULL).unwrap();
     assert_eq!(report.collected.snapshots, 3);
     assert_eq!(report.collected.opened, 4, "three folders and one list");
+}
+
+#[test]
+fn a_folder_that_is_found_at_several_depths_is_opened_once() {
+    let mut world = World::new();
+    let repo = world.open();
+    world.back_up(&repo, &[1, 2, 3]);
+    let writer = Writer::new(&repo, 1).unwrap();
+    let snapshots = Snapshots::load(&repo).unwrap();
+    let mut manifest = snapshots.iter().next().unwrap().manifest.clone();
+    for _ in 0..3 {
+        // Each holds what the one before is.
+        let mut inner = manifest.root_entry.take().unwrap();
+        inner.name = "inner".to_owned();
+        let mut tree = TreeWriter::new(&writer, world.clock.now());
+        manifest.root_entry = Some(tree.folder("", vec![inner]).unwrap());
+        Snapshots::publish(&writer, &manifest).unwrap();
+    }
+    writer.flush().unwrap();
+    let report = world.maintain(FULL).unwrap();
+    assert_eq!(report.collected.snapshots, 4);
+    assert_eq!(report.collected.opened, 5, "four folders and one list");
 }
 
 #[test]
