@@ -5,6 +5,7 @@
 //! s3           the same, with its repository behind a slow line
 //! stages       what a backup and a restore consist of, each on one thread
 //! chunk_sizes  what chunks of other lengths would upload
+//! trees        backups of many small files, beside stock Kopia
 //! growth       the executable on repositories with ever more points and contents
 //! ```
 //!
@@ -27,6 +28,7 @@ pub mod small_repository;
 pub mod stages;
 pub mod table;
 pub mod test_image;
+pub mod trees;
 pub mod whole;
 
 use anyhow::{Context as _, Result};
@@ -43,6 +45,7 @@ pub fn measure(options: &Options, theme: Theme) -> Result<Vec<Table>> {
     match theme {
         Theme::Whole => whole::measure(options, folder.path()),
         Theme::S3 => Ok(vec![s3::measure(options, folder.path())?]),
+        Theme::Files => trees::measure(options, folder.path()),
         Theme::Stages => stages::measure(options, folder.path()),
         Theme::Scale => growth::measure(options, folder.path()),
         Theme::Chunks => Ok(vec![chunk_sizes::measure(options, folder.path())?]),

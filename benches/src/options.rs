@@ -20,12 +20,12 @@ pub const PAGE: &str = "docs/performance.md";
 /// How to call the program.
 pub const USAGE: &str = "\
 usage: benches/performance [THEME…] [options]
-themes: stages whole chunks s3 scale; all of them if none is named
+themes: stages whole files chunks s3 scale; all of them if none is named
   --agent FILE    the executable to measure [default: the one built beside this program]
   --folder DIR    work in a new folder in DIR [default: the system's temporary folder]
   --runs N        measure each work N times and take medians [default: 3]
   --image-mib N   the length of the images [default: 4096, which the recorded figures are about]
-  --large         also a disk of 32 GiB, which takes 40 GB of room for a while, and 50 million contents
+  --large         also a disk of 32 GiB, which takes 40 GB of room for a while, 50 million contents, and a million files
   --write         put the tables into docs/performance.md
 environment: KOPIA names stock Kopia's executable, if it is not on PATH; E3_TEST_TOOLS is where
 ./check put the S3 server (target/test_tools/bin)";
@@ -37,6 +37,8 @@ pub enum Theme {
     Stages,
     /// The executable, from its start to its end.
     Whole,
+    /// Trees of many small files.
+    Files,
     /// What other sizes of chunks would upload.
     Chunks,
     /// An S3 server behind a slow line.
@@ -47,8 +49,9 @@ pub enum Theme {
 
 impl Theme {
     /// All of them, in the page's order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Whole,
+        Self::Files,
         Self::S3,
         Self::Scale,
         Self::Stages,
@@ -60,6 +63,7 @@ impl Theme {
         match self {
             Self::Stages => "stages",
             Self::Whole => "whole",
+            Self::Files => "files",
             Self::Chunks => "chunks",
             Self::S3 => "s3",
             Self::Scale => "scale",
@@ -92,6 +96,8 @@ pub struct Options {
     pub stage_time: Duration,
     /// Which lengths of chunks are compared.
     pub chunk_bytes: Vec<u64>,
+    /// How many files a tree has, one tree for each.
+    pub files: Vec<u64>,
     /// What each request to S3 takes more.
     pub request_delay: Duration,
     /// How many restore points there are, one repository for each.
@@ -125,6 +131,7 @@ impl Options {
             stage_bytes: 1 << 20,
             stage_time: Duration::ZERO,
             chunk_bytes: vec![256 * KIB],
+            files: vec![250],
             request_delay: Duration::from_millis(1),
             points: vec![20],
             contents: vec![20_000],
@@ -151,6 +158,7 @@ impl Options {
             stage_bytes: 256 << 20,
             stage_time: Duration::from_millis(300),
             chunk_bytes: [128, 256, 512, 1024].map(|kib| kib * KIB).to_vec(),
+            files: vec![100_000],
             request_delay: Duration::from_millis(50),
             points: vec![1_000, 10_000, 100_000],
             contents: vec![1_000_000, 5_000_000],
@@ -174,6 +182,7 @@ impl Options {
                 "--large" => {
                     options.large_bytes = Some(32 * GIB);
                     options.contents.push(50_000_000);
+                    options.files.push(1_000_000);
                 }
                 "--write" => options.write_page = true,
                 "--help" | "-h" => return Ok(None),
@@ -216,7 +225,7 @@ impl Options {
     /// Returns how a theme's figures come from runs, in a few words.
     pub fn repetition(&self, theme: Theme) -> String {
         match theme {
-            Theme::Whole | Theme::S3 => format!("medians of {} runs", self.runs),
+            Theme::Whole | Theme::Files | Theme::S3 => format!("medians of {} runs", self.runs),
             Theme::Scale => "one run of each".to_owned(),
             Theme::Stages => format!("{} ms or more for each stage", self.stage_time.as_millis()),
             Theme::Chunks => "bytes are the same in every run".to_owned(),
