@@ -43,6 +43,11 @@ impl RepoErrorKind {
     pub fn is_gone(self) -> bool {
         matches!(self, Self::NotFound | Self::Store(BlobErrorKind::NotFound))
     }
+
+    /// Returns whether what was asked for is gone, altered or cut, rather than out of reach.
+    pub fn is_damage(self) -> bool {
+        self.is_gone() || matches!(self, Self::Damaged | Self::Store(BlobErrorKind::Invalid))
+    }
 }
 
 /// A repository operation that failed.

@@ -139,7 +139,7 @@ impl Repository {
             .map_err(store_error(format!("delete blob {name}")))
     }
 
-    fn put_blob(&self, name: &str, bytes: &[u8]) -> Result<(), RepoError> {
+    pub(crate) fn put_blob(&self, name: &str, bytes: &[u8]) -> Result<(), RepoError> {
         self.store
             .put(name, &[bytes], &self.put_options(name))
             .map_err(store_error(format!("write blob {name}")))

@@ -17,8 +17,9 @@ use time_and_chance::{Chance, SharedClock, StopSignal, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::error::{RepoError, RepoErrorKind};
-use crate::index::cache::IndexCache;
+use crate::index::cache::{IndexCache, IndexDamage};
 use crate::index::view::IndexView;
+use crate::lost::LostContents;
 use crate::manifests::packed::Packed;
 use crate::opener::Opener;
 use crate::settings::{Settings, format_error, put_options, read_format_blob, unseal};
@@ -73,10 +74,13 @@ pub struct Repository {
     view: RwLock<Dated<Arc<IndexView>>>,
     refreshing: Mutex<()>,
     rereading: Mutex<()>,
+    /// Packs that this process found gone.
     lost_packs: RwLock<HashSet<Arc<str>>>,
     /// What the contents with manifests hold that were read last.
     pub(crate) manifests_read: Mutex<Packed>,
     leaves_markers: AtomicBool,
+    /// What the repository's own notes say is lost.
+    noted_lost: RwLock<Arc<LostContents>>,
     warnings: Vec<String>,
     zeros: [OnceLock<ContentId>; ZEROS_BYTES.len()],
 }
@@ -133,6 +137,29 @@ impl Repository {
         password: &str,
         surroundings: Surroundings,
     ) -> Result<Arc<Self>, RepoError> {
+        Self::open_with(store, password, surroundings, IndexDamage::IsAnError)
+    }
+
+    /// Opens the repository in `store` although index blobs may be damaged: they are left out,
+    /// and [`left_out_indexes`](Self::left_out_indexes) names them. What only they knew is missing,
+    /// so this is for looking and for mending.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), save for damaged index blobs.
+    pub fn open_despite_damage(
+        store: SharedBlobStore,
+        password: &str,
+        surroundings: Surroundings,
+    ) -> Result<Arc<Self>, RepoError> {
+        Self::open_with(store, password, surroundings, IndexDamage::IsLeftOut)
+    }
+
+    fn open_with(
+        store: SharedBlobStore,
+        password: &str,
+        surroundings: Surroundings,
+        on_damage: IndexDamage,
+    ) -> Result<Arc<Self>, RepoError> {
         let moment = Moment::now(&surroundings.clock);
         let blob = read_format_blob(&store)?;
         let key = blob.format_key(password).map_err(format_error)?;
@@ -153,6 +180,7 @@ impl Repository {
             hasher.clone(),
             opener.clone(),
             format.epoch_parameters.enabled,
+            on_damage,
         )?;
         let repository = Self {
             store,
@@ -179,6 +207,7 @@ impl Repository {
             lost_packs: RwLock::default(),
             manifests_read: Mutex::default(),
             leaves_markers: AtomicBool::default(),
+            noted_lost: RwLock::default(),
             warnings,
             zeros: Default::default(),
             surroundings,
@@ -423,11 +452,11 @@ impl Repository {
         self.view().find(id)
     }
 
-    /// Returns whether a content is there, not deleted, and not in a pack known to be lost.
+    /// Returns whether a content is there, not deleted, and not known to be lost.
     pub fn is_live(&self, id: &ContentId) -> Result<bool, RepoError> {
         Ok(self
             .find(id)?
-            .is_some_and(|record| !record.deleted && !self.is_lost(&record.pack_blob)))
+            .is_some_and(|record| !record.deleted && !self.is_lost(&record)))
     }
 
     /// Returns whether a content was here: it is, or it is known to have been deleted. One that
@@ -436,7 +465,7 @@ impl Repository {
         Ok(self
             .view()
             .newest(id)?
-            .is_some_and(|record| !self.is_lost(&record.pack_blob)))
+            .is_some_and(|record| !self.is_lost(&record)))
     }
 
     /// Hands every content record with the given id prefix to `each`, tombstones included.
@@ -482,11 +511,26 @@ impl Repository {
             .insert(pack);
     }
 
-    pub(crate) fn is_lost(&self, pack: &str) -> bool {
-        self.lost_packs
+    /// Takes over what the repository's own notes say is lost, in place of what they said before:
+    /// it counts as missing, so that whoever writes it stores it again.
+    pub fn note_lost(&self, lost: LostContents) {
+        *self
+            .noted_lost
+            .write()
+            .expect("no thread panics while it notes what is lost") = Arc::new(lost);
+    }
+
+    pub(crate) fn is_lost(&self, record: &ContentRecord) -> bool {
+        let noted = self
+            .noted_lost
             .read()
-            .expect("no thread panics while it holds the lost packs")
-            .contains(pack)
+            .expect("no thread panics while it notes what is lost");
+        noted.holds(record)
+            || self
+                .lost_packs
+                .read()
+                .expect("no thread panics while it holds the lost packs")
+                .contains(&record.pack_blob)
     }
 }
 

@@ -29,6 +29,7 @@ use time_and_chance::StopSignal;
 
 pub(crate) use self::flush::current_epoch;
 pub(crate) use self::pack::SealedContent;
+pub(crate) use self::recovery::local_index;
 use self::session::Session;
 use self::uploads::Uploads;
 use crate::Repository;
@@ -247,7 +248,7 @@ impl Writer {
         let known = self.repo.view().newest(id)?;
         let now = self.repo.clock().now().as_second();
         let timestamp = match known {
-            Some(record) if !record.deleted && !self.repo.is_lost(&record.pack_blob) => {
+            Some(record) if !record.deleted && !self.repo.is_lost(&record) => {
                 return Ok(None);
             }
             // A rewritten content must win over what made it unusable (Kopia spec 4.6).
@@ -336,17 +337,21 @@ impl Writer {
             return Ok(());
         };
         let now = self.repo.clock().now().as_second();
-        let timestamp_seconds = now.max(record.timestamp_seconds + 1);
+        self.add_record(ContentRecord {
+            deleted: true,
+            timestamp_seconds: now.max(record.timestamp_seconds + 1),
+            ..record
+        })
+    }
+
+    /// Puts a record of a content that lies somewhere already into the next index blob.
+    pub(crate) fn add_record(&self, record: ContentRecord) -> Result<(), RepoError> {
         let mut state = self.lock();
         if state.session.is_none() {
             state.session = Some(Session::begin(&self.repo)?);
         }
         let session = state.session.as_mut().expect("a session was begun above");
-        session.records.push(ContentRecord {
-            deleted: true,
-            timestamp_seconds,
-            ..record
-        });
+        session.records.push(record);
         Ok(())
     }
 

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use blob::{BlobErrorKind, BlobMetadata, BlobStore};
@@ -46,6 +46,18 @@ pub(crate) struct IndexCache {
     hasher: ContentHasher,
     opener: Opener,
     epochs_enabled: bool,
+    on_damage: IndexDamage,
+    /// Damaged index blobs that the latest view lacks, with the reason.
+    left_out: Mutex<BTreeMap<String, String>>,
+}
+
+/// What an index blob that makes no sense leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IndexDamage {
+    /// There is no view: what is not in it would be taken for missing.
+    IsAnError,
+    /// The view lacks what the blob held.
+    IsLeftOut,
 }
 
 /// What the store lists: the blobs whose tables make the view, with their lengths.
@@ -61,6 +73,7 @@ impl IndexCache {
         hasher: ContentHasher,
         opener: Opener,
         epochs_enabled: bool,
+        on_damage: IndexDamage,
     ) -> Result<Self, RepoError> {
         fs::create_dir_all(&folder).map_err(local_error(format!(
             "create the cache folder {}",
@@ -71,7 +84,47 @@ impl IndexCache {
             hasher,
             opener,
             epochs_enabled,
+            on_damage,
+            left_out: Mutex::default(),
         })
+    }
+
+    /// Returns the damaged index blobs that the latest view lacks, with the reason.
+    pub(crate) fn left_out(&self) -> BTreeMap<String, String> {
+        self.left_out
+            .lock()
+            .expect("no thread panics while it notes an index blob")
+            .clone()
+    }
+
+    /// Returns the names and lengths of the index blobs that count now.
+    pub(crate) fn active(&self, store: &dyn BlobStore) -> Result<BTreeMap<String, u64>, RepoError> {
+        self.list_active(store).map(|active| active.blobs)
+    }
+
+    /// Fetches an index blob as if the cache did not have it; `Damaged` if it makes no sense.
+    pub(crate) fn check(
+        &self,
+        store: &dyn BlobStore,
+        blob: &str,
+        sealed_bytes: u64,
+    ) -> Result<(), RepoError> {
+        IndexPayload::fetch(
+            store,
+            blob,
+            sealed_bytes,
+            &self.opener,
+            &self.hasher,
+            &self.folder,
+        )
+        .map(drop)
+    }
+
+    /// Returns the table of one index blob if the cache has it.
+    pub(crate) fn cached(&self, blob: &str) -> Option<Arc<Table>> {
+        open_table(&self.path_of(blob))
+            .filter(|table| table.blobs() == [blob])
+            .map(Arc::new)
     }
 
     /// Returns the folder that belongs to this repository.
@@ -114,11 +167,8 @@ impl IndexCache {
         previous: &IndexView,
         stop: &StopSignal,
     ) -> Result<IndexView, RepoError> {
-        let active = if self.epochs_enabled {
-            list_epochs(store)?
-        } else {
-            self.list_legacy(store)?
-        };
+        let active = self.list_active(store)?;
+        let mut left_out = BTreeMap::new();
         let mut tables: Vec<Arc<Table>> = previous
             .tables
             .iter()
@@ -138,14 +188,33 @@ impl IndexCache {
             .filter(|(blob, _)| !held.contains(*blob));
         for (blob, sealed_bytes) in missing {
             stop.check().map_err(stopped)?;
-            tables.push(Arc::new(self.table_of(store, blob, *sealed_bytes)?));
+            match self.table_of(store, blob, *sealed_bytes) {
+                Err(error)
+                    if error.kind() == RepoErrorKind::Damaged
+                        && self.on_damage == IndexDamage::IsLeftOut =>
+                {
+                    left_out.insert(blob.clone(), error.to_string());
+                }
+                table => tables.push(Arc::new(table?)),
+            }
             self.merge_if_more_than(OPEN_TABLES_MAX, &mut tables)?;
         }
+        *self
+            .left_out
+            .lock()
+            .expect("no thread panics while it notes an index blob") = left_out;
         self.merge_if_more_than(SMALL_TABLES_MAX, &mut tables)?;
         Ok(IndexView {
             tables,
             watermark_seconds: active.watermark_seconds,
         })
+    }
+
+    fn list_active(&self, store: &dyn BlobStore) -> Result<Active, RepoError> {
+        match self.epochs_enabled {
+            true => list_epochs(store),
+            false => self.list_legacy(store),
+        }
     }
 
     /// Returns tables that hold these index blobs, given by name and length, and nothing else.

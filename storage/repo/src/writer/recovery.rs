@@ -67,10 +67,13 @@ pub(super) fn find_dead_sessions(repo: &Repository) -> Result<Vec<Session>, Repo
         for pack in packs {
             // A pack that is gone or cannot be read is left to maintenance, like any unreferenced one.
             if let Some(held) = local_index(repo, &pack.name, pack.bytes)? {
-                readable.push(Arc::from(pack.name));
+                readable.push(Arc::from(pack.name.as_str()));
                 // A manifest counts once it is visible. This one never was, or was and may have been
                 // deleted since: what nobody was told to be published must not appear by itself.
-                let data = held.into_iter().filter(|record| !is_manifest(record));
+                let here = |record: &ContentRecord| *record.pack_blob == *pack.name;
+                let data = held
+                    .into_iter()
+                    .filter(|record| here(record) && !is_manifest(record));
                 for record in data {
                     records.extend(as_written_now(repo, record)?);
                 }
@@ -133,8 +136,9 @@ fn is_ours(repo: &Repository, marker: &str) -> Result<bool, RepoError> {
     }))
 }
 
-/// Reads the index at the end of a pack; `None` if the pack has none that makes sense, or is gone.
-fn local_index(
+/// Reads the index at the end of a pack, tombstones of contents in other packs included; `None` if
+/// the pack has none that makes sense, or is gone.
+pub(crate) fn local_index(
     repo: &Repository,
     pack: &str,
     pack_bytes: u64,
@@ -171,9 +175,5 @@ fn local_index(
     let Ok(index) = IndexReader::parse(&plain[..index_bytes], overhead) else {
         return Ok(None);
     };
-    let name: Arc<str> = Arc::from(pack);
-    Ok(index
-        .iter()
-        .map(|record| record.ok().filter(|record| record.pack_blob == name))
-        .collect())
+    Ok(index.iter().map(|record| record.ok()).collect())
 }

@@ -48,7 +48,14 @@ impl World {
 
     fn cache(&self) -> IndexCache {
         let folder = self.folder.path().to_owned();
-        IndexCache::new(folder, self.hasher.clone(), self.opener.clone(), false).unwrap()
+        IndexCache::new(
+            folder,
+            self.hasher.clone(),
+            self.opener.clone(),
+            false,
+            IndexDamage::IsAnError,
+        )
+        .unwrap()
     }
 
     fn record(&self, number: u64) -> ContentRecord {
