@@ -119,6 +119,13 @@ pub struct DiskDescriptor {
     pub chunk_bytes: u64,
 }
 
+impl DiskDescriptor {
+    /// Returns where the disk's file is in the point.
+    pub fn path(&self) -> String {
+        format!("{DISKS_FOLDER}/{}", self.file)
+    }
+}
+
 impl VmDescriptor {
     /// Returns `Incremental` if any disk is.
     pub fn backup_type(&self) -> BackupType {

@@ -7,7 +7,7 @@ use kopia::directory::DirectoryEntry;
 use kopia::object_id::ObjectId;
 use kopia::snapshot::SnapshotSource;
 use repo::{Repository, Writer};
-use snapshot::{Snapshot, Snapshots, find_entry, read_directory};
+use snapshot::{Remembered, Snapshot, Snapshots, find_entry, read_directory};
 use uuid::Uuid;
 
 use crate::descriptor::{
@@ -157,6 +157,18 @@ impl<'a> Point<'a> {
     /// Returns the point's UUID if it is one of ours.
     pub fn point(&self) -> Option<Uuid> {
         Uuid::parse_str(self.tag("point")?).ok()
+    }
+
+    /// Returns what verification found of it, as far as is remembered; `points` is where it is from.
+    pub fn remembered<'p>(&self, points: &'p Points) -> Option<&'p Remembered> {
+        let root = self.snapshot.manifest.root_entry.as_ref()?;
+        points.snapshots.verified().of(&root.object)
+    }
+
+    /// Says whether verification found a file of it damaged, as far as is remembered.
+    pub fn is_known_damaged(&self, points: &Points, path: &str) -> bool {
+        let damage = self.remembered(points).and_then(|it| it.damage.as_ref());
+        damage.is_some_and(|damage| damage.hurts(path))
     }
 
     /// Returns the entry at the root of the snapshot.

@@ -8,6 +8,7 @@ mod policy;
 mod retention_rule;
 mod snapshots;
 mod tree;
+mod verified;
 
 pub use expire::{SourcePlan, expires, plan_expiry};
 pub use policy::{
@@ -17,3 +18,4 @@ pub use policy::{
 pub use retention_rule::RetentionRule;
 pub use snapshots::{PublishedSnapshot, Snapshot, Snapshots};
 pub use tree::{TreeWriter, find_entry, read_directory};
+pub use verified::{DamagedFile, KnownDamage, Proof, Remembered, Verified};

@@ -7,6 +7,8 @@ use kopia::manifest::ManifestEntry;
 use kopia::snapshot::{SNAPSHOT_TYPE, SnapshotManifest};
 use repo::{Manifests, RepoError, RepoErrorKind, Repository, Writer};
 
+use crate::verified::Verified;
+
 /// A snapshot and the id of its manifest.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -22,6 +24,7 @@ pub struct Snapshots {
     manifests: Manifests,
     snapshots: Vec<Snapshot>,
     unreadable: Vec<(String, String)>,
+    verified: Verified,
 }
 
 /// A snapshot whose manifest was written a moment ago.
@@ -51,7 +54,8 @@ impl PublishedSnapshot {
 
 impl Snapshots {
     /// Reads the snapshots, oldest first; manifests that are damaged or make no sense are kept
-    /// apart.
+    /// apart. What verification found lost counts as missing from now on: whoever writes it
+    /// stores it again.
     pub fn load(repo: &Arc<Repository>) -> Result<Self, RepoError> {
         let manifests = repo.manifests()?;
         let mut snapshots = Vec::new();
@@ -74,10 +78,13 @@ impl Snapshots {
                 &b.id,
             ))
         });
+        let verified = Verified::read(&manifests);
+        repo.note_lost(verified.lost().clone());
         Ok(Self {
             manifests,
             snapshots,
             unreadable,
+            verified,
         })
     }
 
@@ -90,6 +97,11 @@ impl Snapshots {
     /// the reason.
     pub fn unreadable(&self) -> &[(String, String)] {
         &self.unreadable
+    }
+
+    /// Returns what verification found of them, as the repository remembers it.
+    pub fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     /// Returns the manifests the snapshots were read from.
