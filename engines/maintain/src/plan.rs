@@ -128,6 +128,15 @@ pub(crate) fn end(
     }
 }
 
+/// Returns a schedule in place of one that is lost: contents may have been moved a moment ago, so
+/// packs are left alone for as long as after that.
+pub fn schedule_anew(now: Timestamp) -> MaintenanceSchedule {
+    let mut schedule = MaintenanceSchedule::default();
+    begin(&mut schedule, task::REWRITE, now);
+    end(&mut schedule, task::REWRITE, now, None);
+    schedule
+}
+
 /// Forgets the latest run of a task: it did nothing.
 pub(crate) fn forget(schedule: &mut MaintenanceSchedule, task: &str) {
     if let Some(runs) = schedule.runs.get_mut(task).filter(|runs| !runs.is_empty()) {

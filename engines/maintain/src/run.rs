@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use kopia::maintenance::{MaintenanceCycle, MaintenanceParameters, MaintenanceSchedule};
 use progress::Progress;
-use repo::{Repository, ScheduleKeeper, Writer, owner_name};
+use repo::{Repository, ScheduleKeeper, Writer};
 use time_and_chance::{SignedDuration, Timestamp};
 
 use crate::collect::Collection;
 use crate::error::{MaintainError, MaintainErrorKind, is_damage, repo_error};
+use crate::ownership::be_owner;
 use crate::plan::{self, Limits, task};
 use crate::report::{Collected, Deleted, Epochs, Locked, Report, Rewritten};
 use crate::upkeep::Upkeep;
@@ -67,7 +68,7 @@ impl Maintenance<'_> {
             )
         })?;
         self.progress.phase("checking who maintains the repository");
-        let parameters = self.own()?;
+        let parameters = be_owner(repo, self.options.take_ownership, self.options.dry_run)?;
         let keeper = ScheduleKeeper::new(repo).map_err(repo_error(DOING))?;
         let schedule = keeper
             .read()
@@ -105,38 +106,6 @@ impl Maintenance<'_> {
         }
         run.save()?;
         Ok(run.report)
-    }
-
-    /// Makes sure that this client is the owner.
-    fn own(&self) -> Result<MaintenanceParameters, MaintainError> {
-        let me = owner_name(self.repo);
-        let manifests = self.repo.manifests().map_err(repo_error(DOING))?;
-        let known = manifests.maintenance().map_err(repo_error(DOING))?;
-        if let Some(parameters) = known.as_ref().filter(|it| it.owner == me) {
-            return Ok(parameters.clone());
-        }
-        if !self.options.take_ownership {
-            let owner = known.map_or(String::new(), |it| it.owner);
-            let whose = match owner.is_empty() {
-                true => "nobody owns its maintenance".to_owned(),
-                false => format!("{owner} owns its maintenance"),
-            };
-            return Err(MaintainError::new(
-                MaintainErrorKind::NotOwner,
-                format!("{DOING}: {whose}, and this is {me}"),
-            ));
-        }
-        let parameters = match known {
-            Some(known) => MaintenanceParameters { owner: me, ..known },
-            None => MaintenanceParameters::new(me),
-        };
-        if !self.options.dry_run {
-            let writer = Writer::new(self.repo, 1).map_err(repo_error(DOING))?;
-            writer
-                .set_maintenance(&parameters)
-                .map_err(repo_error("take the maintenance over"))?;
-        }
-        Ok(parameters)
     }
 }
 

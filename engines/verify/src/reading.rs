@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 use kopia::content_id::ContentId;
 use repo::{RepoError, RepoErrorKind, Repository};
 
-use crate::error::{VerifyError, is_damage, repo_error};
+use crate::error::{VerifyError, repo_error};
 
 /// Contents that are read together, since they mostly lie together.
 const BATCH: usize = 128;
@@ -32,11 +32,23 @@ impl Draw {
     }
 
     fn takes(&self, id: &ContentId) -> bool {
-        let Some(below) = self.below else { return true };
         let hash = id.hash().as_bytes();
         let mut number = [0; 8];
         number.copy_from_slice(&hash[..8]);
-        mixed(u64::from_le_bytes(number) ^ self.seed) < below
+        self.takes_number(u64::from_le_bytes(number))
+    }
+
+    /// Says whether a blob is drawn.
+    pub(crate) fn takes_blob(&self, name: &str) -> bool {
+        let number = name.bytes().fold(0u64, |number, byte| {
+            number.wrapping_mul(31).wrapping_add(u64::from(byte))
+        });
+        self.takes_number(mixed(number))
+    }
+
+    fn takes_number(&self, number: u64) -> bool {
+        self.below
+            .is_none_or(|below| mixed(number ^ self.seed) < below)
     }
 }
 
@@ -140,7 +152,7 @@ fn read_batch(repo: &Repository, ids: &[ContentId], findings: &Findings) -> Resu
     });
     match together {
         Ok(()) => return Ok(()),
-        Err(error) if !is_damage(error.kind()) => return Err(error),
+        Err(error) if !error.kind().is_damage() => return Err(error),
         Err(_) => {}
     }
     // Something among them is damaged: one by one tells which.
@@ -161,7 +173,7 @@ fn read_batch(repo: &Repository, ids: &[ContentId], findings: &Findings) -> Resu
                 }
             }
             Err(error) if error.kind() == RepoErrorKind::Stopped => return Err(error),
-            Err(error) if is_damage(error.kind()) => note_bad(findings, *id, &error.to_string()),
+            Err(error) if error.kind().is_damage() => note_bad(findings, *id, &error.to_string()),
             Err(error) => return Err(error),
         }
     }

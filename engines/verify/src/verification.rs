@@ -3,75 +3,26 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use kopia::content_id::ContentId;
+use kopia::directory::{DirectoryEntry, EntryType};
 use point::{Point, PointErrorKind, Points};
 use progress::Progress;
-use repo::{RepoErrorKind, Repository};
+use repo::{LostContents, RepoErrorKind, Repository};
+use snapshot::Remembered;
 
-use crate::error::{VerifyError, is_damage, point_error, stopped};
+use crate::blobs;
+use crate::error::{VerifyError, point_error, repo_error, stopped};
+use crate::harm::Harm;
+use crate::pack_scan::PackScan;
 use crate::packs::Packs;
 use crate::reading::{self, Draw, Findings, Sampler};
+use crate::report::{Damage, Verification, VerifyOptions};
 use crate::walk::{Reason, Walk};
 
-/// Damages beyond this many are counted, not listed.
-const DAMAGES_MAX: usize = 10_000;
-
-/// How thoroughly to verify.
-#[derive(Debug, Clone, PartialEq)]
-pub struct VerifyOptions {
-    /// The share of all contents that is read, from 0 to 100; the structure is always checked.
-    pub data_percent: f64,
-    /// Draws the contents that are read.
-    pub seed: u64,
-    /// How many readers work at once.
-    pub readers: usize,
-}
-
-/// Something that cannot be restored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// The manifest id of the point it hurts.
-    pub point_id: String,
-    /// Where the point is filed, as `user@host:path`.
-    pub source: String,
-    /// The file in the point; empty if it is the point as a whole.
-    pub path: String,
-    /// What is wrong.
-    pub reason: String,
-}
-
-/// What a verification found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verification {
-    /// Points and snapshots looked at.
-    pub points: u64,
-    /// Files in them; those of a directory that several points share count once.
-    pub files: u64,
-    /// References to contents that were followed; those of a list that several files share count
-    /// once.
-    pub references: u64,
-    /// Packs in the store.
-    pub packs: u64,
-    /// Contents that were read and compared.
-    pub read_contents: u64,
-    /// Their plain bytes.
-    pub read_bytes: u64,
-    /// The names of blobs that are damaged in what was read of them, though not beyond what the
-    /// repository's error correction makes up for.
-    pub corrected_blobs: Vec<String>,
-    /// What is damaged.
-    pub damages: Vec<Damage>,
-    /// How many damages more there are than are listed.
-    pub damages_not_listed: u64,
-}
-
-impl Verification {
-    /// Returns whether nothing is damaged; what error correction made up for does not count.
-    pub fn is_sound(&self) -> bool {
-        self.damages.is_empty()
-    }
-}
+/// Damaged files of one point that are told; those beyond are counted.
+const FILES_MAX: usize = 1000;
 
 /// Verifies every complete snapshot of a repository, points of ours and others alike.
 ///
@@ -83,24 +34,24 @@ pub fn verify(
     progress: &Progress,
 ) -> Result<Verification, VerifyError> {
     let points = Points::load(repo).map_err(point_error("list the restore points"))?;
+    let chosen = choose(&points, options);
+    let mut blobs = Vec::new();
+    blobs::look(repo, options, progress, &mut blobs)?;
     progress.phase("listing packs");
     let packs = Packs::list(repo.store())?;
+    let known = known_bad(repo, points.snapshots().verified().lost())?;
     let findings = Findings::default();
-    let mut found = read_and_walk(repo, &points, &packs, options, &findings, progress)?;
-    let bad = std::mem::take(&mut *findings.bad.lock().expect("no reader panics"));
+    let mut found = read_and_walk(repo, &chosen, &packs, options, &known, &findings, progress)?;
+    let mut bad = std::mem::take(&mut *findings.bad.lock().expect("no reader panics"));
     if !bad.is_empty() {
-        // Which points and files the unreadable contents hurt, a second walk tells.
         progress.phase("finding the files that are hurt");
-        found.damages = Vec::new();
-        found.damages_not_listed = 0;
+        bad.extend(known);
+        found.begin_again();
         let mut walk = Walk::new(repo, &packs, &bad, None);
-        walk_points(
-            repo,
-            &points,
-            &mut walk,
-            &progress_of_stop(progress),
-            &mut found,
-        )?;
+        let walked = &chosen[..found.points as usize];
+        let silent = progress_of_stop(progress);
+        walk_points(repo, walked, &mut walk, None, &silent, &mut found)?;
+        found.harm = walk.harm;
     }
     for (id, reason) in points.snapshots().unreadable() {
         found.note(Damage {
@@ -108,35 +59,85 @@ pub fn verify(
             source: String::new(),
             path: String::new(),
             reason: format!("its manifest cannot be read: {reason}"),
+            ranges: Vec::new(),
         });
     }
+    note_unreadable_manifests(repo, &points, &mut found.harm)?;
     found.read_contents = findings.contents.load(Ordering::Relaxed);
     found.read_bytes = findings.bytes.load(Ordering::Relaxed);
+    let draw = Draw::new(options.data_percent, options.seed);
+    PackScan::new(repo, progress)?.look(&draw, &mut blobs)?;
+    found.blobs = blobs;
     found.corrected_blobs = repo.corrected_blobs();
     Ok(found)
 }
 
-/// Walks through all points while readers read what the walk draws.
-fn read_and_walk(
+/// Returns the points to be looked at, in order.
+fn choose<'p>(points: &'p Points, options: &VerifyOptions) -> Vec<Point<'p>> {
+    let mut chosen: Vec<Point<'p>> = points
+        .iter()
+        .filter(|point| {
+            options.points.is_empty() || options.points.iter().any(|id| id == point.id())
+        })
+        .collect();
+    if options.until.is_some() {
+        chosen.sort_by_key(|point| point.remembered(points).and_then(Remembered::latest));
+    }
+    chosen
+}
+
+/// Returns what is remembered as lost and still cannot be read: at every depth it is looked at.
+fn known_bad(
+    repo: &Arc<Repository>,
+    lost: &LostContents,
+) -> Result<HashMap<ContentId, Reason>, VerifyError> {
+    let doing = || repo_error("look at what was lost");
+    let mut bad = HashMap::new();
+    for (id, pack) in &lost.contents {
+        let Some(record) = repo.find(id).map_err(doing())? else {
+            continue;
+        };
+        if record.pack_blob != *pack {
+            continue;
+        }
+        match repo.read_record(&record) {
+            Ok(_) => {}
+            Err(error) if error.kind().is_damage() => {
+                bad.insert(*id, format!("content {id}: {error}").into());
+            }
+            Err(error) => return Err(doing()(error)),
+        }
+    }
+    Ok(bad)
+}
+
+/// Notes the contents that make manifests unreadable.
+fn note_unreadable_manifests(
     repo: &Arc<Repository>,
     points: &Points,
+    harm: &mut Harm,
+) -> Result<(), VerifyError> {
+    for (id, _) in points.snapshots().manifests().unreadable() {
+        let record = repo.find(id).map_err(repo_error("look for manifests"))?;
+        match record {
+            Some(record) => harm.unreadable(&record),
+            None => harm.missing(*id),
+        }
+    }
+    Ok(())
+}
+
+/// Walks through points while readers read what the walk draws.
+fn read_and_walk(
+    repo: &Arc<Repository>,
+    points: &[Point<'_>],
     packs: &Packs,
     options: &VerifyOptions,
+    known_bad: &HashMap<ContentId, Reason>,
     findings: &Findings,
     progress: &Progress,
 ) -> Result<Verification, VerifyError> {
-    let none_bad: HashMap<ContentId, Reason> = HashMap::new();
-    let mut found = Verification {
-        points: 0,
-        files: 0,
-        references: 0,
-        packs: packs.count(),
-        read_contents: 0,
-        read_bytes: 0,
-        corrected_blobs: Vec::new(),
-        damages: Vec::new(),
-        damages_not_listed: 0,
-    };
+    let mut found = Verification::of_packs(packs.count());
     let readers = if options.data_percent > 0.0 {
         options.readers.max(1)
     } else {
@@ -151,11 +152,12 @@ fn read_and_walk(
         drop(batches);
         let sampler = (readers > 0)
             .then(|| Sampler::new(Draw::new(options.data_percent, options.seed), to_readers));
-        let mut walk = Walk::new(repo, packs, &none_bad, sampler);
-        let walked = walk_points(repo, points, &mut walk, progress, &mut found);
+        let mut walk = Walk::new(repo, packs, known_bad, sampler);
+        let walked = walk_points(repo, points, &mut walk, options.until, progress, &mut found);
         walk.finish();
         found.files = walk.files;
         found.references = walk.references;
+        found.harm = walk.harm;
         walked
     });
     reading::check_failure(findings)?;
@@ -164,19 +166,24 @@ fn read_and_walk(
 
 fn walk_points(
     repo: &Arc<Repository>,
-    points: &Points,
+    points: &[Point<'_>],
     walk: &mut Walk<'_>,
+    until: Option<Duration>,
     progress: &Progress,
     found: &mut Verification,
 ) -> Result<(), VerifyError> {
-    let count = points.iter().count();
-    found.points = count as u64;
+    let count = points.len();
     for (number, point) in points.iter().enumerate() {
         progress.stop.check().map_err(stopped)?;
+        if until.is_some_and(|until| repo.clock().monotonic() >= until) {
+            found.points_left = (count - number) as u64;
+            return Ok(());
+        }
+        found.points = number as u64 + 1;
         let progress = progress.about(format!("point {} of {count}", number + 1));
         let bytes = u64::try_from(point.snapshot().manifest.stats.total_size).unwrap_or(0);
         progress.disk_begins(0, bytes);
-        walk_point(repo, &point, walk, &progress, found)?;
+        walk_point(repo, point, walk, &progress, found)?;
         progress.disk_ends(0);
         progress.ends(true);
     }
@@ -192,26 +199,40 @@ fn walk_point(
 ) -> Result<(), VerifyError> {
     let source = &point.snapshot().manifest.source;
     let source = format!("{}@{}:{}", source.user_name, source.host, source.path);
-    let damage = |path: &str, reason: &str| Damage {
+    let damage = |path: &str, reason: &str, ranges: Vec<(u64, u64)>| Damage {
         point_id: point.id().to_owned(),
         source: source.clone(),
         path: path.to_owned(),
         reason: reason.to_owned(),
+        ranges,
     };
     let root = match point.root() {
         Ok(root) => root,
         Err(error) => {
-            found.note(damage("", &error.to_string()));
+            found.note(damage("", &error.to_string(), Vec::new()));
             return Ok(());
         }
     };
+    found.roots.entry(root.object).or_default();
     let is_ours = point.point().is_some();
-    let mut is_sound = true;
-    walk.tree(root, is_ours, progress, &mut |path, reason| {
-        is_sound = false;
-        found.note(damage(path, reason));
+    let mut hurt: Vec<(String, Reason, DirectoryEntry)> = Vec::new();
+    let mut not_kept = 0;
+    walk.tree(root, is_ours, progress, &mut |path, reason, entry| {
+        if hurt.len() < FILES_MAX {
+            hurt.push((path.to_owned(), Arc::clone(reason), entry.clone()));
+        } else {
+            not_kept += 1;
+        }
     })?;
-    if !is_ours || !is_sound {
+    found.damages_not_listed += not_kept;
+    for (path, reason, entry) in &hurt {
+        let ranges = match entry.entry_type {
+            EntryType::File => walk.damaged_ranges(entry)?,
+            _ => Vec::new(),
+        };
+        found.note_of(root, damage(path, reason, ranges));
+    }
+    if !is_ours || !hurt.is_empty() {
         return Ok(());
     }
     // All of its parts are there; now whether they are what the point says of itself.
@@ -223,20 +244,22 @@ fn walk_point(
                 .iter()
                 .filter(|disk| opened.disk_object(disk).is_none())
             {
-                found.note(damage(
-                    &format!("{}/{}", point::DISKS_FOLDER, disk.file),
-                    "the point lists this disk and does not hold it",
-                ));
+                let path = disk.path();
+                let reason = "the point lists this disk and does not hold it";
+                found.note_of(root, damage(&path, reason, Vec::new()));
             }
         }
         Err(error) => match error.kind() {
             PointErrorKind::Repo(RepoErrorKind::Stopped) => {
                 return Err(point_error("open a point")(error));
             }
-            PointErrorKind::Repo(kind) if !is_damage(kind) => {
+            PointErrorKind::Repo(kind) if !kind.is_damage() => {
                 return Err(point_error("open a point")(error));
             }
-            _ => found.note(damage(point::DESCRIPTOR_NAME, &error.to_string())),
+            _ => {
+                let found_damage = damage(point::DESCRIPTOR_NAME, &error.to_string(), Vec::new());
+                found.note_of(root, found_damage);
+            }
         },
     }
     Ok(())
@@ -246,15 +269,5 @@ fn progress_of_stop(progress: &Progress) -> Progress {
     Progress {
         stop: progress.stop.clone(),
         ..Progress::silent()
-    }
-}
-
-impl Verification {
-    fn note(&mut self, damage: Damage) {
-        if self.damages.len() < DAMAGES_MAX {
-            self.damages.push(damage);
-        } else {
-            self.damages_not_listed += 1;
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The walk from points down to contents.
 //!
-//! What was found sound once is not looked at again: points share most of what they consist of.
+//! What was found sound once is not looked at again: points share most of what they consist of. What
+//! is remembered for that is bounded; where there is more, some is looked at twice.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,10 +13,15 @@ use progress::Progress;
 use repo::Repository;
 use snapshot::read_directory;
 
-use crate::error::{VerifyError, is_damage, repo_error, stopped};
-use crate::packs::Packs;
+use crate::error::{VerifyError, repo_error, stopped};
+use crate::harm::Harm;
+use crate::packs::{Objection, Packs};
 use crate::reading::Sampler;
 
+/// Lists, and folders, remembered as looked at; then all are forgotten: 100 MiB of each.
+const REMEMBERED_MAX: usize = 1 << 20;
+/// Damaged ranges of one file that are told.
+const RANGES_MAX: usize = 100;
 /// Lists in lists: our images have two levels, Kopia's own at most a few.
 const DEPTH_MAX: u32 = 16;
 const DOING: &str = "walk through the repository";
@@ -45,6 +51,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) files: u64,
     /// References to contents followed.
     pub(crate) references: u64,
+    /// What cannot be read.
+    pub(crate) harm: Harm,
 }
 
 /// A step of the walk through directories.
@@ -75,6 +83,7 @@ impl<'a> Walk<'a> {
             sound_directories: HashSet::new(),
             files: 0,
             references: 0,
+            harm: Harm::default(),
         }
     }
 
@@ -85,14 +94,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Walks through the tree at `root` and tells `damaged` of every path that is. With
-    /// `lengths_count`, a file that is not as long as its entry says is damaged, too.
+    /// Walks through the tree at `root` and tells `damaged` of every path that is, with its entry.
+    /// With `lengths_count`, a file that is not as long as its entry says is damaged, too.
     pub(crate) fn tree(
         &mut self,
         root: &DirectoryEntry,
         lengths_count: bool,
         progress: &Progress,
-        damaged: &mut dyn FnMut(&str, &Reason),
+        damaged: &mut dyn FnMut(&str, &Reason, &DirectoryEntry),
     ) -> Result<(), VerifyError> {
         let mut damages = 0;
         let mut turns = vec![Turn::Enter {
@@ -107,6 +116,9 @@ impl<'a> Walk<'a> {
                     damages_before,
                 } => {
                     if damages == damages_before {
+                        if self.sound_directories.len() >= REMEMBERED_MAX {
+                            self.sound_directories.clear();
+                        }
                         self.sound_directories.insert((directory, lengths_count));
                     }
                     continue;
@@ -115,7 +127,7 @@ impl<'a> Walk<'a> {
             };
             let mut report = |reason: &Reason| {
                 damages += 1;
-                damaged(&path, reason);
+                damaged(&path, reason, &entry);
             };
             if entry.entry_type != EntryType::Directory {
                 self.files += 1;
@@ -146,8 +158,9 @@ impl<'a> Walk<'a> {
             }
             let directory = match read_directory(self.repo, &entry.object) {
                 Ok(directory) => directory,
-                Err(error) if is_damage(error.kind()) => {
+                Err(error) if error.kind().is_damage() => {
                     report(&error.to_string().into());
+                    self.note_unreadable(&entry.object, DEPTH_MAX)?;
                     continue;
                 }
                 Err(error) => return Err(repo_error(DOING)(error)),
@@ -203,6 +216,9 @@ impl<'a> Walk<'a> {
             }
             None => {
                 let known = self.list(&list, depth, progress)?;
+                if self.lists.len() >= REMEMBERED_MAX {
+                    self.lists.clear();
+                }
                 self.lists.insert(*object, known.clone());
                 known
             }
@@ -233,7 +249,10 @@ impl<'a> Walk<'a> {
         }
         let entries = match self.repo.read_list(list) {
             Ok(entries) => entries,
-            Err(error) if is_damage(error.kind()) => return Ok(broken(error.to_string().into())),
+            Err(error) if error.kind().is_damage() => {
+                self.note_unreadable(list, depth)?;
+                return Ok(broken(error.to_string().into()));
+            }
             Err(error) => return Err(repo_error(DOING)(error)),
         };
         let mut damage = None;
@@ -253,19 +272,34 @@ impl<'a> Walk<'a> {
         bytes_expected: Option<u64>,
     ) -> Result<Option<Reason>, VerifyError> {
         self.references += 1;
+        let record = self.repo.find(id).map_err(repo_error(DOING))?;
         if let Some(reason) = self.bad.get(id) {
+            match &record {
+                Some(record) => self.harm.unreadable(record),
+                None => self.harm.missing(*id),
+            }
             return Ok(Some(Arc::clone(reason)));
         }
-        let Some(record) = self.repo.find(id).map_err(repo_error(DOING))? else {
+        let Some(record) = record else {
+            self.harm.missing(*id);
             return Ok(Some(
                 format!("content {id} is missing from the index").into(),
             ));
         };
         if record.deleted {
+            self.harm.missing(*id);
             return Ok(Some(format!("content {id} is marked as deleted").into()));
         }
-        if let Some(objection) = self.packs.objection(&record)? {
-            return Ok(Some(objection.into()));
+        match self.packs.objection(&record)? {
+            None => {}
+            Some(Objection::Gone(reason)) => {
+                self.harm.pack_gone(&record);
+                return Ok(Some(reason.into()));
+            }
+            Some(Objection::Short(reason)) => {
+                self.harm.unreadable(&record);
+                return Ok(Some(reason.into()));
+            }
         }
         if let Some(sampler) = &mut self.sampler {
             sampler.offer(*id);
@@ -274,6 +308,82 @@ impl<'a> Walk<'a> {
         Ok(bytes_expected
             .filter(|expected| *expected != bytes)
             .map(|expected| format!("content {id} has {bytes} bytes instead of {expected}").into()))
+    }
+}
+
+impl Walk<'_> {
+    /// Notes which contents of a folder or a list make it unreadable.
+    fn note_unreadable(&mut self, object: &ObjectId, depth: u32) -> Result<(), VerifyError> {
+        let Some(depth) = depth.checked_sub(1) else {
+            return Ok(());
+        };
+        if let Some(list) = object.list_of() {
+            return match self.repo.read_list(&list) {
+                Ok(entries) => entries
+                    .iter()
+                    .try_for_each(|entry| self.note_unreadable(&entry.object, depth)),
+                Err(error) if error.kind().is_damage() => self.note_unreadable(&list, depth),
+                Err(error) => Err(repo_error(DOING)(error)),
+            };
+        }
+        let id = &object.content;
+        match self.repo.verify_content(id) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind().is_damage() => {
+                match self.repo.find(id).map_err(repo_error(DOING))? {
+                    Some(record) => self.harm.unreadable(&record),
+                    None => self.harm.missing(*id),
+                }
+                Ok(())
+            }
+            Err(error) => Err(repo_error(DOING)(error)),
+        }
+    }
+
+    /// Returns which ranges of a damaged file, as start and length, cannot be read: those of its
+    /// chunks, neighbours joined; not more than a hundred of them.
+    pub(crate) fn damaged_ranges(
+        &mut self,
+        file: &DirectoryEntry,
+    ) -> Result<Vec<(u64, u64)>, VerifyError> {
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        let references = self.references;
+        let mut parts = vec![(file.object, 0u64, file.size, DEPTH_MAX)];
+        while let Some((object, start, bytes, depth)) = parts.pop() {
+            if ranges.len() > RANGES_MAX {
+                break;
+            }
+            let known = self.lists.get(&object);
+            if bytes == 0 || known.is_some_and(|known| known.damage.is_none()) {
+                continue;
+            }
+            let entries = match object.list_of() {
+                None => match self.content(&object.content, None)? {
+                    None => continue,
+                    Some(_) => None,
+                },
+                Some(_) if depth == 0 => None,
+                Some(list) => match self.repo.read_list(&list) {
+                    Ok(entries) => Some(entries),
+                    Err(error) if error.kind().is_damage() => None,
+                    Err(error) => return Err(repo_error(DOING)(error)),
+                },
+            };
+            if let Some(entries) = entries {
+                parts.extend(entries.iter().rev().map(|entry| {
+                    let start = start.saturating_add(entry.start);
+                    (entry.object, start, entry.bytes, depth - 1)
+                }));
+                continue;
+            }
+            match ranges.last_mut() {
+                Some((from, length)) if *from + *length == start => *length += bytes,
+                _ => ranges.push((start, bytes)),
+            }
+        }
+        ranges.truncate(RANGES_MAX);
+        self.references = references;
+        Ok(ranges)
     }
 }
 

@@ -158,6 +158,8 @@ fn options(data_percent: f64) -> VerifyOptions {
         data_percent,
         seed: SEED,
         readers: 2,
+        points: Vec::new(),
+        until: None,
     }
 }
 

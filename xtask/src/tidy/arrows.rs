@@ -32,8 +32,8 @@ const ENGINES: [(&str, u8); 8] = [
     ("export", 1),
     ("backup", 2),
     ("restore", 2),
-    ("verify", 2),
     ("maintain", 2),
+    ("verify", 3),
 ];
 
 /// Checks every dependency of one of our crates on another.

@@ -1,0 +1,159 @@
+//! Data that is lost, or lies elsewhere too; and what is remembered of it.
+
+use blob::BlobStore as _;
+use progress::Progress;
+use repo::Writer;
+use snapshot::Snapshots;
+use verify::{MendedKind, VerifyErrorKind, VerifyOptions, remember, verify};
+
+use crate::world::{World, all_data, back_up, look, repair, repair_with};
+
+/// Damages the bytes of every content in a pack of data.
+fn spoil(world: &World, pack: &str) {
+    let mut bytes = world.store.get(pack).unwrap();
+    let end = bytes.len().min(15_000);
+    for byte in &mut bytes[40..end] {
+        *byte ^= 1;
+    }
+    world.put(pack, &bytes);
+}
+
+#[test]
+fn a_copy_in_another_pack_takes_the_place_of_what_is_damaged() {
+    let mut world = World::new();
+    // Two clients that do not know of each other store the same data.
+    let (one, two) = (world.open(), world.open());
+    let writer = Writer::new(&two, 1).unwrap();
+    world.back_up(&one, &[1, 2]);
+    let (id, files) = back_up(&writer, &[1, 2]).unwrap();
+    world.snapshots.insert(id, files);
+    let repo = world.open();
+    let object = repo.content_id(None, &crate::world::noise(1, 5000));
+    let pack = repo.find(&object).unwrap().unwrap().pack_blob;
+    spoil(&world, &pack);
+    let found = look(&repo);
+    assert!(!found.is_sound());
+    let repaired = repair(&repo).unwrap();
+    assert!(repaired.found.is_sound(), "{repaired:?}");
+    let kinds: Vec<_> = repaired.mended.iter().map(|it| it.what).collect();
+    assert!(kinds.contains(&MendedKind::Contents), "{repaired:?}");
+    assert_eq!(world.whole(&world.open()), world.ids());
+    world.assert_sound(&pack, "copied");
+}
+
+#[test]
+fn lost_chunks_are_stored_again_by_the_next_backup_and_make_old_points_whole() {
+    for loss in ["damaged", "gone"] {
+        let mut world = World::new();
+        let repo = world.open();
+        let first = world.back_up(&repo, &[1, 2, 3]);
+        let object = repo.content_id(None, &crate::world::noise(1, 5000));
+        let pack = repo.find(&object).unwrap().unwrap().pack_blob;
+        match loss {
+            "gone" => world.store.delete(&pack).unwrap(),
+            _ => spoil(&world, &pack),
+        }
+        let repaired = repair(&repo).unwrap();
+        let damages = &repaired.found.damages;
+        let large = damages
+            .iter()
+            .find(|damage| damage.path == "large")
+            .unwrap();
+        assert_eq!(large.point_id, first);
+        assert_eq!(large.ranges, [(0, 15_000)], "{loss}");
+        let time = repo.clock().now();
+        let verified = repaired.found.remembered(&repo, time, 100.0).unwrap();
+        remember(&repo, &verified).unwrap();
+
+        // Another client of ours, which was told nothing but what the repository remembers.
+        let other = world.open();
+        let snapshots = Snapshots::load(&other).unwrap();
+        let root = snapshots.iter().next().unwrap().manifest.root_entry.clone();
+        let known = snapshots.verified().of(&root.unwrap().object).unwrap();
+        assert!(known.damage.as_ref().unwrap().hurts("large"), "{loss}");
+        let second = world.back_up(&other, &[1, 2, 3]);
+        let whole = world.whole(&other);
+        assert!(
+            whole.contains(&second),
+            "{loss}: what was lost is stored again"
+        );
+        let found = look(&world.open());
+        let hurt: Vec<_> = found.damages.iter().map(|it| it.path.as_str()).collect();
+        // The small file of the first lies in the same pack, and nobody stored it again.
+        assert!(!hurt.contains(&"large"), "{loss}: {found:?}");
+    }
+}
+
+#[test]
+fn what_is_remembered_goes_with_the_damage_and_with_the_points() {
+    let mut world = World::new();
+    let repo = world.open();
+    let first = world.back_up(&repo, &[1]);
+    let object = repo.content_id(None, &crate::world::noise(1, 5000));
+    let pack = repo.find(&object).unwrap().unwrap().pack_blob;
+    let whole = world.store.get(&pack).unwrap();
+    let keep = |percent: f64| {
+        let options = VerifyOptions {
+            data_percent: percent,
+            ..all_data()
+        };
+        let found = verify(&repo, &options, &Progress::silent()).unwrap();
+        let time = repo.clock().now();
+        let verified = found.remembered(&repo, time, percent).unwrap();
+        remember(&repo, &verified).unwrap();
+        Snapshots::load(&repo).unwrap().verified().clone()
+    };
+    let snapshots = Snapshots::load(&repo).unwrap();
+    let root = snapshots.iter().next().unwrap().manifest.root_entry.clone();
+    let root = root.unwrap().object;
+    assert_eq!(
+        keep(100.0).of(&root).unwrap().deepest().unwrap().percent,
+        100.0
+    );
+    spoil(&world, &pack);
+    world.clock.advance(std::time::Duration::from_secs(60));
+    assert!(keep(100.0).of(&root).unwrap().damage.is_some());
+    world.clock.advance(std::time::Duration::from_secs(60));
+    // What is known to be lost is looked at whatever the depth.
+    assert!(keep(0.0).of(&root).unwrap().damage.is_some());
+    world.put(&pack, &whole);
+    world.clock.advance(std::time::Duration::from_secs(60));
+    let verified = keep(0.0);
+    assert_eq!(verified.of(&root).unwrap().damage, None);
+    assert!(verified.lost().is_empty());
+    Snapshots::delete(&Writer::new(&repo, 1).unwrap(), &first).unwrap();
+    assert_eq!(keep(0.0).of(&root), None);
+}
+
+#[test]
+fn only_the_owner_mends_and_only_one_at_a_time() {
+    let world = World::new();
+    let repo = world.open();
+    let lock = repo.lock_maintenance().unwrap().unwrap();
+    let error = repair(&repo).unwrap_err();
+    assert_eq!(error.kind(), VerifyErrorKind::Locked);
+    drop(lock);
+    let foreign = kopia::maintenance::MaintenanceParameters::new("other@host");
+    Writer::new(&repo, 1)
+        .unwrap()
+        .set_maintenance(&foreign)
+        .unwrap();
+    let error = repair_with(&repo, false, false).unwrap_err();
+    assert_eq!(error.kind(), VerifyErrorKind::NotOwner);
+    assert!(error.to_string().contains("repair"), "{error}");
+    repair(&repo).unwrap();
+}
+
+#[test]
+fn a_deleted_point_does_not_come_back_and_a_failed_one_that_is_not_whole_does_not_appear() {
+    let mut world = World::new();
+    let repo = world.open();
+    let id = world.back_up(&repo, &[1, 2]);
+    world.back_up(&repo, &[3]);
+    Snapshots::delete(&Writer::new(&repo, 1).unwrap(), &id).unwrap();
+    world.snapshots.remove(&id);
+    let repaired = repair(&repo).unwrap();
+    assert_eq!(repaired.mended, []);
+    let listed = Snapshots::load(&repo).unwrap();
+    assert_eq!(listed.iter().count(), 1);
+}
