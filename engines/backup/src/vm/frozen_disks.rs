@@ -162,8 +162,8 @@ impl VmBackup<'_> {
             return Ok(None);
         };
         let opened = match point.open(self.repo()) {
-            // Another client deleted it since, and its maintenance heeds no margins.
-            Err(error) if matches!(error.kind(), PointErrorKind::Repo(kind) if kind.is_gone()) => {
+            // Damaged; or another client deleted it since, and its maintenance heeds no margins.
+            Err(error) if is_unusable(error.kind()) => {
                 return Ok(None);
             }
             other => other.map_err(point_error("open the point of the last backup"))?,
@@ -174,6 +174,7 @@ impl VmBackup<'_> {
                 number: disk.number,
                 object,
                 chunk_bytes: disk.chunk_bytes,
+                is_damaged: point.is_known_damaged(&points, &disk.path()),
             })
         });
         Ok(Some(objects.collect()))
@@ -282,4 +283,13 @@ fn bytes_to_read(disk: &OpenDisk, changes: Option<&RangeSet>) -> Result<u64, Bac
         "find out how much of disk {} has to be read",
         disk.number
     )))
+}
+
+/// Says whether a point cannot be opened for good: then it is no base.
+fn is_unusable(kind: PointErrorKind) -> bool {
+    match kind {
+        PointErrorKind::Damaged => true,
+        PointErrorKind::Repo(kind) => kind.is_damage(),
+        PointErrorKind::NotFound | PointErrorKind::Ambiguous => false,
+    }
 }

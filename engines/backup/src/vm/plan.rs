@@ -59,6 +59,8 @@ pub struct BaseObject {
     pub object: ObjectId,
     /// The length its chunks were cut to.
     pub chunk_bytes: u64,
+    /// Whether verification found it damaged.
+    pub is_damaged: bool,
 }
 
 /// What is done with a disk.
@@ -135,13 +137,19 @@ fn usable_base(
             "the reference point of the last backup no longer names this disk's tracking".into(),
         );
     }
-    let objects = vm
-        .base_objects
-        .ok_or("the point of the last backup is gone from the repository")?;
+    let objects = vm.base_objects.ok_or(
+        "the point of the last backup is gone from the repository, or cannot be read there",
+    )?;
     let object = objects
         .iter()
         .find(|object| object.number == remembered.number)
         .ok_or("the point of the last backup does not hold this disk")?;
+    if object.is_damaged {
+        return Err(
+            "the last backup of this disk is damaged in the repository; what is lost is stored again"
+                .into(),
+        );
+    }
     if object.chunk_bytes != chunk_bytes {
         return Err("the last backup was cut into chunks of another length".into());
     }
@@ -257,6 +265,7 @@ mod tests {
                 number: 0,
                 object: object(),
                 chunk_bytes: CHUNK,
+                is_damaged: false,
             }]),
             created: second(10),
             applied: None,
@@ -317,6 +326,9 @@ mod tests {
                 world.disk.logical_sector_bytes = 4096
             }),
             ("days ago", |world| world.now = second(100 + 31 * 86_400)),
+            ("is damaged", |world| {
+                world.objects.as_mut().unwrap()[0].is_damaged = true
+            }),
             ("reference point of the last backup is gone", |world| {
                 world.points.clear()
             }),
