@@ -78,7 +78,7 @@ kinds! {
     Exists = "exists", FAILED, "nothing that was there was touched; choose another place, or see --help for what replaces it";
     TargetUnsuited = "target_unsuited", FAILED, "choose another place to restore to";
     Pinned = "pinned", FAILED, "`points pin ID --remove` takes the pins away";
-    NotOwner = "not_owner", FAILED, "let the owner maintain, or take over with `repo maintain --take-ownership`";
+    NotOwner = "not_owner", FAILED, "let the owner do it, or take the maintenance over with --take-ownership";
     Locked = "locked", FAILED, "wait until the other run or product is done, then try again";
     Busy = "busy", FAILED, "try again when the other operation is over";
     NoSpace = "no_space", FAILED, "make room, or move to a larger place";
@@ -87,8 +87,8 @@ kinds! {
     Denied = "denied", FAILED, "check the credentials and rights";
     Unavailable = "unavailable", FAILED, "check the network and the server, then try again";
     ClockSkew = "clock_skew", FAILED, "set this machine's clock right";
-    Damaged = "damaged", FAILED, "`repo verify --data 100` shows everything that is damaged";
-    DamageFound = "damaged", FAILED, "what is not named can be restored; keep the store as it is, and look for what is missing in a copy of it";
+    Damaged = "damaged", FAILED, "`repo verify --data 100` shows everything that is damaged, and with --repair mends what can be mended";
+    DamageFound = "damaged", FAILED, "what is not named can be restored; `repo verify --repair --data 100` mends what can be had from elsewhere; for the rest, look in a copy of the store";
         Unsupported = "unsupported", FAILED, "";
     State = "state", FAILED, "check the state and cache folders (--state-dir, --cache-dir)";
     Host = "host", FAILED, "see the host's own log; `host clean` removes what a failed run left";
@@ -258,6 +258,8 @@ impl From<ImageError> for Failure {
 impl From<VerifyError> for Failure {
     fn from(error: VerifyError) -> Self {
         let kind = match error.kind() {
+            VerifyErrorKind::NotOwner => FailureKind::NotOwner,
+            VerifyErrorKind::Locked => FailureKind::Locked,
             VerifyErrorKind::Repo(kind) => of_repo(kind),
             VerifyErrorKind::Stopped => FailureKind::Cancelled,
         };

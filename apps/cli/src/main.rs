@@ -18,6 +18,7 @@ mod repositories;
 mod signals;
 mod stdout;
 mod table;
+mod verified;
 mod vm_names;
 mod world;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use blob::{BlobErrorKind, Location, Opening, RetryLimits, Retrying, S3Limits, SharedBlobStore};
 use clap::Args;
-use repo::{Repository, Surroundings};
+use repo::{RepoError, Repository, Surroundings};
 
 use crate::failure::{Failure, FailureKind};
 use crate::identity;
@@ -28,11 +28,24 @@ impl RepoArguments {
 
     /// Opens the repository.
     pub fn open(&self, world: &World) -> Result<Arc<Repository>, Failure> {
+        self.open_with(world, Repository::open)
+    }
+
+    /// Opens the repository although index blobs may be damaged, to look at it and to mend it.
+    pub fn open_despite_damage(&self, world: &World) -> Result<Arc<Repository>, Failure> {
+        self.open_with(world, Repository::open_despite_damage)
+    }
+
+    fn open_with(
+        &self,
+        world: &World,
+        open: impl FnOnce(SharedBlobStore, &str, Surroundings) -> Result<Arc<Repository>, RepoError>,
+    ) -> Result<Arc<Repository>, Failure> {
         // What is wrong with the command line is told before anybody is asked for a password.
         self.location()?;
         let password = world.password(false)?;
         let store = self.open_store(world)?;
-        let repository = Repository::open(store, &password, surroundings(world)?)?;
+        let repository = open(store, &password, surroundings(world)?)?;
         world.opened(&repository);
         for warning in repository.warnings() {
             eprintln!("warning: {warning}");

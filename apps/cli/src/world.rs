@@ -113,11 +113,15 @@ impl World {
 
     /// Opens the state folder, which is made if it is not there.
     pub fn state(&self) -> Result<StateFolder, Failure> {
-        let folder = match &self.state_folder {
-            Some(folder) => folder.clone(),
-            None => places::state_folder()?,
-        };
-        Ok(StateFolder::open(folder)?)
+        Ok(StateFolder::open(self.state_folder()?)?)
+    }
+
+    /// Returns the state folder, whether it is there or not.
+    pub fn state_folder(&self) -> Result<PathBuf, Failure> {
+        match &self.state_folder {
+            Some(folder) => Ok(folder.clone()),
+            None => places::state_folder(),
+        }
     }
 
     /// Returns the folder for repositories' indexes.

@@ -85,7 +85,7 @@ fn what_kopia_wrote_is_listed_and_verified_and_its_files_come_back() {
         assert_eq!(found, expected, "{name}");
         let text = fixture.run(&["points", "list"]).stdout;
         assert!(text.contains("fixture-user@fixture-host:/data/"), "{text}");
-        fixture.json(&["repo", "verify", "--data", "100"]);
+        fixture.json(&["repo", "verify", "--local", "--data", "100"]);
         for snapshot in fixture.snapshots() {
             restores(name, &fixture, snapshot);
         }
@@ -367,7 +367,7 @@ fn restores_all(name: &str, fixture: &Fixture) {
 fn damage_within_error_correction_is_a_warning_and_everything_comes_back() {
     for (name, shard_bytes, damaged_max) in ERROR_CORRECTED {
         let sound = Fixture::open(name);
-        let found = sound.json(&["repo", "verify", "--data", "100"]);
+        let found = sound.json(&["repo", "verify", "--local", "--data", "100"]);
         assert_eq!(found["corrected_blobs"], serde_json::json!([]), "{name}");
 
         let (pack, end) = longest_content(&sound);
@@ -379,7 +379,7 @@ fn damage_within_error_correction_is_a_warning_and_everything_comes_back() {
             altered(name, &pack, places),
             altered(name, index, [bytes / 2, bytes - 3]),
         ] {
-            let found = fixture.json(&["repo", "verify", "--data", "100"]);
+            let found = fixture.json(&["repo", "verify", "--local", "--data", "100"]);
             let blob = found["corrected_blobs"][0].as_str().unwrap().to_owned();
             assert!(blob == pack || blob == index, "{name}: {found}");
             assert_eq!(found["corrected_blobs"].as_array().unwrap().len(), 1);
@@ -387,7 +387,7 @@ fn damage_within_error_correction_is_a_warning_and_everything_comes_back() {
             restores_all(name, &fixture);
         }
         let fixture = altered(name, &pack, [end - 10]);
-        let said = fixture.run(&["repo", "verify", "--data", "100"]);
+        let said = fixture.run(&["repo", "verify", "--local", "--data", "100"]);
         let warning = format!("warning: blob {pack} is damaged");
         assert!(said.stdout.contains(&warning), "{said:?}");
         assert_eq!(said.status, 0, "{said:?}");
@@ -400,7 +400,7 @@ fn damage_beyond_error_correction_is_told_as_such() {
         let (pack, end) = longest_content(&Fixture::open(name));
         let places = (0..=damaged_max).map(|shard| end - 10 - shard * shard_bytes);
         let fixture = altered(name, &pack, places);
-        let said = fixture.run(&["repo", "verify", "--data", "100"]);
+        let said = fixture.run(&["repo", "verify", "--local", "--data", "100"]);
         assert_eq!(said.status, 1, "{said:?}");
         let expected = format!("of which at most {damaged_max} can be corrected");
         assert!(said.stdout.contains(&expected), "{said:?}");

@@ -4,6 +4,7 @@ use clap::Args;
 use point::{Amount, Point, Points};
 use serde::Serialize;
 use serde_json::{Value, json};
+use snapshot::{Remembered, Verified};
 
 use crate::amounts;
 use crate::answer::Answer;
@@ -11,6 +12,7 @@ use crate::failure::{FAILED, Failure, FailureKind};
 use crate::repositories::RepoArguments;
 use crate::stdout::{Each, show_document};
 use crate::table::table;
+use crate::verified;
 use crate::vm_names;
 use crate::world::World;
 
@@ -22,7 +24,8 @@ Example:
 
 Snapshots of files, and those that other programs made (Kopia itself, older agents), are shown with
 their source in place of the VM, with how many files and links they hold, and how many could not be
-read. Backups that were not finished are no points and are not shown.")]
+read. Backups that were not finished are no points and are not shown. PROVEN tells when `repo verify`
+last found a point whole, at the deepest, or that it is damaged.")]
 pub struct List {
     /// Only points of this VM: its name (whole, in any case) or its GUID.
     #[arg(long, value_name = "NAME")]
@@ -42,6 +45,7 @@ impl List {
                 "warning: the manifest {id} cannot be read and may be a restore point: {why}"
             );
         }
+        let verified = verified::load(world, &repo, &points);
         let failure = (!unreadable.is_empty()).then(|| {
             Failure::new(
                 FailureKind::DamageFound,
@@ -53,11 +57,15 @@ impl List {
             failure.tell();
         }
         if !world.wants_json() {
-            return Ok(Answer::with_status(self.text(&points), Value::Null, status));
+            let text = self.text(&points, &verified);
+            return Ok(Answer::with_status(text, Value::Null, status));
         }
         show_document(&Document {
             error: failure.map(|failure| failure.document()),
-            points: Each(|| self.wanted(&points).map(|point| document(&point))),
+            points: Each(|| {
+                self.wanted(&points)
+                    .map(|point| document(&point, verified::of(&verified, &point)))
+            }),
             unreadable: Each(|| {
                 let lost = unreadable.iter();
                 lost.map(|(id, why)| json!({ "id": id, "reason": why }))
@@ -66,8 +74,11 @@ impl List {
         Ok(Answer::shown(status))
     }
 
-    fn text(&self, points: &Points) -> String {
-        let rows: Vec<Vec<String>> = self.wanted(points).map(|point| row(&point)).collect();
+    fn text(&self, points: &Points, verified: &Verified) -> String {
+        let rows: Vec<Vec<String>> = self
+            .wanted(points)
+            .map(|point| row(&point, verified::of(verified, &point)))
+            .collect();
         match rows.is_empty() {
             true => "there are no restore points".to_owned(),
             false => table(
@@ -78,6 +89,7 @@ impl List {
                     "CONSISTENCY",
                     "FILES",
                     "SIZE",
+                    "PROVEN",
                     "ID",
                 ],
                 &[4, 5],
@@ -120,7 +132,7 @@ pub(crate) fn is_of_vm(point: &Point<'_>, wanted: &str) -> bool {
 }
 
 /// Finds the points with these ids, each once.
-pub(super) fn find_all<'p>(points: &'p Points, ids: &[String]) -> Result<Vec<Point<'p>>, Failure> {
+pub(crate) fn find_all<'p>(points: &'p Points, ids: &[String]) -> Result<Vec<Point<'p>>, Failure> {
     let mut found: Vec<Point<'p>> = Vec::new();
     for id in ids {
         let point = points.find(id)?;
@@ -131,7 +143,7 @@ pub(super) fn find_all<'p>(points: &'p Points, ids: &[String]) -> Result<Vec<Poi
     Ok(found)
 }
 
-fn row(point: &Point<'_>) -> Vec<String> {
+fn row(point: &Point<'_>, known: Option<&Remembered>) -> Vec<String> {
     let manifest = &point.snapshot().manifest;
     let tag = |key| point.tag(key).unwrap_or("-").to_owned();
     vec![
@@ -150,12 +162,13 @@ fn row(point: &Point<'_>) -> Vec<String> {
             None => files(point).to_string(),
         },
         amounts::bytes(size(point)),
+        verified::in_short(known),
         point.id().to_owned(),
     ]
 }
 
 /// Returns the point as it stands in documents.
-pub(super) fn document(point: &Point<'_>) -> Value {
+pub(super) fn document(point: &Point<'_>, known: Option<&Remembered>) -> Value {
     let manifest = &point.snapshot().manifest;
     json!({
         "id": point.id(),
@@ -173,6 +186,7 @@ pub(super) fn document(point: &Point<'_>) -> Value {
         "bytes": size(point),
         "tags": manifest.tags,
         "pins": manifest.pins,
+        "verified": verified::document(known),
     })
 }
 

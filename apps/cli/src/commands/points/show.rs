@@ -14,6 +14,7 @@ use crate::answer::Answer;
 use crate::failure::Failure;
 use crate::repositories::RepoArguments;
 use crate::table::table;
+use crate::verified;
 use crate::world::World;
 
 /// The arguments.
@@ -49,8 +50,10 @@ impl Show {
             Some(_) => Some(point.open(&repo)?),
             None => None,
         };
-        let mut document = list::document(&point);
-        let mut text = head(&point);
+        let verified = verified::load(world, &repo, &points);
+        let known = verified::of(&verified, &point);
+        let mut document = list::document(&point, known);
+        let mut text = head(&point) + &verified::in_full(known);
         match &opened {
             Some(opened) => {
                 describe(&mut text, opened);

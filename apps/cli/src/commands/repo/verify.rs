@@ -1,16 +1,24 @@
-//! `repo verify`: whether every restore point can still be read.
+//! `repo verify`: whether every restore point can still be read; with `--repair`, mends what is not.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
 
-use ::verify::{Verification, VerifyOptions, verify};
+use ::verify::{
+    BlobRole, Mended, MendedKind, Repair, Repaired, Verification, VerifyOptions, verify,
+};
 use clap::Args;
-use serde_json::json;
+use point::Points;
+use repo::Repository;
+use serde_json::{Value, json};
 
 use crate::amounts;
 use crate::answer::Answer;
+use crate::commands::points::list;
 use crate::display::Subjects;
 use crate::failure::{FAILED, Failure, FailureKind};
 use crate::repositories::RepoArguments;
+use crate::verified;
 use crate::world::World;
 
 /// Contents read at once.
@@ -23,9 +31,16 @@ Examples:
   e3-backup-agent repo verify --repo /srv/backup              the structure: everything is there
   e3-backup-agent repo verify --repo /srv/backup --data 5     and a twentieth of it can be read
   e3-backup-agent repo verify --repo /srv/backup --data 100   and all of it is what was stored
+  e3-backup-agent repo verify --repo /srv/backup --data 100 --max-minutes 240    a night's portion
+  e3-backup-agent repo verify --repo /srv/backup --data 100 --repair --dry-run   what could be mended
 
-Exit status 1 if anything is damaged; each damage is named with the point and the file it hurts.
-Damage that the repository's error correction made up for is a warning, with the blob's name.")]
+What was found is remembered in the repository: `points list` shows when each point was last proven,
+and how deep. Exit status 1 if anything is damaged; each damage is named with the point, the file and
+the range it hurts. The next backup stores again what is lost. Damage that the repository's error
+correction made up for is a warning, and so is damage of blobs that no point needs.
+
+--repair rebuilds lost index blobs from the packs and stores damaged contents again from any sound
+copy. Only the owner of the maintenance may do it, since damaged index blobs are deleted in the end.")]
 pub struct Verify {
     #[command(flatten)]
     repo: RepoArguments,
@@ -35,38 +50,79 @@ pub struct Verify {
     /// Draw the contents that are read by this seed [default: a new one, which is printed].
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Only these points: ids, UUIDs, or the beginnings of either.
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    point: Vec<String>,
+    /// Begin no further point after so many minutes; those proven longest ago come first.
+    #[arg(long, value_name = "MINUTES")]
+    max_minutes: Option<u64>,
+    /// Remember the result on this machine alone; nothing is written into the repository.
+    #[arg(long, conflicts_with = "repair")]
+    local: bool,
+    /// Mend what can be had from elsewhere, then verify.
+    #[arg(long)]
+    repair: bool,
+    /// Change nothing and tell what would be mended.
+    #[arg(long, requires = "repair")]
+    dry_run: bool,
+    /// Become the owner of the repository's maintenance first; the owner so far stops then.
+    #[arg(long, requires = "repair")]
+    take_ownership: bool,
 }
 
 impl Verify {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
-        let repo = self.repo.open(world)?;
+        let repo = self.repo.open_despite_damage(world)?;
         let seed = self.seed.unwrap_or_else(|| world.chance().below(1 << 32));
         let options = VerifyOptions {
             data_percent: self.data,
             seed,
             readers: READERS,
+            points: self.point_ids(&repo)?,
+            until: self.max_minutes.map(|minutes| {
+                let allowed = Duration::from_secs(minutes.saturating_mul(60));
+                world.clock().monotonic().saturating_add(allowed)
+            }),
         };
-        let found = verify(&repo, &options, &world.progress(Subjects::Wholes))?;
-        let mut document = json!({
-            "points": found.points,
-            "files": found.files,
-            "references": found.references,
-            "packs": found.packs,
-            "data_percent": self.data,
-            "seed": seed,
-            "read_contents": found.read_contents,
-            "read_bytes": found.read_bytes,
-            "corrected_blobs": found.corrected_blobs,
-            "damages": found.damages.iter().map(|damage| json!({
-                "point_id": damage.point_id,
-                "source": damage.source,
-                "path": damage.path,
-                "reason": damage.reason,
-            })).collect::<Vec<_>>(),
-            "damages_not_listed": found.damages_not_listed,
-        });
-        let text = text(&found, self.data, seed);
+        let started = world.clock().now();
+        let progress = world.progress(Subjects::Wholes);
+        let (found, repaired) = if self.repair {
+            let repair = Repair {
+                repo: &repo,
+                options: &options,
+                dry_run: self.dry_run,
+                take_ownership: self.take_ownership,
+                progress: &progress,
+            };
+            let Repaired {
+                mended,
+                left,
+                found,
+            } = repair.run()?;
+            (found, Some((mended, left)))
+        } else {
+            (verify(&repo, &options, &progress)?, None)
+        };
+        if !self.dry_run && can_be_remembered(&found) {
+            let remembered = found.remembered(&repo, started, self.data)?;
+            match self.local {
+                true => verified::keep_here(world, &repo, &remembered)?,
+                false => verified::keep(world, &repo, &remembered)?,
+            }
+        }
+        let mut text = String::new();
+        let mut document = document(&found, self.data, seed);
+        if let Some((mended, left)) = &repaired {
+            tell_mended(&mut text, mended, left, self.dry_run);
+            document["dry_run"] = json!(self.dry_run);
+            document["mended"] = mended.iter().map(mended_document).collect();
+            document["not_mended"] = left
+                .iter()
+                .map(|(name, reason)| json!({ "name": name, "reason": reason }))
+                .collect();
+        }
+        tell(&mut text, &found, self.data, seed);
         if found.is_sound() {
             return Ok(Answer::new(text, document));
         }
@@ -75,13 +131,99 @@ impl Verify {
         document["error"] = failure.document();
         Ok(Answer::with_status(text, document, FAILED))
     }
+
+    fn point_ids(&self, repo: &Arc<Repository>) -> Result<Vec<String>, Failure> {
+        if self.point.is_empty() {
+            return Ok(Vec::new());
+        }
+        let listed = Points::load(repo)?;
+        let found = list::find_all(&listed, &self.point)?;
+        Ok(found.iter().map(|point| point.id().to_owned()).collect())
+    }
 }
 
-fn text(found: &Verification, percent: f64, seed: u64) -> String {
-    let mut text = format!(
-        "{} points, {} files, {} references to contents and {} packs looked at\n",
+/// Says whether what was found tells of points; where the index is damaged, much is missing that is
+/// there.
+fn can_be_remembered(found: &Verification) -> bool {
+    !found
+        .blobs
+        .iter()
+        .any(|damage| matches!(damage.role, BlobRole::Index | BlobRole::EpochMarker))
+}
+
+fn document(found: &Verification, percent: f64, seed: u64) -> Value {
+    let range = |(offset, bytes): &(u64, u64)| json!({ "offset": offset, "bytes": bytes });
+    json!({
+        "points": found.points,
+        "points_left": found.points_left,
+        "files": found.files,
+        "references": found.references,
+        "packs": found.packs,
+        "data_percent": percent,
+        "seed": seed,
+        "read_contents": found.read_contents,
+        "read_bytes": found.read_bytes,
+        "corrected_blobs": found.corrected_blobs,
+        "damages": found.damages.iter().map(|damage| json!({
+            "point_id": damage.point_id,
+            "source": damage.source,
+            "path": damage.path,
+            "reason": damage.reason,
+            "ranges": damage.ranges.iter().map(range).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "damages_not_listed": found.damages_not_listed,
+        "damaged_blobs": found.blobs.iter().map(|damage| json!({
+            "blob": damage.blob,
+            "role": damage.role.as_str(),
+            "is_needed": damage.role.is_needed(),
+            "reason": damage.reason,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn mended_document(mended: &Mended) -> Value {
+    json!({ "what": mended.what.as_str(), "name": mended.name, "count": mended.count })
+}
+
+fn tell_mended(text: &mut String, mended: &[Mended], left: &[(String, String)], dry_run: bool) {
+    let did = if dry_run { "can be mended" } else { "mended" };
+    for Mended { what, name, count } in mended {
+        let what = match what {
+            MendedKind::EpochMarker => format!("the epoch marker {name} is put back"),
+            MendedKind::Unindexed => {
+                format!("{count} contents of pack {name} are in the index again")
+            }
+            MendedKind::IndexBlob => format!("index blob {name} is replaced"),
+            MendedKind::Manifest => format!("manifest {name} is listed again"),
+            MendedKind::Contents => {
+                format!("{count} contents that are damaged in {name} are stored again")
+            }
+            MendedKind::PackIndex => format!("{count} contents are moved out of pack {name}"),
+            MendedKind::Schedule => "the maintenance schedule is begun anew".to_owned(),
+        };
+        let _ = writeln!(text, "{did}: {what}");
+    }
+    for (name, reason) in left {
+        let _ = writeln!(text, "not mended: {name}: {reason}");
+    }
+    if mended.is_empty() {
+        let _ = writeln!(text, "there was nothing that could be mended");
+    }
+}
+
+fn tell(text: &mut String, found: &Verification, percent: f64, seed: u64) {
+    let _ = writeln!(
+        text,
+        "{} points, {} files, {} references to contents and {} packs looked at",
         found.points, found.files, found.references, found.packs
     );
+    if found.points_left > 0 {
+        let _ = writeln!(
+            text,
+            "{} points are left for the next time",
+            found.points_left
+        );
+    }
     if percent > 0.0 {
         let _ = writeln!(
             text,
@@ -96,12 +238,23 @@ fn text(found: &Verification, percent: f64, seed: u64) -> String {
             "warning: blob {blob} is damaged; error correction made up for it"
         );
     }
+    for damage in &found.blobs {
+        let head = match damage.role.is_needed() {
+            true => "damaged:",
+            false => "warning, no point needs it:",
+        };
+        let _ = writeln!(text, "{head} blob {}: {}", damage.blob, damage.reason);
+    }
     for damage in &found.damages {
         let _ = writeln!(
             text,
             "damaged: point {} {} {}: {}",
             damage.point_id, damage.source, damage.path, damage.reason
         );
+        for (offset, bytes) in &damage.ranges {
+            let end = offset.saturating_add(*bytes);
+            let _ = writeln!(text, "         bytes {offset} to {end} of the file");
+        }
     }
     if found.damages_not_listed > 0 {
         let _ = writeln!(text, "and {} more", found.damages_not_listed);
@@ -109,7 +262,6 @@ fn text(found: &Verification, percent: f64, seed: u64) -> String {
     if found.is_sound() {
         text.push_str("no damage found\n");
     }
-    text
 }
 
 fn percent(text: &str) -> Result<f64, String> {

@@ -13,6 +13,7 @@ use crate::answer::Answer;
 use crate::display::Subjects;
 use crate::failure::Failure;
 use crate::repositories::RepoArguments;
+use crate::verified;
 use crate::world::World;
 
 /// The arguments.
@@ -46,6 +47,7 @@ impl Disk {
         let repo = self.repo.open(world)?;
         let points = Points::load(&repo)?;
         let point = points.find(id)?;
+        verified::warn(world, &repo, &points, &point);
         let disks = disk_objects(&repo, &point)?;
         let list = || {
             disks

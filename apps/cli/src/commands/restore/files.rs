@@ -15,6 +15,7 @@ use crate::answer::Answer;
 use crate::display::Subjects;
 use crate::failure::{Failure, FailureKind};
 use crate::repositories::RepoArguments;
+use crate::verified;
 use crate::world::World;
 
 /// The arguments.
@@ -92,6 +93,7 @@ impl Files {
         let repo = self.repo.open(world)?;
         let points = Points::load(&repo)?;
         let point = points.find(&self.id)?;
+        verified::warn(world, &repo, &points, &point);
         let root = point.root()?;
         let progress = world.progress(Subjects::Wholes).about("files");
         let restored = to_folder(

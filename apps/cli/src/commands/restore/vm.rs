@@ -17,6 +17,7 @@ use crate::display::Subjects;
 use crate::failure::Failure;
 use crate::hosts::HostArguments;
 use crate::repositories::RepoArguments;
+use crate::verified;
 use crate::world::World;
 
 /// The arguments.
@@ -68,6 +69,7 @@ impl Vm {
                 found.id()
             )));
         }
+        verified::warn(world, &repo, &points, &found);
         let opened = found.open(&repo)?;
         match &self.to {
             Some(folder) => self.to_folder(world, &repo, &opened, folder),
