@@ -185,6 +185,8 @@ fn maintenance_between_runs_changes_nothing_for_us() {
         data_percent: 100.0,
         seed: 1,
         readers: 2,
+        points: Vec::new(),
+        until: None,
     };
     let verification = verify(&world.repository("repo"), &options, &Progress::silent()).unwrap();
     assert!(verification.is_sound(), "{:?}", verification.damages);

@@ -229,6 +229,8 @@ impl Round<'_> {
             data_percent: 100.0,
             seed: 1,
             readers: 2,
+            points: Vec::new(),
+            until: None,
         };
         let found = verify(&repo, &options, &Progress::silent()).unwrap();
         assert!(found.is_sound(), "{found:?}");

@@ -24,8 +24,8 @@ Example:
 
 Snapshots of files, and those that other programs made (Kopia itself, older agents), are shown with
 their source in place of the VM, with how many files and links they hold, and how many could not be
-read. Backups that were not finished are no points and are not shown. PROVEN tells when `repo verify`
-last found a point whole, at the deepest, or that it is damaged.")]
+read. Backups that were not finished are no points and are not shown. PROVEN tells when
+`repo verify` last found a point whole, at the deepest, or that it is damaged.")]
 pub struct List {
     /// Only points of this VM: its name (whole, in any case) or its GUID.
     #[arg(long, value_name = "NAME")]
