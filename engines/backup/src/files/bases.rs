@@ -11,19 +11,29 @@ const INCOMPLETE_MAX: usize = 3;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bases {
     snapshots: Vec<Snapshot>,
+    /// The snapshot that would have been the first, were it not known to be damaged.
+    damaged: Option<String>,
 }
 
 impl Bases {
     /// Returns the latest complete snapshot of a source and the latest of the incomplete ones
-    /// that were begun after it, as Kopia does.
+    /// that were begun after it, as Kopia does. One that verification found damaged is none: what
+    /// is damaged in it must be read again, or it would go on being missing.
     pub fn find(listed: &Snapshots, source: &SnapshotSource) -> Self {
-        let of_source = || {
+        let is_damaged = |snapshot: &Snapshot| {
+            let root = snapshot.manifest.root_entry.as_ref();
+            let known = root.and_then(|root| listed.verified().of(&root.object));
+            known.is_some_and(|known| known.damage.is_some())
+        };
+        let with_damaged = || {
             listed
                 .iter()
                 .filter(|snapshot| snapshot.manifest.source == *source)
                 .filter(|snapshot| snapshot.manifest.root_entry.is_some())
         };
+        let of_source = || with_damaged().filter(|snapshot| !is_damaged(snapshot));
         let is_complete = |snapshot: &&Snapshot| snapshot.manifest.incomplete.is_empty();
+        let latest = with_damaged().filter(is_complete).last();
         let complete = of_source().filter(is_complete).last();
         let since = complete.map(|snapshot| snapshot.manifest.start_time);
         let mut incomplete: Vec<&Snapshot> = of_source()
@@ -34,7 +44,18 @@ impl Bases {
         incomplete.truncate(INCOMPLETE_MAX);
         Self {
             snapshots: complete.into_iter().chain(incomplete).cloned().collect(),
+            damaged: latest
+                .filter(|latest| is_damaged(latest))
+                .map(|latest| latest.id.clone()),
         }
+    }
+
+    /// Returns what to tell about a snapshot that was passed over.
+    pub fn warning(&self) -> Option<String> {
+        let id = self.damaged.as_ref()?;
+        Some(format!(
+            "the last snapshot, {id}, is damaged, as `repo verify` found: all is read again until it finds it whole"
+        ))
     }
 
     /// Returns their roots, that of the complete one first.

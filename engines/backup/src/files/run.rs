@@ -110,7 +110,8 @@ impl FileBackup<'_> {
         let begun = self.repo().clock().monotonic();
         progress.phase("looking through the folders");
         let run = self.begin(source)?;
-        let (counts, failures, warnings) = self.count(&run, progress)?.take();
+        let (counts, failures, mut warnings) = self.count(&run, progress)?.take();
+        warnings.extend(run.bases.warning());
         Ok(FileEstimate {
             counts,
             failures,
@@ -148,6 +149,7 @@ impl FileBackup<'_> {
                 tally, checkpoints, ..
             } = walk;
             let (mut counts, failures, mut warnings) = tally.take();
+            warnings.extend(run.bases.warning());
             counts.add_what_was_done(earlier.as_ref());
             earlier = Some(counts);
             progress.phase("publishing the snapshot");

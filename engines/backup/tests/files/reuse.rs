@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use progress::{Monitor, News, Progress};
+use repo::Writer;
+use snapshot::{KnownDamage, Snapshots};
 
 use crate::world::{World, options};
 
@@ -102,4 +104,25 @@ fn what_kopia_pinned_or_edited_is_still_a_base() {
     let second = world.back_up(&source, &options()).unwrap();
     assert_eq!(second.counts.read_files, 0);
     world.audit();
+}
+
+#[test]
+fn nothing_is_taken_over_from_a_snapshot_that_is_known_to_be_damaged() {
+    let world = World::new();
+    world.write("tree/file", b"content");
+    let source = world.source("tree");
+    let first = world.back_up(&source, &options()).unwrap();
+    let writer = Writer::new(&world.repo, 1).unwrap();
+    let mut verified = Snapshots::load(&world.repo).unwrap().verified().clone();
+    let damage = KnownDamage::new(world.repo.clock().now(), Vec::new());
+    verified.note_damage(first.root, damage);
+    verified.save(&writer).unwrap();
+
+    let second = world.back_up(&source, &options()).unwrap();
+    assert_eq!(second.counts.read_files, 1);
+    assert!(
+        second.warnings[0].contains(&first.point_id),
+        "{:?}",
+        second.warnings
+    );
 }
