@@ -58,7 +58,13 @@ impl Hand<'_, '_> {
                 false => self.rules_below(&parent, &name),
             };
             let rules = rules.map_err(io::Error::other)?;
-            let (rules, listing) = apply_files(rules, &folder, listing)?;
+            let warn = |file: &str| {
+                let path = parent.path_of(&name);
+                self.walk.tally.warn(format!(
+                    "{file} in {path} leads nowhere or vanished, so nothing is left out for it"
+                ));
+            };
+            let (rules, listing) = apply_files(rules, &folder, listing, &warn)?;
             Ok((folder, facts, listing, rules))
         });
         let (folder, facts, listing, rules) = match entered {
@@ -173,7 +179,11 @@ impl Hand<'_, '_> {
             if self.is_excluded(node, &name, &facts) {
                 continue;
             }
-            let states = old.find(is_folder, &name);
+            // What earlier snapshots have under a name that lost bytes may be another entry's.
+            let states = match disk_name {
+                None => old.find(is_folder, &name),
+                Some(_) => Vec::new(),
+            };
             match facts.kind {
                 Kind::Other(what) => {
                     let is_ignored = node.policy.ignores_unknown_types();
@@ -290,24 +300,28 @@ fn enter(parent: &Node, place: Place) -> io::Result<(FolderHandle, Facts, Listin
 }
 
 /// Heeds the files in a folder that say what of it is taken: a cache is taken as an empty folder.
+/// `missing` is told of those that are listed and not there.
 fn apply_files(
     rules: Arc<FolderRules>,
     folder: &FolderHandle,
     listing: Listing,
+    missing: &dyn Fn(&str),
 ) -> io::Result<(Arc<FolderRules>, Listing)> {
     let has = |name: &str| listing.found.iter().find(|found| found.name == name);
     let is_tagged = has(CACHE_TAG_NAME).is_some_and(|tag| tag.facts.kind == Kind::File);
     if is_tagged && rules.leaves_out_caches() {
-        let start = folder.read_start(CACHE_TAG_NAME, CACHE_TAG_BYTES)?;
-        if rules::is_cache_tag(&start) {
+        let start = read_rules(folder, CACHE_TAG_NAME, CACHE_TAG_BYTES)?;
+        if start.is_some_and(|start| rules::is_cache_tag(&start)) {
             return Ok((rules, Listing::default()));
         }
     }
     let mut contents = Vec::new();
     for name in rules.dot_ignore_names() {
         if has(name).is_some_and(|file| file.facts.kind != Kind::Folder) {
-            let content = folder.read_start(name, DOT_IGNORE_BYTES_MAX)?;
-            contents.push((name.clone(), content));
+            match read_rules(folder, name, DOT_IGNORE_BYTES_MAX)? {
+                Some(content) => contents.push((name.clone(), content)),
+                None => missing(name),
+            }
         }
     }
     let files: Vec<DotIgnoreFile<'_>> = contents
@@ -318,4 +332,17 @@ fn apply_files(
         .with_dot_ignore_files(&files)
         .map_err(io::Error::other)?;
     Ok((rules, listing))
+}
+
+/// Reads a file that says what of its folder is taken; `None` if there is none behind the name.
+/// That must not look as if the folder itself had vanished.
+fn read_rules(folder: &FolderHandle, name: &str, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    match folder.read_start(name, bytes_max) {
+        Ok(start) => Ok(Some(start)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let reason = format!("read {name} in it: {}", os::reason(&error));
+            Err(io::Error::new(error.kind(), reason))
+        }
+    }
 }

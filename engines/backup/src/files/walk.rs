@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
@@ -162,15 +163,27 @@ impl<'a> Walk<'a> {
                 done.map(|()| ControlFlow::Continue(()))
             },
         )?;
-        match above.take_only_entry() {
-            None if self.is_estimate && self.tally.first_failure().is_none() => Ok(None),
-            None => {
-                let reason = self.tally.first_failure().unwrap_or_default();
-                let doing = format!("read the source: {reason}");
-                Err(BackupError::new(BackupErrorKind::Source, doing))
-            }
-            root => Ok(root),
+        let root = above.take_only_entry();
+        if self.is_nothing_there(content) || (root.is_none() && !self.is_estimate) {
+            let reason = self.tally.first_failure().unwrap_or_default();
+            let doing = format!("read the source: {reason}");
+            return Err(BackupError::new(BackupErrorKind::Source, doing));
         }
+        Ok(root)
+    }
+
+    /// Returns whether nothing that the user named could be read: that is no snapshot of anything.
+    fn is_nothing_there(&self, content: &SourceContent) -> bool {
+        let Tally {
+            files,
+            folders,
+            symlinks,
+            ..
+        } = &self.tally;
+        let counts = [files, folders, symlinks].map(|count| count.load(Ordering::Relaxed));
+        // The root that several paths are put into is there in any case.
+        let made_up = u64::from(matches!(content, SourceContent::Several(_)));
+        counts.iter().sum::<u64>() <= made_up && self.tally.first_failure().is_some()
     }
 
     /// Returns the repository.
