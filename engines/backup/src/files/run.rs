@@ -78,6 +78,8 @@ struct Run<'s> {
     start_time: Timestamp,
     name: String,
     bases: Bases,
+    /// How far the bases are believed.
+    trust: Trust,
     policies: Policies,
     splitter: Splitter,
 }
@@ -134,7 +136,7 @@ impl FileBackup<'_> {
             progress.disk_begins(0, bytes);
         }
         let log = ContentLog::new()?;
-        let mut trust = Trust::Live;
+        let mut trust = run.trust;
         let mut olds = run.bases.roots();
         let mut earlier: Option<FileCounts> = None;
         for _ in 0..WALKS_MAX {
@@ -187,7 +189,7 @@ impl FileBackup<'_> {
     /// Walks over a source and stores nothing.
     fn count(&self, run: &Run<'_>, progress: &Progress) -> Result<Tally, BackupError> {
         let log = ContentLog::new()?;
-        let walk = self.walk(run, &log, Trust::Live, progress, true);
+        let walk = self.walk(run, &log, run.trust, progress, true);
         walk.run(&run.source.content, &run.bases.roots())?;
         Ok(walk.tally)
     }
@@ -241,6 +243,11 @@ impl FileBackup<'_> {
             start_time,
             name: self.repo().chance().uuid().to_string(),
             bases: Bases::find(&listed, &source.identity),
+            // A manifest that is live protects nothing that is lost already.
+            trust: match listed.verified().lost().is_empty() {
+                true => Trust::Live,
+                false => Trust::Checked,
+            },
             policies,
             splitter,
         })
