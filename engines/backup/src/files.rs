@@ -4,6 +4,7 @@ mod bases;
 mod big_file;
 mod checkpoint;
 mod content_log;
+mod file_reader;
 mod folder_policy;
 mod links;
 mod listing;

@@ -22,6 +22,7 @@ struct Stored {
     object: ObjectId,
     bytes: u64,
     mtime: Timestamp,
+    ctime: Timestamp,
     /// How many names have not been met yet.
     names_left: u64,
 }
@@ -35,7 +36,9 @@ impl HardLinks {
         let mut stored = self.stored.lock().expect("no worker panics in here");
         let key = (facts.device, facts.inode);
         let found = stored.get_mut(&key)?;
-        if (found.bytes, found.mtime) != (facts.bytes, facts.mtime) {
+        // A number may belong to another file by now, of the same length and with a time that
+        // somebody set.
+        if (found.bytes, found.mtime, found.ctime) != (facts.bytes, facts.mtime, facts.ctime) {
             return None;
         }
         let object = found.object;
@@ -57,9 +60,43 @@ impl HardLinks {
                 object,
                 bytes: facts.bytes,
                 mtime: facts.mtime,
+                ctime: facts.ctime,
                 names_left: facts.links - 1,
             };
             stored.insert((facts.device, facts.inode), new);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::os::Kind;
+    use super::*;
+
+    #[test]
+    fn a_file_that_took_the_number_of_another_is_not_taken_for_it() {
+        let time = |second| Timestamp::from_second(second).unwrap();
+        let facts = Facts {
+            kind: Kind::File,
+            mode: 0o644,
+            bytes: 9,
+            mtime: time(1),
+            ctime: time(100),
+            uid: 0,
+            gid: 0,
+            device: 1,
+            inode: 7,
+            links: 2,
+            has_holes: false,
+        };
+        let links = HardLinks::default();
+        let object: ObjectId = "00".repeat(16).parse().unwrap();
+        links.remember(&facts, object);
+        let other = Facts {
+            ctime: time(101),
+            ..facts.clone()
+        };
+        assert_eq!(links.find(&other), None);
+        assert_eq!(links.find(&facts), Some(object));
     }
 }

@@ -37,6 +37,9 @@ pub(super) struct Facts {
     /// Of a file its length, of a link that of its target, of others 0.
     pub bytes: u64,
     pub mtime: Timestamp,
+    /// When anything about it changed last, its names included; nobody can set that. As `mtime`
+    /// where the system does not tell.
+    pub ctime: Timestamp,
     pub uid: u32,
     pub gid: u32,
     /// The file system it is on.

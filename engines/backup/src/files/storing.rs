@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kopia::compression::CompressionAlgorithm;
 use kopia::content_id::prefix;
@@ -12,8 +13,10 @@ use kopia::object_id::ObjectId;
 use kopia::snapshot::INCOMPLETE_CHECKPOINT;
 use kopia::splitter::Splitter;
 use repo::{Encoder, ObjectWriter, RepoErrorKind, Segments};
+use time_and_chance::Timestamp;
 
 use super::big_file::BigFile;
+use super::file_reader::{FileReader, Piece, tick_of};
 use super::folder_policy::FolderPolicy;
 use super::node::{FileJob, Node, Role, Whole};
 use super::os::{self, Facts, FolderHandle, Kind, OpenFile};
@@ -21,8 +24,6 @@ use super::tally::add;
 use super::walk::{Hand, Walk};
 use crate::error::{BackupError, BackupErrorKind, repo_error, stopped};
 
-/// So much is read at once.
-const READ_BYTES: usize = 1 << 20;
 /// Zeros that stand for holes.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Progress of a long file is told this often.
@@ -64,6 +65,7 @@ impl Hand<'_, '_> {
             }
             Err(error) => return self.fail_file(&job, &error),
         };
+        self.wait_for_next_tick(open.facts.mtime)?;
         let policy = self.walk.policy_of(&job.parent, &job.name);
         if let Some((parts, part_bytes)) = policy.parts(open.facts.bytes) {
             let file = Arc::new(BigFile::new(job, open, parts, part_bytes));
@@ -75,6 +77,21 @@ impl Hand<'_, '_> {
             Ok(segments) => self.finish_file(&job, &open, segments),
             Err(Trouble::Source(error)) => self.fail_file(&job, &error),
             Err(Trouble::Fatal(error)) => Err(error),
+        }
+    }
+
+    /// Waits until a file that is written again gets another time than it has. Whoever reads it
+    /// earlier may miss a change that no later run sees, for its time stays the same.
+    fn wait_for_next_tick(&self, mtime: Timestamp) -> Result<(), BackupError> {
+        let clock = self.walk.repo().clock();
+        let age = clock.now().duration_since(mtime);
+        let tick = tick_of(mtime);
+        match Duration::try_from(age) {
+            Ok(age) if age < tick => clock
+                .sleep(tick - age, &self.walk.progress.stop)
+                .map_err(stopped),
+            // A time in the future is none that the file system's clock gave.
+            _ => Ok(()),
         }
     }
 
@@ -148,16 +165,11 @@ impl Hand<'_, '_> {
         let encoder = encoder(encoders, compression);
         let mut object =
             ObjectWriter::begin(walk.writer, encoder, None, policy.splitter(), segment);
-        let mut source = Source {
-            open,
-            at: range.start,
-            end: range.end,
-            buffer: read,
-        };
+        let mut reader = FileReader::new(open, range, read);
         let (mut untold, mut told) = (0, 0);
         loop {
             walk.progress.stop.check().map_err(stopped)?;
-            match source.next().map_err(Trouble::Source)? {
+            match reader.next().map_err(Trouble::Source)? {
                 Piece::End => break,
                 Piece::Data(bytes) => {
                     if is_zeros(bytes) {
@@ -350,59 +362,6 @@ impl Hand<'_, '_> {
         let is_ignored = job.parent.policy.ignores_file_errors();
         let reason = os::reason(error);
         self.walk.fail(&job.parent, &job.name, reason, is_ignored)
-    }
-}
-
-/// Reads a range of a file piece by piece, and no holes.
-struct Source<'f> {
-    open: &'f OpenFile,
-    at: u64,
-    end: u64,
-    buffer: &'f mut Vec<u8>,
-}
-
-/// What comes next in a file.
-enum Piece<'b> {
-    Data(&'b [u8]),
-    Hole(u64),
-    End,
-}
-
-impl Source<'_> {
-    fn next(&mut self) -> io::Result<Piece<'_>> {
-        let mut end = self.end;
-        if self.open.facts.has_holes && self.at < self.end.min(self.open.facts.bytes) {
-            let data = os::next_data(&self.open.file, self.at);
-            let file_end = self.end.min(self.open.facts.bytes);
-            let data = data.unwrap_or(file_end..file_end);
-            let data_start = data.start.min(file_end);
-            if data_start > self.at {
-                let hole = data_start - self.at;
-                self.at = data_start;
-                return Ok(Piece::Hole(hole));
-            }
-            end = end.min(data.end);
-        }
-        let wanted = end.saturating_sub(self.at).min(READ_BYTES as u64) as usize;
-        // A small file is not worth a large buffer.
-        let expected = self.open.facts.bytes.saturating_sub(self.at);
-        let wanted = wanted.min(
-            usize::try_from(expected)
-                .unwrap_or(READ_BYTES)
-                .saturating_add(1),
-        );
-        if self.buffer.len() < wanted {
-            self.buffer.resize(wanted, 0);
-        }
-        let bytes = os::read_at(&self.open.file, self.at, &mut self.buffer[..wanted])?;
-        self.at += bytes as u64;
-        if bytes < wanted {
-            self.end = self.at;
-        }
-        Ok(match bytes {
-            0 => Piece::End,
-            _ => Piece::Data(&self.buffer[..bytes]),
-        })
     }
 }
 

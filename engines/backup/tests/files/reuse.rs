@@ -1,11 +1,14 @@
 //! What is taken over from an earlier snapshot is there, whoever deletes that snapshot meanwhile.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
-use progress::{Monitor, News, Progress};
-use repo::Writer;
+use progress::{Monitor, News, Progress, StopSignal};
+use repo::{LostContents, Writer};
 use snapshot::{KnownDamage, Snapshots};
+use time_and_chance::{Clock, ManualClock, Stopped, SystemClock, Timestamp};
 
 use crate::world::{World, options};
 
@@ -125,4 +128,80 @@ fn nothing_is_taken_over_from_a_snapshot_that_is_known_to_be_damaged() {
         "{:?}",
         second.warnings
     );
+}
+
+#[test]
+fn what_is_known_to_be_lost_is_stored_again_although_nothing_changed() {
+    let world = World::new();
+    world.write("tree/a/file", b"content");
+    world.write("tree/b/file", b"other content");
+    let source = world.source("tree");
+    let first = world.back_up(&source, &options()).unwrap();
+    let object = world.entries(&first.point_id)["a/file"].object;
+    let record = world.repo.find(&object.content).unwrap().unwrap();
+    let mut verified = Snapshots::load(&world.repo).unwrap().verified().clone();
+    verified.note_lost(LostContents {
+        packs: [record.pack_blob.clone()].into(),
+        ..LostContents::default()
+    });
+    verified.save(&world.writer).unwrap();
+    let second = world.back_up(&source, &options()).unwrap();
+    assert_eq!(second.root, first.root);
+    let again = world.repo.find(&object.content).unwrap().unwrap();
+    assert_ne!(again.pack_blob, record.pack_blob);
+    assert!(world.repo.is_live(&object.content).unwrap());
+}
+
+/// A clock by which somebody writes a file again and again, without ever another time.
+#[derive(Debug)]
+struct BusyClock {
+    clock: Arc<ManualClock>,
+    file: PathBuf,
+    time: SystemTime,
+}
+
+impl Clock for BusyClock {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn sleep(&self, duration: Duration, stop: &StopSignal) -> Result<(), Stopped> {
+        write_at(&self.file, b"after", self.time);
+        self.clock.sleep(duration, stop)
+    }
+}
+
+fn write_at(path: &PathBuf, content: &[u8], time: SystemTime) {
+    std::fs::write(path, content).unwrap();
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(time).unwrap();
+}
+
+#[test]
+fn what_is_written_in_the_tick_in_which_a_file_is_looked_at_is_in_the_snapshot() {
+    for (nanosecond, tick_ms) in [(4_000_000_u32, 20), (0, 2000)] {
+        let folder = tempfile::tempdir().unwrap();
+        let second = SystemClock::new().now().as_second();
+        let written = Timestamp::new(second, nanosecond.cast_signed()).unwrap();
+        let clock = ManualClock::at(written + Duration::from_millis(tick_ms - 1));
+        let file = folder.path().join("tree/file");
+        let time = SystemTime::UNIX_EPOCH + Duration::new(second.unsigned_abs(), nanosecond);
+        std::fs::create_dir(folder.path().join("tree")).unwrap();
+        let busy = BusyClock {
+            clock: Arc::clone(&clock),
+            file: file.clone(),
+            time,
+        };
+        let world = World::with_clock(folder, Arc::new(busy));
+        write_at(&file, b"first", time);
+        let report = world.back_up(&world.source("tree"), &options()).unwrap();
+        let restored = world.restore(&report.point_id);
+        let content = std::fs::read(restored.path().join("tree/file")).unwrap();
+        assert_eq!(content, b"after", "a later run would take it over as it is");
+        assert_eq!(clock.monotonic(), Duration::from_millis(1));
+    }
 }

@@ -172,6 +172,38 @@ fn a_file_that_cannot_be_read_is_counted_and_the_rest_is_stored() {
     assert_eq!(world.snapshots(true).len(), 1);
 }
 
+/// Takes a lease on a file, as Samba does, and gives it back when somebody else wants the file.
+#[cfg(target_os = "linux")]
+const LEASE: &str = "
+import fcntl, os, signal, sys
+file = os.open(sys.argv[1], os.O_RDWR)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+signal.sigwait([signal.SIGIO])
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_somebody_holds_a_lease_on_is_waited_for() {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+    let world = World::new();
+    world.write("tree/file", b"x");
+    let mut holder = Command::new("/usr/bin/python3")
+        .args(["-c", LEASE])
+        .arg(world.path("tree/file"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 5];
+    holder.stdout.take().unwrap().read_exact(&mut said).unwrap();
+    let report = world.back_up(&world.source("tree"), &options()).unwrap();
+    assert_eq!((report.counts.failed, report.counts.files), (0, 1));
+    assert!(holder.wait().unwrap().success());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_length_of_a_file_is_that_of_what_was_read() {
@@ -206,8 +238,56 @@ fn names_that_are_no_text_are_stored_under_names_of_their_own() {
     let names: Vec<String> = world.entries(&report.point_id).into_keys().collect();
     assert_eq!(names, ["", "a\u{fffd}", "a\u{fffd}_2"]);
     world.audit();
+    // What is then the first of these names is another file of the same length and time.
+    let path = |name: &[u8]| world.path("tree").join(OsStr::from_bytes(name));
+    let time = path(b"a\xfe").metadata().unwrap().modified().unwrap();
+    let other = std::fs::File::open(path(b"a\xff")).unwrap();
+    other.set_modified(time).unwrap();
+    std::fs::remove_file(path(b"a\xfe")).unwrap();
     let again = world.back_up(&source, &options()).unwrap();
-    assert_eq!(again.counts.read_files, 0);
+    let object = world.entries(&again.point_id)["a\u{fffd}"].object;
+    assert_eq!(world.repo.read_object(&object, 10).unwrap(), b"a\xff");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_rules_that_leads_nowhere_takes_no_folder_with_it() {
+    let world = World::new();
+    world.write("tree/a/b/file", b"x");
+    std::os::unix::fs::symlink("/nowhere", world.path("tree/a/.kopiaignore")).unwrap();
+    let report = world.back_up(&world.source("tree"), &options()).unwrap();
+    assert!(world.entries(&report.point_id).contains_key("a/b/file"));
+    assert_eq!((report.counts.vanished, report.counts.failed), (0, 0));
+    assert!(report.warnings[0].contains(".kopiaignore in a"));
+}
+
+#[test]
+fn nothing_that_could_be_read_is_no_snapshot() {
+    let world = World::new();
+    let missing = ["one", "two"].map(|name| world.path(name));
+    let source = FileSource::several(USER, HOST, "both", &missing);
+    let error = world.back_up(&source, &options()).unwrap_err();
+    assert_eq!(error.kind(), BackupErrorKind::Source);
+    assert!(world.snapshots(true).is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_estimate_goes_on_past_what_cannot_be_read() {
+    let world = World::new();
+    world.write("tree/file", b"x");
+    let _socket = std::os::unix::net::UnixListener::bind(world.path("tree/socket")).unwrap();
+    let paths = [world.path("tree"), world.path("missing")];
+    let source = FileSource::several(USER, HOST, "both", &paths);
+    let backup = FileBackup {
+        writer: &world.writer,
+        options: &options(),
+    };
+    let counts = backup
+        .estimate(&source, &Progress::silent())
+        .unwrap()
+        .counts;
+    assert_eq!((counts.files, counts.failed, counts.ignored), (1, 1, 1));
 }
 
 #[test]

@@ -37,15 +37,19 @@ impl World {
 
     /// Returns a new repository.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::with_clock(tempfile::tempdir().unwrap(), SystemClock::new())
+    }
+
+    /// Returns a new repository in a folder, for whom a clock tells the time.
+    pub fn with_clock(folder: tempfile::TempDir, clock: SharedClock) -> Self {
         let place = folder.path().join("repo");
         std::fs::create_dir(&place).unwrap();
         let store: SharedBlobStore = Arc::new(
             FilesystemStore::create(&place, NewLayout::Sharded, Chance::from_seed(1)).unwrap(),
         );
-        let surroundings = surroundings(folder.path(), SystemClock::new());
+        let surroundings = surroundings(folder.path(), Arc::clone(&clock));
         repo::create(store, PASSWORD, &CreateOptions::default(), surroundings).unwrap();
-        Self::open(folder, PASSWORD, SystemClock::new())
+        Self::open(folder, PASSWORD, clock)
     }
 
     fn open(folder: tempfile::TempDir, password: &str, clock: SharedClock) -> Self {

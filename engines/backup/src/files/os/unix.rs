@@ -5,7 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -73,9 +75,8 @@ impl FolderHandle {
     pub fn open_file(&self, name: &OsStr) -> io::Result<OpenFile> {
         // A pipe that took the file's place must not be waited for.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match open_untraced(&self.0, name, flags) {
-            // Only the owner may ask for that.
-            Err(Errno::PERM) => rustix::fs::openat(&self.0, name, flags, Mode::empty())?,
+        let file = match open_quietly(&self.0, name, flags) {
+            Err(Errno::AGAIN) => self.open_leased(name)?,
             opened => opened?,
         };
         let facts = facts_of(&rustix::fs::fstat(&file)?);
@@ -83,6 +84,27 @@ impl FolderHandle {
             file: file.into(),
             facts,
         })
+    }
+
+    /// Opens a file that somebody holds a lease on, as Samba does for its clients, and waits until
+    /// it is given back: the system sees to that.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn open_leased(&self, name: &OsStr) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = rustix::fs::openat(&self.0, name, flags, Mode::empty())?;
+        let mode = rustix::fs::fstat(&found)?.st_mode;
+        if FileType::from_raw_mode(mode) != FileType::RegularFile {
+            return Err(Errno::AGAIN.into());
+        }
+        // This very file, which is no pipe, whatever has the name now.
+        let same = format!("/proc/self/fd/{}", found.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        Ok(open_quietly(CWD, OsStr::new(&same), flags)?)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn open_leased(&self, _name: &OsStr) -> io::Result<OwnedFd> {
+        Err(Errno::AGAIN.into())
     }
 
     /// Reads the beginning of the file that a name stands for, be it through links; of what is
@@ -104,21 +126,18 @@ impl FolderHandle {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn open_untraced(folder: &OwnedFd, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(folder, name, flags | OFlags::NOATIME, Mode::empty())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn open_untraced(folder: &OwnedFd, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+/// Opens a file without leaving a trace in its time of access where that is allowed.
+fn open_quietly(folder: impl AsFd, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    match rustix::fs::openat(&folder, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // Only the owner may ask for that.
+        Err(Errno::PERM) => {}
+        opened => return opened,
+    }
     rustix::fs::openat(folder, name, flags, Mode::empty())
 }
 
-fn open_folder(
-    folder: impl std::os::fd::AsFd,
-    name: &OsStr,
-    more: OFlags,
-) -> io::Result<FolderHandle> {
+fn open_folder(folder: impl AsFd, name: &OsStr, more: OFlags) -> io::Result<FolderHandle> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | more;
     let opened = rustix::fs::openat(folder, name, flags, Mode::empty())?;
     Ok(FolderHandle(opened))
@@ -148,6 +167,7 @@ fn facts_of(stat: &Stat) -> Facts {
         mode: stat.st_mode as u32 & MODE_BITS,
         bytes,
         mtime: timestamp(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        ctime: timestamp(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
         uid: stat.st_uid,
         gid: stat.st_gid,
         device: stat.st_dev as u64,

@@ -112,6 +112,10 @@ fn facts_of(metadata: &Metadata) -> Facts {
     };
     let ticks = i64::try_from(metadata.last_write_time()).unwrap_or(i64::MAX) - EPOCH_TICKS;
     let is_read_only = metadata.file_attributes() & ATTRIBUTE_READ_ONLY != 0;
+    let mtime = timestamp(
+        ticks.div_euclid(TICKS_PER_SECOND),
+        ticks.rem_euclid(TICKS_PER_SECOND) * 100,
+    );
     Facts {
         kind,
         // What Go says of files on Windows.
@@ -124,10 +128,8 @@ fn facts_of(metadata: &Metadata) -> Facts {
             Kind::File => metadata.file_size(),
             _ => 0,
         },
-        mtime: timestamp(
-            ticks.div_euclid(TICKS_PER_SECOND),
-            ticks.rem_euclid(TICKS_PER_SECOND) * 100,
-        ),
+        mtime,
+        ctime: mtime,
         uid: 0,
         gid: 0,
         device: 0,
