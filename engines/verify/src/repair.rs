@@ -41,6 +41,10 @@ const UPLOAD_THREADS: usize = 4;
 const COPIES_MAX: usize = 16;
 /// Records that are put back into the index at a time.
 const RECORDS_AT_ONCE: usize = 4096;
+/// Why a manifest that no index named is not listed again.
+const NOT_WHOLE: &str = "no index names it, and what it needs is not there";
+/// Why one is listed though a deletion of it was found.
+const DELETION_FOUND: &str = "it is listed, and a pack holds a deletion of it that no index names: it failed, or its index is lost; delete it again if it was deleted";
 
 /// A repair to be carried out.
 #[derive(Debug)]
@@ -351,8 +355,9 @@ impl Run<'_> {
         }
     }
 
-    /// Lists manifests again that no index named, so far as nothing speaks against it: none is
-    /// known under the same id or was deleted, and what a snapshot names is there.
+    /// Lists manifests again that no index named, so far as nothing speaks against it: none as new
+    /// is known under the same id or was deleted, and what a snapshot names is there. A later edition
+    /// of one that is listed, a pin perhaps, takes its place.
     fn list_again(&mut self, records: Vec<ContentRecord>) -> Result<(), VerifyError> {
         if records.is_empty() {
             return Ok(());
@@ -374,16 +379,27 @@ impl Run<'_> {
         }
         let all = found.iter().flat_map(|(_, entries)| entries.clone());
         let mut back = Vec::new();
-        let mut refused = BTreeSet::new();
-        for (id, entry) in kopia::manifest::merge(all) {
+        let mut refused = BTreeMap::new();
+        let latest = kopia::manifest::merge(all);
+        // Nobody can tell a deletion whose index is lost from one that failed.
+        for (_, entries) in &found {
+            let deletions = entries.iter().filter(|it| it.deleted);
+            for entry in deletions.filter(|it| !latest.contains_key(&it.id)) {
+                if known.get(&entry.id).is_some_and(|it| !is_known(&it, entry)) {
+                    refused.insert(entry.id.clone(), DELETION_FOUND);
+                }
+            }
+        }
+        for (id, entry) in latest {
             let is_second_owner = is_owned && entry.manifest_type() == Some(MAINTENANCE_TYPE);
-            if known.get(&id).is_some() || is_second_owner {
+            let is_known = known.get(&id).is_some_and(|it| is_known(&it, &entry));
+            if is_known || is_second_owner {
                 continue;
             }
             if self.is_whole(&entry, &packs)? {
                 back.push(entry);
             } else {
-                refused.insert(id);
+                refused.insert(id, NOT_WHOLE);
             }
         }
         let ids: Vec<String> = back.iter().map(|entry| entry.id.clone()).collect();
@@ -395,9 +411,8 @@ impl Run<'_> {
         for id in ids {
             self.note(MendedKind::Manifest, id, 1);
         }
-        let reason = "no index names it, and what it needs is not there";
-        let left = refused.into_iter().map(|id| (id, reason.to_owned()));
-        self.left.extend(left);
+        let left = refused.into_iter();
+        self.left.extend(left.map(|(id, why)| (id, why.to_owned())));
         Ok(())
     }
 
@@ -555,6 +570,11 @@ fn index_again(writer: Option<&Writer>, batch: &mut Vec<ContentRecord>) -> Resul
     }
 }
 
+/// Says whether what is known is at least as new as an entry of the same id.
+fn is_known(known: &ManifestEntry, entry: &ManifestEntry) -> bool {
+    known.modified >= entry.modified
+}
+
 /// Writes manifests that come `back`, unless a content that was `found` holds nothing else: that one
 /// is indexed as it was. Returns the records to be indexed: those, and, as in a compaction of
 /// manifests, tombstones of the others. What holds something that was refused is left alone.
@@ -562,7 +582,7 @@ fn take_over(
     writer: &Writer,
     found: Vec<(ContentRecord, Vec<ManifestEntry>)>,
     mut back: Vec<ManifestEntry>,
-    refused: &BTreeSet<String>,
+    refused: &BTreeMap<String, &str>,
 ) -> Result<Vec<ContentRecord>, VerifyError> {
     let mut records = Vec::new();
     let mut others = Vec::new();
@@ -570,7 +590,7 @@ fn take_over(
         if entries.iter().all(|entry| back.contains(entry)) {
             back.retain(|entry| !entries.contains(entry));
             records.push(record);
-        } else if !entries.iter().any(|entry| refused.contains(&entry.id)) {
+        } else if !entries.iter().any(|entry| refused.contains_key(&entry.id)) {
             others.push(record);
         }
     }

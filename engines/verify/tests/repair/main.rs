@@ -8,4 +8,5 @@
 mod crashes;
 mod damage;
 mod lost_data;
+mod lost_manifests;
 mod world;
