@@ -1,8 +1,9 @@
 //! Which earlier snapshots a run builds on: pure functions of what the repository lists.
 
 use kopia::directory::DirectoryEntry;
-use kopia::snapshot::SnapshotSource;
 use snapshot::{Snapshot, Snapshots};
+
+use super::source::FileSource;
 
 /// So many incomplete snapshots are looked through beside the complete one.
 const INCOMPLETE_MAX: usize = 3;
@@ -18,8 +19,9 @@ pub(super) struct Bases {
 impl Bases {
     /// Returns the latest complete snapshot of a source and the latest of the incomplete ones
     /// that were begun after it, as Kopia does. One that verification found damaged is none: what
-    /// is damaged in it must be read again, or it would go on being missing.
-    pub fn find(listed: &Snapshots, source: &SnapshotSource) -> Self {
+    /// is damaged in it must be read again, or it would go on being missing. Nor is one in which names
+    /// of several sources meant other paths: what is the same by its metadata may be another file.
+    pub fn find(listed: &Snapshots, source: &FileSource) -> Self {
         let is_damaged = |snapshot: &Snapshot| {
             let root = snapshot.manifest.root_entry.as_ref();
             let known = root.and_then(|root| listed.verified().of(&root.object));
@@ -28,7 +30,8 @@ impl Bases {
         let with_damaged = || {
             listed
                 .iter()
-                .filter(|snapshot| snapshot.manifest.source == *source)
+                .filter(|snapshot| snapshot.manifest.source == source.identity)
+                .filter(|snapshot| source.means_the_same(&snapshot.manifest.other))
                 .filter(|snapshot| snapshot.manifest.root_entry.is_some())
         };
         let of_source = || with_damaged().filter(|snapshot| !is_damaged(snapshot));

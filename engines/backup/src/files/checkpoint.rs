@@ -4,7 +4,7 @@
 //! As Kopia's own they are incomplete snapshots: every open folder with what is stored of it so far.
 //! Nobody lists them or restores from them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ impl Checkpoints<'_> {
                 .into(),
             storage_stats: None,
             pins: Vec::new(),
-            other: BTreeMap::new(),
+            other: self.source.manifest_members(),
         }
     }
 

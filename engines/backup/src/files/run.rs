@@ -242,7 +242,7 @@ impl FileBackup<'_> {
             source,
             start_time,
             name: self.repo().chance().uuid().to_string(),
-            bases: Bases::find(&listed, &source.identity),
+            bases: Bases::find(&listed, source),
             // A manifest that is live protects nothing that is lost already.
             trust: match listed.verified().lost().is_empty() {
                 true => Trust::Live,
@@ -366,7 +366,7 @@ impl FileBackup<'_> {
                 .collect(),
             storage_stats: None,
             pins: Vec::new(),
-            other: BTreeMap::new(),
+            other: run.source.manifest_members(),
         }
     }
 }

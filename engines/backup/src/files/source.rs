@@ -1,9 +1,10 @@
 //! What is backed up, and under which name: pure functions of paths.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
 use kopia::snapshot::SnapshotSource;
+use serde_json::Value;
 
 /// What a snapshot of several sources is called at its root (control-plane API 9.5).
 pub(super) const SEVERAL_NAME: &str = "sources";
@@ -52,6 +53,39 @@ impl FileSource {
             },
             content: SourceContent::Several(absolute.iter().map(|path| cleaned(path)).collect()),
         }
+    }
+}
+
+/// The member of a manifest that says which path each child of the root is of.
+const PATHS_MEMBER: &str = "e3Paths";
+
+impl FileSource {
+    /// Returns what a snapshot's manifest says beside Kopia's own members. Names of several sources
+    /// depend on their order: only this tells which path a name stood for.
+    pub(super) fn manifest_members(&self) -> BTreeMap<String, Value> {
+        let SourceContent::Several(paths) = &self.content else {
+            return BTreeMap::new();
+        };
+        let names = child_names(paths).into_iter();
+        let paths = paths
+            .iter()
+            .map(|path| Value::from(path.to_string_lossy().into_owned()));
+        let members = Value::Object(names.zip(paths).collect());
+        BTreeMap::from([(PATHS_MEMBER.to_owned(), members)])
+    }
+
+    /// Returns whether every name means in an earlier snapshot what it means now, given what
+    /// its manifest says.
+    pub(super) fn means_the_same(&self, earlier: &BTreeMap<String, Value>) -> bool {
+        let now = self.manifest_members();
+        let Some(Value::Object(now)) = now.get(PATHS_MEMBER) else {
+            return true;
+        };
+        let Some(Value::Object(earlier)) = earlier.get(PATHS_MEMBER) else {
+            return false;
+        };
+        now.iter()
+            .all(|(name, path)| earlier.get(name).is_none_or(|before| before == path))
     }
 }
 
@@ -127,5 +161,28 @@ mod tests {
             child_names(&paths),
             ["data", "data_2", "data_2_2", "data_3", "root"]
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_earlier_snapshot_counts_only_if_names_meant_the_same_paths() {
+        let several = |paths: &[&str]| {
+            let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+            FileSource::several("u", "h", "all", &paths)
+        };
+        let before = several(&["/a/data", "/b/data"]).manifest_members();
+        for (paths, means_the_same) in [
+            (&["/a/data", "/b/data"][..], true),
+            (&["/a/data"], true),
+            (&["/a/data", "/b/data", "/c"], true),
+            (&["/b/data", "/a/data"], false),
+            (&["/b/data"], false),
+        ] {
+            let source = several(paths);
+            assert_eq!(source.means_the_same(&before), means_the_same, "{paths:?}");
+            assert!(!source.means_the_same(&BTreeMap::new()));
+        }
+        let one = FileSource::one("u", "h", Path::new("/a"));
+        assert!(one.manifest_members().is_empty() && one.means_the_same(&BTreeMap::new()));
     }
 }

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use backup::files::FileSource;
 use progress::{Monitor, News, Progress, StopSignal};
 use repo::{LostContents, Writer};
 use snapshot::{KnownDamage, Snapshots};
 use time_and_chance::{Clock, ManualClock, Stopped, SystemClock, Timestamp};
 
-use crate::world::{World, options};
+use crate::world::{HOST, USER, World, options};
 
 /// Does something once, when a phase begins.
 struct AtPhase<'w> {
@@ -128,6 +129,30 @@ fn nothing_is_taken_over_from_a_snapshot_that_is_known_to_be_damaged() {
         "{:?}",
         second.warnings
     );
+}
+
+#[test]
+fn sources_that_change_places_are_not_taken_for_each_other() {
+    let world = World::new();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    for (site, content) in [("one/data", b"id=1"), ("two/data", b"id=2")] {
+        world.write(&format!("{site}/file"), content);
+        let file = world.path(site).join("file");
+        write_at(&file, content, time);
+    }
+    let several = |names: &[&str]| {
+        let paths: Vec<PathBuf> = names.iter().map(|name| world.path(name)).collect();
+        FileSource::several(USER, HOST, "sites", &paths)
+    };
+    let as_before = several(&["one/data", "two/data"]);
+    world.back_up(&as_before, &options()).unwrap();
+    let again = world.back_up(&as_before, &options()).unwrap();
+    assert_eq!(again.counts.read_files, 0);
+    let swapped = several(&["two/data", "one/data"]);
+    let swapped = world.back_up(&swapped, &options()).unwrap();
+    let restored = world.restore(&swapped.point_id);
+    let file = restored.path().join("tree/data/file");
+    assert_eq!(std::fs::read(file).unwrap(), b"id=2");
 }
 
 #[test]
