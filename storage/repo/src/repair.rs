@@ -5,6 +5,7 @@
 //! and who may mend it is decided by whoever calls: the `verify` engine.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use kopia::blob_name::{EPOCH_MARKER_PREFIX, LOG_PREFIX, SESSION_PREFIX};
 use kopia::content_id::ContentId;
@@ -13,6 +14,7 @@ use kopia::record::ContentRecord;
 use crate::error::{RepoError, RepoErrorKind, store_error};
 use crate::index::index_blob::open_blob;
 use crate::index::merge::merge;
+use crate::index::table::Table;
 use crate::writer::{SealedContent, local_index};
 use crate::{Repository, Writer};
 
@@ -43,13 +45,16 @@ impl Repository {
         self.index_cache.cached(index_blob).is_some()
     }
 
-    /// Hands every record that the cache knows an index blob to have held to `each`.
+    /// Hands every record that an index blob is known to have held to `each`: by the cache or, where
+    /// another process cleaned that, by a table that is open here, which may tell of other blobs, too.
     pub fn for_each_cached(
         &self,
         index_blob: &str,
         each: &mut dyn FnMut(ContentRecord) -> Result<(), RepoError>,
     ) -> Result<(), RepoError> {
-        let Some(table) = self.index_cache.cached(index_blob) else {
+        let is_of_it = |table: &&Arc<Table>| table.blobs().iter().any(|held| held == index_blob);
+        let open = || self.view().tables.iter().find(is_of_it).cloned();
+        let Some(table) = self.index_cache.cached(index_blob).or_else(open) else {
             return Ok(());
         };
         let tables = [table];

@@ -165,6 +165,16 @@ fn damage_in_the_format_blobs_is_told_by_name() {
 
 #[test]
 fn a_cache_that_knows_a_damaged_index_blob_gives_it_back_tombstones_and_all() {
+    tombstones_come_back_from_what_is_known(&|_| {});
+}
+
+#[test]
+fn tables_that_are_open_give_back_what_another_process_removed_from_the_cache() {
+    tombstones_come_back_from_what_is_known(&|world| world.clean_cache("warm"));
+}
+
+/// `disturb` is done to the world before the repair, when the repository is open.
+fn tombstones_come_back_from_what_is_known(disturb: &dyn Fn(&World)) {
     let mut world = World::new();
     let repo = world.open();
     let id = world.back_up(&repo, &[1, 2]);
@@ -197,6 +207,7 @@ fn a_cache_that_knows_a_damaged_index_blob_gives_it_back_tombstones_and_all() {
         .unwrap();
     let found = look(&repo);
     assert_eq!(found.blobs.len(), names.len(), "{found:?}");
+    disturb(&world);
     let repaired = repair(&repo).unwrap();
     assert!(repaired.found.is_sound(), "{repaired:?}");
     assert_eq!(world.whole(&world.open()), world.ids());

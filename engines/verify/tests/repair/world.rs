@@ -147,6 +147,21 @@ impl World {
         Repository::open_despite_damage(store, PASSWORD, self.surroundings(cache))
     }
 
+    /// Removes every table from a cache, as another process may at any time.
+    pub fn clean_cache(&self, cache: &str) {
+        let mut folders = vec![self.caches.path().join(cache)];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|it| it == "index") {
+                    std::fs::remove_file(path).unwrap();
+                }
+            }
+        }
+    }
+
     pub fn names(&self, prefix: &str) -> Vec<String> {
         let blobs = self.store.list_all(prefix).unwrap();
         blobs.into_iter().map(|blob| blob.name).collect()
