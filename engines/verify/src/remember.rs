@@ -67,9 +67,8 @@ fn keep_what_is_still_lost(
     lost: &mut LostContents,
 ) -> Result<(), VerifyError> {
     for pack in &known.packs {
-        if !lost.packs.contains(pack)
-            && matches!(repo.store().metadata(pack), Err(error) if error.kind() == blob::BlobErrorKind::NotFound)
-        {
+        // A store that does not answer has not found it either.
+        if !lost.packs.contains(pack) && repo.store().metadata(pack).is_err() {
             lost.packs.insert(Arc::clone(pack));
         }
     }

@@ -21,7 +21,7 @@ use repo::{
 };
 use snapshot::{Snapshots, TreeWriter};
 use time_and_chance::{Chance, SharedClock, SystemClock};
-use verify::{Damage, Verification, VerifyErrorKind, VerifyOptions, verify};
+use verify::{Damage, Verification, VerifyErrorKind, VerifyOptions, remember, verify};
 
 const SEED: u64 = 11;
 
@@ -309,6 +309,34 @@ fn a_store_that_does_not_answer_is_an_error_and_never_damage() {
         world.faulty.clear();
     }
     assert!(world.verify(100.0).is_sound());
+}
+
+#[test]
+fn a_pack_known_to_be_gone_is_not_forgotten_while_the_store_does_not_answer() {
+    let world = World::new();
+    let (ids, contents) = world.two_snapshots();
+    let pack = world.pack_of(&contents[0]);
+    let whole = world.store.get(&pack).unwrap();
+    world.store.delete(&pack).unwrap();
+    let lost = || {
+        let found = world.verify(0.0);
+        let remembered = found.remembered(&world.repo, world.clock.now(), 0.0);
+        remembered.unwrap().lost().packs.clone()
+    };
+    let found = world.verify(0.0);
+    let remembered = found.remembered(&world.repo, world.clock.now(), 0.0);
+    remember(&world.repo, &remembered.unwrap()).unwrap();
+    // No point names it any more, but a backup would still take what the index says for stored.
+    Snapshots::delete_all(&world.writer(), ids.iter().map(String::as_str)).unwrap();
+    assert!(lost().contains(pack.as_str()));
+    let fail = Strike::Fail(BlobErrorKind::Unavailable);
+    let silent = Rule::on(Operation::Metadata, fail).named(&pack);
+    world.faulty.add(silent.times(u64::MAX));
+    assert!(lost().contains(pack.as_str()));
+    world.faulty.clear();
+    let options = PutOptions::default();
+    world.store.put(&pack, &[&whole], &options).unwrap();
+    assert!(lost().is_empty());
 }
 
 #[test]
