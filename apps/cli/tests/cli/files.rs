@@ -57,6 +57,18 @@ fn a_folder_is_backed_up_twice_and_restored() {
 }
 
 #[test]
+fn a_path_that_holds_the_repository_is_warned_of() {
+    let agent = agent_with_tree();
+    let warnings = |path: &str| {
+        let done = agent.json(0, &["backup", "files", path, "--repo", "repo"]);
+        done["warnings"].as_array().unwrap().clone()
+    };
+    assert_eq!(warnings("tree"), [""; 0]);
+    let warning = warnings(".").pop().unwrap();
+    assert!(warning.as_str().unwrap().contains("the repository itself"));
+}
+
+#[test]
 fn several_paths_become_one_snapshot_under_a_name() {
     let agent = agent_with_tree();
     let document = agent.json(

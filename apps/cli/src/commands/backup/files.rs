@@ -8,6 +8,7 @@ use std::time::Duration;
 use backup::files::{
     FileBackup, FileCounts, FileFailure, FileOptions, FileReport, FileSource, FileThreads,
 };
+use blob::Location;
 use clap::Args;
 use progress::Progress;
 use repo::Writer;
@@ -116,9 +117,9 @@ impl Files {
             let result = run_one(&backup, &source, &progress.about(&name));
             outcomes.push(Outcome { name, result });
         }
-        let mut warnings = Vec::new();
+        let mut warnings = self.holding_the_repository()?;
         if outcomes.iter().any(|outcome| outcome.result.is_ok()) {
-            warnings = tidy_up(&writer);
+            warnings.extend(tidy_up(&writer));
         }
         warnings
             .iter()
@@ -145,6 +146,27 @@ impl Files {
             }
         }
         Ok(sources)
+    }
+
+    /// Warns of paths that hold the repository: each run would store all that the runs before stored.
+    fn holding_the_repository(&self) -> Result<Vec<String>, Failure> {
+        let Location::Folder(folder) = self.repo.location()? else {
+            return Ok(Vec::new());
+        };
+        let Ok(folder) = folder.canonicalize() else {
+            return Ok(Vec::new());
+        };
+        let paths = self.paths.iter().filter(|path| {
+            let whole = path.canonicalize();
+            whole.is_ok_and(|whole| folder.starts_with(whole))
+        });
+        let warnings = paths.map(|path| {
+            format!(
+                "{} holds the repository itself, which grows by its own size with every run unless rules leave it out: --exclude, or a policy",
+                path.display()
+            )
+        });
+        Ok(warnings.collect())
     }
 
     fn options(&self, workers: usize) -> FileOptions {
