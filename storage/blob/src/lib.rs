@@ -3,6 +3,7 @@
 //! A store knows names and bytes (Kopia spec 1.1). It does not know what a pack or an index is.
 
 pub mod contract;
+mod dying;
 mod error;
 mod faulty;
 mod filesystem;
@@ -16,6 +17,7 @@ mod retrying;
 mod s3;
 mod throttled;
 
+pub use dying::Dying;
 pub use error::{BlobError, BlobErrorKind};
 pub use faulty::{Faulty, Rule, Strike};
 pub use filesystem::{FilesystemStore, NewLayout};

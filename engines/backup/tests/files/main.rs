@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic in a test is its failure")]
 
 mod checkpoints;
+mod crashes;
 mod kopia_fixtures;
 mod reuse;
 mod trees;

@@ -13,7 +13,7 @@ use progress::Progress;
 use crate::world::{HOST, USER, World, options};
 
 /// Returns what a full walk finds: paths, and of each what can be told.
-fn look(folder: &Path) -> BTreeMap<String, String> {
+pub fn look(folder: &Path) -> BTreeMap<String, String> {
     let mut seen = BTreeMap::new();
     look_below(folder, folder, &mut seen);
     seen

@@ -66,6 +66,29 @@ impl World {
         }
     }
 
+    /// Returns a copy of the repository, opened by way of what `wrap` makes of its store.
+    pub fn copy_on(
+        &self,
+        wrap: impl FnOnce(SharedBlobStore) -> SharedBlobStore,
+    ) -> (tempfile::TempDir, Arc<Repository>) {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("repo");
+        copy_tree(&self.path("repo"), &place);
+        let store = wrap(Arc::new(
+            FilesystemStore::open(&place, Chance::from_seed(1)).unwrap(),
+        ));
+        // No two processes draw the same names.
+        let chance = Chance::from_seed(3);
+        let surroundings = with_chance(folder.path(), SystemClock::new(), chance);
+        let repo = Repository::open(store, PASSWORD, surroundings).unwrap();
+        (folder, repo)
+    }
+
+    /// Opens a repository that lies in `folder`, as a process that begins does.
+    pub fn of_folder(folder: tempfile::TempDir) -> Self {
+        Self::open(folder, PASSWORD, SystemClock::new())
+    }
+
     /// Returns a path beside the repository.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -122,8 +145,13 @@ impl World {
 
     /// Lets the second reader judge the repository.
     pub fn audit(&self) {
+        assert_eq!(self.findings(), Vec::<String>::new());
+    }
+
+    /// Returns what the second reader finds wrong with the repository.
+    pub fn findings(&self) -> Vec<String> {
         let reader = SecondReader::open(&self.path("repo"), PASSWORD).unwrap();
-        assert_eq!(reader.audit(), Vec::<String>::new());
+        reader.audit()
     }
 
     /// Returns another client of the repository.
@@ -171,6 +199,10 @@ impl World {
 }
 
 fn surroundings(folder: &Path, clock: SharedClock) -> Surroundings {
+    with_chance(folder, clock, Chance::from_seed(2))
+}
+
+fn with_chance(folder: &Path, clock: SharedClock, chance: Chance) -> Surroundings {
     Surroundings {
         cache_folder: folder.join("cache"),
         identity: Identity {
@@ -178,7 +210,7 @@ fn surroundings(folder: &Path, clock: SharedClock) -> Surroundings {
             hostname: HOST.into(),
         },
         clock,
-        chance: Chance::from_seed(2),
+        chance,
         stop: StopSignal::new(),
     }
 }

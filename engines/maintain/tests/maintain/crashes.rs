@@ -1,82 +1,15 @@
 //! Maintenance that dies at any of its writes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use blob::{BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, SharedBlobStore, Space};
+use blob::Dying;
 
 use crate::world::{FULL, HOUR, World, maintain};
 
-/// A store that answers nothing any more from its operation of a number on. The last one may
-/// still have been done.
-#[derive(Debug)]
-struct Dying {
-    inner: SharedBlobStore,
-    left: AtomicU64,
-    asked: AtomicU64,
-}
-
-impl Dying {
-    fn ask<T>(&self, work: impl FnOnce() -> Result<T, BlobError>) -> Result<T, BlobError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        let dead = || Err(BlobError::new(BlobErrorKind::Stopped, "go on: it is dead"));
-        let left = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(1)
-            });
-        match left {
-            Ok(1) => work().and_then(|_| dead()),
-            Ok(_) => work(),
-            Err(_) => dead(),
-        }
-    }
-}
-
-impl BlobStore for Dying {
-    fn put(&self, name: &str, parts: &[&[u8]], options: &PutOptions) -> Result<(), BlobError> {
-        self.ask(|| self.inner.put(name, parts, options))
-    }
-
-    fn get(&self, name: &str) -> Result<Vec<u8>, BlobError> {
-        self.ask(|| self.inner.get(name))
-    }
-
-    fn get_range(&self, name: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, BlobError> {
-        self.ask(|| self.inner.get_range(name, offset, bytes))
-    }
-
-    fn metadata(&self, name: &str) -> Result<BlobMetadata, BlobError> {
-        self.ask(|| self.inner.metadata(name))
-    }
-
-    fn list(
-        &self,
-        prefix: &str,
-        each: &mut dyn FnMut(BlobMetadata) -> Result<(), BlobError>,
-    ) -> Result<(), BlobError> {
-        self.ask(|| self.inner.list(prefix, each))
-    }
-
-    fn delete(&self, name: &str) -> Result<(), BlobError> {
-        self.ask(|| self.inner.delete(name))
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-
-    fn space(&self) -> Result<Option<Space>, BlobError> {
-        self.inner.space()
-    }
-}
-
 fn dying(world: &World, after: u64) -> Arc<Dying> {
-    Arc::new(Dying {
-        inner: world.store.clone(),
-        left: AtomicU64::new(after),
-        asked: AtomicU64::new(0),
-    })
+    let dying = Dying::new(world.store.clone());
+    dying.die_at(after);
+    Arc::new(dying)
 }
 
 /// A world in which the next maintenance has something of everything to do.
@@ -116,7 +49,7 @@ fn a_maintenance_that_dies_at_any_operation_harms_nothing_and_the_next_finishes(
         report.epochs.compactions.len() as u64,
     ];
     assert!(did.iter().all(|count| *count > 0), "{report:?}");
-    let operations = store.asked.load(Ordering::Relaxed);
+    let operations = store.asked();
     let step = match std::env::var_os("E3_TEST_LONG") {
         Some(_) => 1,
         None => operations / 8,
@@ -124,7 +57,7 @@ fn a_maintenance_that_dies_at_any_operation_harms_nothing_and_the_next_finishes(
     let opening = {
         let store = dying(&world, u64::MAX);
         drop(world.copy().open_on(store.clone()));
-        store.asked.load(Ordering::Relaxed)
+        store.asked()
     };
     for after in (opening + 1..=operations).step_by(step.max(1) as usize) {
         let context = format!("died at operation {after} of {operations}");

@@ -1,76 +1,11 @@
 //! Repairs and backups that die at any of their operations.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use blob::{BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, SharedBlobStore, Space};
+use blob::{BlobStore as _, Dying};
 use repo::{Repository, Writer};
 
 use crate::world::{World, back_up, look, repair};
-
-/// A store that answers nothing any more from its operation of a number on. The last one may
-/// still have been done.
-#[derive(Debug)]
-struct Dying {
-    inner: SharedBlobStore,
-    left: AtomicU64,
-    asked: AtomicU64,
-}
-
-impl Dying {
-    fn ask<T>(&self, work: impl FnOnce() -> Result<T, BlobError>) -> Result<T, BlobError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        let dead = || Err(BlobError::new(BlobErrorKind::Stopped, "go on: it is dead"));
-        let left = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(1)
-            });
-        match left {
-            Ok(1) => work().and_then(|_| dead()),
-            Ok(_) => work(),
-            Err(_) => dead(),
-        }
-    }
-}
-
-impl BlobStore for Dying {
-    fn put(&self, name: &str, parts: &[&[u8]], options: &PutOptions) -> Result<(), BlobError> {
-        self.ask(|| self.inner.put(name, parts, options))
-    }
-
-    fn get(&self, name: &str) -> Result<Vec<u8>, BlobError> {
-        self.ask(|| self.inner.get(name))
-    }
-
-    fn get_range(&self, name: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, BlobError> {
-        self.ask(|| self.inner.get_range(name, offset, bytes))
-    }
-
-    fn metadata(&self, name: &str) -> Result<BlobMetadata, BlobError> {
-        self.ask(|| self.inner.metadata(name))
-    }
-
-    fn list(
-        &self,
-        prefix: &str,
-        each: &mut dyn FnMut(BlobMetadata) -> Result<(), BlobError>,
-    ) -> Result<(), BlobError> {
-        self.ask(|| self.inner.list(prefix, each))
-    }
-
-    fn delete(&self, name: &str) -> Result<(), BlobError> {
-        self.ask(|| self.inner.delete(name))
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-
-    fn space(&self) -> Result<Option<Space>, BlobError> {
-        self.inner.space()
-    }
-}
 
 /// Does `work` on copies of `world` that die at one operation each, after opening, and hands what
 /// is left of each to `judge`.
@@ -80,19 +15,14 @@ fn die_everywhere(
     judge: &dyn Fn(&World, &str),
 ) {
     let open = |world: &World, after: u64| {
-        let dying = Arc::new(Dying {
-            inner: world.store.clone(),
-            left: AtomicU64::new(u64::MAX),
-            asked: AtomicU64::new(0),
-        });
+        let dying = Arc::new(Dying::new(world.store.clone()));
         let repo = world.open_despite_damage_on(dying.clone(), "dying");
-        dying.asked.store(0, Ordering::Relaxed);
-        dying.left.store(after, Ordering::Relaxed);
+        dying.die_at(after);
         (repo.unwrap(), dying)
     };
     let (repo, dying) = open(&world.copy(), u64::MAX);
     assert!(work(&repo), "the work is done where nothing dies");
-    let operations = dying.asked.load(Ordering::Relaxed);
+    let operations = dying.asked();
     let step = match std::env::var_os("E3_TEST_LONG") {
         Some(_) => 1,
         None => (operations / 4).max(1),
