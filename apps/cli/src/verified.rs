@@ -38,14 +38,22 @@ pub fn keep(world: &World, repo: &Arc<Repository>, verified: &Verified) -> Resul
     keep_here(world, repo, verified)
 }
 
-/// Remembers what was found on this machine alone.
+/// Remembers what was found on this machine alone, beside what was found earlier of other points.
 pub fn keep_here(
     world: &World,
     repo: &Arc<Repository>,
     verified: &Verified,
 ) -> Result<(), Failure> {
     let path = path(world, repo)?;
-    write(&path, &verified.encode()).map_err(|error| {
+    let mut kept = verified.clone();
+    if let Ok(json) = fs::read_to_string(&path) {
+        kept.take(&json);
+        kept.note_lost(verified.lost().clone());
+        let points = Points::load(repo)?;
+        let roots = points.iter().filter_map(|point| point.root().ok());
+        kept.keep_only(&roots.map(|root| root.object).collect());
+    }
+    write(&path, &kept.encode()).map_err(|error| {
         let what = format!("failed to write {}: {error}", path.display());
         Failure::new(FailureKind::State, what)
     })

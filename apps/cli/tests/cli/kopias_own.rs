@@ -92,6 +92,23 @@ fn what_kopia_wrote_is_listed_and_verified_and_its_files_come_back() {
     }
 }
 
+#[test]
+fn what_was_found_of_one_point_on_this_machine_stays_when_another_is_looked_at() {
+    let fixture = Fixture::open(FIXTURES[0]);
+    let list = || fixture.json(&["points", "list"])["points"].clone();
+    let points = list();
+    let points = points.as_array().unwrap();
+    assert!(points.len() >= 2);
+    for point in points {
+        let id = point["id"].as_str().unwrap();
+        fixture.json(&["repo", "verify", "--local", "--data", "100", "--point", id]);
+    }
+    for point in list().as_array().unwrap() {
+        let proven = &point["verified"]["proven"];
+        assert_eq!(proven.as_array().map(Vec::len), Some(1), "{point}");
+    }
+}
+
 fn restores(name: &str, fixture: &Fixture, snapshot: &Value) {
     let Some(entries) = snapshot["entries"].as_array() else {
         return;
