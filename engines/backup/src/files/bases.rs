@@ -1,6 +1,6 @@
 //! Which earlier snapshots a run builds on: pure functions of what the repository lists.
 
-use kopia::directory::DirectoryEntry;
+use kopia::directory::{DirectoryEntry, DirectorySummary, EntryType};
 use snapshot::{Snapshot, Snapshots};
 
 use super::source::FileSource;
@@ -66,6 +66,7 @@ impl Bases {
         let roots = self.snapshots.iter();
         roots
             .filter_map(|snapshot| snapshot.manifest.root_entry.clone())
+            .filter(|root| !is_part_of_a_file(root))
             .collect()
     }
 
@@ -94,4 +95,11 @@ impl Bases {
             })
         })
     }
+}
+
+/// Returns whether a root is what a checkpoint manifest protects of one long file: its contents
+/// serve the next run, but it is no file.
+fn is_part_of_a_file(root: &DirectoryEntry) -> bool {
+    let is_incomplete = |summary: &DirectorySummary| !summary.incomplete.is_empty();
+    root.entry_type != EntryType::Directory && root.summary.as_ref().is_some_and(is_incomplete)
 }

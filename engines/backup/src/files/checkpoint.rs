@@ -1,14 +1,15 @@
 //! Checkpoint manifests: what protects a long backup's content before its snapshot exists, and
 //! what the next run goes on from (Kopia spec 7.2, 8.4).
 //!
-//! As Kopia's own they are incomplete snapshots: every open folder with what is stored of it so far.
+//! As Kopia's own they are incomplete snapshots: every open folder with what is stored of it so far,
+//! or that much of the one file.
 //! Nobody lists them or restores from them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kopia::directory::DirectoryEntry;
+use kopia::directory::{DirectoryEntry, DirectorySummary};
 use kopia::snapshot::{INCOMPLETE_CHECKPOINT, SnapshotManifest, SnapshotStats};
 use snapshot::{Snapshot, Snapshots};
 use time_and_chance::Timestamp;
@@ -114,7 +115,23 @@ impl Walk<'_> {
                 below.entry(Arc::as_ptr(parent)).or_default().push(entry);
             }
         }
-        Ok(None)
+        // A source that is one file has no folder: what there is of it stands for itself.
+        Ok(below.into_values().flatten().next().map(as_root))
+    }
+}
+
+/// Gives what there is of a file the summary that a root has.
+fn as_root(file: DirectoryEntry) -> DirectoryEntry {
+    let summary = DirectorySummary {
+        size: file.size,
+        files: 1,
+        max_time: file.mtime,
+        incomplete: INCOMPLETE_CHECKPOINT.to_owned(),
+        ..DirectorySummary::default()
+    };
+    DirectoryEntry {
+        summary: Some(summary),
+        ..file
     }
 }
 

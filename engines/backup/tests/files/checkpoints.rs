@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use backup::BackupErrorKind;
 use backup::files::FileOptions;
+use kopia::policy::Policy;
 use progress::{Monitor, News, Progress, StopSignal};
+use time_and_chance::Chance;
 
+use crate::trees::save;
 use crate::world::{World, options};
 
 /// Stops the run when something was read so many times.
@@ -105,5 +108,45 @@ fn a_run_stopped_before_anything_is_protected_leaves_nothing() {
     assert_eq!(error.kind(), BackupErrorKind::Stopped);
     assert!(world.snapshots(true).is_empty() && world.snapshots(false).is_empty());
     world.back_up(&source, &options()).unwrap();
+    world.audit();
+}
+
+#[test]
+fn what_is_stored_of_one_long_file_is_protected_and_not_stored_again() {
+    // A whole number of parts, so that the last part is empty, as Kopia has it.
+    protect_one_file(12 << 20);
+    protect_one_file((12 << 20) + 1000);
+}
+
+fn protect_one_file(bytes: usize) {
+    let world = World::new();
+    let mut content = vec![0; bytes];
+    Chance::from_seed(1).fill(&mut content);
+    world.write("disk.img", &content);
+    let source = world.source("disk.img");
+    let policy =
+        r#"{"upload":{"parallelUploadAboveSize":1048576},"splitter":{"algorithm":"FIXED-1M"}}"#;
+    save(&world, &source.identity, &Policy::parse(policy).unwrap());
+    let all_the_time = FileOptions {
+        checkpoint_manifest_every: Duration::ZERO,
+        workers: 1,
+        ..options()
+    };
+    world
+        .back_up_heard(&source, &all_the_time, &stop_after(8))
+        .unwrap_err();
+    assert!(world.snapshots(true).is_empty());
+    assert_eq!(world.snapshots(false).len(), 1);
+    world.audit();
+    world.foreign_client().full_maintenance().unwrap();
+
+    let next = world.back_up(&source, &options()).unwrap();
+    assert_eq!(next.counts.read_files, 1, "what is protected is no file");
+    let stored = next.counts.uploaded_bytes;
+    assert!(stored < (10 << 20), "{stored} bytes were stored again");
+    assert!(world.snapshots(false).is_empty());
+    let restored = world.restore(&next.point_id);
+    let path = restored.path().join("tree/disk.img");
+    assert!(std::fs::read(path).unwrap() == content, "it is restored");
     world.audit();
 }

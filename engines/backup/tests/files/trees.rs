@@ -357,7 +357,7 @@ fn an_estimate_tells_what_a_run_reads_and_stores_nothing() {
     assert_eq!((estimate.read_files, estimate.cached_files), (1, 1));
 }
 
-fn save(world: &World, source: &SnapshotSource, policy: &Policy) {
+pub fn save(world: &World, source: &SnapshotSource, policy: &Policy) {
     let target = PolicyTarget::source(source);
     snapshot::save_policy(&world.writer, &target, policy).unwrap();
 }
