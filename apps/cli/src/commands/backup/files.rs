@@ -32,13 +32,15 @@ Examples:
   e3-backup-agent backup files /home --repo /srv/backup
   e3-backup-agent backup files /etc /srv --repo s3://bucket/web01 --exclude '*.tmp' --exclude /cache/
   e3-backup-agent backup files /etc /srv --name web01-data --repo /srv/backup
+  e3-backup-agent backup files /srv --exclude '*' --exclude '!*/' --exclude '!*.sql' --repo R
   e3-backup-agent backup files /home --dry-run --repo /srv/backup
 
 Each PATH becomes a snapshot of its own, filed under its absolute path as Kopia does; with --name
 all become one. Files whose name, length, times, owner and permissions are as in the last snapshot
 are not read again. What is left out, and how files are compressed, the repository's policies say,
-and .kopiaignore files in the folders. Entries that cannot be read are named and the exit status
-is 3; the rest is in the snapshot.")]
+and .kopiaignore files in the folders; what begins with ! is taken all the same, as in the example
+that takes nothing but *.sql. Entries that cannot be read are named and the exit status is 3; the
+rest is in the snapshot.")]
 pub struct Files {
     /// The folders and files to back up.
     #[arg(value_name = "PATH", required = true)]
