@@ -25,7 +25,7 @@ themes: stages whole files chunks s3 scale; all of them if none is named
   --folder DIR    work in a new folder in DIR [default: the system's temporary folder]
   --runs N        measure each work N times and take medians [default: 3]
   --image-mib N   the length of the images [default: 4096, which the recorded figures are about]
-  --large         also a disk of 32 GiB, which takes 40 GB of room for a while, 50 million contents, and a million files
+  --large         also a disk of 32 GiB, 50 million contents, a million files, and files of 16 GiB: takes 70 GB of room for a while
   --write         put the tables into docs/performance.md
 environment: KOPIA names stock Kopia's executable, if it is not on PATH; E3_TEST_TOOLS is where
 ./check put the S3 server (target/test_tools/bin)";
@@ -37,7 +37,7 @@ pub enum Theme {
     Stages,
     /// The executable, from its start to its end.
     Whole,
-    /// Trees of many small files.
+    /// Trees of many small files, and of a few long ones.
     Files,
     /// What other sizes of chunks would upload.
     Chunks,
@@ -98,6 +98,8 @@ pub struct Options {
     pub chunk_bytes: Vec<u64>,
     /// How many files a tree has, one tree for each.
     pub files: Vec<u64>,
+    /// How long each of a few long files is, one tree for each length.
+    pub long_file_bytes: Vec<u64>,
     /// What each request to S3 takes more.
     pub request_delay: Duration,
     /// How many restore points there are, one repository for each.
@@ -132,6 +134,7 @@ impl Options {
             stage_time: Duration::ZERO,
             chunk_bytes: vec![256 * KIB],
             files: vec![250],
+            long_file_bytes: vec![4 << 20],
             request_delay: Duration::from_millis(1),
             points: vec![20],
             contents: vec![20_000],
@@ -159,6 +162,7 @@ impl Options {
             stage_time: Duration::from_millis(300),
             chunk_bytes: [128, 256, 512, 1024].map(|kib| kib * KIB).to_vec(),
             files: vec![100_000],
+            long_file_bytes: vec![3 * GIB],
             request_delay: Duration::from_millis(50),
             points: vec![1_000, 10_000, 100_000],
             contents: vec![1_000_000, 5_000_000],
@@ -183,6 +187,7 @@ impl Options {
                     options.large_bytes = Some(32 * GIB);
                     options.contents.push(50_000_000);
                     options.files.push(1_000_000);
+                    options.long_file_bytes.push(16 * GIB);
                 }
                 "--write" => options.write_page = true,
                 "--help" | "-h" => return Ok(None),

@@ -1,4 +1,5 @@
-//! Trees of many small files: the first backup, and one of an unchanged tree; beside stock Kopia.
+//! Trees of many small files and of a few long ones: the first backup, and one of an unchanged
+//! tree; beside stock Kopia.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use crate::kopia::{self, Counterpart, Kopia};
 use crate::measured::{self, Measured};
 use crate::options::Options;
 use crate::table::{Table, mib, ratio, seconds};
+use crate::test_image::{Mix, TestImage};
 
 const COLUMNS: [&str; 9] = [
     "work",
@@ -30,22 +32,41 @@ const FOLDERS_PER_FOLDER: u64 = 100;
 /// Files have up to this length.
 const FILE_BYTES_MAX: u64 = 2048;
 
-/// Measures trees of each number of files that the options name.
+/// How many long files a tree has.
+const LONG_FILES: u64 = 2;
+
+/// Measures trees of each number of files, and of each length, that the options name.
 pub fn measure(options: &Options, folder: &Path) -> Result<Vec<Table>> {
     let mut tables = Vec::new();
     for files in &options.files {
-        let mut table = Table::new(format!("A tree of {files} small files"), &COLUMNS);
-        eprintln!("{}", table.heading);
-        let folder = folder.join(files.to_string());
-        make_tree(&folder.join(TREE), *files)?;
-        measure_tree(options, &folder, &mut table)?;
-        if options.kopia.is_none() {
-            table.note("left out: stock kopia, which is neither named by KOPIA nor on PATH");
-        }
-        std::fs::remove_dir_all(&folder).context("failed to remove the tree")?;
-        tables.push(table);
+        let heading = format!("A tree of {files} small files");
+        let make = |root: &Path| make_small_files(root, *files);
+        tables.push(measure_one(options, folder, heading, &make)?);
+    }
+    for bytes in &options.long_file_bytes {
+        let heading = format!("A tree of {LONG_FILES} files of {} MiB", bytes >> 20);
+        let make = |root: &Path| make_long_files(root, *bytes);
+        tables.push(measure_one(options, folder, heading, &make)?);
     }
     Ok(tables)
+}
+
+fn measure_one(
+    options: &Options,
+    folder: &Path,
+    heading: String,
+    make: &dyn Fn(&Path) -> Result<()>,
+) -> Result<Table> {
+    let mut table = Table::new(heading, &COLUMNS);
+    eprintln!("{}", table.heading);
+    let folder = folder.join("trees");
+    make(&folder.join(TREE))?;
+    measure_tree(options, &folder, &mut table)?;
+    if options.kopia.is_none() {
+        table.note("left out: stock kopia, which is neither named by KOPIA nor on PATH");
+    }
+    std::fs::remove_dir_all(&folder).context("failed to remove the tree")?;
+    Ok(table)
 }
 
 /// What both programs took, run by run.
@@ -114,8 +135,18 @@ fn row(work: &str, target: &str, runs: &Runs) -> Vec<String> {
     ]
 }
 
+/// Makes a tree of a few files, as random and as compressible as dense disks are.
+fn make_long_files(root: &Path, bytes: u64) -> Result<()> {
+    std::fs::create_dir_all(root).context("failed to make the tree")?;
+    for number in 0..LONG_FILES {
+        let content = TestImage::new(bytes, Mix::DENSE, number);
+        content.write_raw(&root.join(format!("{number}.bin")))?;
+    }
+    Ok(())
+}
+
 /// Makes a tree of files, no two of which are equal.
-fn make_tree(root: &Path, files: u64) -> Result<()> {
+fn make_small_files(root: &Path, files: u64) -> Result<()> {
     let chance = Chance::from_seed(files);
     let mut content = vec![0; FILE_BYTES_MAX as usize];
     for number in 0..files {
