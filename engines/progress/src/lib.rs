@@ -4,12 +4,14 @@
 //! engine says here changes what it does.
 
 mod crew;
+mod work_queue;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 pub use crew::side_by_side;
 pub use time_and_chance::{StopSignal, Stopped};
+pub use work_queue::{Backlog, WorkQueue};
 
 /// A piece of news from a run. `subject` names what it is about: a VM, a restore's target.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -104,7 +104,9 @@ impl Hand<'_, '_> {
         let sorted = self.sort_out(&node, named, &mut old)?;
         node.expect(sorted.files.len() + sorted.folders.len());
         node.add_all(sorted.reused, sorted.same);
-        self.walk.queue.add(sorted.files, sorted.folders);
+        self.walk
+            .queue
+            .add(|waiting| waiting.add(sorted.files, sorted.folders));
         self.one_done(node)
     }
 

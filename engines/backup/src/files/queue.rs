@@ -1,11 +1,13 @@
-//! The work that is still to be done, and who does it next.
+//! The work that is still to be done, and what of it comes next.
 //!
 //! Parts of big files come first, so that few are open at once. Then files; folders are opened
 //! only while few files wait, the one found last first, so that a tree of any size takes little
 //! memory and few open folders.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
+
+use progress::{Backlog, WorkQueue};
 
 use super::big_file::BigFile;
 use super::node::{FileJob, FolderJob};
@@ -25,96 +27,34 @@ pub(super) enum Work {
     Folder(Box<FolderJob>),
 }
 
-/// Hands out work to many workers.
+/// What is still to be done.
 #[derive(Default)]
-pub(super) struct Queue {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
+pub(super) struct Waiting {
     parts: VecDeque<(Arc<BigFile>, u64)>,
     files: VecDeque<FileJob>,
     folders: Vec<FolderJob>,
-    /// Workers that may still bring more work.
-    busy: usize,
-    waiting: usize,
-    is_over: bool,
 }
 
-impl Queue {
-    /// Returns the next piece of work, waiting for it while others may bring some; `None` when
-    /// all is done or the work was ended. Whoever took work says when it is
-    /// [`done`](Self::done).
-    pub fn next(&self) -> Option<Work> {
-        let mut state = self.lock();
-        loop {
-            if state.is_over {
-                return None;
-            }
-            if let Some(work) = state.take() {
-                state.busy += 1;
-                return Some(work);
-            }
-            if state.busy == 0 {
-                return None;
-            }
-            state.waiting += 1;
-            state = self
-                .changed
-                .wait(state)
-                .expect("no worker panics while it holds the queue");
-            state.waiting -= 1;
-        }
-    }
+/// Hands it out to many workers.
+pub(super) type Queue = WorkQueue<Waiting>;
 
-    /// Says that work taken earlier is done.
-    pub fn done(&self) {
-        let mut state = self.lock();
-        state.busy -= 1;
-        self.tell(state);
-    }
-
+impl Waiting {
     /// Adds the entries of a folder.
-    pub fn add(&self, files: Vec<FileJob>, folders: Vec<FolderJob>) {
-        let mut state = self.lock();
-        state.files.extend(files);
-        state.folders.extend(folders);
-        self.tell(state);
+    pub fn add(&mut self, files: Vec<FileJob>, folders: Vec<FolderJob>) {
+        self.files.extend(files);
+        self.folders.extend(folders);
     }
 
     /// Adds the parts of a file.
-    pub fn add_parts(&self, file: &Arc<BigFile>, parts: u64) {
-        let mut state = self.lock();
+    pub fn add_parts(&mut self, file: &Arc<BigFile>, parts: u64) {
         let parts = (0..parts).map(|part| (Arc::clone(file), part));
-        state.parts.extend(parts);
-        self.tell(state);
-    }
-
-    /// Ends the work of all.
-    pub fn end(&self) {
-        let mut state = self.lock();
-        state.is_over = true;
-        self.tell(state);
-    }
-
-    fn tell(&self, state: MutexGuard<'_, State>) {
-        let somebody_waits = state.waiting > 0;
-        drop(state);
-        if somebody_waits {
-            self.changed.notify_all();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("no worker panics while it holds the queue")
+        self.parts.extend(parts);
     }
 }
 
-impl State {
+impl Backlog for Waiting {
+    type Work = Work;
+
     fn take(&mut self) -> Option<Work> {
         if let Some((file, part)) = self.parts.pop_front() {
             return Some(Work::Part(file, part));

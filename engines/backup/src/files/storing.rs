@@ -70,7 +70,9 @@ impl Hand<'_, '_> {
         if let Some((parts, part_bytes)) = policy.parts(open.facts.bytes) {
             let file = Arc::new(BigFile::new(job, open, parts, part_bytes));
             self.walk.note_open_file(&file);
-            self.walk.queue.add_parts(&file, parts);
+            self.walk
+                .queue
+                .add(|waiting| waiting.add_parts(&file, parts));
             return Ok(());
         }
         match self.store_range(&job.name, &open, 0..u64::MAX, &policy) {

@@ -11,7 +11,6 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, RwLock, Weak};
@@ -21,7 +20,7 @@ use kopia::content_id::ContentId;
 use kopia::directory::DirectoryEntry;
 use kopia::object_id::ObjectId;
 use kopia::splitter::Splitter;
-use progress::{Progress, side_by_side};
+use progress::Progress;
 use repo::{Encoder, Repository, Writer};
 
 use super::big_file::BigFile;
@@ -147,20 +146,13 @@ impl<'a> Walk<'a> {
         hand.begin(content, olds, &above)?;
         hand.end_of_work()?;
         drop(hand);
-        side_by_side(
-            self.options.workers,
+        let workers = self.options.workers;
+        self.queue.work_off(
+            workers,
             || Hand::new(self),
-            |hand| {
-                let Some(work) = self.queue.next() else {
-                    return Ok(ControlFlow::Break(()));
-                };
-                let stop = &self.progress.stop;
-                let done = stop.check().map_err(stopped).and_then(|()| hand.work(work));
-                if done.is_err() {
-                    self.queue.end();
-                }
-                self.queue.done();
-                done.map(|()| ControlFlow::Continue(()))
+            |hand, work| {
+                self.progress.stop.check().map_err(stopped)?;
+                hand.work(work)
             },
         )?;
         let root = above.take_only_entry();
@@ -308,8 +300,14 @@ impl<'w, 'a> Hand<'w, 'a> {
         let shown = name.clone().unwrap_or_else(|| base_name(path));
         let job = self.named_job(path, name, parent, olds);
         match job {
-            Ok(Named::Folder(job)) => self.walk.queue.add(Vec::new(), vec![job]),
-            Ok(Named::File(job)) => self.walk.queue.add(vec![job], Vec::new()),
+            Ok(Named::Folder(job)) => self
+                .walk
+                .queue
+                .add(|waiting| waiting.add(Vec::new(), vec![job])),
+            Ok(Named::File(job)) => self
+                .walk
+                .queue
+                .add(|waiting| waiting.add(vec![job], Vec::new())),
             Ok(Named::Unchanged(entry, is_same)) => {
                 self.count_reused(&entry);
                 parent.add(entry, is_same);

@@ -74,26 +74,16 @@ impl<'a> TreeRestore<'a> {
             }),
             _ => self.take_in(root.clone(), selection, &target, &mut jobs)?,
         }
-        queue.add(jobs.files, jobs.folders);
-        std::thread::scope(|scope| {
-            for _ in 0..self.options.workers.max(1) {
-                scope.spawn(|| {
-                    while let Some(work) = queue.next() {
-                        let done = self
-                            .progress
-                            .stop
-                            .check()
-                            .map_err(stopped)
-                            .and_then(|()| self.work(work, &queue));
-                        if let Err(error) = done {
-                            queue.fail(error);
-                        }
-                        queue.done();
-                    }
-                });
-            }
-        });
-        queue.end()
+        queue.add(|waiting| waiting.add(jobs.files, jobs.folders));
+        let workers = self.options.workers;
+        queue.work_off(
+            workers,
+            || (),
+            |&mut (), work| {
+                self.progress.stop.check().map_err(stopped)?;
+                self.work(work, &queue)
+            },
+        )
     }
 
     /// Returns what was done.
@@ -165,7 +155,7 @@ impl<'a> TreeRestore<'a> {
             let done = self.take_in(entry, selection, &folder, &mut jobs);
             self.forgive(&path, done)?;
         }
-        queue.add(jobs.files, jobs.folders);
+        queue.add(|waiting| waiting.add(jobs.files, jobs.folders));
         Ok(())
     }
 
@@ -266,7 +256,7 @@ impl<'a> TreeRestore<'a> {
                 .set_len(object.len())
                 .map_err(file_error("write", path))?;
             let (file, pieces) = BigFile::new(job, object, new);
-            queue.add_big(file, pieces);
+            queue.add(|waiting| waiting.add_big(file, pieces));
             return Ok(());
         }
         let bytes = object

@@ -1,14 +1,15 @@
-//! The work that is still to be done, and who does it next.
+//! The work that is still to be done, and what of it comes next.
 //!
 //! Pieces of big files come first, so that few are open at once. Then files; folders are opened
 //! only while few files wait, so that a tree of any size takes little memory.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
+
+use progress::{Backlog, WorkQueue};
 
 use super::big_file::{BigFile, Piece};
 use super::job::{FileJob, FolderJob};
-use crate::error::RestoreError;
 
 /// Folders wait while this many files do.
 const FILES_WAITING_MAX: usize = 1024;
@@ -23,87 +24,33 @@ pub(super) enum Work {
     Folder(FolderJob),
 }
 
-/// Hands out work to many workers.
+/// What is still to be done.
 #[derive(Default)]
-pub(super) struct Queue {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
+pub(super) struct Waiting {
     big: VecDeque<(Arc<BigFile>, VecDeque<Piece>)>,
     files: VecDeque<FileJob>,
     folders: Vec<FolderJob>,
-    /// Workers that may still bring more work.
-    busy: usize,
-    failure: Option<RestoreError>,
 }
 
-impl Queue {
-    /// Returns the next piece of work, waiting for it while others may bring some; `None` when
-    /// all is done or something failed. Whoever took work says when it is [`done`](Self::done).
-    pub fn next(&self) -> Option<Work> {
-        let mut state = self.lock();
-        loop {
-            if state.failure.is_some() {
-                return None;
-            }
-            if let Some(work) = state.take() {
-                state.busy += 1;
-                return Some(work);
-            }
-            if state.busy == 0 {
-                return None;
-            }
-            state = self
-                .changed
-                .wait(state)
-                .expect("no worker panics while it holds the queue");
-        }
-    }
+/// Hands it out to many workers.
+pub(super) type Queue = WorkQueue<Waiting>;
 
-    /// Says that work taken earlier is done.
-    pub fn done(&self) {
-        self.lock().busy -= 1;
-        self.changed.notify_all();
-    }
-
+impl Waiting {
     /// Adds the entries of a folder.
-    pub fn add(&self, files: Vec<FileJob>, folders: Vec<FolderJob>) {
-        let mut state = self.lock();
-        state.files.extend(files);
-        state.folders.extend(folders);
-        drop(state);
-        self.changed.notify_all();
+    pub fn add(&mut self, files: Vec<FileJob>, folders: Vec<FolderJob>) {
+        self.files.extend(files);
+        self.folders.extend(folders);
     }
 
     /// Adds the pieces of a file.
-    pub fn add_big(&self, file: Arc<BigFile>, pieces: VecDeque<Piece>) {
-        self.lock().big.push_back((file, pieces));
-        self.changed.notify_all();
-    }
-
-    /// Ends the work of all; the first failure counts.
-    pub fn fail(&self, error: RestoreError) {
-        self.lock().failure.get_or_insert(error);
-        self.changed.notify_all();
-    }
-
-    /// Returns how the work ended, and drops what was not done.
-    pub fn end(self) -> Result<(), RestoreError> {
-        let state = self.state.into_inner().expect("all workers ended");
-        state.failure.map_or(Ok(()), Err)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("no worker panics while it holds the queue")
+    pub fn add_big(&mut self, file: Arc<BigFile>, pieces: VecDeque<Piece>) {
+        self.big.push_back((file, pieces));
     }
 }
 
-impl State {
+impl Backlog for Waiting {
+    type Work = Work;
+
     fn take(&mut self) -> Option<Work> {
         while let Some((file, pieces)) = self.big.front_mut() {
             if let Some(piece) = pieces.pop_front() {
