@@ -26,6 +26,19 @@ pub struct Outcome {
     pub stderr: String,
 }
 
+/// Backs up the VM `web` of the simulated host, however full the disk is.
+pub const BACKUP_OF_WEB: [&str; 9] = [
+    "backup",
+    "vm",
+    "web",
+    "--repo",
+    "repo",
+    "--host",
+    "sim:host",
+    "--min-free-gib",
+    "0",
+];
+
 impl Agent {
     /// Returns an empty world.
     pub fn new() -> Self {

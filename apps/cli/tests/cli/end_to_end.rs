@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::agent::{Agent, assert_same_bytes, tool};
+use crate::agent::{Agent, BACKUP_OF_WEB, assert_same_bytes, tool};
 
 const IMAGE_BYTES: u64 = 192 << 20;
 
@@ -86,20 +86,7 @@ impl World {
     }
 
     fn backup(&self) -> Value {
-        let document = self.agent.json(
-            0,
-            &[
-                "backup",
-                "vm",
-                "web",
-                "--repo",
-                "repo",
-                "--host",
-                "sim:host",
-                "--min-free-gib",
-                "0",
-            ],
-        );
+        let document = self.agent.json(0, &BACKUP_OF_WEB);
         document["vms"][0].clone()
     }
 
@@ -374,17 +361,7 @@ fn damage_is_named_with_the_point_and_the_file_it_hurts() {
     agent.succeeds([
         "sim", "write", "host", "--vm", "web", "--random", "2M", "--seed", "3",
     ]);
-    agent.succeeds([
-        "backup",
-        "vm",
-        "web",
-        "--repo",
-        "repo",
-        "--host",
-        "sim:host",
-        "--min-free-gib",
-        "0",
-    ]);
+    agent.succeeds(BACKUP_OF_WEB);
     let points = agent.json(0, &["points", "list", "--repo", "repo"]);
     let id = points["points"][0]["id"].as_str().unwrap();
     let pack = walk(&agent.path("repo"))

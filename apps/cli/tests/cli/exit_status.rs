@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::agent::{Agent, outcome};
+use crate::agent::{Agent, BACKUP_OF_WEB, outcome};
 
 #[test]
 fn wrong_usage_is_2_with_a_document_if_asked_for() {
@@ -210,18 +210,7 @@ fn a_store_that_goes_away_hides_not_what_became_of_each_vm() {
         "sim", "fault", "host", "--vm", "web", "busy", "create", "--always",
     ]);
     let mut child = agent
-        .command([
-            "backup",
-            "vm",
-            "web",
-            "--repo",
-            "repo",
-            "--host",
-            "sim:host",
-            "--min-free-gib",
-            "0",
-            "--json",
-        ])
+        .command(BACKUP_OF_WEB.iter().chain(&["--json"]))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -251,18 +240,7 @@ fn ctrl_c_cancels_cleanly() {
         "sim", "fault", "host", "--vm", "web", "busy", "create", "--always",
     ]);
     let mut child = agent
-        .command([
-            "backup",
-            "vm",
-            "web",
-            "--repo",
-            "repo",
-            "--host",
-            "sim:host",
-            "--min-free-gib",
-            "0",
-            "--json",
-        ])
+        .command(BACKUP_OF_WEB.iter().chain(&["--json"]))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, PASSWORD, outcome};
+use crate::agent::{Agent, BACKUP_OF_WEB, PASSWORD, outcome};
 
 /// A world with the VM "web", whose small disk is backed up again and again.
 struct World {
@@ -22,20 +22,7 @@ impl World {
 
     /// Backs the VM up; returns the point's id.
     fn backup(&self) -> String {
-        let document = self.agent.json(
-            0,
-            &[
-                "backup",
-                "vm",
-                "web",
-                "--repo",
-                "repo",
-                "--host",
-                "sim:host",
-                "--min-free-gib",
-                "0",
-            ],
-        );
+        let document = self.agent.json(0, &BACKUP_OF_WEB);
         let vm = &document["vms"][0];
         vm["point_id"].as_str().unwrap().to_owned()
     }

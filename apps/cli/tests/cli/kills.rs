@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock};
 
-use crate::agent::{Agent, assert_same_bytes, tool};
+use crate::agent::{Agent, BACKUP_OF_WEB, assert_same_bytes, tool};
 
 const KILLS_SHORT: u32 = 6;
 const KILLS_PER_STORY_LONG: u32 = 10;
@@ -336,18 +336,7 @@ impl Story {
 }
 
 fn backup_arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    let usual = [
-        "backup",
-        "vm",
-        "web",
-        "--repo",
-        "repo",
-        "--host",
-        "sim:host",
-        "--min-free-gib",
-        "0",
-    ];
-    [&usual[..], more].concat()
+    [&BACKUP_OF_WEB[..], more].concat()
 }
 
 fn spawn(agent: &Agent, arguments: &[&str]) -> Child {
