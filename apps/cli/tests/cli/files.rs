@@ -1,6 +1,9 @@
 //! Files and folders with the real program: backed up, backed up again, restored.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
+
+use time_and_chance::Chance;
 
 use crate::agent::Agent;
 
@@ -110,4 +113,43 @@ fn a_path_that_is_not_there_fails_and_the_others_go_on() {
         2,
         &["backup", "files", "tree", "--tag", "odd", "--repo", "repo"],
     );
+}
+
+#[test]
+fn a_cancelled_run_leaves_no_point_and_the_next_takes_over_what_it_read() {
+    const FILES: u64 = 240;
+    // A run that ends before it hears the signal proves nothing: it is tried again.
+    for _ in 0..3 {
+        let agent = Agent::new();
+        agent.succeeds(["repo", "create", "--repo", "repo"]);
+        let mut noise = vec![0; 256 << 10];
+        std::fs::create_dir(agent.path("tree")).unwrap();
+        for number in 0..FILES {
+            Chance::from_seed(number).fill(&mut noise);
+            std::fs::write(agent.path(&format!("tree/{number}")), &noise).unwrap();
+        }
+        let backup = ["backup", "files", "tree", "--repo", "repo", "--json"];
+        let mut command = agent.command(backup);
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        let has_pack = || agent.path("repo/p").exists();
+        while !has_pack() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let id = child.id().to_string();
+        // Nobody is there to be told if it has ended by itself.
+        let _ = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        let status = child.wait().unwrap();
+        if status.success() {
+            continue;
+        }
+        assert_eq!(status.code(), Some(130));
+        let listed = agent.json(0, &["points", "list", "--repo", "repo"]);
+        assert_eq!(listed["points"], serde_json::json!([]));
+        let next = agent.json(0, &backup[..5])["sources"][0].clone();
+        let count = |name: &str| next[name].as_u64().unwrap();
+        assert!(count("unchanged_files") > 0, "{next}");
+        assert_eq!(count("unchanged_files") + count("read_files"), FILES);
+        return;
+    }
+    panic!("three runs ended before they could be cancelled");
 }

@@ -14,6 +14,8 @@ pub(super) struct Bases {
     snapshots: Vec<Snapshot>,
     /// The snapshot that would have been the first, were it not known to be damaged.
     damaged: Option<String>,
+    /// The ids of the source's incomplete snapshots, those that nothing is taken over from included.
+    unfinished: Vec<String>,
 }
 
 impl Bases {
@@ -50,6 +52,12 @@ impl Bases {
             damaged: latest
                 .filter(|latest| is_damaged(latest))
                 .map(|latest| latest.id.clone()),
+            unfinished: listed
+                .iter()
+                .filter(|snapshot| snapshot.manifest.source == source.identity)
+                .filter(|snapshot| !is_complete(snapshot))
+                .map(|snapshot| snapshot.id.clone())
+                .collect(),
         }
     }
 
@@ -70,9 +78,9 @@ impl Bases {
             .collect()
     }
 
-    /// Returns whether the snapshot of this id is one of them.
-    pub fn names(&self, id: &str) -> bool {
-        self.snapshots.iter().any(|snapshot| snapshot.id == id)
+    /// Returns whether this is the id of an incomplete snapshot that the source had.
+    pub fn found_unfinished(&self, id: &str) -> bool {
+        self.unfinished.iter().any(|unfinished| unfinished == id)
     }
 
     /// Returns how many bytes the first of them has, if there is one.

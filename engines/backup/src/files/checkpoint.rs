@@ -7,10 +7,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kopia::directory::{DirectoryEntry, DirectorySummary};
 use kopia::snapshot::{INCOMPLETE_CHECKPOINT, SnapshotManifest, SnapshotStats};
+use repo::Writer;
 use snapshot::{Snapshot, Snapshots};
 use time_and_chance::Timestamp;
 
@@ -48,7 +50,23 @@ impl Walk<'_> {
             }
             *protected = now;
         }
-        if let Err(error) = self.write_checkpoint() {
+        self.tell_if_unprotected(self.write_checkpoint());
+    }
+
+    /// Protects what is stored so far for the next run, which goes on from it: this one is told to
+    /// stop. As every request to a store that does not answer ends soon after that, and the first
+    /// that fails ends this, it takes seconds.
+    pub fn protect_before_the_end(&self) {
+        // What is only taken over has its snapshot already.
+        if self.tally.read_files.load(Ordering::Relaxed) == 0 && self.open_files().is_empty() {
+            return;
+        }
+        self.progress.phase("protecting what is stored so far");
+        self.tell_if_unprotected(self.write_checkpoint());
+    }
+
+    fn tell_if_unprotected(&self, written: Result<(), BackupError>) {
+        if let Err(error) = written {
             self.progress.warning(&format!(
                 "what is stored so far is not protected from maintenance yet: could not {error}"
             ));
@@ -56,30 +74,14 @@ impl Walk<'_> {
     }
 
     fn write_checkpoint(&self) -> Result<(), BackupError> {
-        let doing = || repo_error("protect what is stored so far");
         let _one_at_a_time = self
             .protecting
             .lock()
             .expect("no thread panics while it writes a checkpoint manifest");
-        let Some(root) = self.partial_root()? else {
-            return Ok(());
-        };
-        let listed = Snapshots::load(self.repo()).map_err(doing())?;
-        // A manifest that names what is gone would stop Kopia's maintenance.
-        if !self.checkpoints.bases.are_live(&listed) {
-            return Ok(());
+        match self.partial_root()? {
+            Some(root) => self.checkpoints.write(self.writer, root),
+            None => Ok(()),
         }
-        let superseded: Vec<String> = listed
-            .iter()
-            .filter(|snapshot| self.checkpoints.is_of_this_run(snapshot))
-            .map(|snapshot| snapshot.id.clone())
-            .collect();
-        let now = self.repo().clock().now();
-        let manifest = self.checkpoints.manifest(root, now);
-        listed
-            .replace(self.writer, &superseded, &manifest)
-            .map_err(doing())?;
-        self.writer.flush().map_err(doing())
     }
 
     /// Stores every open folder with what is in it so far and returns the root's entry; `None` if
@@ -136,6 +138,27 @@ fn as_root(file: DirectoryEntry) -> DirectoryEntry {
 }
 
 impl Checkpoints<'_> {
+    /// Publishes a checkpoint manifest in place of this run's last one.
+    pub fn write(&self, writer: &Writer, root: DirectoryEntry) -> Result<(), BackupError> {
+        let doing = || repo_error("protect what is stored so far");
+        let listed = Snapshots::load(writer.repository()).map_err(doing())?;
+        // A manifest that names what is gone would stop Kopia's maintenance.
+        if !self.bases.are_live(&listed) {
+            return Ok(());
+        }
+        let superseded: Vec<String> = listed
+            .iter()
+            .filter(|snapshot| self.is_of_this_run(snapshot))
+            .map(|snapshot| snapshot.id.clone())
+            .collect();
+        let now = writer.repository().clock().now();
+        let manifest = self.manifest(root, now);
+        listed
+            .replace(writer, &superseded, &manifest)
+            .map_err(doing())?;
+        writer.flush().map_err(doing())
+    }
+
     fn manifest(&self, root: DirectoryEntry, now: Timestamp) -> SnapshotManifest {
         let (engine, files) = ENGINE_TAG;
         let tags = [(engine, files), (RUN_TAG, &self.run)];
@@ -170,7 +193,7 @@ impl Checkpoints<'_> {
     }
 
     /// Returns the ids of the checkpoint manifests that a published snapshot makes needless:
-    /// this run's, and those of ours that it went on from.
+    /// this run's, and those of ours that were there when it began.
     pub fn needless(&self, listed: &Snapshots) -> Vec<String> {
         let (engine, files) = ENGINE_TAG;
         let is_ours = |snapshot: &&Snapshot| {
@@ -179,8 +202,10 @@ impl Checkpoints<'_> {
                 && tag.is_some_and(|tag| tag == files)
         };
         let ours = listed.iter().filter(is_ours);
-        ours.filter(|snapshot| self.is_of_this_run(snapshot) || self.bases.names(&snapshot.id))
-            .map(|snapshot| snapshot.id.clone())
-            .collect()
+        ours.filter(|snapshot| {
+            self.is_of_this_run(snapshot) || self.bases.found_unfinished(&snapshot.id)
+        })
+        .map(|snapshot| snapshot.id.clone())
+        .collect()
     }
 }

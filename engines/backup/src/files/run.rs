@@ -95,7 +95,7 @@ impl FileBackup<'_> {
         let _in_use = self.writer.begin_use();
         let done = self.run_with(source, progress);
         if let Err(error) = &done
-            && error.kind() == BackupErrorKind::Stopped
+            && is_worth_going_on(error)
         {
             // Best effort: without it the next run stores a little again.
             let _ = self.writer.flush();
@@ -143,10 +143,15 @@ impl FileBackup<'_> {
             let walk = self.walk(&run, &log, trust, progress, false);
             let is_length_unknown = run.bases.bytes().is_none() && earlier.is_none();
             let root = match is_length_unknown {
-                true => self.walk_beside_count(&walk, &run, progress)?,
-                false => walk.run(&source.content, &olds)?,
+                true => self.walk_beside_count(&walk, &run, progress),
+                false => walk.run(&source.content, &olds),
             };
-            let root = root.expect("only an estimate has no root");
+            let root = root.inspect_err(|error| {
+                if is_worth_going_on(error) {
+                    walk.protect_before_the_end();
+                }
+            });
+            let root = root?.expect("only an estimate has no root");
             let Walk {
                 tally, checkpoints, ..
             } = walk;
@@ -156,7 +161,13 @@ impl FileBackup<'_> {
             earlier = Some(counts);
             progress.phase("publishing the snapshot");
             let manifest = self.manifest(&run, &root, &counts);
-            let published = self.publish(&manifest, &run.bases, trust, &log, progress)?;
+            let published = self.publish(&manifest, &run.bases, trust, &log, progress);
+            let published = published.inspect_err(|error| {
+                if is_worth_going_on(error) {
+                    // Best effort: without it the next run reads all that this one read.
+                    let _ = checkpoints.write(self.writer, root.clone());
+                }
+            })?;
             let Some(point_id) = published else {
                 // What this walk stored is read from disk only where it is gone.
                 trust = Trust::Checked;
@@ -369,6 +380,14 @@ impl FileBackup<'_> {
             other: run.source.manifest_members(),
         }
     }
+}
+
+/// Returns whether the repository is well, so that the next run can go on from what this one stored.
+fn is_worth_going_on(error: &BackupError) -> bool {
+    matches!(
+        error.kind(),
+        BackupErrorKind::Stopped | BackupErrorKind::Source
+    )
 }
 
 /// Returns the counts as Kopia has them.

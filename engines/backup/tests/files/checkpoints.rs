@@ -1,7 +1,8 @@
 //! Long backups protect what is stored; stopped ones leave no point and serve the next run.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backup::BackupErrorKind;
@@ -99,16 +100,101 @@ fn a_run_that_protects_itself_all_the_time_ends_with_one_point() {
 }
 
 #[test]
-fn a_run_stopped_before_anything_is_protected_leaves_nothing() {
+fn a_run_stopped_before_anything_is_read_leaves_nothing() {
     let world = world();
     let source = world.source("tree");
+    let progress = Progress::silent();
+    progress.stop.stop();
     let error = world
-        .back_up_heard(&source, &options(), &stop_after(1))
+        .back_up_heard(&source, &options(), &progress)
         .unwrap_err();
     assert_eq!(error.kind(), BackupErrorKind::Stopped);
     assert!(world.snapshots(true).is_empty() && world.snapshots(false).is_empty());
     world.back_up(&source, &options()).unwrap();
     world.audit();
+}
+
+#[test]
+fn a_stopped_run_protects_all_it_read_and_the_next_reads_only_the_rest() {
+    let mut world = world();
+    let source = world.source("tree");
+    let all_bytes: u64 = (0..60).map(|n: u64| n.to_string().len() as u64 * 500).sum();
+    let one_worker = FileOptions {
+        workers: 1,
+        ..options()
+    };
+    let mut done_bytes = 0;
+    for turn in 1..=2 {
+        // As in a program, the repository hears the signal, too.
+        let progress = stop_after(10 * turn);
+        world.reopen(progress.stop.clone(), u64::from(turn) + 10);
+        world
+            .back_up_heard(&source, &one_worker, &progress)
+            .unwrap_err();
+        world.reopen(StopSignal::new(), u64::from(turn) + 20);
+        assert!(world.snapshots(true).is_empty());
+        let left = world.count(&source);
+        assert!(left.cached_bytes > done_bytes, "{left:?}");
+        assert_eq!(left.cached_bytes + left.read_bytes, all_bytes);
+        done_bytes = left.cached_bytes;
+    }
+    world.audit();
+    world.foreign_client().full_maintenance().unwrap();
+    let last = world.back_up(&source, &options()).unwrap();
+    assert_eq!(last.counts.cached_bytes, done_bytes);
+    assert_eq!(last.counts.read_bytes, all_bytes - done_bytes);
+    assert!(
+        world.snapshots(false).is_empty(),
+        "not even the first ones are left"
+    );
+    world.audit();
+}
+
+/// Takes the store away when the run is told to stop.
+#[derive(Debug)]
+struct Unplug {
+    stop: StopSignal,
+    store: PathBuf,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Monitor for Unplug {
+    fn hear(&self, news: &News<'_>) {
+        match news {
+            News::DiskAdvances { packed_bytes, .. }
+                if *packed_bytes > 0 && !self.stop.is_stopped() =>
+            {
+                self.stop.stop();
+                std::fs::rename(&self.store, self.store.with_extension("away")).unwrap();
+            }
+            News::Warning { text, .. } => self.warnings.lock().unwrap().push((*text).to_owned()),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_run_stopped_while_the_store_is_away_ends_and_says_what_is_not_protected() {
+    let world = world();
+    let monitor = Arc::new(Unplug {
+        stop: StopSignal::new(),
+        store: world.path("repo"),
+        warnings: Mutex::default(),
+    });
+    let progress = Progress {
+        stop: monitor.stop.clone(),
+        monitor: Arc::clone(&monitor) as _,
+        subject: String::new(),
+    };
+    let error = world
+        .back_up_heard(&world.source("tree"), &options(), &progress)
+        .unwrap_err();
+    assert_eq!(error.kind(), BackupErrorKind::Stopped);
+    let warnings = monitor.warnings.lock().unwrap().clone();
+    assert!(
+        matches!(&warnings[..], [one] if one.contains("is not protected")),
+        "{warnings:?}"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backup::BackupError;
-use backup::files::{FileBackup, FileOptions, FileReport, FileSource};
+use backup::files::{FileBackup, FileCounts, FileOptions, FileReport, FileSource};
 use blob::{FilesystemStore, NewLayout, SharedBlobStore};
 use foreign_client::ForeignClient;
 use kopia::directory::{DirectoryEntry, EntryType};
@@ -87,6 +87,33 @@ impl World {
     /// Opens a repository that lies in `folder`, as a process that begins does.
     pub fn of_folder(folder: tempfile::TempDir) -> Self {
         Self::open(folder, PASSWORD, SystemClock::new())
+    }
+
+    /// Opens the repository again, as another process does that draws its names from a seed and
+    /// is told to stop by `stop`.
+    pub fn reopen(&mut self, stop: StopSignal, seed: u64) {
+        let store: SharedBlobStore =
+            Arc::new(FilesystemStore::open(self.path("repo"), Chance::from_seed(seed)).unwrap());
+        let surroundings = Surroundings {
+            stop,
+            ..with_chance(
+                self.folder.path(),
+                SystemClock::new(),
+                Chance::from_seed(seed),
+            )
+        };
+        self.repo = Repository::open(store, PASSWORD, surroundings).unwrap();
+        self.writer = Writer::new(&self.repo, 2).unwrap();
+    }
+
+    /// Counts what a run would read.
+    pub fn count(&self, source: &FileSource) -> FileCounts {
+        let backup = FileBackup {
+            writer: &self.writer,
+            options: &options(),
+        };
+        let estimate = backup.estimate(source, &Progress::silent()).unwrap();
+        estimate.counts
     }
 
     /// Returns a path beside the repository.
