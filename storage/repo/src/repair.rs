@@ -63,6 +63,31 @@ impl Repository {
         })
     }
 
+    /// Returns the names and lengths of the index blobs that lie in the store and do not count: what
+    /// was compacted and is not deleted yet, and sets that are not whole.
+    pub fn superseded_indexes(&self) -> Result<BTreeMap<String, u64>, RepoError> {
+        self.check_may_go_on()?;
+        self.index_cache.superseded(self.store.as_ref())
+    }
+
+    /// Hands every record of an index blob of this length to `each`, whether the blob counts or not.
+    pub fn for_each_in_index(
+        &self,
+        index_blob: &str,
+        bytes: u64,
+        each: &mut dyn FnMut(ContentRecord) -> Result<(), RepoError>,
+    ) -> Result<(), RepoError> {
+        self.check_may_go_on()?;
+        let blob = std::iter::once((index_blob, bytes));
+        let stop = &self.surroundings.stop;
+        let tables = self
+            .index_cache
+            .tables_of(self.store.as_ref(), blob, stop)?;
+        merge(&tables, &[], &mut |place, row| {
+            each(tables[place].decode(row)?).map(|()| true)
+        })
+    }
+
     /// Returns every record of a content that this client's index tables still tell apart, hidden
     /// and superseded ones included, the winning one first.
     pub fn records_of(&self, id: &ContentId) -> Result<Vec<ContentRecord>, RepoError> {

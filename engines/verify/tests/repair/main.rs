@@ -7,6 +7,7 @@
 
 mod crashes;
 mod damage;
+mod indexes;
 mod lost_data;
 mod lost_manifests;
 mod world;

@@ -52,6 +52,22 @@ impl World {
     /// A world with a range of epochs that is compacted, an epoch that is, epochs that are not, a
     /// schedule, and a session that is under way.
     pub fn with_every_kind_of_blob() -> Self {
+        let world = Self::with_superseded_indexes();
+        for blob in world.names("x") {
+            let is_old = match BlobName::parse(&blob) {
+                BlobName::IndexUncompacted { epoch, .. } => epoch <= 8,
+                BlobName::IndexSingleEpoch { epoch } => epoch <= 7,
+                _ => false,
+            };
+            if is_old {
+                world.store.delete(&blob).unwrap();
+            }
+        }
+        world
+    }
+
+    /// The same, with the index blobs that were compacted still there.
+    pub fn with_superseded_indexes() -> Self {
         let mut world = Self::new();
         let repo = world.open();
         for epoch in 0..=10u64 {
@@ -74,16 +90,6 @@ impl World {
         assert_eq!((first, last), (0, 8));
         let blobs = listing.active_blobs(0, 7);
         repo.compact_epochs(0, 7, &blobs).unwrap();
-        for blob in world.names("x") {
-            let is_old = match BlobName::parse(&blob) {
-                BlobName::IndexUncompacted { epoch, .. } => epoch <= 8,
-                BlobName::IndexSingleEpoch { epoch } => epoch <= 7,
-                _ => false,
-            };
-            if is_old {
-                world.store.delete(&blob).unwrap();
-            }
-        }
         let writer = Writer::new(&repo, 1).unwrap();
         writer
             .write_content(&mut Encoder::new(None), None, &noise(999, 100))

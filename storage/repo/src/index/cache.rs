@@ -20,7 +20,7 @@ use kopia::hash::ContentHasher;
 use kopia::legacy_index::{CompactionLog, active_index_blobs};
 use time_and_chance::{Clock, SignedDuration, StopSignal, Timestamp};
 
-use super::index_blob::{IndexPayload, open_blob, write_table};
+use super::index_blob::{self, IndexPayload, open_blob, write_table};
 use super::merge::{SMALL_TABLES_MAX, tables_to_merge, write_merged};
 use super::table::Table;
 use super::table_writer::{NEW_FILE, open_table};
@@ -107,22 +107,40 @@ impl IndexCache {
         self.list_active(store).map(|active| active.blobs)
     }
 
-    /// Fetches an index blob as if the cache did not have it; `Damaged` if it makes no sense.
+    /// Fetches an index blob as if the cache did not have it and reads all of it; `Damaged` if it
+    /// makes no sense.
     pub(crate) fn check(
         &self,
         store: &dyn BlobStore,
         blob: &str,
         sealed_bytes: u64,
     ) -> Result<(), RepoError> {
-        IndexPayload::fetch(
+        let payload = IndexPayload::fetch(
             store,
             blob,
             sealed_bytes,
             &self.opener,
             &self.hasher,
             &self.folder,
-        )
-        .map(drop)
+        )?;
+        index_blob::check(blob, &payload, self.key_bytes())
+    }
+
+    /// Returns the index blobs that do not count any more, or not yet, with their lengths.
+    pub(crate) fn superseded(
+        &self,
+        store: &dyn BlobStore,
+    ) -> Result<BTreeMap<String, u64>, RepoError> {
+        let mut superseded = BTreeMap::new();
+        // What is listed first and counts by now is left out by the second listing.
+        for prefix in ["xn", "xs", "xr"] {
+            let listed = store.list_all(prefix);
+            let listed = listed.map_err(store_error("list superseded index blobs"))?;
+            superseded.extend(listed.into_iter().map(|blob| (blob.name, blob.bytes)));
+        }
+        let active = self.active(store)?;
+        superseded.retain(|blob, _| !active.contains_key(blob));
+        Ok(superseded)
     }
 
     /// Returns the table of one index blob if the cache has it.

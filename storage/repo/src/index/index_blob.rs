@@ -33,6 +33,9 @@ const PACKS_AT_ONCE: usize = 1024;
 /// … and read with one request if they lie within this.
 const NAMES_SPAN_MAX: u64 = 1 << 20;
 
+/// Takes the key and the fields of a row.
+type TakesRow<'a> = &'a mut dyn FnMut(&[u8], &[u8; fields::BYTES]) -> Result<(), RepoError>;
+
 /// What an index blob holds, opened and authentic.
 #[derive(Debug)]
 pub(crate) enum IndexPayload<'a> {
@@ -155,11 +158,25 @@ pub(crate) fn write_table(
 ) -> Result<Table, RepoError> {
     let index = IndexBlob::parse(blob, payload)?;
     let mut writer = TableWriter::create(folder, key_bytes)?;
-    let places = index.write_rows(&mut writer, key_bytes)?;
+    let places = index.each_row(key_bytes, &mut |key, fields| writer.push(key, fields))?;
     writer.finish(path, &[blob.to_owned()], &|each| match &places {
         Some(places) => index.names_at(places, each),
         None => index.names_of_pack_table(each),
     })
+}
+
+/// Reads an index blob from its first row to its last pack name, as if a table were made of it;
+/// `Damaged` if none could be.
+pub(crate) fn check(
+    blob: &str,
+    payload: &IndexPayload<'_>,
+    key_bytes: usize,
+) -> Result<(), RepoError> {
+    let index = IndexBlob::parse(blob, payload)?;
+    match index.each_row(key_bytes, &mut |_, _| Ok(()))? {
+        Some(places) => index.names_at(&places, &mut |_| Ok(())),
+        None => index.names_of_pack_table(&mut |_| Ok(())),
+    }
 }
 
 /// An index file whose sections are known.
@@ -198,12 +215,12 @@ impl<'a> IndexBlob<'a> {
             .ok_or_else(|| self.damaged(&"it names a pack outside of itself"))
     }
 
-    /// Writes all rows. Returns the places of pack names by number, where it is not the file's
-    /// own pack table that numbers them (version 1).
-    fn write_rows(
+    /// Hands key and fields of every row to `each`. Returns the places of pack names by number,
+    /// where it is not the file's own pack table that numbers them (version 1).
+    fn each_row(
         &self,
-        writer: &mut TableWriter,
         key_bytes: usize,
+        each: TakesRow<'_>,
     ) -> Result<Option<Vec<NamePlace>>, RepoError> {
         let header = self.decoder.header();
         if header.count() > 0 && header.key_bytes() != key_bytes {
@@ -235,7 +252,7 @@ impl<'a> IndexBlob<'a> {
                         places.len() as u32 - 1
                     }),
                 };
-                writer.push(key, &fields::encode(&record, pack))?;
+                each(key, &fields::encode(&record, pack))?;
             }
         }
         Ok((header.version() == 1).then_some(places))

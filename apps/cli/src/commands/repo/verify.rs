@@ -40,7 +40,8 @@ the range it hurts. The next backup stores again what is lost. Damage that the r
 correction made up for is a warning, and so is damage of blobs that no point needs.
 
 --repair rebuilds lost index blobs from the packs and stores damaged contents again from any sound
-copy. Only the owner of the maintenance may do it, since damaged index blobs are deleted in the end.")]
+copy. Only the owner of the maintenance may do it, since damaged index blobs are deleted in the end.
+With keys that may not delete those are left and named, the rest is mended, the exit status is 3.")]
 pub struct Verify {
     #[command(flatten)]
     repo: RepoArguments,
@@ -95,12 +96,8 @@ impl Verify {
                 take_ownership: self.take_ownership,
                 progress: &progress,
             };
-            let Repaired {
-                mended,
-                left,
-                found,
-            } = repair.run()?;
-            (found, Some((mended, left)))
+            let repaired = repair.run()?;
+            (repaired.found.clone(), Some(repaired))
         } else {
             (verify(&repo, &options, &progress)?, None)
         };
@@ -113,18 +110,18 @@ impl Verify {
         }
         let mut text = String::new();
         let mut document = document(&found, self.data, seed);
-        if let Some((mended, left)) = &repaired {
-            tell_mended(&mut text, mended, left, self.dry_run);
+        if let Some(repaired) = &repaired {
+            tell_mended(&mut text, &repaired.mended, &repaired.left, self.dry_run);
             document["dry_run"] = json!(self.dry_run);
-            document["mended"] = mended.iter().map(mended_document).collect();
-            document["not_mended"] = left
-                .iter()
-                .map(|(name, reason)| json!({ "name": name, "reason": reason }))
-                .collect();
+            document["mended"] = repaired.mended.iter().map(mended_document).collect();
+            document["not_mended"] = not_mended_document(repaired);
         }
         tell(&mut text, &found, self.data, seed);
         if found.is_sound() {
             return Ok(Answer::new(text, document));
+        }
+        if repaired.is_some_and(|repaired| repaired.only_needs_other_keys()) {
+            return Ok(Answer::in_part(text, document));
         }
         let failure = Failure::new(FailureKind::DamageFound, "the repository is damaged");
         failure.tell();
@@ -183,6 +180,14 @@ fn document(found: &Verification, percent: f64, seed: u64) -> Value {
 
 fn mended_document(mended: &Mended) -> Value {
     json!({ "what": mended.what.as_str(), "name": mended.name, "count": mended.count })
+}
+
+fn not_mended_document(repaired: &Repaired) -> Value {
+    let left = repaired.left.iter().map(|(name, reason)| {
+        let needs_other_keys = repaired.needs_other_keys.contains(name);
+        json!({ "name": name, "reason": reason, "needs_other_keys": needs_other_keys })
+    });
+    left.collect()
 }
 
 fn tell_mended(text: &mut String, mended: &[Mended], left: &[(String, String)], dry_run: bool) {
