@@ -13,6 +13,8 @@ pub const FILE_IN_USE: u32 = 32779;
 
 /// A file or folder of the VM is missing.
 pub const FILE_NOT_FOUND: u32 = 0x8007_0002;
+/// A folder on the way to a file is missing.
+pub const PATH_NOT_FOUND: u32 = 0x8007_0003;
 /// Access is denied.
 pub const ACCESS_DENIED: u32 = 0x8007_0005;
 /// A file is held open by another process.

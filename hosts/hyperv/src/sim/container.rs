@@ -47,6 +47,7 @@ pub(super) struct Facts {
     pub logical_sector_bytes: u32,
     pub physical_sector_bytes: u32,
     pub differencing: bool,
+    pub fixed: bool,
 }
 
 impl Facts {
@@ -58,6 +59,7 @@ impl Facts {
             logical_sector_bytes: metadata.logical_sector_bytes,
             physical_sector_bytes: metadata.physical_sector_bytes,
             differencing: metadata.has_parent(),
+            fixed: metadata.leave_blocks_allocated,
         }
     }
 
@@ -196,11 +198,6 @@ impl ChainReader {
         let leaf = chain.last().map_or(Path::new(""), PathBuf::as_path);
         let chain = Chain::open(files).map_err(|error| vhdx_error("open", leaf, error))?;
         Ok(Self { chain })
-    }
-
-    /// Returns what the chain says of its disk.
-    pub(super) fn facts(&self) -> Facts {
-        Facts::of(self.chain.metadata())
     }
 }
 

@@ -21,9 +21,11 @@
 
 mod administrator;
 mod calls;
+mod changes;
 mod checkpoint;
 mod container;
 mod fault;
+mod file_owner;
 mod folder;
 mod frozen;
 mod fuse;
@@ -39,6 +41,7 @@ mod sparse_file;
 mod state;
 mod tracking;
 mod user_checkpoint;
+mod virtual_disk;
 mod vm_configuration;
 mod volume;
 mod writing;
@@ -49,10 +52,12 @@ use std::sync::Arc;
 
 use time_and_chance::{Chance, SharedClock};
 
+pub use changes::SimTracking;
 pub use container::Subformat;
 pub use fault::{FaultRecord, SimFault, Step};
 pub use new_vm::{SimDisk, SimDiskContent, SimGuest, SimVm};
 pub use show::{SimPlannedView, SimPointView, SimView, SimVmView};
+pub use virtual_disk::{SimAccess, SimDiskFacts, SimVirtualDisk};
 
 use crate::HypervError;
 use fuse::Fuse;

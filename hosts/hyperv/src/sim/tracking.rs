@@ -266,8 +266,26 @@ impl History {
         self.position(seal).is_some()
     }
 
+    /// Returns the newest sealed instant.
+    pub(super) fn newest(&self) -> Option<&str> {
+        self.seals.last().map(|seal| seal.id.as_str())
+    }
+
+    /// Returns whether anything was written after the newest sealed instant.
+    pub(super) fn was_written_since_newest(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     fn position(&self, seal: &str) -> Option<usize> {
         self.seals.iter().position(|known| known.id == seal)
+    }
+
+    /// Returns everything written since an instant.
+    pub(super) fn since(&self, base: &str) -> Result<RangeSet, Lost> {
+        let newest = self.newest().unwrap_or_default();
+        let mut written: Vec<_> = self.between(base, newest)?.iter().collect();
+        written.extend(&self.open);
+        Ok(RangeSet::from_unsorted(written))
     }
 
     /// Returns everything written between two instants.

@@ -20,7 +20,7 @@ use crate::{HypervError, HypervErrorKind, NewDisk};
 
 /// A file that a killed process stops writing to.
 #[derive(Debug)]
-struct FusedFile {
+pub(super) struct FusedFile {
     file: File,
     fuse: Arc<Fuse>,
     /// Whether to wait for the storage: what guests write need not survive a power loss.
@@ -96,13 +96,27 @@ impl SimHost {
         }
     }
 
-    /// Opens the last file of a chain (root first) to write to it.
-    fn open_live(&self, chain: &[PathBuf]) -> Result<LiveDisk<FusedFile>, HypervError> {
+    /// Opens the last file of a chain (root first) for a program that writes to it.
+    pub(super) fn open_for_writing(
+        &self,
+        chain: &[PathBuf],
+    ) -> Result<LiveDisk<FusedFile>, HypervError> {
+        self.open_live(chain, true)
+    }
+
+    fn open_live(
+        &self,
+        chain: &[PathBuf],
+        durable: bool,
+    ) -> Result<LiveDisk<FusedFile>, HypervError> {
         let (leaf, parents) = match chain.split_last() {
             Some((leaf, parents)) => (leaf.as_path(), parents),
             None => (Path::new(""), &[] as &[PathBuf]),
         };
-        let file = self.fused(open_alone(leaf)?);
+        let file = FusedFile {
+            durable,
+            ..self.fused(open_alone(leaf)?)
+        };
         let mut files = Vec::new();
         for parent in parents.iter().rev() {
             files.push(self.fused(open_shared(parent)?));
@@ -115,7 +129,7 @@ impl SimHost {
     pub(super) fn open_for_guest(&self, chain: &[PathBuf]) -> Result<GuestDisk, HypervError> {
         Ok(GuestDisk {
             path: chain.last().cloned().unwrap_or_default(),
-            disk: self.open_live(chain)?,
+            disk: self.open_live(chain, false)?,
         })
     }
 
@@ -124,7 +138,7 @@ impl SimHost {
     pub(super) fn merge_files(&self, below: &[PathBuf], child: &Path) -> Result<(), HypervError> {
         let file = open_alone(child)?;
         let child_file = Vhdx::open(file).map_err(|error| vhdx_error("open", child, error))?;
-        let parent = self.open_live(below)?;
+        let parent = self.open_live(below, false)?;
         parent
             .merge_child(&child_file)
             .and_then(|()| parent.close())
@@ -134,7 +148,7 @@ impl SimHost {
 
     /// Makes a disk larger.
     pub(super) fn resize_file(&self, path: &Path, virtual_bytes: u64) -> Result<(), HypervError> {
-        let disk = self.open_live(&[path.to_path_buf()])?;
+        let disk = self.open_live(&[path.to_path_buf()], false)?;
         disk.resize(virtual_bytes)
             .and_then(|()| disk.close())
             .map(drop)
