@@ -6,5 +6,6 @@
 //! spec it stands on; what only a real host can confirm has a switch in [`Manners`].
 
 mod manners;
+pub mod virtdisk;
 
 pub use manners::Manners;

@@ -97,7 +97,7 @@ pub trait VirtualDisks: Send + Sync + Debug {
     /// Makes a dynamic VHDX.
     ///
     /// # Errors
-    /// 80 if a file is there already.
+    /// 80 if a file is there already, 3 if its folder is missing.
     fn create(&self, path: &Path, disk: &NewVirtualDisk) -> Result<(), VirtualDiskError>;
 }
 
