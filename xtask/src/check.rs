@@ -1,16 +1,16 @@
-//! Everything a change must pass, in one run: format, tidy, lints, docs, tests.
+//! Everything a change must pass, in one run: format, tidy, lints, docs, tests, and
+//! lints and tests of what differs on Windows.
 //!
 //! A step that fails does not stop the ones after it, so that one run tells everything. The
 //! cheap ones come first; the tests' totals come last, alone on their line.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::test_totals::TestTotals;
-use crate::tidy;
+use crate::commands::{cargo, succeeds};
+use crate::test_totals::{TestTotals, run_counted};
+use crate::{tidy, windows};
 
 /// How much the tests do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,10 +55,20 @@ pub fn run(root: &Path, length: Length) -> Result<bool> {
         failed.push("docs");
     }
     heading("tests");
-    let (passed, totals) = tests(root, length)?;
+    let (passed, mut totals) = tests(root, length)?;
     if !passed {
         failed.push("tests");
     }
+    heading("lints for Windows");
+    if !windows::clippy(root)? {
+        failed.push("lints for Windows");
+    }
+    heading("tests under Wine");
+    let (passed, under_wine) = windows::test(root, &[])?;
+    if !passed {
+        failed.push("tests under Wine");
+    }
+    totals.add(&under_wine);
 
     println!();
     if failed.is_empty() {
@@ -74,44 +84,15 @@ fn heading(step: &str) {
     println!("\n== {step}");
 }
 
-fn cargo(root: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root);
-    command
-}
-
-fn succeeds(command: &mut Command) -> Result<bool> {
-    let status = command
-        .status()
-        .with_context(|| format!("failed to start {command:?}"))?;
-    Ok(status.success())
-}
-
-/// Runs all tests, showing what they print, and adds up their results. A run in which no test
-/// ran has not passed, whatever its exit status says.
+/// Runs all tests for this system. A run in which no test ran has not passed, whatever its exit
+/// status says.
 fn tests(root: &Path, length: Length) -> Result<(bool, TestTotals)> {
     let mut command = cargo(root);
-    command
-        .args(["test", "--workspace", "--no-fail-fast", "--locked"])
-        .stdout(Stdio::piped());
+    command.args(["test", "--workspace", "--no-fail-fast", "--locked"]);
     if length == Length::Long {
         command.env("E3_TEST_LONG", "1");
     }
-    let mut child = command.spawn().context("failed to start the tests")?;
-    let output = child
-        .stdout
-        .take()
-        .context("failed to read the tests' output")?;
     let mut totals = TestTotals::default();
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line.context("failed to read the tests' output")?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        totals.add_line(&line);
-    }
-    let status = child.wait().context("failed to wait for the tests")?;
-    Ok((
-        status.success() && totals.failed == 0 && totals.passed > 0,
-        totals,
-    ))
+    let succeeded = run_counted(&mut command, &mut totals)?;
+    Ok((succeeded && totals.passed > 0, totals))
 }

@@ -1,18 +1,23 @@
 //! Checks and chores of this repository, run as `cargo xtask <task>`.
 //!
 //! `check` is everything a change must pass; `tidy` is the part of it that reads the tree as
-//! text. It installs nothing and knows no machine: `./check` prepares one and then calls this.
+//! text; `windows` builds and tests the agent for Windows. `./check` prepares a machine and then calls
+//! this; what Windows takes besides is looked after here, when it is needed.
 
 mod check;
+mod commands;
 mod test_totals;
 mod tidy;
+mod windows;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 
-const USAGE: &str = "usage: cargo xtask check [--long] | cargo xtask tidy";
+const USAGE: &str = "usage: cargo xtask check [--long]
+       cargo xtask tidy
+       cargo xtask windows build | clippy | test [what cargo test takes, such as -p blob]";
 
 fn main() -> ExitCode {
     match run() {
@@ -33,6 +38,13 @@ fn run() -> Result<bool> {
         ["check"] => check::run(&root()?, check::Length::Short),
         ["check", "--long"] => check::run(&root()?, check::Length::Long),
         ["tidy"] => tidy::run(&root()?),
+        ["windows", "build"] => windows::build(&root()?),
+        ["windows", "clippy"] => windows::clippy(&root()?),
+        ["windows", "test", chosen @ ..] => {
+            let (passed, totals) = windows::test(&root()?, chosen)?;
+            println!("\n{totals}");
+            Ok(passed)
+        }
         _ => bail!("{USAGE}"),
     }
 }

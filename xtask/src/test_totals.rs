@@ -1,6 +1,10 @@
 //! The sum of what `cargo test` reports, one closing line for each test program.
 
 use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
 
 /// How many tests passed and failed, over all test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -11,7 +15,36 @@ pub struct TestTotals {
     pub failed: u64,
 }
 
+/// Runs a command of `cargo test`, showing what it prints, and adds its results to `totals`; tells
+/// whether it passed.
+pub fn run_counted(command: &mut Command, totals: &mut TestTotals) -> Result<bool> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("failed to start the tests")?;
+    let output = child
+        .stdout
+        .take()
+        .context("failed to read the tests' output")?;
+    let mut found = TestTotals::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("failed to read the tests' output")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        found.add_line(&line);
+    }
+    let status = child.wait().context("failed to wait for the tests")?;
+    totals.add(&found);
+    Ok(status.success() && found.failed == 0)
+}
+
 impl TestTotals {
+    /// Adds the tests of another run.
+    pub fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+
     /// Adds a line of `cargo test`'s output, if it is a test program's closing line.
     pub fn add_line(&mut self, line: &str) {
         let Some(rest) = line.trim_start().strip_prefix("test result: ") else {

@@ -56,32 +56,32 @@ pub(crate) fn refuse_simulated_host(folder: &Path) -> Result<(), RestoreError> {
     Ok(())
 }
 
-/// Refuses to begin what cannot be finished for lack of room, where room is known.
+/// Refuses to begin what cannot be finished for lack of room.
 ///
 /// `needed_bytes` counts all that may hold data, so that a disk of many small pieces may need
 /// less.
 pub(crate) fn check_room(folder: &Path, needed_bytes: u64) -> Result<(), RestoreError> {
-    let free = os::free_bytes(folder).map_err(file_error("look for room in", folder))?;
-    refuse_too_small(folder, needed_bytes.saturating_add(SPARE_BYTES), free)
+    let room = local_file::room(folder).map_err(file_error("look for room in", folder))?;
+    refuse_too_small(
+        folder,
+        needed_bytes.saturating_add(SPARE_BYTES),
+        room.free_bytes,
+    )
 }
 
-fn refuse_too_small(
-    folder: &Path,
-    needed_bytes: u64,
-    free_bytes: Option<u64>,
-) -> Result<(), RestoreError> {
-    match free_bytes {
-        Some(free) if free < needed_bytes => Err(RestoreError::new(
-            RestoreErrorKind::TargetFull,
-            format!(
-                "restore to {}: up to {} MiB are needed and {} MiB are free",
-                folder.display(),
-                needed_bytes.div_ceil(1 << 20),
-                free >> 20
-            ),
-        )),
-        _ => Ok(()),
+fn refuse_too_small(folder: &Path, needed_bytes: u64, free_bytes: u64) -> Result<(), RestoreError> {
+    if free_bytes >= needed_bytes {
+        return Ok(());
     }
+    Err(RestoreError::new(
+        RestoreErrorKind::TargetFull,
+        format!(
+            "restore to {}: up to {} MiB are needed and {} MiB are free",
+            folder.display(),
+            needed_bytes.div_ceil(1 << 20),
+            free_bytes >> 20
+        ),
+    ))
 }
 
 pub(crate) fn unsuited(path: &Path, why: &str) -> RestoreError {
@@ -99,15 +99,13 @@ mod tests {
     fn too_little_room_is_said_with_how_much_is_needed() {
         let folder = Path::new("/restore");
         let mib = 1 << 20;
-        assert!(refuse_too_small(folder, 100, Some(100)).is_ok());
-        assert!(refuse_too_small(folder, 100, None).is_ok());
-        let error = refuse_too_small(folder, 5 * mib, Some(4 * mib)).unwrap_err();
+        assert!(refuse_too_small(folder, 100, 100).is_ok());
+        let error = refuse_too_small(folder, 5 * mib, 4 * mib).unwrap_err();
         assert_eq!(error.kind(), RestoreErrorKind::TargetFull);
         assert!(
             error.to_string().contains("5 MiB are needed and 4 MiB"),
             "{error}"
         );
-        #[cfg(unix)]
         assert!(check_room(Path::new("/"), u64::MAX).is_err());
     }
 

@@ -20,9 +20,24 @@ use windows as system;
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 pub use aligned_buffer::{ALIGNMENT_BYTES, AlignedBuffer};
 pub use uncached_file::UncachedFile;
+
+/// Room on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Left for whoever asks.
+    pub free_bytes: u64,
+    /// All there is, in use or not.
+    pub total_bytes: u64,
+}
+
+/// Returns the room on the file system that holds `path`.
+pub fn room(path: &Path) -> io::Result<Room> {
+    system::room(path)
+}
 
 /// Fills `buf` with what stands at `offset`, or fails.
 pub fn read_exact_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<()> {
@@ -32,4 +47,29 @@ pub fn read_exact_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<()>
 /// Writes all of `data` at `offset`, making the file longer if need be.
 pub fn write_all_at(file: &File, offset: u64, data: &[u8]) -> io::Result<()> {
     system::write_all_at(file, offset, data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_room_and_no_more_than_its_file_system() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let found = room(folder.path()).expect("the system tells");
+        assert!(found.total_bytes > 0);
+        assert!(found.free_bytes <= found.total_bytes, "{found:?}");
+    }
+
+    #[test]
+    fn what_is_written_at_an_offset_is_read_there() {
+        let file = tempfile::tempfile().expect("a file can be made");
+        write_all_at(&file, 5, b"later").expect("it can be written");
+        write_all_at(&file, 0, b"first").expect("it can be written");
+        let mut read = [0; 7];
+        read_exact_at(&file, 3, &mut read).expect("it is there");
+        assert_eq!(&read, b"stlater");
+        let past_the_end = read_exact_at(&file, 8, &mut read).map_err(|error| error.kind());
+        assert_eq!(past_the_end, Err(io::ErrorKind::UnexpectedEof));
+    }
 }

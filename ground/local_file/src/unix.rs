@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use crate::Room;
+
 pub(crate) fn read_exact_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<()> {
     file.read_exact_at(buf, offset)
 }
@@ -53,4 +55,12 @@ pub(crate) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     #[cfg(not(target_os = "linux"))]
     let _ = (file, bytes);
     Ok(())
+}
+
+pub(crate) fn room(path: &Path) -> io::Result<Room> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(Room {
+        free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+    })
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::os::windows::fs::FileExt as _;
 use std::path::Path;
 
+use crate::Room;
+
 pub(crate) fn read_exact_at(file: &File, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
     while !buf.is_empty() {
         match file.seek_read(buf, offset) {
@@ -41,4 +43,13 @@ pub(crate) fn open_direct(_: &File, _: &Path, _: bool) -> Option<File> {
 
 pub(crate) fn reserve(_: &File, _: u64) -> io::Result<()> {
     Ok(())
+}
+
+pub(crate) fn room(path: &Path) -> io::Result<Room> {
+    let found = fs4::statvfs(path)?;
+    Ok(Room {
+        free_bytes: found.available_space(),
+        // Counted in clusters by 32 bits, which the largest volumes exceed.
+        total_bytes: found.total_space().max(found.free_space()),
+    })
 }

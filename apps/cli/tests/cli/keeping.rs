@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, BACKUP_OF_WEB, PASSWORD, outcome};
+use crate::agent::{Agent, BACKUP_OF_WEB};
 
 /// A world with the VM "web", whose small disk is backed up again and again.
 struct World {
@@ -304,10 +304,9 @@ fn a_policy_is_edited_as_json_and_checked() {
         let arguments = ["policy", "edit", "--global", "--repo", "repo", "--json"];
         let mut command = agent.command(arguments);
         command
-            .env("E3_REPO_PASSWORD", PASSWORD)
             .env_remove("VISUAL")
             .env("EDITOR", format!("sh {}", editor.display()));
-        outcome(&mut command)
+        crate::agent::outcome(&mut command)
     };
     let keep_latest = || {
         let arguments = ["policy", "show", "--global", "--repo", "repo"];

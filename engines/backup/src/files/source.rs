@@ -131,11 +131,11 @@ pub(super) fn child_names(paths: &[PathBuf]) -> Vec<String> {
         .collect()
 }
 
-#[cfg(test)]
+// Paths here are those of Unix.
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn a_path_is_filed_under_its_clean_text() {
         for (path, clean) in [
@@ -151,7 +151,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn equal_base_names_are_numbered() {
         let paths: Vec<PathBuf> = ["/a/data", "/b/data", "/c/data_2", "/data", "/"]
@@ -163,7 +162,6 @@ mod tests {
         );
     }
 
-    #[cfg(unix)]
     #[test]
     fn an_earlier_snapshot_counts_only_if_names_meant_the_same_paths() {
         let several = |paths: &[&str]| {

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use backup::BackupErrorKind;
 use backup::files::{FileBackup, FileOptions, FileSource};
-use kopia::directory::EntryType;
 use kopia::policy::{Policy, PolicyTarget};
 use kopia::snapshot::SnapshotSource;
 use progress::Progress;
@@ -212,7 +211,7 @@ fn the_length_of_a_file_is_that_of_what_was_read() {
     let source = FileSource::one(USER, HOST, Path::new("/proc/self/status"));
     let report = world.back_up(&source, &options()).unwrap();
     let root = &world.entries(&report.point_id)[""];
-    assert_eq!(root.entry_type, EntryType::File);
+    assert_eq!(root.entry_type, kopia::directory::EntryType::File);
     let bytes = world.repo.open_object(&root.object).unwrap().len();
     assert!(bytes > 0);
     assert_eq!(root.size, bytes);

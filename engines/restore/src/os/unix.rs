@@ -177,9 +177,3 @@ pub(crate) fn sync_file_system(folder: &Path) -> io::Result<()> {
     sync_folder(folder)?;
     Ok(())
 }
-
-/// Returns how many bytes may be written to the file system of `folder`.
-pub(crate) fn free_bytes(folder: &Path) -> io::Result<Option<u64>> {
-    let space = rustix::fs::statvfs(folder)?;
-    Ok(Some(space.f_bavail.saturating_mul(space.f_frsize)))
-}

@@ -119,9 +119,3 @@ pub(crate) const SYNCS_FILE_SYSTEMS: bool = false;
 pub(crate) fn sync_file_system(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
-
-/// Returns that room is not known: safe Rust has no call for it, and a full volume ends a
-/// restore cleanly all the same.
-pub(crate) fn free_bytes(_folder: &Path) -> io::Result<Option<u64>> {
-    Ok(None)
-}

@@ -30,6 +30,7 @@ mod folder;
 mod frozen;
 mod fuse;
 mod guest;
+mod holes;
 mod io_error;
 mod merge;
 mod new_vm;
@@ -43,7 +44,6 @@ mod tracking;
 mod user_checkpoint;
 mod virtual_disk;
 mod vm_configuration;
-mod volume;
 mod writing;
 
 use std::fs;

@@ -12,7 +12,6 @@ use super::folder::sparse_attribute;
 use super::io_error::io_error;
 use super::session::{Session, read_bounded};
 use super::state::PointRecord;
-use super::volume;
 use crate::{
     Checkpoint, CheckpointId, ConfigurationFile, FrozenDisk, HypervError, HypervErrorKind,
     HypervHost, MergeState, NewDisk, OperationInProgress, PlannedVm, ReferencePoint,
@@ -183,7 +182,7 @@ impl HypervHost for SimHost {
     fn volume_space(&self, vm: VmId) -> Result<Vec<VolumeSpace>, HypervError> {
         self.vm_call(vm, Step::VolumeSpace, |session| {
             let low = session.strike(vm, |fault| matches!(fault, SimFault::LowSpace { .. }))?;
-            let space = volume::volume_space(&self.root)
+            let space = local_file::room(&self.root)
                 .map_err(|error| io_error("measure", &self.root, error))?;
             Ok(vec![VolumeSpace {
                 volume: self.root.display().to_string(),

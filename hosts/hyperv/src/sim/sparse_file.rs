@@ -7,8 +7,8 @@ use disk::{BlockRead, ByteRange, DiskError, DiskErrorKind};
 
 use local_file::{AlignedBuffer, UncachedFile};
 
+use super::holes;
 use super::io_error::io_error;
-use super::volume;
 use crate::HypervError;
 
 const PIECE_BYTES: usize = 4 << 20;
@@ -47,7 +47,7 @@ impl BlockRead for RawFile {
     }
 
     fn next_allocated(&self, from: u64) -> Result<Option<ByteRange>, DiskError> {
-        volume::next_data(self.file.file(), from, self.size_bytes).map_err(|error| {
+        holes::next_data(self.file.file(), from, self.size_bytes).map_err(|error| {
             DiskError::new(
                 DiskErrorKind::Unreadable,
                 format!("find data behind {from}"),
@@ -92,7 +92,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), HypervError> {
     let target = UncachedFile::for_writing(target, to);
     let mut buf = AlignedBuffer::new(PIECE_BYTES);
     let mut at = 0;
-    while let Some(range) = volume::next_data(source.file.file(), at, source.size_bytes)
+    while let Some(range) = holes::next_data(source.file.file(), at, source.size_bytes)
         .map_err(|error| io_error("read", from, error))?
     {
         at = range.start();

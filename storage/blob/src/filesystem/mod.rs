@@ -266,7 +266,12 @@ impl BlobStore for FilesystemStore {
     }
 
     fn space(&self) -> Result<Option<Space>, BlobError> {
-        system::space(&self.root).map_err(|error| failed("ask for the room in", &self.root, error))
+        let room = local_file::room(&self.root)
+            .map_err(|error| failed("ask for the room in", &self.root, error))?;
+        Ok(Some(Space {
+            free_bytes: room.free_bytes,
+            total_bytes: room.total_bytes,
+        }))
     }
 }
 

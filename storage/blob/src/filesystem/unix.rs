@@ -1,11 +1,9 @@
-//! What differs between systems, for Unix: modes, syncing folders, room.
+//! What differs between systems, for Unix: modes, syncing folders.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
-
-use crate::Space;
 
 /// Creates a file that only its owner may read; one that exists is an error.
 pub fn create_new_file(path: &Path) -> io::Result<File> {
@@ -36,13 +34,4 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
         }
         other => other,
     }
-}
-
-/// Returns the room on the file system that holds `path`.
-pub fn space(path: &Path) -> io::Result<Option<Space>> {
-    let found = rustix::fs::statvfs(path)?;
-    Ok(Some(Space {
-        free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
-        total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
-    }))
 }

@@ -1,4 +1,4 @@
-//! What differs between systems, for Windows: modes, syncing folders, room.
+//! What differs between systems, for Windows: modes, syncing folders.
 //!
 //! Rights come from the folder that the repository lies in. A folder cannot be synced; NTFS
 //! journals renames itself.
@@ -6,8 +6,6 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::path::Path;
-
-use crate::Space;
 
 /// Creates a file; one that exists is an error.
 pub fn create_new_file(path: &Path) -> io::Result<File> {
@@ -22,9 +20,4 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
 /// Does nothing: see the module's head.
 pub fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
-}
-
-/// Returns `None`: the call that tells is unsafe code, which lives elsewhere.
-pub fn space(_path: &Path) -> io::Result<Option<Space>> {
-    Ok(None)
 }

@@ -1,0 +1,64 @@
+//! The agent for Windows, built and tested on Debian: `cargo xtask windows build|test|clippy`.
+//!
+//! ```text
+//! packages ─► sysroot (std for Windows, built once) ─► toolchain (cargo with that std) ─► build: executable
+//!                                                                                       ─► clippy
+//!                                     wine_prefix (a small Windows) ─► crash_probe ───── ─► test: test_run
+//! ```
+//!
+//! Debian's own rustc compiles for Windows, since it comes with its library's source; cargo, the lock
+//! file and everything built for Linux stay as they are.
+
+mod build_cache;
+mod crash_probe;
+mod executable;
+mod packages;
+mod sysroot;
+mod test_run;
+mod toolchain;
+mod wine_prefix;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::commands::succeeds;
+use crate::test_totals::TestTotals;
+use toolchain::Toolchain;
+use wine_prefix::WinePrefix;
+
+/// Builds `e3-backup-agent.exe` as it is shipped; `false` if cargo failed or the file is not fit.
+pub fn build(root: &Path) -> Result<bool> {
+    let toolchain = prepared(root)?;
+    let mut build = toolchain.cargo();
+    build.args(["build", "--release", "--locked", "--package", "cli"]);
+    if !succeeds(&mut build)? {
+        return Ok(false);
+    }
+    executable::check(&toolchain.release_folder().join("e3-backup-agent.exe"))
+}
+
+/// Lints the crates whose code differs on Windows, and all they use.
+pub fn clippy(root: &Path) -> Result<bool> {
+    let toolchain = prepared(root)?;
+    let mut clippy = toolchain.clippy();
+    clippy.args(["--locked", "--all-targets", "--profile", toolchain::PROFILE]);
+    clippy.args(test_run::packages());
+    clippy.args(["--", "-D", "warnings"]);
+    succeeds(&mut clippy)
+}
+
+/// Runs the tests of those crates under Wine, or of what `chosen` names in cargo's words; `false`
+/// if any failed.
+pub fn test(root: &Path, chosen: &[&str]) -> Result<(bool, TestTotals)> {
+    let toolchain = prepared(root)?;
+    let prefix = WinePrefix::ready(root, &toolchain.target_folder())?;
+    crash_probe::check(&toolchain, &prefix)?;
+    test_run::run(&toolchain, &prefix, chosen)
+}
+
+fn prepared(root: &Path) -> Result<Toolchain> {
+    packages::install_missing(root)?;
+    let sysroot = sysroot::ready(root)?;
+    Ok(Toolchain::new(root, sysroot))
+}

@@ -1,0 +1,92 @@
+//! What is shipped: one file of a bearable size that needs only DLLs which every Windows has.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::commands::output_of;
+
+const BYTES_MAX: u64 = 40 << 20;
+
+/// DLLs of every Windows from Server 2016 on, as import tables name them, in lower case.
+const DLLS: [&str; 16] = [
+    "advapi32.dll",
+    "bcrypt.dll",
+    "bcryptprimitives.dll",
+    "crypt32.dll",
+    "kernel32.dll",
+    "msvcrt.dll",
+    "ntdll.dll",
+    "ole32.dll",
+    "oleaut32.dll",
+    "secur32.dll",
+    "shell32.dll",
+    "user32.dll",
+    "userenv.dll",
+    "virtdisk.dll",
+    "vssapi.dll",
+    "ws2_32.dll",
+];
+/// Sets of entries that Windows resolves itself.
+const API_SETS: &str = "api-ms-win-";
+
+/// Says what the file is; `false` if it is too large or would need more than Windows has.
+pub fn check(path: &Path) -> Result<bool> {
+    let bytes = std::fs::metadata(path)
+        .with_context(|| format!("failed to look at {}", path.display()))?
+        .len();
+    let headers = output_of(
+        Command::new("x86_64-w64-mingw32-objdump")
+            .arg("-p")
+            .arg(path),
+    )?;
+    let imported = imported_dlls(&headers);
+    println!("{}", path.display());
+    println!(
+        "{:.1} MiB, needs {}",
+        bytes as f64 / f64::from(1 << 20),
+        imported.join(", ")
+    );
+    let foreign: Vec<&str> = imported
+        .into_iter()
+        .filter(|dll| !is_of_windows(dll))
+        .collect();
+    if !foreign.is_empty() {
+        println!("not every Windows has: {}", foreign.join(", "));
+    }
+    if bytes > BYTES_MAX {
+        println!("larger than {} MiB", BYTES_MAX >> 20);
+    }
+    Ok(foreign.is_empty() && bytes <= BYTES_MAX)
+}
+
+fn imported_dlls(headers: &str) -> Vec<&str> {
+    headers
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("DLL Name: "))
+        .collect()
+}
+
+fn is_of_windows(dll: &str) -> bool {
+    let name = dll.to_ascii_lowercase();
+    name.starts_with(API_SETS) || DLLS.contains(&name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dlls_of_the_compiler_are_told_from_those_of_windows() {
+        let headers = "\tDLL Name: KERNEL32.dll\n\tvma: Hint\n\tDLL Name: libgcc_s_seh-1.dll\n\
+            \tDLL Name: api-ms-win-core-synch-l1-2-0.dll\n";
+        let imported = imported_dlls(headers);
+        assert_eq!(imported.len(), 3);
+        let foreign: Vec<_> = imported
+            .into_iter()
+            .filter(|it| !is_of_windows(it))
+            .collect();
+        assert_eq!(foreign, ["libgcc_s_seh-1.dll"]);
+    }
+}
