@@ -1,5 +1,4 @@
-//! Everything a change must pass, in one run: format, tidy, lints, docs, tests, and
-//! lints and tests of what differs on Windows.
+//! Everything a change must pass, in one run: format, tidy, lints, docs, tests.
 //!
 //! A step that fails does not stop the ones after it, so that one run tells everything. The
 //! cheap ones come first; the tests' totals come last, alone on their line.
@@ -10,7 +9,7 @@ use anyhow::Result;
 
 use crate::commands::{cargo, succeeds};
 use crate::test_totals::{TestTotals, run_counted};
-use crate::{tidy, windows};
+use crate::tidy;
 
 /// How much the tests do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,20 +54,10 @@ pub fn run(root: &Path, length: Length) -> Result<bool> {
         failed.push("docs");
     }
     heading("tests");
-    let (passed, mut totals) = tests(root, length)?;
+    let (passed, totals) = tests(root, length)?;
     if !passed {
         failed.push("tests");
     }
-    heading("lints for Windows");
-    if !windows::clippy(root)? {
-        failed.push("lints for Windows");
-    }
-    heading("tests under Wine");
-    let (passed, under_wine) = windows::test(root, &[])?;
-    if !passed {
-        failed.push("tests under Wine");
-    }
-    totals.add(&under_wine);
 
     println!();
     if failed.is_empty() {

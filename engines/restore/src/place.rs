@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{RestoreError, RestoreErrorKind, file_error};
-use crate::os;
 
 /// What the simulated host's folder holds.
 const SIMULATED_HOST: [&str; 2] = ["host.json", "vms"];

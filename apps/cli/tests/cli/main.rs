@@ -16,5 +16,6 @@ mod kopias_own;
 mod lock;
 mod maintain;
 mod older_agent;
+mod on_every_system;
 mod password;
 mod performance;

@@ -338,6 +338,11 @@ fn create_folders(path: &Path) -> Result<(), BlobError> {
         Ok(()) => sync_folder(above),
         // Another writer was faster, or a file is in the way, which the next step will tell.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // Windows says that there is no such path.
+        Err(_) if above.is_file() => {
+            let error = io::ErrorKind::NotADirectory.into();
+            Err(failed("create folder", path, error))
+        }
         Err(error) => Err(failed("create folder", path, error)),
     }
 }
@@ -374,7 +379,7 @@ fn write_and_rename(file: File, temporary: &Path, path: &Path, parts: &[&[u8]]) 
     file.file().sync_all()?;
     // Windows renames no open file.
     drop(file);
-    fs::rename(temporary, path)
+    system::replace(temporary, path)
 }
 
 /// Reads a part of a file; a large one past the page cache, since hardly anything is read twice.

@@ -48,12 +48,22 @@ fn connect_s3(location: &S3Location) -> String {
     command
 }
 
-/// Puts what a shell would take apart between quotes.
+/// Puts what a shell of this system would take apart between quotes.
 fn quoted(text: &str) -> String {
-    let plain = |letter: char| letter.is_alphanumeric() || "/._-:+@=,".contains(letter);
-    match text.chars().all(plain) && !text.is_empty() {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
+    quoted_for(text, cfg!(windows))
+}
+
+fn quoted_for(text: &str, windows: bool) -> String {
+    let plain = |letter: char| {
+        letter.is_alphanumeric() || "/._-:+@=,".contains(letter) || (windows && letter == '\\')
+    };
+    if text.chars().all(plain) && !text.is_empty() {
+        text.to_owned()
+    } else if windows {
+        // No name there has such a quote in it.
+        format!("\"{text}\"")
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 
@@ -61,6 +71,21 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
+    #[test]
+    fn each_systems_shell_gets_its_own_quotes() {
+        for (text, unix, windows) in [
+            ("/srv/a", "/srv/a", "/srv/a"),
+            ("it's", r"'it'\''s'", "\"it's\""),
+            (r"D:\a", r"'D:\a'", r"D:\a"),
+            (r"D:\a b", r"'D:\a b'", "\"D:\\a b\""),
+            ("", "''", "\"\""),
+        ] {
+            assert_eq!(quoted_for(text, false), unix);
+            assert_eq!(quoted_for(text, true), windows);
+        }
+    }
+
+    #[cfg(unix)]
     #[test]
     fn stock_kopia_is_told_the_same_place() {
         for (location, expected) in [
