@@ -1,11 +1,12 @@
 //! Files of this machine: reads and writes at offsets, on every system, and past the page cache
-//! for data that flows through once.
+//! for data that flows through once; small ones that are replaced as a whole.
 //!
 //! A backup reads a disk once and writes packs once. In the page cache such data drives out what
 //! the guests need, and copying it there costs more than hashing it (`docs/performance.md`). Knows
 //! nothing of what files hold.
 
 mod aligned_buffer;
+mod replaced;
 mod uncached_file;
 
 #[cfg(unix)]
@@ -23,6 +24,7 @@ use std::io;
 use std::path::Path;
 
 pub use aligned_buffer::{ALIGNMENT_BYTES, AlignedBuffer};
+pub use replaced::{create_private_folders, replace};
 pub use uncached_file::UncachedFile;
 
 /// Room on a file system.

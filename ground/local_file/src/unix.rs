@@ -15,6 +15,11 @@ pub(crate) fn write_all_at(file: &File, offset: u64, data: &[u8]) -> io::Result<
     file.write_all_at(data, offset)
 }
 
+/// Makes sure that a folder's names survive a crash.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
 /// Opens `path`, which must be `file`, once more and past the page cache; `None` where the file
 /// system has no such thing.
 #[cfg(target_os = "linux")]

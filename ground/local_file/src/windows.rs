@@ -37,6 +37,11 @@ pub(crate) fn write_all_at(file: &File, mut offset: u64, mut data: &[u8]) -> io:
     Ok(())
 }
 
+/// NTFS journals the rename itself; folders cannot be flushed without a special handle.
+pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 pub(crate) fn open_direct(_: &File, _: &Path, _: bool) -> Option<File> {
     None
 }

@@ -10,7 +10,7 @@
 //! ```
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hyperv::{CheckpointId, ReferencePointId, VmId};
@@ -71,7 +71,7 @@ impl StateFolder {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, BackupError> {
         let root = root.into();
         for folder in ["locks", "journal", "bases"] {
-            create_private_folders(&root.join(folder))
+            local_file::create_private_folders(&root.join(folder))
                 .map_err(failed("create the state folder", &root))?;
         }
         Ok(Self { root })
@@ -134,7 +134,7 @@ impl StateFolder {
     ) -> Result<(), BackupError> {
         let path = self.base_path(repository, vm);
         let folder = path.parent().expect("a base lies in a folder");
-        create_private_folders(folder).map_err(failed("create", folder))?;
+        local_file::create_private_folders(folder).map_err(failed("create", folder))?;
         write_document(&path, base)
     }
 
@@ -173,14 +173,6 @@ fn failed<'a>(doing: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Backu
     }
 }
 
-fn create_private_folders(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
 /// Reads a document; one that is missing or was cut by a full disk counts as none, since losing
 /// state costs a full read and nothing else.
 fn read_document<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, BackupError> {
@@ -194,26 +186,7 @@ fn read_document<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, BackupEr
 fn write_document<T: Serialize>(path: &Path, document: &T) -> Result<(), BackupError> {
     let bytes =
         serde_json::to_vec_pretty(document).expect("state documents have no maps with odd keys");
-    let folder = path.parent().expect("a document lies in a folder");
-    let replace = || -> io::Result<()> {
-        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-        temporary.write_all(&bytes)?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(path)?;
-        sync_folder(folder)
-    };
-    replace().map_err(failed("write", path))
-}
-
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(windows)]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    // NTFS journals the rename itself; folders cannot be flushed without a special handle.
-    Ok(())
+    local_file::replace(path, &bytes).map_err(failed("write", path))
 }
 
 #[cfg(test)]
