@@ -35,7 +35,8 @@ No Hyper-V at hand? A folder can play the host:
 A repository (--repo) is a folder, or
   s3://bucket/prefix?endpoint=URL&region=R&style=path|virtual&ca=FILE&insecure=true
 with credentials from the AWS variables, ~/.aws/credentials or the machine's role. Its password
-comes from --password-file, from E3_REPO_PASSWORD, or is asked for.
+comes from --password-file, from E3_REPO_PASSWORD, from what `repo remember` keeps on this machine,
+or is asked for, in this order.
 
 Exit status: 0 all done, 1 failed, 2 wrong usage, 3 done in part, 4 wrong password, 5 repository
 or point not found, 130 cancelled.";

@@ -67,6 +67,7 @@ macro_rules! kinds {
 kinds! {
     WrongUsage = "wrong_usage", WRONG_USAGE, "see --help of the command";
     WrongPassword = "wrong_password", WRONG_PASSWORD, "give the repository's own password with --password-file or E3_REPO_PASSWORD; without it nothing in the repository can be read";
+    Remembered = "remembered", FAILED, "`repo remember` keeps the password anew, `repo forget` takes it away; --password-file and E3_REPO_PASSWORD come before it";
     PasswordHalfChanged = "password_half_changed", FAILED, "`repo password` with the password before and the new one finishes the change; if none was made, bring the altered blob back from a copy";
     RepositoryNotFound = "repository_not_found", NOT_FOUND, "check --repo; `repo create` makes a new repository";
     PointNotFound = "point_not_found", NOT_FOUND, "`points list` shows what the repository holds";
@@ -102,6 +103,12 @@ pub struct Failure {
     message: String,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl Failure {
     /// Returns a failure; `message` reads by itself.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
@@ -119,6 +126,13 @@ impl Failure {
     /// Returns the kind.
     pub fn kind(&self) -> FailureKind {
         self.kind
+    }
+
+    /// Says more about it.
+    pub fn saying(mut self, more: &str) -> Self {
+        self.message.push_str("; ");
+        self.message.push_str(more);
+        self
     }
 
     /// Returns the failure as it stands in documents.

@@ -7,6 +7,7 @@ mod amounts;
 mod answer;
 mod arguments;
 mod commands;
+mod credentials;
 mod display;
 mod failure;
 mod globals;

@@ -1,26 +1,46 @@
-//! The repository's password: from a file, from the environment, or asked for.
+//! The repository's password: from a file, from the environment, from what is remembered, or asked
+//! for.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use crate::failure::{Failure, FailureKind};
 use crate::signals::Signals;
 
-/// Returns the password; where it is asked for, `twice` asks again, so that a new repository
-/// is not locked with a slip.
-pub fn password(file: Option<&Path>, signals: &Signals, twice: bool) -> Result<String, Failure> {
-    let wanted = Wanted {
-        what: "the repository's password",
-        prompt: "Repository password: ",
-        option: "--password-file",
-        variable: "E3_REPO_PASSWORD",
-        twice,
-    };
-    wanted.find(file, signals)
+/// What password of a repository is remembered on this machine.
+pub type Remembered<'r> = &'r dyn Fn() -> Result<Option<Zeroizing<String>>, Failure>;
+
+/// A password and where it is from.
+pub struct FoundPassword {
+    /// The password.
+    pub text: Zeroizing<String>,
+    /// Whether it is the one that is remembered on this machine.
+    pub is_remembered: bool,
+}
+
+/// Returns the password of a repository that exists.
+pub fn password(
+    file: Option<&Path>,
+    remembered: Remembered<'_>,
+    signals: &Signals,
+) -> Result<FoundPassword, Failure> {
+    of_repository(false).find(file, remembered, signals)
+}
+
+/// Returns the password of a new repository; where it is asked for, it is asked for twice, so that
+/// the repository is not locked with a slip.
+pub fn first_password(
+    file: Option<&Path>,
+    signals: &Signals,
+) -> Result<Zeroizing<String>, Failure> {
+    let found = of_repository(true).find(file, &|| Ok(None), signals)?;
+    Ok(found.text)
 }
 
 /// Returns the password that is to replace the one so far.
-pub fn new_password(file: Option<&Path>, signals: &Signals) -> Result<String, Failure> {
+pub fn new_password(file: Option<&Path>, signals: &Signals) -> Result<Zeroizing<String>, Failure> {
     let wanted = Wanted {
         what: "the new password",
         prompt: "New password: ",
@@ -28,7 +48,17 @@ pub fn new_password(file: Option<&Path>, signals: &Signals) -> Result<String, Fa
         variable: "E3_REPO_NEW_PASSWORD",
         twice: true,
     };
-    wanted.find(file, signals)
+    Ok(wanted.find(file, &|| Ok(None), signals)?.text)
+}
+
+fn of_repository(twice: bool) -> Wanted {
+    Wanted {
+        what: "the repository's password",
+        prompt: "Repository password: ",
+        option: "--password-file",
+        variable: "E3_REPO_PASSWORD",
+        twice,
+    }
 }
 
 /// Which password, and where it may be found.
@@ -41,25 +71,40 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn find(&self, file: Option<&Path>, signals: &Signals) -> Result<String, Failure> {
-        let password = match (file, std::env::var(self.variable)) {
+    fn find(
+        &self,
+        file: Option<&Path>,
+        remembered: Remembered<'_>,
+        signals: &Signals,
+    ) -> Result<FoundPassword, Failure> {
+        let mut is_remembered = false;
+        let text = match (file, std::env::var(self.variable)) {
             (Some(file), _) => from_file(file)?,
-            (None, Ok(password)) => password,
+            (None, Ok(password)) => Zeroizing::new(password),
             (None, Err(std::env::VarError::NotUnicode(_))) => {
                 return Err(Failure::wrong_usage(format!(
                     "the password in {} is not UTF-8",
                     self.variable
                 )));
             }
-            (None, Err(std::env::VarError::NotPresent)) => self.ask(signals)?,
+            (None, Err(std::env::VarError::NotPresent)) => match remembered()? {
+                Some(password) => {
+                    is_remembered = true;
+                    password
+                }
+                None => self.ask(signals)?,
+            },
         };
-        if password.is_empty() {
+        if text.is_empty() {
             return Err(Failure::wrong_usage(format!("{} is empty", self.what)));
         }
-        Ok(password)
+        Ok(FoundPassword {
+            text,
+            is_remembered,
+        })
     }
 
-    fn ask(&self, signals: &Signals) -> Result<String, Failure> {
+    fn ask(&self, signals: &Signals) -> Result<Zeroizing<String>, Failure> {
         if !std::io::stdin().is_terminal() {
             return Err(Failure::wrong_usage(format!(
                 "{} is missing: give {} FILE or {}",
@@ -69,6 +114,7 @@ impl Wanted {
         let ask = |prompt: &str| {
             signals
                 .while_asking(|| rpassword::prompt_password(prompt))
+                .map(Zeroizing::new)
                 .map_err(|error| {
                     Failure::new(
                         FailureKind::Failed,
@@ -84,20 +130,22 @@ impl Wanted {
     }
 }
 
-fn from_file(file: &Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::wrong_usage(format!(
-            "failed to read the password file {}: {error}",
-            file.display()
-        ))
-    })?;
+fn from_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map(Zeroizing::new)
+        .map_err(|error| {
+            Failure::wrong_usage(format!(
+                "failed to read the password file {}: {error}",
+                file.display()
+            ))
+        })?;
     if is_open_to_others(file) {
         eprintln!(
             "warning: other users may read the password file {0}; `chmod 600 {0}` keeps them out",
             file.display()
         );
     }
-    Ok(text.trim().to_owned())
+    Ok(Zeroizing::new(text.trim().to_owned()))
 }
 
 /// Returns whether the file's mode lets its group or everyone read it. What is no file, such as a

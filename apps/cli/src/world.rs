@@ -8,11 +8,13 @@ use blob::OutageListener;
 use progress::{Monitor as _, News, Progress};
 use repo::Repository;
 use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock, TimeZone, system_time_zone};
+use zeroize::Zeroizing;
 
 use crate::amounts;
 use crate::display::{Display, Subjects};
 use crate::failure::Failure;
 use crate::globals::Globals;
+use crate::password::FoundPassword;
 use crate::signals::Signals;
 use crate::{password, places};
 
@@ -147,13 +149,18 @@ impl World {
         }
     }
 
-    /// Returns the repository's password.
-    pub fn password(&self, twice: bool) -> Result<String, Failure> {
-        password::password(self.password_file.as_deref(), &self.signals, twice)
+    /// Returns the password of a repository that exists, of which `remembered` may be remembered.
+    pub fn password(&self, remembered: password::Remembered<'_>) -> Result<FoundPassword, Failure> {
+        password::password(self.password_file.as_deref(), remembered, &self.signals)
+    }
+
+    /// Returns the password of a new repository.
+    pub fn first_password(&self) -> Result<Zeroizing<String>, Failure> {
+        password::first_password(self.password_file.as_deref(), &self.signals)
     }
 
     /// Returns the password that is to replace the repository's.
-    pub fn new_password(&self, file: Option<&Path>) -> Result<String, Failure> {
+    pub fn new_password(&self, file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
         password::new_password(file, &self.signals)
     }
 }

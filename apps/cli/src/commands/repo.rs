@@ -2,9 +2,11 @@
 
 mod connect_command;
 mod create;
+mod forget;
 mod lock;
 mod maintain;
 mod password;
+mod remember;
 mod status;
 mod verify;
 
@@ -29,6 +31,10 @@ pub enum Command {
     Lock(lock::Lock),
     /// Change the password.
     Password(password::Password),
+    /// Keep the password on this machine, for runs that nobody watches.
+    Remember(remember::Remember),
+    /// Delete the password that is kept on this machine.
+    Forget(forget::Forget),
 }
 
 impl Command {
@@ -41,6 +47,8 @@ impl Command {
             Self::Maintain(command) => command.run(world),
             Self::Lock(command) => command.run(world),
             Self::Password(command) => command.run(world),
+            Self::Remember(command) => command.run(world),
+            Self::Forget(command) => command.run(world),
         }
     }
 }

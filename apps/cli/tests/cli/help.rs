@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 47] = [
+const COMMANDS: [&str; 49] = [
     "",
     "host",
     "host list",
@@ -37,6 +37,8 @@ const COMMANDS: [&str; 47] = [
     "repo maintain",
     "repo lock",
     "repo password",
+    "repo remember",
+    "repo forget",
     "sim",
     "sim create",
     "sim add-vm",

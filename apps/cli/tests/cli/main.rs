@@ -19,3 +19,4 @@ mod older_agent;
 mod on_every_system;
 mod password;
 mod performance;
+mod remember;

@@ -66,7 +66,7 @@ impl Create {
             locks: self.locks.config(&maintenance)?,
         };
         check_format_2(&options)?;
-        let password = world.password(true)?;
+        let password = world.first_password()?;
         let store = self.repo.create_store(world)?;
         let repository = repo::create(store, &password, &options, surroundings(world)?)?;
         let id = repository.unique_id_hex();

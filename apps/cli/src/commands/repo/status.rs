@@ -20,6 +20,7 @@ use time_and_chance::{SignedDuration, Timestamp};
 use super::connect_command::connect_command;
 use crate::amounts;
 use crate::answer::Answer;
+use crate::credentials::Keeper;
 use crate::display::Subjects;
 use crate::failure::Failure;
 use crate::repositories::RepoArguments;
@@ -46,7 +47,9 @@ impl Status {
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
         let location = self.repo.location()?;
         let repo = self.repo.open(world)?;
-        let found = Found::look(location, &repo, &world.progress(Subjects::Wholes))?;
+        let remembered = KeptHere::look(world, &location);
+        let progress = world.progress(Subjects::Wholes);
+        let found = Found::look(location, &repo, remembered, &progress)?;
         Ok(Answer::new(found.text(), found.document()))
     }
 }
@@ -65,7 +68,17 @@ struct Found {
     overview: Overview,
     space: Option<Space>,
     clock_offset_seconds: Option<i64>,
+    remembered: KeptHere,
     now: Timestamp,
+}
+
+/// What this machine remembers to open the repository with.
+enum KeptHere {
+    Nothing,
+    Password,
+    PasswordAndKeys,
+    /// Something is kept that cannot be used, and why.
+    Unusable(String),
 }
 
 /// What the manifests count.
@@ -83,6 +96,7 @@ impl Found {
     fn look(
         location: Location,
         repo: &Arc<Repository>,
+        remembered: KeptHere,
         progress: &Progress,
     ) -> Result<Self, Failure> {
         let points = Points::load(repo)?;
@@ -103,6 +117,7 @@ impl Found {
             census: Census::take(repo, store_time.unwrap_or(now), progress)?,
             space: repo.store().space()?,
             clock_offset_seconds: store_time.map(|time| time.as_second() - now.as_second()),
+            remembered,
             location,
             now,
         })
@@ -153,6 +168,7 @@ impl Found {
         line("locks", locks(&self.locks));
         self.maintenance_lines(&mut line);
         line("clock", self.clock());
+        line("password", self.remembered.text());
         if let Some(space) = self.space {
             let (free, total) = (space.free_bytes, space.total_bytes);
             let room = format!("{} free of {}", amounts::bytes(free), amounts::bytes(total));
@@ -314,9 +330,50 @@ impl Found {
             },
             "clock_offset_seconds": self.clock_offset_seconds,
             "free_bytes": self.space.map(|space| space.free_bytes),
+            "password_remembered": self.remembered.has_password(),
+            "s3_keys_remembered": self.remembered.has_keys(),
             "warnings": self.warnings,
             "connect_command": connect_command(&self.location),
         })
+    }
+}
+
+impl KeptHere {
+    fn look(world: &World, location: &Location) -> Self {
+        let kept = Keeper::of(world, location).and_then(|keeper| match keeper {
+            Some(keeper) => keeper.read(),
+            None => Ok(None),
+        });
+        match kept {
+            Ok(None) => Self::Nothing,
+            Ok(Some(kept)) if kept.s3_keys.is_some() => Self::PasswordAndKeys,
+            Ok(Some(_)) => Self::Password,
+            Err(failure) => Self::Unusable(failure.to_string()),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Nothing => "not remembered on this machine".to_owned(),
+            Self::Password => "remembered on this machine".to_owned(),
+            Self::PasswordAndKeys => "remembered on this machine, with S3 keys".to_owned(),
+            Self::Unusable(why) => why.clone(),
+        }
+    }
+
+    /// `None` if it cannot be told.
+    fn has_password(&self) -> Option<bool> {
+        match self {
+            Self::Nothing => Some(false),
+            Self::Password | Self::PasswordAndKeys => Some(true),
+            Self::Unusable(_) => None,
+        }
+    }
+
+    /// `None` if it cannot be told.
+    fn has_keys(&self) -> Option<bool> {
+        self.has_password()
+            .map(|_| matches!(self, Self::PasswordAndKeys))
     }
 }
 
