@@ -8,7 +8,7 @@ use kopia::content_id::ContentId;
 use kopia::record::ContentRecord;
 use repo::LostContents;
 
-/// So many contents are kept in memory; what is beyond is counted, and found by the next run.
+/// So many contents are searched for at a time; what is beyond is counted, and found by the next run.
 const CONTENTS_MAX: usize = 1 << 18;
 
 /// Contents that points need and that cannot be read.
@@ -18,7 +18,7 @@ pub(crate) struct Harm {
     pub(crate) wanted: BTreeSet<ContentId>,
     /// The places that the index names and nobody can read.
     pub(crate) lost: LostContents,
-    /// How many more there are than memory holds.
+    /// How many more are wanted than are searched for at a time.
     pub(crate) not_kept: u64,
 }
 
@@ -41,9 +41,6 @@ impl Harm {
     /// Notes a content that cannot be read where it lies.
     pub(crate) fn unreadable(&mut self, record: &ContentRecord) {
         self.missing(record.id);
-        if self.lost.contents.len() < CONTENTS_MAX {
-            let pack = Arc::clone(&record.pack_blob);
-            self.lost.contents.insert(record.id, pack);
-        }
+        self.lost.add(record.id, &record.pack_blob);
     }
 }

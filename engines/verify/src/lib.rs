@@ -19,6 +19,7 @@ mod reading;
 mod remember;
 mod repair;
 mod report;
+mod still_lost;
 mod verification;
 mod walk;
 

@@ -10,6 +10,7 @@ use time_and_chance::Timestamp;
 
 use crate::error::{VerifyError, point_error, repo_error};
 use crate::report::Verification;
+use crate::still_lost;
 
 const DOING: &str = "remember what was found";
 
@@ -66,24 +67,27 @@ fn keep_what_is_still_lost(
     known: &LostContents,
     lost: &mut LostContents,
 ) -> Result<(), VerifyError> {
+    let mut rest = LostContents::default();
     for pack in &known.packs {
-        // A store that does not answer has not found it either.
-        if !lost.packs.contains(pack) && repo.store().metadata(pack).is_err() {
-            lost.packs.insert(Arc::clone(pack));
-        }
-    }
-    for (id, pack) in &known.contents {
-        if lost.contents.contains_key(id) {
+        if lost.packs.contains(pack) {
             continue;
         }
-        let record = repo.find(id).map_err(repo_error(DOING))?;
-        let is_lost = record
-            .is_some_and(|record| record.pack_blob == *pack && repo.read_record(&record).is_err());
-        if is_lost {
-            lost.contents.insert(*id, Arc::clone(pack));
+        // A store that does not answer has not found it either.
+        match repo.store().metadata(pack) {
+            Err(_) => lost.packs.insert(Arc::clone(pack)),
+            Ok(_) => rest.packs.insert(Arc::clone(pack)),
+        };
+    }
+    for (id, pack) in &known.contents {
+        if !lost.contents.contains_key(id) {
+            rest.add(*id, pack);
         }
     }
-    Ok(())
+    still_lost::each(repo, &rest, &mut |record, _| {
+        lost.add(record.id, &record.pack_blob);
+        Ok(())
+    })
+    .map_err(repo_error(DOING))
 }
 
 /// Stores what is to be remembered in the repository.

@@ -19,6 +19,7 @@ use crate::pack_scan::PackScan;
 use crate::packs::Packs;
 use crate::reading::{self, Draw, Findings, Sampler};
 use crate::report::{Damage, Verification, VerifyOptions};
+use crate::still_lost;
 use crate::walk::{Reason, Walk};
 
 /// Damaged files of one point that are told; those beyond are counted.
@@ -91,23 +92,16 @@ fn known_bad(
     repo: &Arc<Repository>,
     lost: &LostContents,
 ) -> Result<HashMap<ContentId, Reason>, VerifyError> {
-    let doing = || repo_error("look at what was lost");
     let mut bad = HashMap::new();
-    for (id, pack) in &lost.contents {
-        let Some(record) = repo.find(id).map_err(doing())? else {
-            continue;
-        };
-        if record.pack_blob != *pack {
-            continue;
+    still_lost::each(repo, lost, &mut |record, error| match error.kind() {
+        kind if kind.is_damage() => {
+            let reason = format!("content {}: {error}", record.id);
+            bad.insert(record.id, reason.into());
+            Ok(())
         }
-        match repo.read_record(&record) {
-            Ok(_) => {}
-            Err(error) if error.kind().is_damage() => {
-                bad.insert(*id, format!("content {id}: {error}").into());
-            }
-            Err(error) => return Err(doing()(error)),
-        }
-    }
+        _ => Err(error),
+    })
+    .map_err(repo_error("look at what was lost"))?;
     Ok(bad)
 }
 

@@ -72,7 +72,9 @@ pub(crate) fn unseal(
         (Err(error), Some(Ok(_))) if is_sealed_otherwise(&error) => {
             Err(half_changed(CONFIG_BLOB, FORMAT_BLOB))
         }
-        (Ok(_), Some(Err(error))) if is_sealed_otherwise(&error) => {
+        (Ok(_), Some(Err(error)))
+            if is_sealed_otherwise(&error) || error.kind() == FormatErrorKind::Damaged =>
+        {
             Err(half_changed(FORMAT_BLOB, CONFIG_BLOB))
         }
         (format, config) => Ok(Settings {

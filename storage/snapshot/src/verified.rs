@@ -19,8 +19,6 @@ const VERIFICATION_TYPE: &str = "e3-verification";
 const VERSION: u32 = 1;
 /// Damaged files of one snapshot that are remembered by name.
 const FILES_MAX: usize = 100;
-/// No list of what is lost is longer than this; what is beyond is found again by the next run.
-const LOST_MAX: usize = 1 << 18;
 
 /// A snapshot was found whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -199,8 +197,9 @@ impl Verified {
         self.lost.packs.extend(packs);
         for (pack, ids) in document.lost_contents {
             let pack: std::sync::Arc<str> = pack.into();
-            let places = ids.into_iter().map(|id| (id.content, pack.clone()));
-            self.lost.contents.extend(places);
+            for id in ids {
+                self.lost.add(id.content, &pack);
+            }
         }
         true
     }
@@ -229,10 +228,6 @@ impl Verified {
     /// Remembers what nobody can read, in place of what was remembered of that.
     pub fn note_lost(&mut self, lost: LostContents) {
         self.lost = lost;
-        let excess = self.lost.contents.len().saturating_sub(LOST_MAX);
-        for _ in 0..excess {
-            self.lost.contents.pop_last();
-        }
     }
 
     /// Forgets snapshots with other roots than these.

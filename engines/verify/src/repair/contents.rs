@@ -34,6 +34,8 @@ impl Run<'_> {
             let known = self.repo.records_of(id).map_err(repo_error(DOING))?;
             let from = match known.first() {
                 Some(newest) => newest.pack_blob.to_string(),
+                // A dry run has said already that its pack is put back into the index.
+                None if self.writer.is_none() && copies.contains_key(id) => continue,
                 None => "no pack".to_owned(),
             };
             let mut tried = known;

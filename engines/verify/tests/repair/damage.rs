@@ -157,6 +157,14 @@ fn damage_in_the_format_blobs_is_told_by_name() {
             assert!(error.to_string().contains("kopia.repository"), "{error}");
         }
     }
+    for damage in ALL {
+        let world = sound.copy();
+        do_to(&world, "kopia.blobcfg", damage);
+        match world.open_cold() {
+            Ok(_) => assert!(matches!(damage, Damage::Delete), "it may be missing"),
+            Err(error) => assert!(error.to_string().contains("kopia.blobcfg"), "{error}"),
+        }
+    }
     let world = sound.copy();
     do_to(&world, "kopia.repository", Damage::Delete);
     let error = world.open_cold().unwrap_err();

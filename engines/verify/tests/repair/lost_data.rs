@@ -2,7 +2,7 @@
 
 use blob::BlobStore as _;
 use progress::Progress;
-use repo::Writer;
+use repo::{LostContents, Writer};
 use snapshot::Snapshots;
 use verify::{MendedKind, VerifyErrorKind, VerifyOptions, remember, verify};
 
@@ -123,6 +123,53 @@ fn what_is_remembered_goes_with_the_damage_and_with_the_points() {
     assert!(verified.lost().is_empty());
     Snapshots::delete(&Writer::new(&repo, 1).unwrap(), &first).unwrap();
     assert_eq!(keep(0.0).of(&root), None);
+}
+
+#[test]
+fn a_pack_of_which_all_counts_as_lost_is_looked_at_at_every_depth() {
+    let mut world = World::new();
+    let repo = world.open();
+    let first = world.back_up(&repo, &[1, 2]);
+    let object = repo.content_id(None, &crate::world::noise(1, 5000));
+    let pack = repo.find(&object).unwrap().unwrap().pack_blob;
+    let whole = world.store.get(&pack).unwrap();
+    spoil(&world, &pack);
+    let remembered =
+        |repo: &std::sync::Arc<repo::Repository>| Snapshots::load(repo).unwrap().verified().clone();
+    // As if more were lost than is told apart.
+    let mut verified = remembered(&repo);
+    verified.note_lost(LostContents {
+        packs: [pack.clone()].into(),
+        ..LostContents::default()
+    });
+    remember(&repo, &verified).unwrap();
+    let keep = |points: Vec<String>| {
+        world.clock.advance(std::time::Duration::from_secs(60));
+        let options = VerifyOptions {
+            data_percent: 0.0,
+            points,
+            ..all_data()
+        };
+        let found = verify(&repo, &options, &Progress::silent()).unwrap();
+        let verified = found.remembered(&repo, repo.clock().now(), 0.0).unwrap();
+        remember(&repo, &verified).unwrap();
+        found.damages
+    };
+    let damages = keep(Vec::new());
+    assert!(damages.iter().any(|it| it.path == "large"), "{damages:?}");
+    assert!(!repo.is_live(&object).unwrap(), "it is stored again");
+    // No point that is looked at needs it, and still it is not forgotten.
+    let mut verified = remembered(&repo);
+    verified.note_lost(LostContents {
+        packs: [pack.clone()].into(),
+        ..LostContents::default()
+    });
+    remember(&repo, &verified).unwrap();
+    keep(vec!["none of these".to_owned()]);
+    assert!(remembered(&repo).lost().contents.contains_key(&object));
+    world.put(&pack, &whole);
+    assert_eq!(keep(vec![first]), []);
+    assert!(remembered(&repo).lost().is_empty());
 }
 
 #[test]
