@@ -10,6 +10,7 @@ mod port;
 pub mod query_loop;
 pub mod sim;
 mod vm;
+pub mod vm_folder;
 
 pub use error::{HypervError, HypervErrorKind};
 pub use port::{HypervHost, SharedHypervHost};

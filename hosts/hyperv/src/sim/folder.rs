@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::SimHost;
 use super::io_error::io_error;
-use crate::{HypervError, HypervErrorKind, codes};
+use crate::{HypervError, HypervErrorKind, codes, vm_folder};
 
 /// The sidecar that stands for NTFS's sparse attribute.
 ///
@@ -56,39 +56,11 @@ impl SimHost {
 
     /// Returns a folder for a VM named `name` that nobody uses, relative to the host's folder.
     pub(super) fn fresh_vm_folder(&self, name: &str) -> PathBuf {
-        let vms = Path::new("vms");
-        let name = file_name(name);
-        let mut folder = vms.join(&name);
-        let mut number = 2u64;
-        while !is_free(&self.root.join(&folder)) {
-            folder = vms.join(format!("{name} ({number})"));
-            number += 1;
-        }
-        folder
-    }
-}
-
-fn is_free(folder: &Path) -> bool {
-    match folder.read_dir() {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(_) => !folder.exists(),
-    }
-}
-
-/// Returns a name for a file from a name that a person gave.
-pub(super) fn file_name(name: &str) -> String {
-    let clean: String = name
-        .chars()
-        .map(|letter| match letter {
-            '<' | '>' | ':' | '"' | '/' | '\\' | '|' | '?' | '*' => '_',
-            letter if letter.is_control() => '_',
-            letter => letter,
-        })
-        .take(80)
-        .collect();
-    match clean.trim_matches(['.', ' ']) {
-        "" => "vm".to_owned(),
-        clean => clean.to_owned(),
+        let whole = vm_folder::fresh(&self.root.join("vms"), name);
+        let relative = whole.strip_prefix(&self.root);
+        relative
+            .expect("it was made below the host's folder")
+            .to_path_buf()
     }
 }
 

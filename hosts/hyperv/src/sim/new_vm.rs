@@ -8,12 +8,13 @@ use uuid::Uuid;
 
 use super::SimHost;
 use super::container::{self, Subformat};
-use super::folder::{file_name, is_sparse, sparse_error};
+use super::folder::{is_sparse, sparse_error};
 use super::io_error::io_error;
 use super::session::Session;
 use super::sparse_file;
 use super::state::{DiskRecord, VmRecord};
 use super::vm_configuration;
+use crate::vm_folder::file_name;
 use crate::{
     Controller, Generation, GuestSystem, HypervError, HypervErrorKind, NetworkAdapter, OmittedDisk,
     VmId, VmState, codes,

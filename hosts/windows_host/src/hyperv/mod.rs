@@ -1,0 +1,48 @@
+//! This machine's Hyper-V behind the port `hyperv::HypervHost`, over WMI and virtdisk.
+//!
+//! ```text
+//! host                     the port
+//!   │
+//! discovery  checkpoints  frozen_disks  reference_points  merges  planned  configuration_files
+//!   │                      what the port's words mean in Hyper-V's classes
+//! settings  disk_kinds  network  guest  chains      objects to values
+//! provider ─ jobs ─ return_codes ─ errors           calls followed to their ends
+//! ```
+//!
+//! It translates and decides nothing: what is believed of Hyper-V without a source stands in
+//! [`Beliefs`], what a caller may act on in `HypervErrorKind`.
+
+mod allocation;
+mod beliefs;
+mod chains;
+mod checkpoints;
+mod cim_date;
+mod configuration_files;
+mod discovery;
+mod disk_kinds;
+mod embedded;
+mod errors;
+mod frozen_disk;
+mod frozen_disks;
+mod guest;
+mod host;
+mod instance_id;
+mod jobs;
+mod merges;
+mod method;
+mod network;
+mod new_disk;
+mod open_disks;
+mod planned;
+mod power;
+mod provider;
+mod reference_points;
+mod return_codes;
+mod sectors;
+mod settings;
+mod staging;
+mod volumes;
+
+pub use beliefs::{Beliefs, Limits};
+pub use host::{Parts, WindowsHypervHost};
+pub use volumes::{SystemVolumes, Volumes};

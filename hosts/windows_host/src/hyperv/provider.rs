@@ -1,0 +1,488 @@
+//! Calls of Hyper-V's provider: queries, and methods followed to the end of their jobs.
+//!
+//! It knows WMI, jobs and return codes; of the classes only those that every call needs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyperv::{HypervError, HypervErrorKind as Kind, VmId};
+use time_and_chance::{SharedClock, StopSignal};
+
+use super::beliefs::Beliefs;
+use super::errors::{WBEM_INVALID_CLASS, WBEM_NOT_FOUND, change_error, return_error, wmi_error};
+use super::instance_id::guid_text;
+use super::jobs::{JobMessage, JobPhase, pause, reason};
+use super::method::{Answer, Change, Failed};
+use super::return_codes::ReturnCode;
+use crate::wmi::{EmbeddedSource, Value, WmiError, WmiObject, WmiSession, wql_literal};
+
+/// The management service.
+pub(super) const MANAGEMENT: &str = "Msvm_VirtualSystemManagementService";
+/// The class of VMs, and of the host's own row among them.
+pub(super) const COMPUTER_SYSTEM: &str = "Msvm_ComputerSystem";
+
+/// The first pause after "busy", and the longest.
+const BUSY_PAUSE_MIN: Duration = Duration::from_millis(100);
+const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// `RequestedState` of a job: terminate.
+const TERMINATE: u16 = 4;
+
+/// Hyper-V's WMI provider.
+#[derive(Debug)]
+pub(super) struct Provider {
+    session: Arc<dyn WmiSession>,
+    pub(super) clock: SharedClock,
+    pub(super) beliefs: Beliefs,
+    services: Mutex<HashMap<&'static str, String>>,
+}
+
+impl Provider {
+    pub(super) fn new(session: Arc<dyn WmiSession>, clock: SharedClock, beliefs: Beliefs) -> Self {
+        Self {
+            session,
+            clock,
+            beliefs,
+            services: Mutex::default(),
+        }
+    }
+
+    /// Returns the objects a query finds.
+    pub(super) fn query(&self, doing: &str, wql: &str) -> Result<Vec<WmiObject>, HypervError> {
+        self.session
+            .query(wql)
+            .map_err(|error| wmi_error(doing, error))
+    }
+
+    /// Returns all objects of a class; none if this host's Hyper-V has no such class.
+    pub(super) fn all(&self, class: &str) -> Result<Vec<WmiObject>, HypervError> {
+        match self.session.query(&format!("SELECT * FROM {class}")) {
+            Err(error) if error.code() == Some(WBEM_INVALID_CLASS) => Ok(Vec::new()),
+            other => other.map_err(|error| wmi_error(&format!("list every {class}"), error)),
+        }
+    }
+
+    /// Returns the objects of a class whose `property` is `value`.
+    pub(super) fn matching(
+        &self,
+        class: &str,
+        property: &str,
+        value: &str,
+    ) -> Result<Vec<WmiObject>, HypervError> {
+        let literal = wql_literal(value);
+        self.query(
+            &format!("list every {class}"),
+            &format!("SELECT * FROM {class} WHERE {property} = {literal}"),
+        )
+    }
+
+    /// Returns what is associated with the object at `path`.
+    pub(super) fn associated(
+        &self,
+        path: &str,
+        association: &str,
+        class: &str,
+    ) -> Result<Vec<WmiObject>, HypervError> {
+        self.query(
+            &format!("look for the {class} that belong to {path}"),
+            &format!(
+                "ASSOCIATORS OF {{{path}}} WHERE AssocClass = {association} ResultClass = {class}"
+            ),
+        )
+    }
+
+    /// Returns all parts of a configuration: drives, disks, adapters, processors, memory.
+    pub(super) fn components(&self, settings: &str) -> Result<Vec<WmiObject>, HypervError> {
+        self.query(
+            &format!("list the parts of {settings}"),
+            &format!(
+                "ASSOCIATORS OF {{{settings}}} WHERE AssocClass = Msvm_VirtualSystemSettingDataComponent"
+            ),
+        )
+    }
+
+    /// Returns the object at a path, none if it is not there.
+    pub(super) fn find(&self, doing: &str, path: &str) -> Result<Option<WmiObject>, HypervError> {
+        match self.session.get(path) {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.code() == Some(WBEM_NOT_FOUND) => Ok(None),
+            Err(error) => Err(wmi_error(doing, error)),
+        }
+    }
+
+    /// Returns a VM.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not here, `Denied` if this account sees nothing at all.
+    pub(super) fn system(&self, vm: VmId) -> Result<WmiObject, HypervError> {
+        let doing = format!("find VM {vm}");
+        if let Some(system) = self.find(&doing, &system_path(COMPUTER_SYSTEM, vm))? {
+            return Ok(system);
+        }
+        self.check_sight(&self.all(COMPUTER_SYSTEM)?)?;
+        Err(HypervError::new(
+            Kind::NotFound,
+            format!(
+                "{doing}: it is not on this host; it may have been deleted or moved to another"
+            ),
+        ))
+    }
+
+    /// Checks that this account sees anything: the host's own row is always there, and an
+    /// administrator who is not elevated gets nothing and no error (spec 2.1, RH-27).
+    pub(super) fn check_sight(&self, systems: &[WmiObject]) -> Result<(), HypervError> {
+        if !systems.is_empty() {
+            return Ok(());
+        }
+        Err(HypervError::new(
+            Kind::Denied,
+            "list VMs: Hyper-V shows this account nothing, not even the host itself; run as SYSTEM or elevated",
+        ))
+    }
+
+    /// Returns the path of the only instance of a service class.
+    pub(super) fn service(&self, class: &'static str) -> Result<String, HypervError> {
+        if let Some(known) = self
+            .services
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(class)
+        {
+            return Ok(known.clone());
+        }
+        let doing = format!("find the {class}");
+        let found = self.query(&doing, &format!("SELECT * FROM {class}"))?;
+        let Some(service) = found.first() else {
+            return Err(HypervError::new(
+                Kind::Denied,
+                format!(
+                    "{doing}: Hyper-V does not show it to this account; run as SYSTEM or elevated"
+                ),
+            ));
+        };
+        let path = service
+            .path()
+            .map_err(|error| wmi_error(&doing, error))?
+            .to_owned();
+        self.services
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(class, path.clone());
+        Ok(path)
+    }
+
+    /// Returns an object as text for a parameter.
+    pub(super) fn embedded(
+        &self,
+        doing: &str,
+        source: EmbeddedSource<'_>,
+        changes: &[(&str, Value)],
+    ) -> Result<String, HypervError> {
+        self.session
+            .embedded(source, changes)
+            .map_err(|error| wmi_error(doing, error))
+    }
+
+    /// Returns whether this host's version of a class has a property (spec 2.3).
+    pub(super) fn has_property(&self, class: &str, property: &str) -> Result<bool, HypervError> {
+        let doing = format!("look at the class {class}");
+        let names = self
+            .session
+            .class_properties(class)
+            .map_err(|error| wmi_error(&doing, error))?;
+        Ok(names.iter().any(|name| name.eq_ignore_ascii_case(property)))
+    }
+
+    /// Calls a method that only asks and makes no job.
+    pub(super) fn ask(
+        &self,
+        doing: &str,
+        object: &str,
+        method: &str,
+        parameters: &[(&str, Value)],
+    ) -> Result<WmiObject, HypervError> {
+        let out = self
+            .session
+            .call(object, method, parameters)
+            .map_err(|error| wmi_error(doing, error))?;
+        match return_code(doing, &out)? {
+            ReturnCode::Failed(failure) => Err(return_error(doing, failure)),
+            ReturnCode::Done | ReturnCode::Job => Ok(out),
+        }
+    }
+
+    /// Calls a method and follows its job to the end.
+    pub(super) fn change(&self, change: Change<'_>, stop: &StopSignal) -> Result<Answer, Failed> {
+        let out = self.call_until_free(change, stop)?;
+        let job = match return_code(change.doing, &out)? {
+            ReturnCode::Done => return Ok(Answer { out, job: None }),
+            _ => out
+                .text("Job")
+                .map_err(|error| wmi_error(change.doing, error))?
+                .to_owned(),
+        };
+        self.follow(change, &job, stop)?;
+        Ok(Answer {
+            out,
+            job: Some(job),
+        })
+    }
+
+    /// Returns the paths of what a method made (spec 2.6): its out-parameter if it is set and
+    /// there was no job, else what the job affected.
+    pub(super) fn made(
+        &self,
+        answer: &Answer,
+        parameter: &str,
+        class: &str,
+    ) -> Result<Vec<String>, HypervError> {
+        if let (None, Value::Text(path)) = (&answer.job, answer.out.value(parameter))
+            && !path.is_empty()
+        {
+            return Ok(vec![path.clone()]);
+        }
+        let Some(job) = &answer.job else {
+            return Ok(Vec::new());
+        };
+        self.affected_by(job, class)
+    }
+
+    /// Returns the paths of what a job affected.
+    pub(super) fn affected_by(&self, job: &str, class: &str) -> Result<Vec<String>, HypervError> {
+        let affected = self.associated(job, "Msvm_AffectedJobElement", class)?;
+        Ok(affected
+            .into_iter()
+            .filter_map(|object| object.path)
+            .collect())
+    }
+
+    /// Calls a method, again and again while the VM is busy (spec 2.5).
+    fn call_until_free(&self, change: Change<'_>, stop: &StopSignal) -> Result<WmiObject, Failed> {
+        let begun = self.clock.monotonic();
+        let mut wait = BUSY_PAUSE_MIN;
+        loop {
+            stop.check().map_err(|_| stopped(change.doing))?;
+            let out = self
+                .session
+                .call(change.object, change.method, change.parameters)
+                .map_err(|error| change_error(change.doing, error))?;
+            let ReturnCode::Failed(failure) = return_code(change.doing, &out)? else {
+                return Ok(out);
+            };
+            if failure.kind != Kind::Busy {
+                return Err(Failed {
+                    is_explained: failure.kind != Kind::Failed,
+                    ..return_error(change.doing, failure).into()
+                });
+            }
+            if self.clock.monotonic() - begun >= self.beliefs.limits.busy {
+                return Err(HypervError::new(
+                    Kind::Busy,
+                    format!(
+                        "{}: {}{}",
+                        change.doing,
+                        failure.text,
+                        self.occupation(change.vm)
+                    ),
+                )
+                .with_code(failure.code)
+                .into());
+            }
+            self.clock
+                .sleep(wait, stop)
+                .map_err(|_| stopped(change.doing))?;
+            wait = (wait * 2).min(BUSY_PAUSE_MAX);
+        }
+    }
+
+    /// Says what a VM is busy with, if it tells.
+    fn occupation(&self, vm: Option<VmId>) -> String {
+        let status = vm
+            .and_then(|vm| self.session.get(&system_path(COMPUTER_SYSTEM, vm)).ok())
+            .and_then(|system| system.numbers("OperationalStatus").ok());
+        match status.as_deref() {
+            Some([_, operation, ..]) => match operation {
+                32768 => ": a checkpoint of it is being made".to_owned(),
+                32769 => ": a checkpoint is being applied to it".to_owned(),
+                32770 => ": a checkpoint of it is being deleted".to_owned(),
+                32771 => ": it waits to be started".to_owned(),
+                32772 => ": its disks are being merged".to_owned(),
+                32773 => ": it is being exported".to_owned(),
+                32774 => ": it is moving to another host".to_owned(),
+                other => format!(": it says it is busy with {other}"),
+            },
+            _ => String::new(),
+        }
+    }
+
+    /// Follows a job to its end.
+    ///
+    /// # Errors
+    /// `OutcomeUnknown` if it vanished or its time was over; a job that was told to stop and
+    /// succeeded all the same is a success.
+    fn follow(&self, change: Change<'_>, job: &str, stop: &StopSignal) -> Result<(), Failed> {
+        let begun = self.clock.monotonic();
+        let mut told_at = None;
+        let unstoppable = StopSignal::new();
+        for look in 0.. {
+            let object = match self.session.get(job) {
+                Ok(object) => Some(object),
+                Err(error) if error.code() == Some(WBEM_NOT_FOUND) => {
+                    return Err(
+                        unknown(change.doing, "its job vanished before its end was seen").into(),
+                    );
+                }
+                // The service may come back; if it lost the job, the next look finds none.
+                Err(error) if self.is_passing(&error) => None,
+                Err(error) => return Err(wmi_error(change.doing, error).into()),
+            };
+            if let Some(object) = &object {
+                let state = object
+                    .u16("JobState")
+                    .map_err(|error| wmi_error(change.doing, error))?;
+                match JobPhase::of(state) {
+                    JobPhase::Waiting => {}
+                    JobPhase::Completed => return Ok(()),
+                    JobPhase::Cancelled if told_at.is_some() => {
+                        return Err(stopped(change.doing).into());
+                    }
+                    JobPhase::Cancelled => {
+                        return Err(Failed {
+                            job: Some(job.to_owned()),
+                            ..HypervError::new(
+                                Kind::Failed,
+                                format!("{}: its job was cancelled on the host", change.doing),
+                            )
+                            .into()
+                        });
+                    }
+                    JobPhase::Failed => return Err(self.failure(change.doing, job, object)),
+                    JobPhase::Unknown(state) => {
+                        return Err(
+                            unknown(change.doing, &format!("its job is in state {state}")).into(),
+                        );
+                    }
+                }
+            }
+            let now = self.clock.monotonic();
+            if told_at.is_none() && stop.is_stopped() {
+                told_at = Some(now);
+                self.cancel(job, object.as_ref());
+            }
+            if told_at.is_some_and(|told| now - told >= self.beliefs.limits.cancel) {
+                return Err(Failed {
+                    job: Some(job.to_owned()),
+                    ..stopped(change.doing).into()
+                });
+            }
+            if now - begun >= change.limit {
+                self.cancel(job, object.as_ref());
+                let minutes = change.limit.as_secs() / 60;
+                return Err(Failed {
+                    job: Some(job.to_owned()),
+                    ..unknown(
+                        change.doing,
+                        &format!("its job still runs after {minutes} minutes"),
+                    )
+                    .into()
+                });
+            }
+            // Once told to stop, waiting for the job's end must not end at once.
+            let heard = if told_at.is_some() {
+                &unstoppable
+            } else {
+                stop
+            };
+            let _a_stop_is_seen_above = self.clock.sleep(pause(look), heard);
+        }
+        unreachable!("there is no last look at a job")
+    }
+
+    fn is_passing(&self, error: &WmiError) -> bool {
+        let meaning = error.code().and_then(super::errors::meaning);
+        meaning.is_some_and(|(kind, _)| kind == Kind::Unavailable)
+    }
+
+    /// Asks a job to end, where it lets itself be asked; whether it does is seen by looking.
+    fn cancel(&self, job: &str, object: Option<&WmiObject>) {
+        if object.is_some_and(|object| object.bool("Cancellable") == Ok(true)) {
+            let parameters = [("RequestedState", Value::from(TERMINATE))];
+            let _it_is_looked_at_again = self.session.call(job, "RequestStateChange", &parameters);
+        }
+    }
+
+    /// Returns what a failed job says (spec 2.7).
+    fn failure(&self, doing: &str, job: &str, object: &WmiObject) -> Failed {
+        let messages = self.messages(job, object);
+        let error_code = object.u32("ErrorCode").ok();
+        let reason = reason(&messages, error_code);
+        let said: Vec<&str> = messages
+            .iter()
+            .map(|message| message.text.as_str())
+            .collect();
+        let said = match said.is_empty() {
+            true => {
+                "Hyper-V failed without detail; look at the event log Hyper-V-VMMS-Admin".to_owned()
+            }
+            false => said.join("; "),
+        };
+        let text = match reason.text {
+            Some(text) => format!("{doing}: {text} ({said})"),
+            None => format!("{doing}: {said}"),
+        };
+        let mut error = HypervError::new(reason.kind.unwrap_or(Kind::Failed), text);
+        if let Some(code) = reason.code {
+            error = error.with_code(code);
+        }
+        Failed {
+            error,
+            is_explained: reason.kind.is_some(),
+            messages,
+            job: Some(job.to_owned()),
+        }
+    }
+
+    /// Returns all messages of a job.
+    fn messages(&self, job: &str, object: &WmiObject) -> Vec<JobMessage> {
+        let answer = self.session.call(job, "GetErrorEx", &[]);
+        let messages = answer
+            .and_then(|answer| JobMessage::all(&answer))
+            .unwrap_or_default();
+        if messages.is_empty() {
+            return JobMessage::of_job(object).into_iter().collect();
+        }
+        messages
+    }
+
+    /// Returns what a job that succeeded has to say.
+    pub(super) fn remarks(&self, answer: &Answer) -> Vec<JobMessage> {
+        let Some(job) = &answer.job else {
+            return Vec::new();
+        };
+        let answer = self.session.call(job, "GetErrorEx", &[]);
+        answer
+            .and_then(|answer| JobMessage::all(&answer))
+            .unwrap_or_default()
+    }
+}
+
+/// Returns the path of a VM or a planned VM.
+pub(super) fn system_path(class: &str, id: VmId) -> String {
+    let name = wql_literal(&guid_text(id.0));
+    format!("{class}.CreationClassName=\"{class}\",Name={name}")
+}
+
+fn return_code(doing: &str, out: &WmiObject) -> Result<ReturnCode, HypervError> {
+    let code = out
+        .u32("ReturnValue")
+        .map_err(|error| wmi_error(doing, error))?;
+    Ok(ReturnCode::decode(code))
+}
+
+fn stopped(doing: &str) -> HypervError {
+    HypervError::new(Kind::Stopped, format!("{doing}: stopped on request"))
+}
+
+fn unknown(doing: &str, why: &str) -> HypervError {
+    HypervError::new(Kind::OutcomeUnknown, format!("{doing}: {why}"))
+}
