@@ -9,13 +9,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use time_and_chance::{SharedClock, StopSignal};
 
-use crate::agent::{Done, point_id};
+use crate::agent::{Agent, Done, point_id};
 use crate::measured::{Measured, median};
 use crate::options::Options;
 use crate::site::Site;
 use crate::slow_line::SlowLine;
 use crate::table::{Table, mib, seconds};
 use crate::test_image::Mix;
+use crate::trees;
 use crate::whole::restore_disk;
 
 /// The server's start is waited for so long.
@@ -23,10 +24,13 @@ const START: Duration = Duration::from_secs(60);
 const KEY_ID: &str = "measured";
 const SECRET: &str = "measured-secret";
 
+/// So many small files are backed up and restored.
+const SMALL_FILES: u64 = 10_000;
+
 const COLUMNS: [&str; 6] = [
     "work",
     "wall",
-    "disk per second",
+    "bytes per second",
     "CPU",
     "requests",
     "target",
@@ -72,14 +76,56 @@ pub fn measure(options: &Options, folder: &Path) -> Result<Table> {
         site.agent.remove("restored.vhdx")?;
         site.agent.remove(&format!("buckets/bucket/r{run}"))?;
     }
-    table.add(backups.row("full, no compression", "", options));
+    table.add(backups.row("full, no compression", "", options.image_bytes));
     let target = "500 MB/s, or the link";
-    table.add(restores.row("restore to vhdx", target, options));
+    table.add(restores.row("restore to vhdx", target, options.image_bytes));
+    measure_small_files(&site.agent, &line, options, &mut table)?;
     table.note("server and line share the processors with what is measured");
     drop(line);
     drop(server);
     site.remove()?;
     Ok(table)
+}
+
+/// Measures a backup and a restore of files that would take a request each.
+fn measure_small_files(
+    agent: &Agent,
+    line: &SlowLine,
+    options: &Options,
+    table: &mut Table,
+) -> Result<()> {
+    trees::make_small_files(&agent.path("tree"), SMALL_FILES)?;
+    let (mut backups, mut restores) = (Works::default(), Works::default());
+    let mut bytes = 0;
+    for run in 0..options.runs {
+        let repository = format!("s3://bucket/f{run}?endpoint=http://{}", line.address());
+        agent.new_repository(&repository, "none")?;
+        line.take_requests();
+        let done = agent.run_after_sync(&["backup", "files", "tree", "--repo", &repository])?;
+        let source = &done.answer["sources"][0];
+        let point = source["point_id"].as_str();
+        let point = point
+            .context("the backup's answer names no point")?
+            .to_owned();
+        bytes = source["bytes"].as_u64().unwrap_or(0);
+        backups.add(done, line);
+        let restore = [
+            "restore",
+            "files",
+            &point,
+            "--repo",
+            &repository,
+            "--to",
+            "back",
+        ];
+        restores.add(agent.run_after_sync(&restore)?, line);
+        agent.remove("back")?;
+        agent.remove(&format!("buckets/bucket/f{run}"))?;
+    }
+    let name = |work: &str| format!("{work} of {SMALL_FILES} small files");
+    table.add(backups.row(&name("backup"), "", bytes));
+    table.add(restores.row(&name("restore"), "", bytes));
+    Ok(())
 }
 
 /// The same work, several times.
@@ -95,9 +141,9 @@ impl Works {
         self.requests = line.take_requests();
     }
 
-    fn row(&self, name: &str, target: &str, options: &Options) -> Vec<String> {
+    fn row(&self, name: &str, target: &str, bytes: u64) -> Vec<String> {
         let wall = median(self.costs.iter().map(|cost| cost.wall));
-        let per_second = options.image_bytes as f64 / 1e6 / wall.as_secs_f64().max(1e-9);
+        let per_second = bytes as f64 / 1e6 / wall.as_secs_f64().max(1e-9);
         let requests: Vec<String> = self
             .requests
             .iter()

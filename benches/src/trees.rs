@@ -146,7 +146,7 @@ fn make_long_files(root: &Path, bytes: u64) -> Result<()> {
 }
 
 /// Makes a tree of files, no two of which are equal.
-fn make_small_files(root: &Path, files: u64) -> Result<()> {
+pub fn make_small_files(root: &Path, files: u64) -> Result<()> {
     let chance = Chance::from_seed(files);
     let mut content = vec![0; FILE_BYTES_MAX as usize];
     for number in 0..files {

@@ -14,6 +14,7 @@ mod outcome;
 mod present;
 mod queue;
 mod selection;
+mod small_files;
 mod warnings;
 mod wildcard;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kopia::directory::{DirectoryEntry, EntryType};
 use progress::Progress;
-use repo::Repository;
+use repo::{ObjectReader, Repository};
 use snapshot::read_directory;
 use vhdx::WriteAt;
 
@@ -18,15 +18,11 @@ use super::present::{Fate, Present, fate};
 use super::queue::{Queue, Work};
 use super::selection::Selection;
 use super::warnings::Difference;
-use crate::copy::PIECE_BYTES;
 use crate::error::{RestoreError, RestoreErrorKind, file_error, repo_error, stopped};
 use crate::file_name;
 use crate::new_file::{NewFile, temporary_path};
 use crate::os;
 use crate::zeros::{UNIT_BYTES, non_zero_runs};
-
-/// No system has links longer than this.
-const LINK_BYTES_MAX: u64 = 64 << 10;
 
 /// What is to be done below a folder.
 #[derive(Default)]
@@ -37,9 +33,9 @@ struct Jobs {
 
 /// A tree on its way.
 pub(super) struct TreeRestore<'a> {
-    repo: &'a Arc<Repository>,
+    pub repo: &'a Arc<Repository>,
     options: &'a FilesOptions,
-    progress: &'a Progress,
+    pub progress: &'a Progress,
     outcome: Outcome,
 }
 
@@ -92,34 +88,25 @@ impl<'a> TreeRestore<'a> {
     }
 
     fn work(&self, work: Work, queue: &Queue) -> Result<(), RestoreError> {
-        let (folder, path, done) = match work {
+        match work {
             Work::Folder(job) => {
                 let folder = Arc::clone(&job.folder);
-                let path = folder.path().to_owned();
-                (folder, path, self.open_folder(job, queue))
+                self.forgive(folder.path(), self.open_folder(*job, queue))?;
+                self.let_go(folder);
+                Ok(())
             }
-            Work::File(job) => {
-                let (folder, path) = (Arc::clone(&job.folder), job.path());
-                let done = match job.entry.entry_type {
-                    EntryType::Symlink => self.restore_link(&job, &path),
-                    _ => self.restore_file(job, &path, queue),
-                };
-                (folder, path, done)
-            }
-            Work::Piece(file, piece) => return self.restore_piece(file, piece),
-        };
-        self.forgive(&path, done)?;
-        self.let_go(folder);
-        Ok(())
+            Work::Files(jobs) => self.restore_files(jobs, queue),
+            Work::Piece(file, piece) => self.restore_piece(file, piece),
+        }
     }
 
-    fn let_go(&self, folder: Arc<Folder>) {
+    pub fn let_go(&self, folder: Arc<Folder>) {
         Folder::let_go(folder, self.options.attributes, &self.outcome.warnings);
     }
 
     /// Counts the failure of one entry instead of ending everything, if that was asked for and
     /// others may fare better.
-    fn forgive(&self, path: &Path, done: Result<(), RestoreError>) -> Result<(), RestoreError> {
+    pub fn forgive(&self, path: &Path, done: Result<(), RestoreError>) -> Result<(), RestoreError> {
         let Err(error) = done else { return Ok(()) };
         let concerns_one = matches!(
             error.kind(),
@@ -238,38 +225,49 @@ impl<'a> TreeRestore<'a> {
         }
     }
 
-    fn restore_file(&self, job: FileJob, path: &Path, queue: &Queue) -> Result<(), RestoreError> {
-        let object = self
-            .repo
-            .open_object(&job.entry.object)
-            .map_err(repo_error(format!("restore {}", path.display())))?;
-        if object.len() != job.entry.size {
+    /// Writes a file whose bytes are all there, or makes a link that leads where they say.
+    pub fn write_small(&self, job: &FileJob, bytes: &[u8]) -> Result<(), RestoreError> {
+        let path = job.path();
+        if job.entry.entry_type == EntryType::Symlink {
+            return self.restore_link(job, &path, bytes);
+        }
+        let new = self.begin_file(job, &path, bytes.len() as u64)?;
+        if bytes.len() as u64 > UNIT_BYTES && self.options.sparse {
+            new.file()
+                .set_len(bytes.len() as u64)
+                .map_err(file_error("write", &path))?;
+        }
+        self.write(&new, 0, bytes)?;
+        self.progress.disk_advances(0, bytes.len() as u64, 0);
+        self.complete(job, &new, bytes.len() as u64)
+    }
+
+    /// Begins a file that several workers write.
+    pub fn begin_big(
+        &self,
+        job: FileJob,
+        object: ObjectReader,
+        queue: &Queue,
+    ) -> Result<(), RestoreError> {
+        let path = job.path();
+        let new = self.begin_file(&job, &path, object.len())?;
+        new.file()
+            .set_len(object.len())
+            .map_err(file_error("write", &path))?;
+        let (file, pieces) = BigFile::new(job, object, new);
+        queue.add(|waiting| waiting.add_big(file, pieces));
+        Ok(())
+    }
+
+    fn begin_file(&self, job: &FileJob, path: &Path, bytes: u64) -> Result<NewFile, RestoreError> {
+        if bytes != job.entry.size {
             self.outcome.warnings.add(Difference::Length, path);
         }
         let create = match self.options.attributes.permissions {
             true => os::create_new_file,
             false => os::create_plain_file,
         };
-        let new = NewFile::begin_as(path, job.replaces, self.repo.chance(), create)?;
-        if object.len() > PIECE_BYTES {
-            new.file()
-                .set_len(object.len())
-                .map_err(file_error("write", path))?;
-            let (file, pieces) = BigFile::new(job, object, new);
-            queue.add(|waiting| waiting.add_big(file, pieces));
-            return Ok(());
-        }
-        let bytes = object
-            .read_all(PIECE_BYTES)
-            .map_err(repo_error(format!("restore {}", path.display())))?;
-        if bytes.len() as u64 > UNIT_BYTES && self.options.sparse {
-            new.file()
-                .set_len(bytes.len() as u64)
-                .map_err(file_error("write", path))?;
-        }
-        self.write(&new, 0, &bytes)?;
-        self.progress.disk_advances(0, bytes.len() as u64, 0);
-        self.complete(&job, &new, bytes.len() as u64)
+        NewFile::begin_as(path, job.replaces, self.repo.chance(), create)
     }
 
     /// Writes bytes to a file that is as long as it will be if it may get holes.
@@ -328,11 +326,7 @@ impl<'a> TreeRestore<'a> {
         Ok(())
     }
 
-    fn restore_link(&self, job: &FileJob, path: &Path) -> Result<(), RestoreError> {
-        let target = self
-            .repo
-            .read_object(&job.entry.object, LINK_BYTES_MAX)
-            .map_err(repo_error(format!("restore {}", path.display())))?;
+    fn restore_link(&self, job: &FileJob, path: &Path, target: &[u8]) -> Result<(), RestoreError> {
         if target.is_empty() || target.contains(&0) {
             return Err(RestoreError::new(
                 RestoreErrorKind::Damaged,
@@ -342,7 +336,7 @@ impl<'a> TreeRestore<'a> {
                 ),
             ));
         }
-        match self.make_link(&target, path, job.replaces) {
+        match self.make_link(target, path, job.replaces) {
             Ok(()) => {
                 let set = os::set_link_metadata(path, &job.entry, self.options.attributes);
                 self.outcome.warnings.add_owner(set, path);

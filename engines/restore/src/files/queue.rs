@@ -12,16 +12,20 @@ use super::big_file::{BigFile, Piece};
 use super::job::{FileJob, FolderJob};
 
 /// Folders wait while this many files do.
-const FILES_WAITING_MAX: usize = 1024;
+const FILES_WAITING_MAX: usize = 4096;
+/// A worker takes so many files at once, which it fetches together.
+const FILES_AT_ONCE: usize = 256;
+/// … if they are no longer than this: it bounds what a worker holds.
+const BYTES_AT_ONCE: u64 = 2 << 20;
 
 /// A piece of work.
 pub(super) enum Work {
     /// A part of a file that several workers write.
     Piece(Arc<BigFile>, Piece),
-    /// A file or link.
-    File(FileJob),
+    /// Files and links.
+    Files(Vec<FileJob>),
     /// A folder whose entries are to be looked at.
-    Folder(FolderJob),
+    Folder(Box<FolderJob>),
 }
 
 /// What is still to be done.
@@ -40,6 +44,17 @@ impl Waiting {
     pub fn add(&mut self, files: Vec<FileJob>, folders: Vec<FolderJob>) {
         self.files.extend(files);
         self.folders.extend(folders);
+    }
+
+    /// Takes out as many files as are restored at once: one, however long it is, or several.
+    fn take_files(&mut self) -> Vec<FileJob> {
+        let mut bytes: u64 = 0;
+        let fit = self.files.iter().take(FILES_AT_ONCE).take_while(|job| {
+            bytes = bytes.saturating_add(job.entry.size);
+            bytes <= BYTES_AT_ONCE
+        });
+        let count = fit.count().max(1).min(self.files.len());
+        self.files.drain(..count).collect()
     }
 
     /// Adds the pieces of a file.
@@ -61,8 +76,9 @@ impl Backlog for Waiting {
         if self.files.len() < FILES_WAITING_MAX
             && let Some(folder) = self.folders.pop()
         {
-            return Some(Work::Folder(folder));
+            return Some(Work::Folder(Box::new(folder)));
         }
-        self.files.pop_front().map(Work::File)
+        let files = self.take_files();
+        (!files.is_empty()).then_some(Work::Files(files))
     }
 }

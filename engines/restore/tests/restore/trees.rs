@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use blob::Operation;
 use kopia::content_id::prefix;
 use kopia::directory::{Directory, DirectoryEntry, EntryType};
 use kopia::object_id::ObjectId;
@@ -409,6 +410,81 @@ fn lost_data_is_damage_and_leaves_no_half_file() {
     let error = world.restore(&root, &[], "t", false).unwrap_err();
     assert_eq!(error.kind(), RestoreErrorKind::Damaged, "{error}");
     assert!(names_in(&world.folder.path().join("t")).is_empty());
+}
+
+/// Returns folders of small files, and a link in each; stored as a backup does it, which takes the
+/// folder found last first.
+fn small_files(world: &World) -> DirectoryEntry {
+    let folders = (0..8).rev().map(|folder| {
+        let files = (0..500).map(|file| {
+            let content = format!("{folder} {file} ").repeat(100);
+            world.file(&format!("file-{file:03}"), content.as_bytes())
+        });
+        let link = std::iter::once_with(|| world.link("link", &format!("file-{folder}")));
+        let entries = files.chain(link).collect();
+        world.tree(&format!("folder-{folder}"), entries)
+    });
+    let mut folders: Vec<DirectoryEntry> = folders.collect();
+    folders.reverse();
+    let root = world.tree("root", folders);
+    world.writer.flush().unwrap();
+    root
+}
+
+#[test]
+fn small_files_that_lie_side_by_side_are_fetched_together() {
+    let world = World::new();
+    let root = small_files(&world);
+    let one_worker = FilesOptions {
+        workers: 1,
+        ..file_options(false)
+    };
+    world.requests.take();
+    let done = world.restore_as(&root, &[], "t", &one_worker).unwrap();
+    assert_eq!((done.files, done.symlinks), (4000, 8));
+    // One for each folder, and one for each 256 files.
+    let requests = world.requests.count(Operation::GetRange);
+    assert!(requests <= 9 + 4008 / 256 + 1, "{requests} requests");
+    for folder in 0..8 {
+        let folder_path = world.folder.path().join(format!("t/folder-{folder}"));
+        for file in 0..500 {
+            let content = format!("{folder} {file} ").repeat(100);
+            let path = folder_path.join(format!("file-{file:03}"));
+            assert_eq!(read(&path), content.as_bytes(), "{}", path.display());
+        }
+        let link = folder_path.join("link").read_link().unwrap();
+        assert_eq!(link.to_str().unwrap(), format!("file-{folder}"));
+    }
+}
+
+#[test]
+fn a_damaged_one_among_small_files_is_named_and_hurts_no_other() {
+    let world = World::new();
+    let lost = world.file("file-77", b"what is lost");
+    world.writer.flush().unwrap();
+    world.lose_data();
+    let mut entries: Vec<DirectoryEntry> = (0..500)
+        .filter(|number| *number != 77)
+        .map(|number| world.file(&format!("file-{number}"), format!("{number}").as_bytes()))
+        .collect();
+    entries.push(lost);
+    let root = world.tree("root", entries);
+    world.writer.flush().unwrap();
+    let skipping = FilesOptions {
+        skip_failing: true,
+        workers: 1,
+        ..file_options(false)
+    };
+    world.requests.take();
+    let done = world.restore_as(&root, &[], "t", &skipping).unwrap();
+    let path = world.folder.path().join("t/file-77");
+    assert_eq!((done.files, done.failed), (499, 1), "{done:?}");
+    assert_eq!(done.failed_first[0].path, path);
+    let requests = world.requests.count(Operation::GetRange);
+    assert!(requests < 50, "{requests} requests");
+    let error = world.restore(&root, &[], "other", false).unwrap_err();
+    assert_eq!(error.kind(), RestoreErrorKind::Damaged);
+    assert!(error.to_string().contains("file-77"), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use blob::{BlobStore, MemoryStore};
+use blob::{BlobStore, MemoryStore, Recorded};
 use disk::{
     BlockRead, BlockWrite, ByteRange, ChangeId, Changes, DiskError, DiskSource, Geometry,
     MemoryDisk, UnknownReason,
@@ -19,6 +19,8 @@ use uuid::Uuid;
 
 pub struct World {
     pub store: Arc<MemoryStore>,
+    /// What the store is asked.
+    pub requests: Arc<Recorded>,
     pub repo: Arc<Repository>,
     pub writer: Writer,
     pub folder: tempfile::TempDir,
@@ -40,8 +42,9 @@ impl World {
             chance: Chance::from_seed(1),
             stop: StopSignal::new(),
         };
+        let requests = Arc::new(Recorded::new(store.clone()));
         let repo = repo::create(
-            store.clone(),
+            requests.clone(),
             "password",
             &CreateOptions::default(),
             surroundings,
@@ -50,6 +53,7 @@ impl World {
         let writer = Writer::new(&repo, 2).unwrap();
         Self {
             store,
+            requests,
             repo,
             writer,
             folder: tempfile::tempdir().unwrap(),
