@@ -3,7 +3,7 @@
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 
-use crate::s2;
+use crate::s2::{self, too_long};
 
 /// The most that one content can be.
 pub(crate) const CONTENT_BYTES_MAX: usize = 256 << 20;
@@ -144,8 +144,4 @@ fn unlz4(input: &[u8], bytes_max: usize) -> Result<Vec<u8>, String> {
     } else {
         Ok(out)
     }
-}
-
-pub(crate) fn too_long() -> String {
-    "more comes out of decompression than was announced".to_owned()
 }

@@ -1,7 +1,5 @@
 //! S2 streams: Snappy's framing and blocks, with repeated offsets (Kopia spec 4.3).
 
-use crate::compression::too_long;
-
 const BLOCK_BYTES_MAX: usize = 4 << 20;
 
 pub(crate) fn decode_stream(mut input: &[u8], bytes_max: usize) -> Result<Vec<u8>, String> {
@@ -183,6 +181,11 @@ const CRC32C: [u32; 256] = {
     }
     table
 };
+
+/// What every decompressor says of a stream that goes on.
+pub(crate) fn too_long() -> String {
+    "more comes out of decompression than was announced".to_owned()
+}
 
 #[cfg(test)]
 mod tests {
