@@ -61,16 +61,16 @@ pub fn check_all(store: &dyn BlobStore) {
     for (_, check) in ALL {
         check(store);
     }
-    remove(store, "promise-");
+    remove(store, "check-");
 }
 
 /// # Panics
 /// If the promise is broken, as all below.
 pub fn what_was_put_is_read(store: &dyn BlobStore) {
     for name in [
-        "promise-kopia.repository",
-        "promise-_log_20261123200500_1a2b_1700000000_1700000001_1_00ff00ff00ff00ff",
-        "promise-p14970cbcc0aad5c5862d56ab05c37223-s953d137f970f7379147",
+        "check-kopia.repository",
+        "check-_log_20261123200500_1a2b_1700000000_1700000001_1_00ff00ff00ff00ff",
+        "check-p14970cbcc0aad5c5862d56ab05c37223-s953d137f970f7379147",
     ] {
         put(store, name, name.as_bytes());
         assert_eq!(read(store, name), name.as_bytes(), "{name}");
@@ -86,7 +86,7 @@ pub fn what_was_put_is_read(store: &dyn BlobStore) {
 /// Content in parts is one blob.
 pub fn parts_follow_one_another(store: &dyn BlobStore) {
     let parts: [&[u8]; 4] = [b"one", b"", b"two", b"three"];
-    let name = "promise-parts";
+    let name = "check-parts";
     store
         .put(name, &parts, &PutOptions::default())
         .expect("the store takes it");
@@ -95,7 +95,7 @@ pub fn parts_follow_one_another(store: &dyn BlobStore) {
 
 /// The newest content counts, and time does not run backwards.
 pub fn a_put_overwrites(store: &dyn BlobStore) {
-    let name = "promise-overwritten";
+    let name = "check-overwritten";
     put(store, name, b"a longer first content");
     let before = store.metadata(name).expect("it was put");
     put(store, name, b"second");
@@ -117,7 +117,7 @@ pub fn a_put_overwrites(store: &dyn BlobStore) {
 
 /// Nothing is something.
 pub fn an_empty_blob_is_a_blob(store: &dyn BlobStore) {
-    let name = "promise-empty";
+    let name = "check-empty";
     put(store, name, b"");
     assert_eq!(read(store, name), b"");
     assert_eq!(store.metadata(name).expect("it was put").bytes, 0);
@@ -127,7 +127,7 @@ pub fn an_empty_blob_is_a_blob(store: &dyn BlobStore) {
 
 /// 25 MiB, more than any pack.
 pub fn a_large_blob_comes_back_whole(store: &dyn BlobStore) {
-    let name = "promise-large";
+    let name = "check-large";
     let content = pattern(25 << 20);
     let (first, second) = content.split_at(7_777_777);
     store
@@ -143,7 +143,7 @@ pub fn a_large_blob_comes_back_whole(store: &dyn BlobStore) {
 
 /// Every range within the blob is exactly that.
 pub fn ranges_are_exact(store: &dyn BlobStore) {
-    let name = "promise-ranges";
+    let name = "check-ranges";
     let content = pattern(1000);
     put(store, name, &content);
     for (offset, bytes) in [
@@ -166,7 +166,7 @@ pub fn ranges_are_exact(store: &dyn BlobStore) {
 
 /// A short answer is never given for a long question.
 pub fn a_range_beyond_the_end_is_invalid(store: &dyn BlobStore) {
-    let name = "promise-short";
+    let name = "check-short";
     put(store, name, &pattern(1000));
     for (offset, bytes) in [
         (0, 1001),
@@ -190,7 +190,7 @@ pub fn a_range_beyond_the_end_is_invalid(store: &dyn BlobStore) {
 
 /// "Not there" has a kind of its own.
 pub fn missing_blobs_are_not_found(store: &dyn BlobStore) {
-    let name = "promise-never-written";
+    let name = "check-never-written";
     let errors: [BlobError; 4] = [
         store.get(name).expect_err("nobody wrote it"),
         store.get_range(name, 0, 1).expect_err("nobody wrote it"),
@@ -206,7 +206,7 @@ pub fn missing_blobs_are_not_found(store: &dyn BlobStore) {
 
 /// Deleting twice is fine.
 pub fn deleting_is_final_and_repeatable(store: &dyn BlobStore) {
-    let (name, sibling) = ("promise-deleted", "promise-deleted-sibling");
+    let (name, sibling) = ("check-deleted", "check-deleted-sibling");
     put(store, name, b"x");
     put(store, sibling, b"y");
     for _ in 0..2 {
@@ -268,7 +268,7 @@ pub fn prefixes_are_exact(store: &dyn BlobStore) {
 /// Pages neither lose nor repeat, and an error of the caller's ends the listing.
 pub fn many_blobs_are_listed_once_each(store: &dyn BlobStore) {
     let all: Vec<String> = (0..MANY)
-        .map(|number| format!("promise-many-{number:04}-abcdef"))
+        .map(|number| format!("check-many-{number:04}-abcdef"))
         .collect();
     thread::scope(|scope| {
         for chunk in all.chunks(MANY.div_ceil(THREADS)) {
@@ -279,7 +279,7 @@ pub fn many_blobs_are_listed_once_each(store: &dyn BlobStore) {
             });
         }
     });
-    let listed = store.list_all("promise-many-").expect("it lists");
+    let listed = store.list_all("check-many-").expect("it lists");
     assert!(
         listed
             .iter()
@@ -288,10 +288,10 @@ pub fn many_blobs_are_listed_once_each(store: &dyn BlobStore) {
     let listed = sorted(listed);
     assert_eq!(listed.len(), MANY);
     assert_eq!(listed, all);
-    assert_eq!(names(store, "promise-many-10").len(), 100);
+    assert_eq!(names(store, "check-many-10").len(), 100);
 
     let mut seen = 0;
-    let ended = store.list("promise-many-", &mut |_| {
+    let ended = store.list("check-many-", &mut |_| {
         seen += 1;
         if seen == 1500 {
             return Err(BlobError::new(BlobErrorKind::Stopped, "look further"));
@@ -313,12 +313,12 @@ pub fn many_blobs_are_listed_once_each(store: &dyn BlobStore) {
             });
         }
     });
-    assert!(names(store, "promise-many-").is_empty());
+    assert!(names(store, "check-many-").is_empty());
 }
 
 /// Readers and writers at once see whole blobs only.
 pub fn concurrent_puts_leave_one_whole_blob(store: &dyn BlobStore) {
-    let name = "promise-contended-0123456789";
+    let name = "check-contended-0123456789";
     let contents: BTreeMap<u8, Vec<u8>> = (0..8)
         .map(|fill| (fill, vec![fill; 50_000 + usize::from(fill)]))
         .collect();
