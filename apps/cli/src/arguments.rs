@@ -10,7 +10,7 @@ use crate::world::World;
 
 /// Backs up whole Hyper-V virtual machines into Kopia repositories, and brings them back.
 #[derive(Debug, Parser)]
-#[command(name = "e3-backup-agent", version, propagate_version = true, max_term_width = 110, after_help = AFTER_HELP)]
+#[command(name = "e3-backup-agent", bin_name = "e3-backup-agent", version, propagate_version = true, max_term_width = 110, after_help = AFTER_HELP)]
 pub struct CommandLine {
     /// Options of every command.
     #[command(flatten)]

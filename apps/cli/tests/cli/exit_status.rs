@@ -12,7 +12,6 @@ fn wrong_usage_is_2_with_a_document_if_asked_for() {
         &["fly"][..],
         &["backup", "vm", "--repo", "repo"],
         &["backup", "vm", "web", "--all", "--repo", "repo"],
-        &["backup", "vm", "web", "--repo", "repo"],
         &["backup", "vm", "web", "--repo", "repo", "--host", "cloud:9"],
         &[
             "backup",
@@ -36,7 +35,6 @@ fn wrong_usage_is_2_with_a_document_if_asked_for() {
         ],
         &["repo", "create", "--repo", "ftp://x/y"],
         &["repo", "verify", "--repo", "repo", "--data", "101"],
-        &["restore", "vm", "abc", "--repo", "repo"],
         &["restore", "disk", "abc:x", "--repo", "repo", "--to", "file"],
         &[
             "restore", "disk", "abc", "--repo", "repo", "--to", "file", "--format", "vmdk",
@@ -52,6 +50,20 @@ fn wrong_usage_is_2_with_a_document_if_asked_for() {
         );
     }
     assert!(!agent.path("new").exists());
+}
+
+/// Windows may have a Hyper-V of its own.
+#[cfg(unix)]
+#[test]
+fn a_host_must_be_named_where_there_is_none_of_its_own() {
+    let agent = Agent::with_repo_and_host();
+    for arguments in [
+        &["backup", "vm", "web", "--repo", "repo"],
+        &["restore", "vm", "abc", "--repo", "repo"],
+    ] {
+        let document = agent.json(2, arguments);
+        assert_eq!(document["error"]["kind"], "wrong_usage", "{arguments:?}");
+    }
 }
 
 #[test]

@@ -268,7 +268,12 @@ fn names_that_reach_outside_are_refused() {
                 ..hostile
             });
             let error = world.restore(&root, &[], "t", true).unwrap_err();
-            assert_eq!(error.kind(), RestoreErrorKind::Damaged, "{name:?}: {error}");
+            // A whole path of Windows might be a name on Unix.
+            let expected = match cfg!(windows) && name == absolute {
+                true => RestoreErrorKind::TargetUnsuited,
+                false => RestoreErrorKind::Damaged,
+            };
+            assert_eq!(error.kind(), expected, "{name:?}: {error}");
             assert_eq!(world.names(), ["t"], "{name:?}");
             assert!(
                 names_in(&world.folder.path().join("t")).is_empty(),

@@ -159,7 +159,7 @@ pub fn covers(changes: &Changes, written: &[ByteRange]) -> bool {
     }
 }
 
-/// Returns every file below a folder.
+/// Returns every file below a folder, with `/` between names.
 pub fn files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -174,7 +174,7 @@ pub fn files(folder: &Path) -> Vec<String> {
                         .unwrap()
                         .to_str()
                         .unwrap()
-                        .to_owned(),
+                        .replace(std::path::MAIN_SEPARATOR, "/"),
                 );
             }
         }
