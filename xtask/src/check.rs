@@ -1,4 +1,5 @@
-//! Everything a change must pass, in one run: format, tidy, lints, docs, tests.
+//! Everything a change must pass, in one run: format, tidy, lints, docs, tests, and
+//! the lints and tests of what differs on Windows.
 //!
 //! A step that fails does not stop the ones after it, so that one run tells everything. The
 //! cheap ones come first; the tests' totals come last, alone on their line.
@@ -9,7 +10,7 @@ use anyhow::Result;
 
 use crate::commands::{cargo, succeeds};
 use crate::test_totals::{TestTotals, run_counted};
-use crate::tidy;
+use crate::{tidy, windows};
 
 /// How much the tests do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,10 +55,20 @@ pub fn run(root: &Path, length: Length) -> Result<bool> {
         failed.push("docs");
     }
     heading("tests");
-    let (passed, totals) = tests(root, length)?;
+    let (passed, mut totals) = tests(root, length)?;
     if !passed {
         failed.push("tests");
     }
+    heading("lints for Windows");
+    if !windows::clippy(root)? {
+        failed.push("lints for Windows");
+    }
+    heading("tests under Wine");
+    let (passed, under_wine) = windows::test(root, &[])?;
+    if !passed {
+        failed.push("tests under Wine");
+    }
+    totals.add(&under_wine);
 
     println!();
     if failed.is_empty() {

@@ -7,71 +7,93 @@ use anyhow::Result;
 
 use super::toolchain::{PROFILE, Toolchain};
 use super::wine_prefix::WinePrefix;
-use crate::commands::succeeds;
 use crate::test_totals::{TestTotals, run_counted};
 
 /// Crates that hold code of their own for Windows, or whose files meet the system's.
-const PACKAGES: [&str; 6] = ["local_file", "blob", "hyperv", "backup", "restore", "cli"];
+const PACKAGES: [&str; 7] = [
+    "local_file",
+    "blob",
+    "hyperv",
+    "windows_host",
+    "backup",
+    "restore",
+    "cli",
+];
 
-/// A test that cannot hold under wine.
-struct LeftOut {
-    package: &'static str,
-    test: &'static str,
-    reason: &'static str,
-}
+/// What of them is tested: unit tests, and of the others those that need no server.
+const TARGETS: [&str; 10] = [
+    "--lib", "--bins", "--test", "sim", "--test", "files", "--test", "restore", "--test", "cli",
+];
 
-const LEFT_OUT: [LeftOut; 0] = [];
+const NO_PROGRAMS: &str = "drives programs of Linux (qemu-img, mke2fs, kill, sh)";
+const NO_HOLES: &str = "holes cannot be asked for under wine, so terabytes of zeros would be read";
+const NOT_THEIR_NAMES: &str = "restores names that Windows refuses";
+const DEEP_PATHS: &str = "a thousand folders in each other take wine minutes";
+const COARSE_TIMES: &str = "file systems of Windows keep times in steps of 100 ns";
+const NO_FILE_NUMBERS: &str = "two names of one file are not told yet on Windows";
+
+/// Tests that are left out, by their names or the beginnings of these, and why.
+const LEFT_OUT: [(&str, &str); 16] = [
+    // hyperv
+    ("tracking::a_huge_thin_disk_is_cheap", NO_HOLES),
+    // backup
+    (
+        "kopia_fixtures::every_object_gets_the_id_that_kopia_gave_it",
+        COARSE_TIMES,
+    ),
+    ("trees::a_file_with_several_names", NO_FILE_NUMBERS),
+    // restore
+    ("files::present::tests::what_is_there_decides", COARSE_TIMES),
+    (
+        "kopia_fixtures::every_snapshot_that_kopia_wrote_is_restored",
+        NOT_THEIR_NAMES,
+    ),
+    ("trees::a_tree_deeper_than_any_system_has", DEEP_PATHS),
+    ("trees::wildcards_find_what_no_name_is", NOT_THEIR_NAMES),
+    // cli
+    ("end_to_end::", NO_PROGRAMS),
+    ("exit_status::a_store_that_goes_away", NO_PROGRAMS),
+    ("exit_status::ctrl_c_cancels_cleanly", NO_PROGRAMS),
+    ("files::a_cancelled_run_leaves_no_point", NO_PROGRAMS),
+    ("help::every_shell_gets_its_completions", NO_PROGRAMS),
+    ("kills::", NO_PROGRAMS),
+    ("kopias_own::", NOT_THEIR_NAMES),
+    ("older_agent::", NO_PROGRAMS),
+    ("performance::", NO_PROGRAMS),
+];
 
 /// Returns the crates as cargo takes them.
 pub fn packages() -> Vec<&'static str> {
     PACKAGES.iter().flat_map(|it| ["--package", it]).collect()
 }
 
-/// Builds all, then runs each crate's tests; what `chosen` says, in cargo's words, instead if it
-/// says anything.
+/// Runs the tests, or what `chosen` says in cargo's words.
+///
+/// One call of cargo for all: by itself each crate would be given dependencies of fewer features,
+/// built anew.
 pub fn run(
     toolchain: &Toolchain,
     prefix: &WinePrefix,
     chosen: &[&str],
 ) -> Result<(bool, TestTotals)> {
-    let mut totals = TestTotals::default();
-    let run_one = |arguments: &[&str], totals: &mut TestTotals| {
-        let mut tests = toolchain.cargo();
-        prefix.enter(&mut tests);
-        tests
-            .args(["test", "--locked", "--no-fail-fast", "--profile", PROFILE])
-            .args(arguments)
-            // Servers of the Linux tests, and their long form, are not for here.
-            .env_remove("E3_TEST_TOOLS")
-            .env_remove("E3_TEST_LONG");
-        run_counted(&mut tests, totals)
-    };
-    if !chosen.is_empty() {
-        let passed = run_one(chosen, &mut totals)?;
-        return Ok((passed, totals));
-    }
-    let mut build = toolchain.cargo();
-    build
-        .args([
-            "test",
-            "--locked",
-            "--no-run",
-            "--tests",
-            "--profile",
-            PROFILE,
-        ])
-        .args(packages());
-    if !succeeds(&mut build)? {
-        return Ok((false, totals));
-    }
-    let mut all_passed = true;
-    for package in PACKAGES {
-        let mut arguments = vec!["--tests", "--package", package, "--", "--exact"];
-        for left_out in LEFT_OUT.iter().filter(|it| it.package == package) {
-            println!("left out: {package} {}: {}", left_out.test, left_out.reason);
-            arguments.extend(["--skip", left_out.test]);
+    let mut tests = toolchain.cargo();
+    prefix
+        .enter(&mut tests)
+        .args(["test", "--locked", "--no-fail-fast", "--profile", PROFILE])
+        // Servers of the Linux tests, and their long form, are not for here.
+        .env_remove("E3_TEST_TOOLS")
+        .env_remove("E3_TEST_LONG");
+    if chosen.is_empty() {
+        tests.args(packages()).args(TARGETS).arg("--");
+        for (test, reason) in LEFT_OUT {
+            println!("left out: {test}: {reason}");
+            tests.args(["--skip", test]);
         }
-        all_passed &= run_one(&arguments, &mut totals)?;
+    } else {
+        tests.args(chosen);
     }
-    Ok((all_passed, totals))
+    let mut totals = TestTotals::default();
+    let passed = run_counted(&mut tests, &mut totals)?;
+    // A run in which no test ran proves nothing.
+    Ok((passed && (totals.passed > 0 || !chosen.is_empty()), totals))
 }
