@@ -69,6 +69,7 @@ kinds! {
     WrongPassword = "wrong_password", WRONG_PASSWORD, "give the repository's own password with --password-file or E3_REPO_PASSWORD; without it nothing in the repository can be read";
     Remembered = "remembered", FAILED, "`repo remember` keeps the password anew, `repo forget` takes it away; --password-file and E3_REPO_PASSWORD come before it";
     PasswordHalfChanged = "password_half_changed", FAILED, "`repo password` with the password before and the new one finishes the change; if none was made, bring the altered blob back from a copy";
+    FormatDamaged = "format_damaged", FAILED, "it exists once, and nothing opens without it: bring it back from a copy of the store";
     RepositoryNotFound = "repository_not_found", NOT_FOUND, "check --repo; `repo create` makes a new repository";
     PointNotFound = "point_not_found", NOT_FOUND, "`points list` shows what the repository holds";
     NotInPoint = "not_in_point", NOT_FOUND, "`points show` tells what the point holds";
@@ -195,6 +196,7 @@ fn of_repo(kind: RepoErrorKind) -> FailureKind {
         RepoErrorKind::NotEmpty => FailureKind::NotEmpty,
         RepoErrorKind::WrongPassword => FailureKind::WrongPassword,
         RepoErrorKind::PasswordHalfChanged => FailureKind::PasswordHalfChanged,
+        RepoErrorKind::FormatDamaged => FailureKind::FormatDamaged,
         RepoErrorKind::Unsupported => FailureKind::Unsupported,
         RepoErrorKind::UpgradeInProgress => FailureKind::Busy,
         RepoErrorKind::NotFound | RepoErrorKind::Damaged => FailureKind::Damaged,

@@ -15,6 +15,8 @@ pub enum RepoErrorKind {
     WrongPassword,
     /// The password opens one of the blobs that it seals and not the other.
     PasswordHalfChanged,
+    /// The blob that holds the repository's format makes no sense, and there is no other.
+    FormatDamaged,
     /// The repository uses something this program does not know or will not write.
     Unsupported,
     /// Another client is upgrading the repository.

@@ -103,7 +103,7 @@ fn half_changed(opens: &str, does_not: &str) -> RepoError {
 pub(crate) fn format_error(error: FormatError) -> RepoError {
     let kind = match error.kind() {
         FormatErrorKind::WrongPassword => RepoErrorKind::WrongPassword,
-        FormatErrorKind::Damaged => RepoErrorKind::Damaged,
+        FormatErrorKind::Damaged => RepoErrorKind::FormatDamaged,
         FormatErrorKind::Unsupported => RepoErrorKind::Unsupported,
         FormatErrorKind::UpgradeInProgress => RepoErrorKind::UpgradeInProgress,
     };
