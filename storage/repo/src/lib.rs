@@ -4,6 +4,7 @@
 //! index blobs, manifests (Kopia spec 4.5 to 4.8, 5.7, 8.4). Only the steps in `maintenance`
 //! move, compact and delete. What a disk or a file is, this crate does not know.
 
+mod cache_folder;
 mod contents;
 mod create;
 mod error;

@@ -16,6 +16,7 @@ use kopia::record::ContentRecord;
 use time_and_chance::{Chance, SharedClock, StopSignal, Timestamp};
 use zeroize::Zeroizing;
 
+use crate::cache_folder;
 use crate::error::{RepoError, RepoErrorKind};
 use crate::index::cache::{IndexCache, IndexDamage};
 use crate::index::view::IndexView;
@@ -174,6 +175,7 @@ impl Repository {
         let cipher = format.cipher().map_err(format_error)?;
         let correction = format.error_correction().map_err(format_error)?;
         let opener = Opener::new(cipher.clone(), correction);
+        cache_folder::make(&surroundings.cache_folder)?;
         let folder = surroundings.cache_folder.join(hex::encode(&blob.unique_id));
         let index_cache = IndexCache::new(
             folder,
