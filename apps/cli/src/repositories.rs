@@ -13,6 +13,7 @@ use crate::credentials::{Keeper, S3Keys};
 use crate::failure::{Failure, FailureKind};
 use crate::identity;
 use crate::password::FoundPassword;
+use crate::verified;
 use crate::world::World;
 
 /// Environment variables that name keys; where one is set, no remembered keys are looked for.
@@ -71,6 +72,7 @@ impl RepoArguments {
         let store = self.open_store(world)?;
         let repository = open(store, password, surroundings(world)?)?;
         world.opened(&repository);
+        verified::take_over(world, &repository);
         for warning in repository.warnings() {
             eprintln!("warning: {warning}");
         }

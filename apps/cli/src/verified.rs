@@ -1,8 +1,6 @@
 //! What verification found of points: remembered in the repository or, where nothing can be written
 //! there, in the state folder; and told wherever a point is named.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::verify::{VerifyErrorKind, remember};
@@ -12,21 +10,24 @@ use serde_json::{Value, json};
 use snapshot::{Proof, Remembered, Verified};
 
 use crate::amounts;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::world::World;
 
-/// Returns what is remembered of the points of a repository.
-pub fn load(world: &World, repo: &Arc<Repository>, points: &Points) -> Verified {
-    let mut verified = points.snapshots().verified().clone();
-    let path = path(world, repo).ok();
-    if let Some(json) = path.and_then(|path| fs::read_to_string(path).ok()) {
-        verified.take(&json);
+/// Lets what was kept on this machine count like what the repository remembers, from now on.
+pub fn take_over(world: &World, repo: &Repository) {
+    let Ok(folder) = world.state_folder() else {
+        return;
+    };
+    repo.keep_notes_in(folder.join("verified"));
+    if let Err(error) = Verified::check_kept_here(repo) {
+        eprintln!(
+            "warning: what `repo verify` found and kept on this machine counts as never found, for it was not possible to {error}"
+        );
     }
-    verified
 }
 
 /// Remembers what was found: in the repository, or on this machine where that cannot be written.
-pub fn keep(world: &World, repo: &Arc<Repository>, verified: &Verified) -> Result<(), Failure> {
+pub fn keep(repo: &Arc<Repository>, verified: &Verified) -> Result<(), Failure> {
     let error = match remember(repo, verified) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == VerifyErrorKind::Stopped => return Err(error.into()),
@@ -35,47 +36,7 @@ pub fn keep(world: &World, repo: &Arc<Repository>, verified: &Verified) -> Resul
     eprintln!(
         "warning: the result is kept on this machine and not in the repository, for it was not possible to {error}"
     );
-    keep_here(world, repo, verified)
-}
-
-/// Remembers what was found on this machine alone, beside what was found earlier of other points.
-pub fn keep_here(
-    world: &World,
-    repo: &Arc<Repository>,
-    verified: &Verified,
-) -> Result<(), Failure> {
-    let path = path(world, repo)?;
-    let mut kept = verified.clone();
-    if let Ok(json) = fs::read_to_string(&path) {
-        kept.take(&json);
-        kept.note_lost(verified.lost().clone());
-        let points = Points::load(repo)?;
-        let roots = points.iter().filter_map(|point| point.root().ok());
-        kept.keep_only(&roots.map(|root| root.object).collect());
-    }
-    write(&path, &kept.encode()).map_err(|error| {
-        let what = format!("failed to write {}: {error}", path.display());
-        Failure::new(FailureKind::State, what)
-    })
-}
-
-fn write(path: &Path, json: &str) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let file = tempfile::NamedTempFile::new_in(folder)?;
-    fs::write(file.path(), json)?;
-    file.persist(path)?;
-    Ok(())
-}
-
-fn path(world: &World, repo: &Arc<Repository>) -> Result<PathBuf, Failure> {
-    let name = format!("{}.json", repo.unique_id_hex());
-    Ok(world.state_folder()?.join("verified").join(name))
-}
-
-/// Returns what is remembered of a point.
-pub fn of<'v>(verified: &'v Verified, point: &Point<'_>) -> Option<&'v Remembered> {
-    verified.of(&point.root().ok()?.object)
+    Ok(verified.keep_here(repo)?)
 }
 
 /// Says in a few words how well a point is proven.
@@ -145,9 +106,8 @@ pub fn document(remembered: Option<&Remembered>) -> Value {
 }
 
 /// Warns before something is restored from a point that is known to be damaged.
-pub fn warn(world: &World, repo: &Arc<Repository>, points: &Points, point: &Point<'_>) {
-    let verified = load(world, repo, points);
-    let damage = of(&verified, point).and_then(|known| known.damage.as_ref());
+pub fn warn(points: &Points, point: &Point<'_>) {
+    let damage = point.remembered(points).and_then(|it| it.damage.as_ref());
     let Some(damage) = damage else { return };
     let names: Vec<&str> = damage
         .files

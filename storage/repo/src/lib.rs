@@ -10,6 +10,7 @@ mod create;
 mod error;
 mod index;
 mod index_walk;
+mod local_note;
 mod lost;
 mod maintenance;
 mod manifests;

@@ -80,8 +80,10 @@ pub struct Repository {
     /// What the contents with manifests hold that were read last.
     pub(crate) manifests_read: Mutex<Packed>,
     leaves_markers: AtomicBool,
-    /// What the repository's own notes say is lost.
+    /// What notes on the repository say is lost.
     noted_lost: RwLock<Arc<LostContents>>,
+    /// The file in which this machine keeps a note on the repository.
+    pub(crate) local_note: OnceLock<PathBuf>,
     warnings: Vec<String>,
     zeros: [OnceLock<ContentId>; ZEROS_BYTES.len()],
 }
@@ -210,6 +212,7 @@ impl Repository {
             manifests_read: Mutex::default(),
             leaves_markers: AtomicBool::default(),
             noted_lost: RwLock::default(),
+            local_note: OnceLock::new(),
             warnings,
             zeros: Default::default(),
             surroundings,
@@ -513,8 +516,7 @@ impl Repository {
             .insert(pack);
     }
 
-    /// Takes over what the repository's own notes say is lost, in place of what they said before:
-    /// it counts as missing, so that whoever writes it stores it again.
+    /// Takes over what notes on the repository say is lost, in place of what they said before: it counts as missing, so that whoever writes it stores it again.
     pub fn note_lost(&self, lost: LostContents) {
         *self
             .noted_lost

@@ -78,7 +78,7 @@ impl Snapshots {
                 &b.id,
             ))
         });
-        let verified = Verified::read(&manifests);
+        let verified = Verified::read(repo, &manifests);
         repo.note_lost(verified.lost().clone());
         Ok(Self {
             manifests,
@@ -99,7 +99,7 @@ impl Snapshots {
         &self.unreadable
     }
 
-    /// Returns what verification found of them, as the repository remembers it.
+    /// Returns what verification found of them, as the repository and this machine remember it.
     pub fn verified(&self) -> &Verified {
         &self.verified
     }

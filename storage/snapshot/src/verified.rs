@@ -1,4 +1,5 @@
-//! What verification found, remembered in the repository for every client of ours.
+//! What verification found, remembered in the repository for every client of ours, or on this machine
+//! where the repository cannot be written.
 //!
 //! It stands in manifests of a type of our own, which stock Kopia keeps and never looks at. They
 //! name objects and contents as text only: nothing is kept alive by them (Kopia spec 7.1). Results
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kopia::manifest::{ManifestEntry, TYPE_LABEL};
 use kopia::object_id::ObjectId;
-use repo::{LostContents, Manifests, RepoError, RepoErrorKind, Writer};
+use repo::{LostContents, Manifests, RepoError, RepoErrorKind, Repository, Writer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time_and_chance::Timestamp;
@@ -160,20 +161,44 @@ struct DamageDocument {
 }
 
 impl Verified {
-    /// Reads what a repository remembers. What makes no sense, or was written by a newer version,
-    /// is as if it were not there.
-    pub fn read(manifests: &Manifests) -> Self {
+    /// Reads what a repository remembers, and what this machine does of it. What makes no sense, cannot
+    /// be read, or was written by a newer version, is as if it were not there.
+    pub fn read(repo: &Repository, manifests: &Manifests) -> Self {
         let mut verified = Self::default();
         for entry in manifests.find(VERIFICATION_TYPE, &[]) {
             if verified.take(entry.data.get()) {
                 verified.read_from.push(entry);
             }
         }
+        if let Ok(Some(note)) = repo.local_note() {
+            verified.take(&note);
+        }
         verified
     }
 
+    /// Checks that what this machine remembers of a repository can be read and makes sense.
+    ///
+    /// # Errors
+    /// `Local` if not: then it is as if it were not there.
+    pub fn check_kept_here(repo: &Repository) -> Result<(), RepoError> {
+        let is_sense = |note: &String| Self::default().take(note);
+        match repo.local_note()?.is_none_or(|note| is_sense(&note)) {
+            true => Ok(()),
+            false => Err(RepoError::new(
+                RepoErrorKind::Local,
+                "understand it: it is damaged, or of a newer version",
+            )),
+        }
+    }
+
+    /// Stores it on this machine, in place of what was there; nothing is written into the
+    /// repository.
+    pub fn keep_here(&self, repo: &Repository) -> Result<(), RepoError> {
+        repo.write_local_note(&self.encode())
+    }
+
     /// Takes over what a document says; returns whether it makes sense.
-    pub fn take(&mut self, json: &str) -> bool {
+    fn take(&mut self, json: &str) -> bool {
         let Ok(document) = serde_json::from_str::<Document>(json) else {
             return false;
         };
@@ -236,7 +261,7 @@ impl Verified {
     }
 
     /// Returns it as a document.
-    pub fn encode(&self) -> String {
+    fn encode(&self) -> String {
         let mut proofs: BTreeMap<(Timestamp, u64), ProofDocument> = BTreeMap::new();
         let mut damaged = Vec::new();
         for (root, remembered) in &self.roots {
@@ -271,8 +296,8 @@ impl Verified {
         serde_json::to_string(&document).expect("texts and numbers have JSON")
     }
 
-    /// Stores it in place of what it was read from; visible to others when this returns. What
-    /// another client remembered meanwhile stays beside it.
+    /// Stores it in place of what it was read from, on this machine too; visible to others when this
+    /// returns. What another client remembered meanwhile stays beside it.
     pub fn save(&self, writer: &Writer) -> Result<(), RepoError> {
         let data = RawValue::from_string(self.encode()).map_err(|error| {
             RepoError::new(RepoErrorKind::Invalid, "encode what verification found")
@@ -287,7 +312,8 @@ impl Verified {
             .collect();
         entries.push(writer.new_manifest(labels, data));
         writer.write_manifests(entries)?;
-        writer.flush()
+        writer.flush()?;
+        writer.repository().delete_local_note()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Data that is lost, or lies elsewhere too; and what is remembered of it.
 
 use blob::BlobStore as _;
-use progress::Progress;
+use progress::{Monitor, News, Progress};
 use repo::{LostContents, Writer};
 use snapshot::Snapshots;
+use time_and_chance::ManualClock;
 use verify::{MendedKind, VerifyErrorKind, VerifyOptions, remember, verify};
 
 use crate::world::{World, all_data, back_up, look, repair, repair_with};
@@ -203,4 +204,89 @@ fn a_deleted_point_does_not_come_back_and_a_failed_one_that_is_not_whole_does_no
     assert_eq!(repaired.mended, []);
     let listed = Snapshots::load(&repo).unwrap();
     assert_eq!(listed.iter().count(), 1);
+}
+
+#[test]
+fn what_is_kept_on_one_machine_counts_there_as_if_the_repository_remembered_it() {
+    let mut world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let here = |world: &World| {
+        let repo = world.open();
+        repo.keep_notes_in(folder.path().join("verified"));
+        repo
+    };
+    let repo = here(&world);
+    world.back_up(&repo, &[1, 2, 3]);
+    let object = repo.content_id(None, &crate::world::noise(1, 5000));
+    let pack = repo.find(&object).unwrap().unwrap().pack_blob;
+    spoil(&world, &pack);
+    let manifests = world.names("q");
+    let time = repo.clock().now();
+    let kept = look(&repo).remembered(&repo, time, 100.0).unwrap();
+    kept.keep_here(&repo).unwrap();
+    assert_eq!(world.names("q"), manifests, "nothing is written");
+
+    let elsewhere = world.open();
+    let of_all = Snapshots::load(&elsewhere).unwrap();
+    assert!(of_all.verified().lost().is_empty());
+    let repo = here(&world);
+    let snapshots = Snapshots::load(&repo).unwrap();
+    let root = snapshots.iter().next().unwrap().manifest.root_entry.clone();
+    let root = root.unwrap().object;
+    assert!(snapshots.verified().of(&root).unwrap().damage.is_some());
+    let second = world.back_up(&repo, &[1, 2, 3]);
+    assert!(world.whole(&repo).contains(&second), "it is stored again");
+
+    // Once the repository can be written, it remembers, and the machine need not.
+    let time = repo.clock().now();
+    let all = look(&repo).remembered(&repo, time, 100.0).unwrap();
+    remember(&repo, &all).unwrap();
+    assert_eq!(repo.local_note().unwrap(), None);
+    let of_all = Snapshots::load(&elsewhere).unwrap();
+    assert!(of_all.verified().of(&root).is_some());
+}
+
+/// Lets the time that a portion has be over with its first point.
+#[derive(Debug)]
+struct Slow(std::sync::Arc<ManualClock>);
+
+impl Monitor for Slow {
+    fn hear(&self, news: &News<'_>) {
+        if matches!(news, News::Ends { .. }) {
+            self.0.advance(std::time::Duration::from_secs(60));
+        }
+    }
+}
+
+#[test]
+fn portions_go_on_from_what_is_kept_on_this_machine() {
+    let mut world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let repo = world.open();
+    repo.keep_notes_in(folder.path().to_owned());
+    for part in 1..=3 {
+        world.back_up(&repo, &[part]);
+    }
+    for portion in 1..=3 {
+        let minute = std::time::Duration::from_secs(60);
+        let options = VerifyOptions {
+            until: Some(repo.clock().monotonic() + minute),
+            ..all_data()
+        };
+        let progress = Progress {
+            monitor: std::sync::Arc::new(Slow(world.clock.clone())),
+            ..Progress::silent()
+        };
+        let found = verify(&repo, &options, &progress).unwrap();
+        assert_eq!(found.points, 1);
+        let time = repo.clock().now();
+        let kept = found.remembered(&repo, time, 100.0).unwrap();
+        kept.keep_here(&repo).unwrap();
+        let snapshots = Snapshots::load(&repo).unwrap();
+        let proven = snapshots.iter().filter(|snapshot| {
+            let root = snapshot.manifest.root_entry.as_ref().unwrap();
+            snapshots.verified().of(&root.object).is_some()
+        });
+        assert_eq!(proven.count(), portion);
+    }
 }

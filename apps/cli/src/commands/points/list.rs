@@ -4,7 +4,7 @@ use clap::Args;
 use point::{Amount, Point, Points};
 use serde::Serialize;
 use serde_json::{Value, json};
-use snapshot::{Remembered, Verified};
+use snapshot::Remembered;
 
 use crate::amounts;
 use crate::answer::Answer;
@@ -45,7 +45,6 @@ impl List {
                 "warning: the manifest {id} cannot be read and may be a restore point: {why}"
             );
         }
-        let verified = verified::load(world, &repo, &points);
         let failure = (!unreadable.is_empty()).then(|| {
             Failure::new(
                 FailureKind::DamageFound,
@@ -57,14 +56,14 @@ impl List {
             failure.tell();
         }
         if !world.wants_json() {
-            let text = self.text(&points, &verified);
+            let text = self.text(&points);
             return Ok(Answer::with_status(text, Value::Null, status));
         }
         show_document(&Document {
             error: failure.map(|failure| failure.document()),
             points: Each(|| {
                 self.wanted(&points)
-                    .map(|point| document(&point, verified::of(&verified, &point)))
+                    .map(|point| document(&point, point.remembered(&points)))
             }),
             unreadable: Each(|| {
                 let lost = unreadable.iter();
@@ -74,10 +73,10 @@ impl List {
         Ok(Answer::shown(status))
     }
 
-    fn text(&self, points: &Points, verified: &Verified) -> String {
+    fn text(&self, points: &Points) -> String {
         let rows: Vec<Vec<String>> = self
             .wanted(points)
-            .map(|point| row(&point, verified::of(verified, &point)))
+            .map(|point| row(&point, point.remembered(points)))
             .collect();
         match rows.is_empty() {
             true => "there are no restore points".to_owned(),

@@ -50,8 +50,7 @@ impl Show {
             Some(_) => Some(point.open(&repo)?),
             None => None,
         };
-        let verified = verified::load(world, &repo, &points);
-        let known = verified::of(&verified, &point);
+        let known = point.remembered(&points);
         let mut document = list::document(&point, known);
         let mut text = head(&point) + &verified::in_full(known);
         match &opened {

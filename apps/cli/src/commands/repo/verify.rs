@@ -104,8 +104,8 @@ impl Verify {
         if !self.dry_run && can_be_remembered(&found) {
             let remembered = found.remembered(&repo, started, self.data)?;
             match self.local {
-                true => verified::keep_here(world, &repo, &remembered)?,
-                false => verified::keep(world, &repo, &remembered)?,
+                true => remembered.keep_here(&repo)?,
+                false => verified::keep(&repo, &remembered)?,
             }
         }
         let mut text = String::new();

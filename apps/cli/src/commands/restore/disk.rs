@@ -47,7 +47,7 @@ impl Disk {
         let repo = self.repo.open(world)?;
         let points = Points::load(&repo)?;
         let point = points.find(id)?;
-        verified::warn(world, &repo, &points, &point);
+        verified::warn(&points, &point);
         let disks = disk_objects(&repo, &point)?;
         let list = || {
             disks

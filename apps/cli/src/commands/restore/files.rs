@@ -93,7 +93,7 @@ impl Files {
         let repo = self.repo.open(world)?;
         let points = Points::load(&repo)?;
         let point = points.find(&self.id)?;
-        verified::warn(world, &repo, &points, &point);
+        verified::warn(&points, &point);
         let root = point.root()?;
         let progress = world.progress(Subjects::Wholes).about("files");
         let restored = to_folder(

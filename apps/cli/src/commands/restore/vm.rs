@@ -69,7 +69,7 @@ impl Vm {
                 found.id()
             )));
         }
-        verified::warn(world, &repo, &points, &found);
+        verified::warn(&points, &found);
         let opened = found.open(&repo)?;
         match &self.to {
             Some(folder) => self.to_folder(world, &repo, &opened, folder),
