@@ -152,12 +152,7 @@ fn name(location: &Location) -> String {
             }
         }
     }
-    let digest = hasher.finalize();
-    let hex: String = digest[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("repository-{hex}")
+    format!("repository-{}", hex::encode(&hasher.finalize()[..16]))
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 mod error;
 pub mod files;
 pub mod pattern;
+mod run_lock;
 pub mod vm;
 
 pub use error::{BackupError, BackupErrorKind};
+pub use run_lock::RunLock;

@@ -23,5 +23,5 @@ pub use many::{VmOutcome, run_all};
 pub use memory::Threads;
 pub use options::{ConsistencyPolicy, Options, Step};
 pub use run::PointReport;
-pub use state::{BaseFile, JournalEntry, StateFolder, VmLock};
+pub use state::{BaseFile, JournalEntry, StateFolder};
 pub use vm_backup::VmBackup;

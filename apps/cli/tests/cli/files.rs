@@ -153,3 +153,36 @@ fn a_cancelled_run_leaves_no_point_and_the_next_takes_over_what_it_read() {
     }
     panic!("three runs ended before they could be cancelled");
 }
+
+#[test]
+fn a_second_run_on_the_same_files_says_who_works_on_them() {
+    let agent = agent_with_tree();
+    let run = ["backup", "files", "tree", "--repo", "repo"];
+    agent.json(0, &run);
+    let locks = std::fs::read_dir(agent.path("state/locks")).unwrap();
+    let locks: Vec<_> = locks.map(|lock| lock.unwrap().path()).collect();
+    assert_eq!(locks.len(), 1, "{locks:?}");
+    let file = std::fs::File::options()
+        .write(true)
+        .open(&locks[0])
+        .unwrap();
+    file.lock().unwrap();
+    let refused = agent.json(1, &run);
+    assert_eq!(refused["error"]["kind"], "locked");
+    let said = refused["error"]["message"].as_str().unwrap();
+    assert!(cfg!(windows) || said.contains("(process "), "{said}");
+    // Other files, and a look at these, need not wait.
+    agent.json(3, &["backup", "files", "tree", "other", "--repo", "repo"]);
+    agent.json(0, &[&run[..], &["--dry-run"]].concat());
+    drop(file);
+    agent.json(0, &run);
+}
+
+#[test]
+fn the_cache_folder_is_left_out() {
+    let agent = agent_with_tree();
+    let run = ["backup", "files", "cache", "--repo", "repo"];
+    let done = agent.json(0, &run);
+    assert_eq!(done["sources"][0]["folders"], 1, "{done}");
+    assert!(agent.path("cache/CACHEDIR.TAG").exists());
+}

@@ -5,21 +5,25 @@
 //!
 //! ```text
 //! locks/<vm>.lock                    held by the one process that works on the VM
+//! locks/files-<hash>.lock            held by the one that backs a source of files up
 //! journal/<vm>.json                  what is being done to the host right now
 //! bases/<repository>/<vm>.json       what the next increment builds on
 //! ```
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use hyperv::{CheckpointId, ReferencePointId, VmId};
+use kopia::snapshot::SnapshotSource;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::increment_base::Base;
 use crate::error::{BackupError, BackupErrorKind};
+use crate::run_lock::RunLock;
 
 /// The state folder.
 #[derive(Debug, Clone)]
@@ -60,12 +64,6 @@ pub struct BaseFile {
     pub to_drop: Vec<ReferencePointId>,
 }
 
-/// Held while a VM is worked on; the operating system lets go of it when its holder dies.
-#[derive(Debug)]
-pub struct VmLock {
-    _file: File,
-}
-
 impl StateFolder {
     /// Opens or makes the folder, readable by its owner alone.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, BackupError> {
@@ -80,23 +78,29 @@ impl StateFolder {
     /// Takes the VM's lock.
     ///
     /// # Errors
-    /// `Locked` if another process works on the VM.
-    pub fn lock(&self, vm: VmId) -> Result<VmLock, BackupError> {
+    /// `Locked` if another process works on the VM; it says which.
+    pub fn lock(&self, vm: VmId) -> Result<RunLock, BackupError> {
         let path = self.root.join("locks").join(format!("{vm}.lock"));
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(failed("open a lock", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(VmLock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(BackupError::new(
-                BackupErrorKind::Locked,
-                "begin: another run works on this VM; wait until it is over, or stop it",
-            )),
-            Err(TryLockError::Error(error)) => Err(failed("take a lock", &path)(error)),
+        RunLock::take(&path, "this VM")
+    }
+
+    /// Takes the lock of a source of files in a repository.
+    ///
+    /// # Errors
+    /// `Locked` if another process backs the source up to this repository; it says which.
+    pub fn lock_source(
+        &self,
+        repository: &str,
+        source: &SnapshotSource,
+    ) -> Result<RunLock, BackupError> {
+        let mut hasher = Sha256::new();
+        for part in [repository, &source.user_name, &source.host, &source.path] {
+            hasher.update(part);
+            hasher.update("\0");
         }
+        let name = hex::encode(&hasher.finalize()[..16]);
+        let path = self.root.join("locks").join(format!("files-{name}.lock"));
+        RunLock::take(&path, "these files")
     }
 
     /// Returns what was being done to the VM when a run died, if anything.
@@ -234,6 +238,24 @@ mod tests {
         );
         drop(held);
         state.lock(vm()).unwrap();
+    }
+
+    #[test]
+    fn files_are_locked_by_source_and_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(folder.path()).unwrap();
+        let source = |path: &str| SnapshotSource {
+            host: "host".to_owned(),
+            user_name: "user".to_owned(),
+            path: path.to_owned(),
+        };
+        let held = state.lock_source("r1", &source("/home")).unwrap();
+        let refused = state.lock_source("r1", &source("/home")).unwrap_err();
+        assert_eq!(refused.kind(), BackupErrorKind::Locked);
+        state.lock_source("r2", &source("/home")).unwrap();
+        state.lock_source("r1", &source("/etc")).unwrap();
+        drop(held);
+        state.lock_source("r1", &source("/home")).unwrap();
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use backup::files::{
     FileBackup, FileCounts, FileFailure, FileOptions, FileReport, FileSource, FileThreads,
 };
+use backup::vm::StateFolder;
 use blob::Location;
 use clap::Args;
 use progress::Progress;
@@ -114,9 +115,10 @@ impl Files {
         if self.dry_run {
             return estimate(&backup, &sources, &progress);
         }
+        let state = world.state()?;
         let mut outcomes = Vec::new();
         for (name, source) in sources {
-            let result = run_one(&backup, &source, &progress.about(&name));
+            let result = run_one(&backup, &state, &source, &progress.about(&name));
             outcomes.push(Outcome { name, result });
         }
         let mut warnings = self.holding_the_repository()?;
@@ -191,12 +193,17 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::wrong_usage(format!("{}: {error}", path.display())))
 }
 
+/// Backs one source up, alone: a second run of it would read and store the same beside this one.
 fn run_one(
     backup: &FileBackup<'_>,
+    state: &StateFolder,
     source: &FileSource,
     progress: &Progress,
 ) -> Result<FileReport, Failure> {
-    let result = backup.run(source, progress);
+    let repository = backup.writer.repository().unique_id_hex();
+    let result = state
+        .lock_source(&repository, &source.identity)
+        .and_then(|_lock| backup.run(source, progress));
     progress.ends(result.is_ok());
     result.map_err(Failure::from)
 }

@@ -4,7 +4,8 @@
 //! is known as one, and the run that finds its base gone reads the disks in full.
 
 use backup::BackupErrorKind;
-use backup::vm::{StateFolder, VmLock};
+use backup::RunLock;
+use backup::vm::StateFolder;
 use hyperv::VmId;
 use point::Point;
 
@@ -18,7 +19,7 @@ pub struct VmBases {
 
 /// The hold on a VM whose base is about to go: no backup of it begins meanwhile.
 pub struct HeldBase {
-    _lock: VmLock,
+    _lock: RunLock,
 }
 
 impl VmBases {
