@@ -1,19 +1,21 @@
 //! Two snapshots of files, side by side.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use kopia::directory::{DirectoryEntry, EntryType};
 use point::{Amount, Change, ChangedEntry, Point, TreeDifference, tree_difference};
 use repo::Repository;
+use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 use serde_json::{Value, json};
 
 use crate::amounts;
 use crate::answer::Answer;
 use crate::failure::Failure;
-use crate::stdout::show_text;
+use crate::stdout::{show_document, show_text};
 use crate::world::World;
 
-/// Compares. Without `--json`, lines are written as they are found.
+/// Compares. What differs is written as it is found, since it may be as long as the trees.
 pub(super) fn compare(
     world: &World,
     repo: &Arc<Repository>,
@@ -21,27 +23,97 @@ pub(super) fn compare(
     after: Point<'_>,
     stat: bool,
 ) -> Result<Answer, Failure> {
-    let mut documents = Vec::new();
-    let mut each = |changed: &ChangedEntry<'_>| match world.wants_json() {
-        _ if stat => {}
-        true => documents.push(document(changed)),
-        false => show_text(&line(changed)),
+    let comparison = Comparison {
+        world,
+        repo,
+        points: (before, after),
+        outcome: RefCell::default(),
     };
-    let total = tree_difference(repo, before.root()?, after.root()?, world.stop(), &mut each)?;
-    let mut whole = json!({
-        "before": before.id(),
-        "after": after.id(),
-        "same": total == TreeDifference::default(),
-        "added": amount_document(total.added),
-        "removed": amount_document(total.removed),
-        "changed_before": amount_document(total.changed_before),
-        "changed_after": amount_document(total.changed_after),
-        "metadata_changed": total.metadata,
-    });
-    if !stat {
-        whole["entries"] = documents.into();
+    if world.wants_json() && !stat {
+        show_document(&comparison);
+        return Ok(match comparison.outcome.into_inner() {
+            Some(Err(failure)) => {
+                failure.tell();
+                Answer::shown(failure.kind().status())
+            }
+            // Nothing is wrong, or whoever reads has closed the pipe and wants no more.
+            Some(Ok(_)) | None => Answer::shown(0),
+        });
     }
-    Ok(Answer::new(summary(&total), whole))
+    let total = comparison.run(&mut |changed| {
+        if !stat {
+            show_text(&line(changed));
+        }
+    })?;
+    let mut document = json!({ "before": before.id(), "after": after.id() });
+    for (name, value) in total_fields(&total) {
+        document[name] = value;
+    }
+    Ok(Answer::new(summary(&total), document))
+}
+
+/// Two snapshots and, once they are written as a document, what came of it.
+struct Comparison<'c> {
+    world: &'c World,
+    repo: &'c Arc<Repository>,
+    points: (Point<'c>, Point<'c>),
+    outcome: RefCell<Option<Result<TreeDifference, Failure>>>,
+}
+
+impl Comparison<'_> {
+    fn run(&self, each: &mut dyn FnMut(&ChangedEntry<'_>)) -> Result<TreeDifference, Failure> {
+        let (before, after) = (self.points.0.root()?, self.points.1.root()?);
+        let stop = self.world.stop();
+        Ok(tree_difference(self.repo, before, after, stop, each)?)
+    }
+}
+
+impl Serialize for Comparison<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut document = to.serialize_map(None)?;
+        document.serialize_entry("before", self.points.0.id())?;
+        document.serialize_entry("after", self.points.1.id())?;
+        document.serialize_entry("entries", &Entries(self))?;
+        match &*self.outcome.borrow() {
+            Some(Ok(total)) => {
+                for (name, value) in total_fields(total) {
+                    document.serialize_entry(name, &value)?;
+                }
+            }
+            Some(Err(failure)) => document.serialize_entry("error", &failure.document())?,
+            None => {}
+        }
+        document.end()
+    }
+}
+
+/// The list of what differs; found while it is written.
+struct Entries<'c>(&'c Comparison<'c>);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut list = to.serialize_seq(None)?;
+        let mut written = Ok(());
+        let outcome = self.0.run(&mut |changed| {
+            if written.is_ok() {
+                written = list.serialize_element(&document(changed));
+            }
+        });
+        *self.0.outcome.borrow_mut() = Some(outcome);
+        written?;
+        list.end()
+    }
+}
+
+fn total_fields(total: &TreeDifference) -> [(&'static str, Value); 6] {
+    [
+        ("same", json!(*total == TreeDifference::default())),
+        ("added", amount_document(total.added)),
+        ("removed", amount_document(total.removed)),
+        ("changed_before", amount_document(total.changed_before)),
+        ("changed_after", amount_document(total.changed_after)),
+        ("metadata_changed", json!(total.metadata)),
+    ]
 }
 
 fn summary(total: &TreeDifference) -> String {
