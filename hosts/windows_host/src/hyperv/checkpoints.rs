@@ -116,16 +116,17 @@ pub(super) fn create(
             RequestedConsistency::Application => limits.application_checkpoint,
             RequestedConsistency::Crash => limits.crash_checkpoint,
         },
+        is_cancelled_in_the_end: true,
         vm: Some(vm),
     };
     let answer = match provider.change(change, stop) {
         Ok(answer) => answer,
         Err(failed) => {
-            mark_what_was_left(provider, system, &before, &failed, mark);
+            mark_what_was_left(provider, (vm, system), &before, &failed, mark);
             return Err(refused(provider, consistency, &doing, failed));
         }
     };
-    let made = provider.made(&answer, "ResultingSnapshot", SETTINGS)?;
+    let made = provider.made(&answer, "ResultingSnapshot", SETTINGS);
     let after = all(provider, system)?;
     let fresh: Vec<&WmiObject> = after
         .iter()
@@ -203,6 +204,7 @@ fn rename(provider: &Provider, checkpoint: &str, name: &str) -> Result<(), Hyper
         method: "ModifySystemSettings",
         parameters: &[("SystemSettings", Value::Text(settings))],
         limit: provider.beliefs.limits.other,
+        is_cancelled_in_the_end: false,
         vm: None,
     };
     provider.change(change, &StopSignal::new())?;
@@ -213,7 +215,7 @@ fn rename(provider: &Provider, checkpoint: &str, name: &str) -> Result<(), Hyper
 /// it: a checkpoint that nobody knows would grow until an administrator sees it (spec 4.5).
 fn mark_what_was_left(
     provider: &Provider,
-    system: &str,
+    (vm, system): (VmId, &str),
     before: &HashSet<CheckpointId>,
     failed: &Failed,
     mark: &str,
@@ -225,7 +227,11 @@ fn mark_what_was_left(
         Some(job) => provider.affected_by(job, SETTINGS).unwrap_or_default(),
         None => Vec::new(),
     };
-    let affected: Vec<_> = affected.iter().filter_map(|path| owner_at(path)).collect();
+    let affected: Vec<_> = affected
+        .iter()
+        .filter_map(|path| owner_at(path))
+        .filter(|id| *id != vm.0)
+        .collect();
     for object in all(provider, system).unwrap_or_default() {
         let Some(id) = settings::owner(&object) else {
             continue;
@@ -281,6 +287,7 @@ pub(super) fn destroy(
         method: "DestroySnapshot",
         parameters: &[("AffectedSnapshot", Value::text(path(&object)?))],
         limit: provider.beliefs.limits.destroy,
+        is_cancelled_in_the_end: false,
         vm: Some(vm),
     };
     match provider.change(change, &StopSignal::new()) {

@@ -54,7 +54,12 @@ pub(super) fn vms(
     }
     let mut parts: HashMap<Uuid, Vec<WmiObject>> = HashMap::new();
     for class in PARTS {
-        for object in provider.all(class)? {
+        // A class is asked for with all that inherit from it, which are asked for themselves.
+        for object in provider
+            .all(class)?
+            .into_iter()
+            .filter(|object| object.is(class))
+        {
             let owner = object.text("InstanceID").ok().and_then(InstanceId::parse);
             if let Some(owner) = owner {
                 parts.entry(owner.owner).or_default().push(object);

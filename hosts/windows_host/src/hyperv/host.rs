@@ -20,8 +20,8 @@ use super::open_disks::OpenDisks;
 use super::provider::{COMPUTER_SYSTEM, Provider};
 use super::volumes::{self, Volumes};
 use super::{
-    checkpoints, configuration_files, discovery, frozen_disks, merges, planned, power,
-    reference_points, settings,
+    checkpoints, configuration_files, discovery, frozen_disks, merges, planned, planned_parts,
+    power, reference_points, settings,
 };
 use crate::virtdisk::VirtualDisks;
 use crate::wmi::Namespaces;
@@ -259,11 +259,11 @@ impl HypervHost for WindowsHypervHost {
         planned: VmId,
         paths: &[Option<PathBuf>],
     ) -> Result<(), HypervError> {
-        planned::set_disks(&self.provider, planned, paths)
+        planned_parts::set_disks(&self.provider, planned, paths)
     }
 
     fn switches(&self) -> Result<Vec<String>, HypervError> {
-        planned::switches(&self.provider)
+        planned_parts::switches(&self.provider)
     }
 
     fn set_planned_switches(
@@ -271,7 +271,7 @@ impl HypervHost for WindowsHypervHost {
         planned: VmId,
         switches: &[Option<String>],
     ) -> Result<(), HypervError> {
-        planned::set_switches(&self.provider, planned, switches)
+        planned_parts::set_switches(&self.provider, planned, switches)
     }
 
     fn validate_planned(&self, planned: VmId) -> Result<Vec<ValidationMessage>, HypervError> {

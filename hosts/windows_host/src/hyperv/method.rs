@@ -20,6 +20,9 @@ pub(super) struct Change<'a> {
     pub parameters: &'a [(&'a str, Value)],
     /// How long its job may take.
     pub limit: Duration,
+    /// Whether its job is cancelled then. One that ends a checkpoint is not: it may be waiting for
+    /// a merge, which is better done late than never (RH-18).
+    pub is_cancelled_in_the_end: bool,
     /// The VM that may be busy.
     pub vm: Option<VmId>,
 }

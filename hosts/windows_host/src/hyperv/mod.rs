@@ -34,6 +34,8 @@ mod network;
 mod new_disk;
 mod open_disks;
 mod planned;
+mod planned_parts;
+mod planned_system;
 mod power;
 mod provider;
 mod reference_points;

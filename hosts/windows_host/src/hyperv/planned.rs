@@ -1,7 +1,7 @@
 //! Planned VMs: imported, pointed to their files and switches, realised or given up
 //! (Hyper-V spec 10.1).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hyperv::{
     ConfigurationFile, FrozenDisk, HypervError, HypervErrorKind as Kind, NetworkAdapter, PlannedVm,
@@ -14,13 +14,16 @@ use super::configuration_files::KEY_PROTECTOR;
 use super::disk_kinds::{self, Disks};
 use super::errors::wmi_error;
 use super::method::{Answer, Change, Failed};
-use super::network::{self, Adapter, CONNECTION, SWITCH, Switches};
-use super::provider::{COMPUTER_SYSTEM, MANAGEMENT, Provider, system_path};
+use super::network::{self, Adapter, SWITCH, Switches};
+use super::planned_parts::remove;
+use super::planned_system::{
+    Configuration, PLANNED, configuration, find, manage, path_of, text_of,
+};
+use super::provider::{COMPUTER_SYSTEM, Provider};
+use super::settings;
 use super::staging::{stage, unstage};
-use super::{discovery, settings};
-use crate::wmi::{EmbeddedSource, Value, WmiObject, key_of};
+use crate::wmi::{EmbeddedSource, Value, key_of};
 
-const PLANNED: &str = "Msvm_PlannedComputerSystem";
 const SECURITY: &str = "Msvm_SecuritySettingData";
 const SECURITY_SERVICE: &str = "Msvm_SecurityService";
 /// The folders of a VM that are to lie together (step 4).
@@ -30,17 +33,6 @@ const ROOTS: [&str; 4] = [
     "SwapFileDataRoot",
     "SuspendDataRoot",
 ];
-/// `EnabledState` of a connection.
-const ENABLED: u16 = 2;
-const DISABLED: u16 = 3;
-
-/// A planned VM's settings and their parts.
-struct Configuration {
-    settings: String,
-    /// The folder it was imported from and is to live in.
-    folder: Option<PathBuf>,
-    components: Vec<WmiObject>,
-}
 
 /// Imports a configuration (steps 3 and 4, and what of 5 and 7 needs no files).
 pub(super) fn import(
@@ -51,6 +43,7 @@ pub(super) fn import(
     new_id: bool,
 ) -> Result<PlannedVm, HypervError> {
     let doing = format!("import the VM {name}");
+    let before = list(provider)?;
     let definition = stage(&doing, configuration, folder)?;
     let parameters = [
         ("SystemDefinitionFile", text_of(&doing, &definition)?),
@@ -65,7 +58,7 @@ pub(super) fn import(
         None,
     );
     let id = match imported.map_err(import_error) {
-        Ok(answer) => planned_id(provider, &doing, &answer),
+        Ok(answer) => planned_id(provider, &doing, &answer, &before),
         Err(error) => Err(error),
     };
     let adapted = match id {
@@ -90,15 +83,26 @@ fn import_error(failed: Failed) -> HypervError {
     .caused_by(failed.error)
 }
 
-fn planned_id(provider: &Provider, doing: &str, answer: &Answer) -> Result<VmId, HypervError> {
-    let made = provider.made(answer, "ImportedSystem", PLANNED)?;
-    let id = made.iter().find_map(|path| id_at(path));
-    id.ok_or_else(|| {
-        HypervError::new(
+/// Returns which planned VM an import made: the one it names, or else the only new one.
+fn planned_id(
+    provider: &Provider,
+    doing: &str,
+    answer: &Answer,
+    before: &[(VmId, String)],
+) -> Result<VmId, HypervError> {
+    let made = provider.made(answer, "ImportedSystem", PLANNED);
+    if let Some(id) = made.iter().find_map(|path| id_at(path)) {
+        return Ok(id);
+    }
+    let mut new = list(provider)?;
+    new.retain(|planned| !before.contains(planned));
+    match new.as_slice() {
+        [(id, _)] => Ok(*id),
+        _ => Err(HypervError::new(
             Kind::OutcomeUnknown,
             format!("{doing}: Hyper-V did so and does not say what it made"),
-        )
-    })
+        )),
+    }
 }
 
 fn id_at(path: &str) -> Option<VmId> {
@@ -195,130 +199,11 @@ fn set_key_protector(
             ("KeyProtector", Value::Bytes(protector.to_vec())),
         ],
         limit: provider.beliefs.limits.other,
+        is_cancelled_in_the_end: false,
         vm: None,
     };
     provider.change(change, &StopSignal::new())?;
     Ok(())
-}
-
-fn find(provider: &Provider, planned: VmId) -> Result<WmiObject, HypervError> {
-    let doing = format!("find planned VM {planned}");
-    let found = provider.find(&doing, &system_path(PLANNED, planned))?;
-    found.ok_or_else(|| HypervError::new(Kind::NotFound, format!("{doing}: there is none")))
-}
-
-fn configuration(provider: &Provider, planned: VmId) -> Result<Configuration, HypervError> {
-    let wrong = |error| wmi_error(&format!("read planned VM {planned}"), error);
-    let system = find(provider, planned)?;
-    let own = discovery::own_settings(provider, planned, system.path().map_err(wrong)?)?;
-    let path = own.path().map_err(wrong)?.to_owned();
-    let folder = own.optional_text("ConfigurationDataRoot").map_err(wrong)?;
-    Ok(Configuration {
-        components: provider.components(&path)?,
-        folder: folder
-            .filter(|folder| !folder.is_empty())
-            .map(PathBuf::from),
-        settings: path,
-    })
-}
-
-fn adapters(
-    provider: &Provider,
-    configuration: &Configuration,
-) -> Result<Vec<Adapter>, HypervError> {
-    let switches = Switches::of(&provider.all(SWITCH)?)?;
-    network::adapters(&configuration.components, &switches)
-}
-
-/// Points a planned VM's disks to files; takes those away that get none (step 5).
-pub(super) fn set_disks(
-    provider: &Provider,
-    planned: VmId,
-    paths: &[Option<PathBuf>],
-) -> Result<(), HypervError> {
-    let doing = format!("attach the disks of planned VM {planned}");
-    let disks = disk_kinds::disks(&configuration(provider, planned)?.components)?.files;
-    check_count(&doing, "disks", disks.len(), paths.len())?;
-    let mut changed = Vec::new();
-    let mut removed = Vec::new();
-    for (disk, path) in disks.iter().zip(paths) {
-        match path {
-            Some(path) => {
-                let file = Value::Array(vec![text_of(&doing, path)?]);
-                let source = EmbeddedSource::Instance(&disk.object);
-                changed.push(provider.embedded(&doing, source, &[("HostResource", file)])?);
-            }
-            None if disk.object == disk.drive => removed.push(disk.object.clone()),
-            None => removed.extend([disk.object.clone(), disk.drive.clone()]),
-        }
-    }
-    modify(provider, &doing, planned, changed)?;
-    remove(provider, planned, removed)
-}
-
-/// Connects a planned VM's network adapters, or cuts them off (step 6).
-pub(super) fn set_switches(
-    provider: &Provider,
-    planned: VmId,
-    wanted: &[Option<String>],
-) -> Result<(), HypervError> {
-    let doing = format!("connect the network adapters of planned VM {planned}");
-    let configuration = configuration(provider, planned)?;
-    let switches = Switches::of(&provider.all(SWITCH)?)?;
-    let adapters = network::adapters(&configuration.components, &switches)?;
-    check_count(&doing, "network adapters", adapters.len(), wanted.len())?;
-    let mut changed = Vec::new();
-    let mut added = Vec::new();
-    for (adapter, switch) in adapters.iter().zip(wanted) {
-        let path = match switch {
-            Some(name) => Some(switches.path(name).ok_or_else(|| {
-                HypervError::new(Kind::Invalid, format!("{doing}: there is no switch {name}"))
-                    .with_code(codes::INVALID_PARAMETER)
-            })?),
-            None => None,
-        };
-        let connected = [
-            ("HostResource", Value::texts(path)),
-            (
-                "EnabledState",
-                Value::from(if path.is_some() { ENABLED } else { DISABLED }),
-            ),
-        ];
-        match &adapter.connection {
-            Some(connection) => {
-                let source = EmbeddedSource::Instance(connection);
-                changed.push(provider.embedded(&doing, source, &connected)?);
-            }
-            None if path.is_none() => {}
-            None => {
-                let [resource, state] = connected;
-                let new = [resource, state, ("Parent", Value::text(&*adapter.object))];
-                let source = EmbeddedSource::Class(CONNECTION);
-                added.push(provider.embedded(&doing, source, &new)?);
-            }
-        }
-    }
-    modify(provider, &doing, planned, changed)?;
-    if added.is_empty() {
-        return Ok(());
-    }
-    let parameters = [
-        ("AffectedConfiguration", Value::Text(configuration.settings)),
-        ("ResourceSettings", Value::texts(added)),
-    ];
-    manage(
-        provider,
-        &doing,
-        "AddResourceSettings",
-        &parameters,
-        Some(planned),
-    )?;
-    Ok(())
-}
-
-/// Returns the names of the host's switches.
-pub(super) fn switches(provider: &Provider) -> Result<Vec<String>, HypervError> {
-    Ok(Switches::of(&provider.all(SWITCH)?)?.names())
 }
 
 /// Returns everything the host has to say about realising a planned VM (step 8).
@@ -387,7 +272,7 @@ pub(super) fn realise(provider: &Provider, planned: VmId) -> Result<VmId, Hyperv
     if let Some(folder) = folder {
         unstage(&folder);
     }
-    let made = provider.made(&answer, "ResultingSystem", COMPUTER_SYSTEM)?;
+    let made = provider.made(&answer, "ResultingSystem", COMPUTER_SYSTEM);
     Ok(made.iter().find_map(|path| id_at(path)).unwrap_or(planned))
 }
 
@@ -431,86 +316,10 @@ pub(super) fn list(provider: &Provider) -> Result<Vec<(VmId, String)>, HypervErr
     Ok(named.collect())
 }
 
-fn modify(
+fn adapters(
     provider: &Provider,
-    doing: &str,
-    planned: VmId,
-    settings: Vec<String>,
-) -> Result<(), HypervError> {
-    if settings.is_empty() {
-        return Ok(());
-    }
-    let parameters = [("ResourceSettings", Value::texts(settings))];
-    manage(
-        provider,
-        doing,
-        "ModifyResourceSettings",
-        &parameters,
-        Some(planned),
-    )?;
-    Ok(())
-}
-
-fn remove(provider: &Provider, planned: VmId, objects: Vec<String>) -> Result<(), HypervError> {
-    if objects.is_empty() {
-        return Ok(());
-    }
-    let doing = format!("take away what planned VM {planned} has no files for");
-    let parameters = [("ResourceSettings", Value::texts(objects))];
-    manage(
-        provider,
-        &doing,
-        "RemoveResourceSettings",
-        &parameters,
-        Some(planned),
-    )?;
-    Ok(())
-}
-
-fn manage(
-    provider: &Provider,
-    doing: &str,
-    method: &'static str,
-    parameters: &[(&str, Value)],
-    vm: Option<VmId>,
-) -> Result<Answer, Failed> {
-    let change = Change {
-        doing,
-        object: &provider.service(MANAGEMENT)?,
-        method,
-        parameters,
-        limit: provider.beliefs.limits.other,
-        vm,
-    };
-    provider.change(change, &StopSignal::new())
-}
-
-fn path_of(object: &WmiObject) -> Result<Value, HypervError> {
-    let path = object
-        .path()
-        .map_err(|error| wmi_error("read a planned VM", error))?;
-    Ok(Value::text(path))
-}
-
-fn text_of(doing: &str, path: &Path) -> Result<Value, HypervError> {
-    path.to_str().map(Value::text).ok_or_else(|| {
-        HypervError::new(
-            Kind::Invalid,
-            format!(
-                "{doing}: {} is no text that Hyper-V could read",
-                path.display()
-            ),
-        )
-    })
-}
-
-fn check_count(doing: &str, what: &str, has: usize, given: usize) -> Result<(), HypervError> {
-    if has == given {
-        return Ok(());
-    }
-    Err(HypervError::new(
-        Kind::Invalid,
-        format!("{doing}: it has {has} {what} and {given} are given"),
-    )
-    .with_code(codes::INVALID_PARAMETER))
+    configuration: &Configuration,
+) -> Result<Vec<Adapter>, HypervError> {
+    let switches = Switches::of(&provider.all(SWITCH)?)?;
+    network::adapters(&configuration.components, &switches)
 }

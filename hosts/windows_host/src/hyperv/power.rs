@@ -21,6 +21,7 @@ pub(super) fn start(provider: &Provider, vm: VmId) -> Result<(), HypervError> {
         method: "RequestStateChange",
         parameters: &[("RequestedState", Value::from(RUNNING))],
         limit: provider.beliefs.limits.other,
+        is_cancelled_in_the_end: false,
         vm: Some(vm),
     };
     provider.change(change, &StopSignal::new())?;

@@ -228,23 +228,18 @@ impl Provider {
         })
     }
 
-    /// Returns the paths of what a method made (spec 2.6): its out-parameter if it is set and
-    /// there was no job, else what the job affected.
-    pub(super) fn made(
-        &self,
-        answer: &Answer,
-        parameter: &str,
-        class: &str,
-    ) -> Result<Vec<String>, HypervError> {
-        if let (None, Value::Text(path)) = (&answer.job, answer.out.value(parameter))
-            && !path.is_empty()
-        {
-            return Ok(vec![path.clone()]);
+    /// Returns the paths of what a method made (spec 2.6): what its job affected, or its
+    /// out-parameter. Finds nothing where the job is gone already; then callers look themselves.
+    pub(super) fn made(&self, answer: &Answer, parameter: &str, class: &str) -> Vec<String> {
+        let affected = answer
+            .job
+            .as_deref()
+            .map(|job| self.affected_by(job, class));
+        let affected = affected.and_then(Result::ok).unwrap_or_default();
+        match answer.out.value(parameter) {
+            Value::Text(path) if affected.is_empty() && !path.is_empty() => vec![path.clone()],
+            _ => affected,
         }
-        let Some(job) = &answer.job else {
-            return Ok(Vec::new());
-        };
-        self.affected_by(job, class)
     }
 
     /// Returns the paths of what a job affected.
@@ -334,7 +329,10 @@ impl Provider {
                 }
                 // The service may come back; if it lost the job, the next look finds none.
                 Err(error) if self.is_passing(&error) => None,
-                Err(error) => return Err(wmi_error(change.doing, error).into()),
+                Err(error) => {
+                    let unseen = unknown(change.doing, "its job can no longer be looked at");
+                    return Err(unseen.caused_by(error).into());
+                }
             };
             if let Some(object) = &object {
                 let state = object
@@ -376,7 +374,9 @@ impl Provider {
                 });
             }
             if now - begun >= change.limit {
-                self.cancel(job, object.as_ref());
+                if change.is_cancelled_in_the_end {
+                    self.cancel(job, object.as_ref());
+                }
                 let minutes = change.limit.as_secs() / 60;
                 return Err(Failed {
                     job: Some(job.to_owned()),

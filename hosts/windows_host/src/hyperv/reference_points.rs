@@ -68,10 +68,11 @@ pub(super) fn convert(
         method: "ConvertToReferencePoint",
         parameters: &[("AffectedSnapshot", Value::text(path(&object)?))],
         limit: provider.beliefs.limits.convert,
+        is_cancelled_in_the_end: false,
         vm: Some(vm),
     };
     let answer = provider.change(change, stop)?;
-    let made = provider.made(&answer, "ResultingReferencePoint", POINT)?;
+    let made = provider.made(&answer, "ResultingReferencePoint", POINT);
     let made: Vec<String> = made
         .iter()
         .filter_map(|path| crate::wmi::key_of(path, "InstanceID"))
@@ -117,6 +118,7 @@ pub(super) fn destroy(
         method: "DestroyReferencePoint",
         parameters: &[("AffectedReferencePoint", Value::text(path(found)?))],
         limit: provider.beliefs.limits.destroy,
+        is_cancelled_in_the_end: false,
         vm: Some(vm),
     };
     provider.change(change, &StopSignal::new())?;

@@ -148,3 +148,113 @@ impl Sectors {
         Ok(pieces)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use hyperv::query_loop::PartialAnswer;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::virtdisk::{ChangeTracking, Container, Subtype, VirtualDiskError, VirtualDiskSize};
+
+    const SECTOR: u64 = 8;
+    const BYTES: usize = 80;
+
+    /// A file that takes whole sectors only, as virtdisk does.
+    #[derive(Debug)]
+    struct Strict {
+        bytes: Mutex<Vec<u8>>,
+    }
+
+    fn error(code: u32) -> VirtualDiskError {
+        VirtualDiskError {
+            doing: "reach",
+            path: PathBuf::from("strict"),
+            code,
+        }
+    }
+
+    impl Strict {
+        fn range(offset: u64, bytes: usize) -> Result<std::ops::Range<usize>, VirtualDiskError> {
+            let whole = offset.is_multiple_of(SECTOR) && (bytes as u64).is_multiple_of(SECTOR);
+            let start = offset as usize;
+            match whole && bytes > 0 && start + bytes <= BYTES {
+                true => Ok(start..start + bytes),
+                false => Err(error(87)),
+            }
+        }
+    }
+
+    impl VirtualDiskFile for Strict {
+        fn size(&self) -> Result<VirtualDiskSize, VirtualDiskError> {
+            Err(error(50))
+        }
+        fn physical_sector_bytes(&self) -> Result<u32, VirtualDiskError> {
+            Err(error(50))
+        }
+        fn container(&self) -> Result<Container, VirtualDiskError> {
+            Err(error(50))
+        }
+        fn subtype(&self) -> Result<Subtype, VirtualDiskError> {
+            Err(error(50))
+        }
+        fn parent(&self) -> Result<Option<PathBuf>, VirtualDiskError> {
+            Err(error(50))
+        }
+        fn virtual_disk_id(&self) -> Result<Uuid, VirtualDiskError> {
+            Err(error(50))
+        }
+        fn change_tracking(&self) -> Result<ChangeTracking, VirtualDiskError> {
+            Err(error(50))
+        }
+        fn query_changes(
+            &self,
+            _: &str,
+            _: u64,
+            _: u64,
+        ) -> Result<PartialAnswer, VirtualDiskError> {
+            Err(error(50))
+        }
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), VirtualDiskError> {
+            let range = Self::range(offset, buf.len())?;
+            buf.copy_from_slice(&self.bytes.lock().unwrap()[range]);
+            Ok(())
+        }
+        fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), VirtualDiskError> {
+            let range = Self::range(offset, data.len())?;
+            self.bytes.lock().unwrap()[range].copy_from_slice(data);
+            Ok(())
+        }
+        fn flush(&self) -> Result<(), VirtualDiskError> {
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn any_range_is_read_and_written_over_whole_sectors(
+            writes in proptest::collection::vec((0usize..BYTES, 0usize..40, any::<u8>()), 0..8),
+            read in (0usize..=BYTES, 0usize..=BYTES),
+        ) {
+            let mut model: Vec<u8> = (0..BYTES as u8).collect();
+            let strict = Strict { bytes: Mutex::new(model.clone()) };
+            let sectors = Sectors::new(Box::new(strict), BYTES as u64, SECTOR as u32);
+            for (start, bytes, filling) in writes {
+                let data = vec![filling; bytes];
+                let fits = start + bytes <= BYTES;
+                prop_assert_eq!(sectors.write_at(start as u64, &data).is_ok(), fits);
+                if fits {
+                    model[start..start + bytes].copy_from_slice(&data);
+                }
+            }
+            let (start, end) = (read.0.min(read.1), read.0.max(read.1));
+            let mut found = vec![0; end - start];
+            sectors.read_at(start as u64, &mut found).unwrap();
+            prop_assert_eq!(&found, &model[start..end]);
+        }
+    }
+}
