@@ -12,6 +12,7 @@
 //! against a model of Hyper-V's provider; what only translates calls is unsafe, thin, and runs
 //! under Wine against the same model. It knows nothing of repositories and backups.
 
+pub mod calls;
 pub mod hyperv;
 pub mod virtdisk;
 pub mod wmi;

@@ -3,6 +3,8 @@
 //! Nothing here knows Hyper-V's classes. Types arrive as COM delivers them (Hyper-V spec 2.2):
 //! 64-bit numbers, dates and references are text, 16- and 32-bit numbers are 32-bit signed.
 
+#[cfg(windows)]
+pub mod com;
 mod error;
 mod object;
 mod path;
