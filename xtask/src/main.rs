@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 const USAGE: &str = "usage: cargo xtask check [--long]
        cargo xtask tidy
+       cargo xtask unsafe-list
        cargo xtask windows build | clippy | test [what cargo test takes, such as -p blob]";
 
 fn main() -> ExitCode {
@@ -45,6 +46,7 @@ fn run() -> Result<bool> {
             println!("\n{totals}");
             Ok(passed)
         }
+        ["unsafe-list"] => tidy::write_unsafe_list(&root()?).map(|()| true),
         _ => bail!("{USAGE}"),
     }
 }

@@ -13,10 +13,11 @@ mod modules;
 mod source_rules;
 mod source_text;
 mod tree;
+mod unsafe_list;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crates::Crate;
 use finding::Finding;
@@ -37,6 +38,13 @@ pub fn run(root: &Path) -> Result<bool> {
     Ok(findings.is_empty())
 }
 
+/// Writes the list of unsafe code anew.
+pub fn write_unsafe_list(root: &Path) -> Result<()> {
+    let text = unsafe_list::text(&Tree::read(root)?);
+    std::fs::write(root.join(unsafe_list::LIST), text)
+        .with_context(|| format!("failed to write {}", unsafe_list::LIST))
+}
+
 /// Returns everything that is wrong with the tree, in the order of paths and lines.
 fn findings(tree: &Tree) -> Vec<Finding> {
     let (crates, mut findings) = Crate::all(tree);
@@ -47,6 +55,7 @@ fn findings(tree: &Tree) -> Vec<Finding> {
     findings.extend(source_rules::check(tree));
     findings.extend(machine_paths::check(tree));
     findings.extend(fixtures::check(tree));
+    findings.extend(unsafe_list::check(tree));
     findings.sort();
     findings
 }
