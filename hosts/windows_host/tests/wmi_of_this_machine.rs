@@ -1,5 +1,6 @@
-#![cfg(windows)]
 //! WMI by COM against the WMI of the machine the tests run on; under Wine, against Wine's.
+
+#![cfg(windows)]
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

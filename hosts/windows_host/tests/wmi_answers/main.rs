@@ -1,7 +1,8 @@
-#![cfg(windows)]
-#![expect(unsafe_code, reason = "the fakes are COM objects")]
 //! WMI by COM against a fake WMI in this process: what the machine's own WMI cannot be made to
 //! answer. Errors, embedded objects, a provider that hangs, a service that is restarted.
+
+#![cfg(windows)]
+#![expect(unsafe_code, reason = "the fakes are COM objects")]
 
 mod fake_object;
 mod fake_wmi;
