@@ -4,8 +4,29 @@
 //! WMI classes, return codes and jobs, and in virtdisk's calls. It is strict where the real
 //! provider is, and knows nothing of backups. Each behaviour names the section of the Hyper-V
 //! spec it stands on; what only a real host can confirm has a switch in [`Manners`].
+//!
+//! ```text
+//! FakeNamespaces ── connect ─► a session ── query ─► wql over world     objects from the truth
+//!                                        └─ call ──► methods ─► the simulated host, jobs
+//! ```
 
+mod codes;
+mod embedded;
+mod failure;
+mod jobs;
 mod manners;
+mod methods;
+mod object_path;
+mod schema;
+mod session;
 pub mod virtdisk;
+mod world;
+mod wql;
 
-pub use manners::Manners;
+pub use manners::{Manners, PointEntries};
+pub use session::FakeNamespaces;
+
+/// Hyper-V's namespace.
+pub(crate) const VIRTUALIZATION: &str = r"ROOT\virtualization\v2";
+/// Windows' own.
+pub(crate) const CIMV2: &str = r"ROOT\cimv2";

@@ -1,12 +1,79 @@
 //! What the model does where only a real host could tell which way is right.
 
 /// Switches for behaviours of low confidence; the default is what the Hyper-V spec believes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+///
+/// Code that works with the model in one position of a switch has to work in the other too.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manners {
+    /// Class versions of Server 2016: what came with 1709 and later is missing (spec 2.3, 4.1).
+    pub server_2016: bool,
+    /// Long methods answer 0 with their out-parameters instead of 4096 and a job (spec 4.1).
+    pub no_jobs: bool,
+    /// The work of a job is done when it is started, so it cannot be cancelled; otherwise when
+    /// it is seen to end (spec 2.6).
+    pub jobs_work_first: bool,
+    /// What the looks at a job show before its end (spec 2.6).
+    pub job_states: Vec<u16>,
+    /// How often a finished job can be looked at before it is removed; none for always: after
+    /// `TimeBeforeRemoval`, five minutes (spec 2.6).
+    pub finished_job_looks: Option<u32>,
+    /// Jobs that worked end with 32768, completed with warnings, instead of 7 (spec 2.6).
+    pub jobs_end_with_warnings: bool,
+    /// The out-parameter that names the result is set beside a job too (spec 4.1).
+    pub result_beside_job: bool,
+    /// Methods of family A answer with the numbers of family B too (spec 2.5).
+    pub family_b_everywhere: bool,
+    /// A VM that is busy answers 5, not 32775, in family A (spec 2.5, RH-17).
+    pub small_busy_code: bool,
+    /// The convert and destroy jobs end only when the merge is over (RH-18).
+    pub jobs_wait_for_merge: bool,
+    /// A SCSI controller's ids carry its number; otherwise 0, and its GUID tells (spec 3.4, RH-5).
+    pub scsi_number_in_ids: bool,
+    /// Ids of a disk are the same behind the first `\` in VM and checkpoint (spec 3.4, RH-5).
+    pub checkpoint_keeps_ids: bool,
+    /// Whose GUID the disk entries of a reference point begin with (RH-5).
+    pub point_entries: PointEntries,
+    /// An adapter on no switch has a connection whose state is 3; otherwise none (spec 10.1).
+    pub disconnected_has_connection: bool,
+    /// A saved or paused VM shows 32769 and 32768 instead of 6 and 9 (spec 3.2).
+    pub old_state_numbers: bool,
     /// Whether a frozen disk says that there were writes after its newest id (Hyper-V spec 7.1,
     /// RH-1).
     pub newer_changes_on_frozen_disks: bool,
     /// Whether asking a file for information needs what reading it needs, so that what a running
     /// VM writes to cannot be asked (Hyper-V spec 7.1, low).
     pub information_is_like_reading: bool,
+}
+
+/// Whose GUID the disk entries of a reference point begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PointEntries {
+    /// The VM's.
+    Vm,
+    /// One that names neither VM nor checkpoint.
+    Point,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self {
+            server_2016: false,
+            no_jobs: false,
+            jobs_work_first: true,
+            job_states: vec![2, 4, 4],
+            finished_job_looks: None,
+            jobs_end_with_warnings: false,
+            result_beside_job: false,
+            family_b_everywhere: false,
+            small_busy_code: false,
+            jobs_wait_for_merge: false,
+            scsi_number_in_ids: true,
+            checkpoint_keeps_ids: true,
+            point_entries: PointEntries::Vm,
+            disconnected_has_connection: true,
+            old_state_numbers: false,
+            newer_changes_on_frozen_disks: false,
+            information_is_like_reading: false,
+        }
+    }
 }

@@ -33,6 +33,26 @@ impl SimHost {
         self.session()?.delete_user_checkpoint(vm, checkpoint)
     }
 
+    /// Gives a checkpoint another name.
+    pub fn rename_checkpoint(
+        &self,
+        vm: VmId,
+        checkpoint: CheckpointId,
+        name: &str,
+    ) -> Result<(), HypervError> {
+        let mut session = self.session()?;
+        let mut checkpoints = session.vm_mut(vm)?.checkpoints.iter_mut();
+        let found = checkpoints.find(|known| known.id == checkpoint);
+        let found = found.ok_or_else(|| {
+            HypervError::new(
+                HypervErrorKind::NotFound,
+                format!("find checkpoint {checkpoint}"),
+            )
+        })?;
+        found.name = name.to_owned();
+        session.save()
+    }
+
     /// Makes another product's recovery checkpoint.
     pub fn add_foreign_checkpoint(&self, vm: VmId) -> Result<CheckpointId, HypervError> {
         self.session()?.add_foreign_checkpoint(vm)

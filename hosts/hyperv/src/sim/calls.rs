@@ -23,28 +23,7 @@ impl SimHost {
         step: Step,
         work: impl FnOnce(&mut Session<'_>) -> Result<T, HypervError>,
     ) -> Result<T, HypervError> {
-        let mut session = self.session()?;
-        session.index(vm)?;
-        let moves = |fault: &SimFault| matches!(fault, SimFault::MoveAway { step: at } if at.is_none_or(|at| at == step));
-        if session.strike(vm, moves)?.is_some() {
-            session.vm_mut(vm)?.away = true;
-            session.save()?;
-        }
-        session.tick(vm)?;
-        session.refresh_disks(vm)?;
-        let busy = |fault: &SimFault| match fault {
-            SimFault::Busy { step: Some(at) } => *at == step,
-            SimFault::Busy { step: None } => step.needs_the_vm(),
-            _ => false,
-        };
-        if session.strike(vm, busy)?.is_some() {
-            return Err(busy_error(step, "another operation holds the VM"));
-        }
-        if step.needs_the_vm() && matches!(session.merge_state(vm)?, MergeState::Running(_)) {
-            return Err(busy_error(step, "its disks are being merged"));
-        }
-        let job = session.strike(vm, |fault| strikes_job(fault, step))?;
-        finish_job(step, job, &mut session, work)
+        self.session()?.vm_call(vm, step, work)
     }
 
     /// Calls the host about a restore, whose VM is not there yet.
@@ -64,6 +43,64 @@ impl SimHost {
             session.save()?;
         }
         finish_job(step, job, &mut session, work)
+    }
+}
+
+impl Session<'_> {
+    /// Does a call about a VM that is there.
+    pub(super) fn vm_call<T>(
+        &mut self,
+        vm: VmId,
+        step: Step,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T, HypervError>,
+    ) -> Result<T, HypervError> {
+        self.begin(vm, step)?;
+        let job = self.strike(vm, |fault| strikes_job(fault, step))?;
+        finish_job(step, job, self, work)
+    }
+
+    /// Lets pass what passes before a call about a VM, and checks that it is free for it.
+    pub(super) fn begin(&mut self, vm: VmId, step: Step) -> Result<(), HypervError> {
+        self.index(vm)?;
+        let moves = |fault: &SimFault| matches!(fault, SimFault::MoveAway { step: at } if at.is_none_or(|at| at == step));
+        if self.strike(vm, moves)?.is_some() {
+            self.vm_mut(vm)?.away = true;
+            self.save()?;
+        }
+        self.tick(vm)?;
+        self.refresh_disks(vm)?;
+        let busy = |fault: &SimFault| match fault {
+            SimFault::Busy { step: Some(at) } => *at == step,
+            SimFault::Busy { step: None } => step.needs_the_vm(),
+            _ => false,
+        };
+        if self.strike(vm, busy)?.is_some() {
+            return Err(busy_error(step, "another operation holds the VM"));
+        }
+        if step.needs_the_vm() && matches!(self.merge_state(vm)?, MergeState::Running(_)) {
+            return Err(busy_error(step, "its disks are being merged"));
+        }
+        Ok(())
+    }
+}
+
+/// Lets appear what another product leaves behind just before a listing.
+pub(super) fn strike_before_listing(
+    session: &mut Session<'_>,
+    vm: VmId,
+    step: Step,
+) -> Result<(), HypervError> {
+    let foreign = match step {
+        Step::Checkpoints => SimFault::ForeignCheckpoint,
+        Step::ReferencePoints => SimFault::ForeignReferencePoint,
+        _ => return Ok(()),
+    };
+    if session.strike(vm, |fault| *fault == foreign)?.is_none() {
+        return Ok(());
+    }
+    match foreign {
+        SimFault::ForeignCheckpoint => session.add_foreign_checkpoint(vm).map(drop),
+        _ => session.add_foreign_reference_point(vm).map(drop),
     }
 }
 

@@ -41,6 +41,7 @@ mod show;
 mod sparse_file;
 mod state;
 mod tracking;
+mod truth;
 mod user_checkpoint;
 mod virtual_disk;
 mod vm_configuration;
@@ -57,6 +58,7 @@ pub use container::Subformat;
 pub use fault::{FaultRecord, SimFault, Step};
 pub use new_vm::{SimDisk, SimDiskContent, SimGuest, SimVm};
 pub use show::{SimPlannedView, SimPointView, SimView, SimVmView};
+pub use truth::{SimCheckpointTruth, SimDiskTruth, SimPlannedTruth, SimTruth, SimVmTruth};
 pub use virtual_disk::{SimAccess, SimDiskFacts, SimVirtualDisk};
 
 use crate::HypervError;

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::SimHost;
 use super::container;
+use super::fault::Step;
 use super::folder::{is_sparse, sparse_error};
 use super::session::Session;
 use super::state::{PlannedRecord, VmRecord};
@@ -12,7 +14,81 @@ use crate::{
     VmId, VmState, codes,
 };
 
+impl SimHost {
+    /// Imports a VM's configuration under the name it has, with a fresh folder: what follows is
+    /// told apart, as Windows' own interface does (Hyper-V spec 10.1 step 3).
+    pub fn import_definition(
+        &self,
+        configuration: &[ConfigurationFile],
+        new_id: bool,
+    ) -> Result<PlannedVm, HypervError> {
+        self.restore_call(Step::Import, |session| {
+            let (known, _) = vm_configuration::decode(configuration)?;
+            let folder = session.path(&self.fresh_vm_folder(&known.name));
+            session.import_planned(configuration, &folder, &known.name, new_id)
+        })
+    }
+
+    /// Gives a planned VM another name (step 4).
+    pub fn rename_planned(&self, planned: VmId, name: &str) -> Result<(), HypervError> {
+        let mut session = self.session()?;
+        session.planned_mut(planned)?.name = name.to_owned();
+        session.save()
+    }
+
+    /// Sets where a planned VM's files go (step 4).
+    pub fn move_planned(&self, planned: VmId, folder: &Path) -> Result<(), HypervError> {
+        let folder = self.inside(folder)?;
+        let mut session = self.session()?;
+        session.planned_mut(planned)?.folder = folder;
+        session.save()
+    }
+
+    /// Points some disks of a planned VM to files, by their places, or takes them away (step 5).
+    pub fn set_some_planned_disks(
+        &self,
+        planned: VmId,
+        paths: &[(usize, Option<PathBuf>)],
+    ) -> Result<(), HypervError> {
+        self.restore_call(Step::SetDisks, |session| {
+            for (disk, path) in paths {
+                let path = match path {
+                    Some(path) => Some(session.path(&self.inside(path)?)),
+                    None => None,
+                };
+                let disks = &mut session.planned_mut(planned)?.disk_paths;
+                let count = disks.len();
+                *disks.get_mut(*disk).ok_or_else(|| {
+                    HypervError::new(
+                        HypervErrorKind::Invalid,
+                        format!("point disk {disk} of a planned VM that has {count}"),
+                    )
+                    .with_code(codes::INVALID_PARAMETER)
+                })? = path;
+            }
+            session.save()
+        })
+    }
+
+    /// Takes a disk that cannot be there out of a planned VM (step 5).
+    pub fn remove_planned_omitted_disk(
+        &self,
+        planned: VmId,
+        name: &str,
+    ) -> Result<(), HypervError> {
+        let mut session = self.session()?;
+        let omitted = &mut session.planned_mut(planned)?.configuration.omitted_disks;
+        omitted.retain(|disk| disk.name != name);
+        session.save()
+    }
+}
+
 impl Session<'_> {
+    fn planned_mut(&mut self, planned: VmId) -> Result<&mut PlannedRecord, HypervError> {
+        let index = self.planned_index(planned)?;
+        Ok(&mut self.state.planned[index])
+    }
+
     /// Imports a VM's configuration (Hyper-V spec 10.1 steps 3 and 4).
     pub(super) fn import_planned(
         &mut self,

@@ -6,6 +6,7 @@ use disk::{BlockWrite, ChangeId, DiskSource};
 use time_and_chance::StopSignal;
 
 use super::SimHost;
+use super::calls::strike_before_listing;
 use super::container;
 use super::fault::{SimFault, Step};
 use super::folder::sparse_attribute;
@@ -62,12 +63,7 @@ impl HypervHost for SimHost {
 
     fn checkpoints(&self, vm: VmId) -> Result<Vec<Checkpoint>, HypervError> {
         self.vm_call(vm, Step::Checkpoints, |session| {
-            if session
-                .strike(vm, |fault| *fault == SimFault::ForeignCheckpoint)?
-                .is_some()
-            {
-                session.add_foreign_checkpoint(vm)?;
-            }
+            strike_before_listing(session, vm, Step::Checkpoints)?;
             session.checkpoints(vm)
         })
     }
@@ -154,12 +150,7 @@ impl HypervHost for SimHost {
 
     fn reference_points(&self, vm: VmId) -> Result<Vec<ReferencePoint>, HypervError> {
         self.vm_call(vm, Step::ReferencePoints, |session| {
-            if session
-                .strike(vm, |fault| *fault == SimFault::ForeignReferencePoint)?
-                .is_some()
-            {
-                session.add_foreign_reference_point(vm)?;
-            }
+            strike_before_listing(session, vm, Step::ReferencePoints)?;
             let points = session.vm(vm)?.reference_points.iter().cloned();
             Ok(points.map(reference_point).collect())
         })
@@ -400,7 +391,7 @@ impl Session<'_> {
     }
 }
 
-fn reference_point(record: PointRecord) -> ReferencePoint {
+pub(super) fn reference_point(record: PointRecord) -> ReferencePoint {
     ReferencePoint {
         id: ReferencePointId(record.id),
         tracking: record.tracking,

@@ -1,0 +1,10 @@
+//! The model of Hyper-V's WMI provider, asked the way a client asks.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic in a test is the failure report"
+)]
+
+mod backup;
+mod queries;
+mod restore;
+mod world;
