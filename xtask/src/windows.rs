@@ -42,7 +42,13 @@ pub fn build(root: &Path) -> Result<bool> {
 pub fn clippy(root: &Path) -> Result<bool> {
     let toolchain = prepared(root)?;
     let mut clippy = toolchain.clippy();
-    clippy.args(["--locked", "--all-targets", "--profile", toolchain::PROFILE]);
+    clippy.args([
+        "--locked",
+        "--all-targets",
+        "--keep-going",
+        "--profile",
+        toolchain::PROFILE,
+    ]);
     clippy.args(test_run::packages());
     clippy.args(["--", "-D", "warnings"]);
     succeeds(&mut clippy)

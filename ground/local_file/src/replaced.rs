@@ -34,6 +34,17 @@ pub fn create_private_folders(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_is_replaced_is_whole_and_nothing_else_remains() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/file");
+        create_private_folders(path.parent().unwrap()).unwrap();
+        fs::write(&path, "old").unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
     #[cfg(unix)]
     #[test]
     fn what_is_made_is_its_owners_alone() {
@@ -44,11 +55,9 @@ mod tests {
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         replace(&path, b"new").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(&folder.path().join("a")), 0o700);
         assert_eq!(mode(&folder.path().join("a/b")), 0o700);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 }
