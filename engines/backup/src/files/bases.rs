@@ -69,6 +69,18 @@ impl Bases {
         ))
     }
 
+    /// Returns what to tell of a run that found no file where there were some.
+    pub fn warning_of_no_files(&self) -> Option<String> {
+        let last = self.snapshots.first()?;
+        let summary = last.manifest.root_entry.as_ref()?.summary.as_ref()?;
+        (summary.files > 0).then(|| {
+            format!(
+                "there is no file any more, where the last snapshot, {}, has {}: is the file system mounted?",
+                last.id, summary.files
+            )
+        })
+    }
+
     /// Returns their roots, that of the complete one first.
     pub fn roots(&self) -> Vec<DirectoryEntry> {
         let roots = self.snapshots.iter();

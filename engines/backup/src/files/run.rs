@@ -157,6 +157,9 @@ impl FileBackup<'_> {
             } = walk;
             let (mut counts, failures, mut warnings) = tally.take();
             warnings.extend(run.bases.warning());
+            if counts.files == 0 {
+                warnings.extend(run.bases.warning_of_no_files());
+            }
             counts.add_what_was_done(earlier.as_ref());
             earlier = Some(counts);
             progress.phase("publishing the snapshot");

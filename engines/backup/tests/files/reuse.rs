@@ -230,3 +230,21 @@ fn what_is_written_in_the_tick_in_which_a_file_is_looked_at_is_in_the_snapshot()
         assert_eq!(clock.monotonic(), Duration::from_millis(1));
     }
 }
+
+#[test]
+fn a_source_that_is_empty_by_now_is_warned_of() {
+    let world = World::new();
+    world.write("mount/a", b"a");
+    let source = world.source("mount");
+    let first = world.back_up(&source, &options()).unwrap();
+    assert_eq!(first.warnings, Vec::<String>::new());
+    std::fs::remove_file(world.path("mount/a")).unwrap();
+    let empty = world.back_up(&source, &options()).unwrap();
+    assert!(
+        matches!(&empty.warnings[..], [one] if one.contains("is the file system mounted?")),
+        "{:?}",
+        empty.warnings
+    );
+    let again = world.back_up(&source, &options()).unwrap();
+    assert_eq!(again.warnings, Vec::<String>::new(), "it is told once");
+}
