@@ -1,5 +1,6 @@
 //! What is shipped: one file of a bearable size that needs only DLLs which every Windows has.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -43,15 +44,15 @@ pub fn check(path: &Path) -> Result<bool> {
     )?;
     let imported = imported_dlls(&headers);
     println!("{}", path.display());
+    let (own, foreign): (Vec<&str>, Vec<&str>) = imported
+        .iter()
+        .map(String::as_str)
+        .partition(|dll| is_of_windows(dll));
     println!(
         "{:.1} MiB, needs {}",
         bytes as f64 / f64::from(1 << 20),
-        imported.join(", ")
+        own.join(", ")
     );
-    let foreign: Vec<&str> = imported
-        .into_iter()
-        .filter(|dll| !is_of_windows(dll))
-        .collect();
     if !foreign.is_empty() {
         println!("not every Windows has: {}", foreign.join(", "));
     }
@@ -61,16 +62,17 @@ pub fn check(path: &Path) -> Result<bool> {
     Ok(foreign.is_empty() && bytes <= BYTES_MAX)
 }
 
-fn imported_dlls(headers: &str) -> Vec<&str> {
+/// Returns each DLL once, in lower case.
+fn imported_dlls(headers: &str) -> BTreeSet<String> {
     headers
         .lines()
         .filter_map(|line| line.trim().strip_prefix("DLL Name: "))
+        .map(str::to_ascii_lowercase)
         .collect()
 }
 
 fn is_of_windows(dll: &str) -> bool {
-    let name = dll.to_ascii_lowercase();
-    name.starts_with(API_SETS) || DLLS.contains(&name.as_str())
+    dll.starts_with(API_SETS) || DLLS.contains(&dll)
 }
 
 #[cfg(test)]
@@ -80,13 +82,10 @@ mod tests {
     #[test]
     fn dlls_of_the_compiler_are_told_from_those_of_windows() {
         let headers = "\tDLL Name: KERNEL32.dll\n\tvma: Hint\n\tDLL Name: libgcc_s_seh-1.dll\n\
-            \tDLL Name: api-ms-win-core-synch-l1-2-0.dll\n";
+            \tDLL Name: kernel32.dll\n\tDLL Name: api-ms-win-core-synch-l1-2-0.dll\n";
         let imported = imported_dlls(headers);
         assert_eq!(imported.len(), 3);
-        let foreign: Vec<_> = imported
-            .into_iter()
-            .filter(|it| !is_of_windows(it))
-            .collect();
+        let foreign: Vec<_> = imported.iter().filter(|it| !is_of_windows(it)).collect();
         assert_eq!(foreign, ["libgcc_s_seh-1.dll"]);
     }
 }
