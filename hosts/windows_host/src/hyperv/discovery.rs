@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use hyperv::{CheckpointId, HypervError, OmittedDisk, VirtualDisk, Vm, VmId};
 use uuid::Uuid;
 
-use super::chains::{self, ChainFacts};
+use super::chains::ChainFacts;
 use super::disk_kinds::{self, FileDisk};
 use super::errors::{VHD_SHARED, wmi_error};
 use super::instance_id::{InstanceId, guid_text};
 use super::network::{self, ADAPTERS, CONNECTION, SWITCH, Switches};
 use super::provider::{COMPUTER_SYSTEM, Provider};
-use super::{guest, settings};
+use super::{disk_facts, guest, settings};
 use crate::virtdisk::{Container, VirtualDisks};
 use crate::wmi::{WmiObject, key_of};
 
@@ -85,7 +85,7 @@ pub(super) fn vms(
             guest: guests.get(&id.0),
             last_applied: last_applied.get(&id.0).copied(),
         };
-        vms.push(read(id, &objects, &switches, virtual_disks)?);
+        vms.push(read(provider, virtual_disks, id, &objects, &switches)?);
     }
     Ok(vms)
 }
@@ -110,7 +110,7 @@ pub(super) fn vm(
         guest: guests.get(&id.0),
         last_applied: applied.first().and_then(settings::owner).map(CheckpointId),
     };
-    read(id, &objects, &switches, virtual_disks)
+    read(provider, virtual_disks, id, &objects, &switches)
 }
 
 /// Returns the settings a VM runs with.
@@ -153,10 +153,11 @@ fn last_applied(associations: &[WmiObject]) -> HashMap<Uuid, CheckpointId> {
 }
 
 fn read(
+    provider: &Provider,
+    virtual_disks: &dyn VirtualDisks,
     id: VmId,
     objects: &VmObjects<'_>,
     switches: &Switches,
-    virtual_disks: &dyn VirtualDisks,
 ) -> Result<Vm, HypervError> {
     let doing = format!("read VM {id}");
     let wrong = |error| wmi_error(&doing, error);
@@ -165,7 +166,7 @@ fn read(
     let mut disks = Vec::new();
     let mut omitted: Vec<OmittedDisk> = found.omitted;
     for disk in found.files {
-        disks.push(virtual_disk(&disk, virtual_disks));
+        disks.push(virtual_disk(provider, virtual_disks, &disk));
     }
     omitted.sort_by(|a, b| a.name.cmp(&b.name));
     let adapters = network::adapters(objects.components, switches)?;
@@ -193,8 +194,12 @@ fn read(
 
 /// Returns a disk as the port shows it. One whose files cannot be asked is listed all the same,
 /// without an identity: opening it tells why, and fails its VM alone.
-fn virtual_disk(disk: &FileDisk, virtual_disks: &dyn VirtualDisks) -> VirtualDisk {
-    let asked = chains::facts(virtual_disks, &disk.path);
+fn virtual_disk(
+    provider: &Provider,
+    virtual_disks: &dyn VirtualDisks,
+    disk: &FileDisk,
+) -> VirtualDisk {
+    let asked = disk_facts::facts(provider, virtual_disks, &disk.path);
     let refused_as_shared = asked.as_ref().is_err_and(|error| error.code == VHD_SHARED);
     let facts: Option<ChainFacts> = asked.ok();
     let facts = facts.as_ref();

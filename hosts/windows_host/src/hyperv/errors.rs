@@ -124,6 +124,11 @@ pub(super) fn meaning(code: u32) -> Option<(Kind, &'static str)> {
     })
 }
 
+/// Returns whether somebody else has a file open in a way that does not go together with ours.
+pub(super) fn is_in_use(code: u32) -> bool {
+    meaning(code).is_some_and(|(kind, _)| kind == Kind::InUse)
+}
+
 /// Returns whether a call that changes something may have done so although it failed like this:
 /// the answer was lost, not the call.
 pub(super) fn answer_was_lost(code: u32) -> bool {

@@ -10,8 +10,8 @@ use hyperv::{HypervError, MergeState, OperationInProgress, VmId};
 use super::errors::{virtual_disk_error, wmi_error};
 use super::instance_id::InstanceId;
 use super::provider::Provider;
-use super::{chains, checkpoints, discovery, disk_kinds, settings};
-use crate::virtdisk::{Access, VirtualDisks};
+use super::{checkpoints, discovery, disk_facts, disk_kinds, settings};
+use crate::virtdisk::VirtualDisks;
 use crate::wmi::WmiObject;
 
 const MERGE_SETTINGS: &str = "Msvm_DiskMergeSettingData";
@@ -97,10 +97,8 @@ fn unowned(
         if checkpoints == 0 {
             return Ok(Some(disk.path.clone()));
         }
-        let leaf = virtual_disks
-            .open(&disk.path, Access::Information)
-            .map_err(virtual_disk_error)?;
-        let files = chains::files(virtual_disks, &disk.path, &*leaf).map_err(virtual_disk_error)?;
+        let facts = disk_facts::facts(provider, virtual_disks, &disk.path);
+        let files = facts.map_err(virtual_disk_error)?.files;
         if files.iter().filter(|file| is_checkpoint_file(file)).count() > checkpoints {
             return Ok(Some(disk.path.clone()));
         }

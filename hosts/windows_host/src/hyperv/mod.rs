@@ -19,6 +19,7 @@ mod checkpoints;
 mod cim_date;
 mod configuration_files;
 mod discovery;
+mod disk_facts;
 mod disk_kinds;
 mod embedded;
 mod errors;

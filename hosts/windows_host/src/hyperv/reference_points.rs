@@ -17,7 +17,7 @@ use super::instance_id::pairing_key;
 use super::method::Change;
 use super::open_disks::OpenDisks;
 use super::provider::Provider;
-use super::{chains, discovery};
+use super::{discovery, disk_facts};
 use crate::virtdisk::VirtualDisks;
 use crate::wmi::{Value, WmiError, WmiObject};
 
@@ -143,7 +143,7 @@ fn known_disks(
     let components = provider.components(path(&own)?)?;
     let files = disk_kinds::disks(&components)?.files;
     let known = files.into_iter().filter_map(|disk| {
-        let facts = chains::facts(virtual_disks, &disk.path).ok()?;
+        let facts = disk_facts::facts(provider, virtual_disks, &disk.path).ok()?;
         Some((disk.pairing, (disk.place, facts.virtual_disk_id)))
     });
     Ok(known.collect())
