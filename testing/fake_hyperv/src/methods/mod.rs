@@ -11,7 +11,7 @@ use hyperv::sim::Step;
 use hyperv::{HypervError, VmId};
 use windows_host::wmi::{Value, WmiError, WmiObject};
 
-use crate::failure::{self, Failure, Refusal};
+use crate::failure::{self, Failure, JobError, Refusal};
 use crate::jobs::{self, Done, Job, Work};
 use crate::schema::Method;
 use crate::session::Model;
@@ -176,7 +176,12 @@ fn run(model: &Model, task: Task) -> Result<(u32, Properties), Trouble> {
                 .find_map(|made| world.of_subject(made));
             out.extend(made.map(|made| (name, world.path_of(made).into())));
         }
-        if model.manners.no_jobs && worked.is_ok() {
+        // What is to be told of severe errors is told by a job: a number alone says nothing.
+        let is_severe = |error: &JobError| error.severity >= failure::SEVERE;
+        let went_well = worked
+            .as_ref()
+            .is_ok_and(|done| !done.errors.iter().any(is_severe));
+        if model.manners.no_jobs && went_well {
             return Ok((0, out));
         }
         Job::behind(id, kind, owner, now, jobs::done(worked))
