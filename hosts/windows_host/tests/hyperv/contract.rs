@@ -1,0 +1,48 @@
+//! The contract suite, with the model's manners in one position and in the other.
+
+use fake_hyperv::{Manners, PointEntries};
+use hyperv::contract;
+
+use crate::world::World;
+
+#[test]
+fn this_machines_hyperv_keeps_the_contract() {
+    contract::run_all(World::new);
+}
+
+#[test]
+fn it_keeps_the_contract_on_server_2016_and_with_other_ids_and_jobs() {
+    contract::run_all(|| {
+        World::with(Manners {
+            server_2016: true,
+            job_states: vec![2, 3, 4, 5, 12],
+            jobs_end_with_warnings: true,
+            family_b_everywhere: true,
+            jobs_wait_for_merge: true,
+            scsi_number_in_ids: false,
+            point_entries: PointEntries::Point,
+            disconnected_has_connection: false,
+            old_state_numbers: true,
+            ..Manners::default()
+        })
+    });
+}
+
+#[test]
+fn it_keeps_the_contract_without_jobs_and_with_results_beside_them() {
+    contract::run_all(|| {
+        World::with(Manners {
+            no_jobs: true,
+            small_busy_code: true,
+            checkpoint_keeps_ids: false,
+            ..Manners::default()
+        })
+    });
+    contract::run_all(|| {
+        World::with(Manners {
+            result_beside_job: true,
+            finished_job_looks: Some(1),
+            ..Manners::default()
+        })
+    });
+}

@@ -1,0 +1,13 @@
+//! This machine's Hyper-V over the model of its provider and of virtdisk, in one process.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "in tests and their helpers a panic is the report"
+)]
+
+mod contract;
+mod faults;
+mod meddling;
+mod moments;
+mod round_trips;
+mod world;
