@@ -10,6 +10,7 @@
 //! file and everything built for Linux stay as they are.
 
 mod build_cache;
+mod call_log;
 mod crash_probe;
 mod executable;
 mod packages;
@@ -60,7 +61,7 @@ pub fn test(root: &Path, chosen: &[&str]) -> Result<(bool, TestTotals)> {
     let toolchain = prepared(root)?;
     let prefix = WinePrefix::ready(root, &toolchain.target_folder())?;
     crash_probe::check(&toolchain, &prefix)?;
-    test_run::run(&toolchain, &prefix, chosen)
+    test_run::run(root, &toolchain, &prefix, chosen)
 }
 
 fn prepared(root: &Path) -> Result<Toolchain> {
