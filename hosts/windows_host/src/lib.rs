@@ -12,7 +12,24 @@
 //! against a model of Hyper-V's provider; what only translates calls is unsafe, thin, and runs
 //! under Wine against the same model. It knows nothing of repositories and backups.
 
+#[cfg(windows)]
+pub mod acl;
 pub mod calls;
+#[cfg(windows)]
+pub mod dpapi;
+#[cfg(windows)]
+pub mod elevation;
+#[cfg(windows)]
+pub mod event_log;
 pub mod hyperv;
+#[cfg(windows)]
+pub mod service;
 pub mod virtdisk;
+#[cfg(windows)]
+pub mod volumes;
+#[cfg(windows)]
+mod win32_error;
 pub mod wmi;
+
+#[cfg(windows)]
+pub use win32_error::Win32Error;

@@ -6,6 +6,8 @@
 
 mod fake_object;
 mod fake_wmi;
+#[path = "../held/mod.rs"]
+mod held;
 mod leaks;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
