@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use backup::vm::{PointReport, VmBackup};
 use fake_hyperv::virtdisk::FakeVirtualDisks;
-use fake_hyperv::{FakeNamespaces, Manners};
+use fake_hyperv::{FakeNamespaces, Manners, PointEntries};
 use hyperv::sim::{SimDisk, SimFault, SimVm};
 use hyperv::{HypervHost, VmId};
 use point::{BackupType, Points};
@@ -33,9 +33,13 @@ struct Machine {
 
 impl Machine {
     fn new(seed: u64) -> Self {
+        Self::with(seed, Manners::default())
+    }
+
+    fn with(seed: u64, manners: Manners) -> Self {
         let clock = ManualClock::at("2026-03-01T12:00:00Z".parse::<Timestamp>().unwrap());
         let world = World::with_manual_clock(seed, &clock);
-        let (sim, manners) = (world.host.clone(), Manners::default());
+        let sim = world.host.clone();
         let chance = Chance::from_seed(seed);
         let wmi = FakeNamespaces::new(sim.clone(), manners.clone(), clock.clone(), chance);
         let host = WindowsHypervHost::connect(Parts {
@@ -160,4 +164,43 @@ fn lost_tracking_costs_a_full_read_of_that_disk_and_says_why() {
     assert_eq!(full[1], None);
     let next = machine.back_up(vm);
     assert_eq!(next.descriptor.backup_type(), BackupType::Incremental);
+}
+
+#[test]
+fn increments_hold_every_write_where_hyperv_behaves_in_the_other_way() {
+    let machine = Machine::with(
+        3,
+        Manners {
+            jobs_work_first: false,
+            jobs_wait_for_merge: true,
+            checkpoint_keeps_ids: false,
+            point_entries: PointEntries::Point,
+            newer_changes_on_frozen_disks: true,
+            information_is_like_reading: true,
+            ..Manners::default()
+        },
+    );
+    let (world, sim) = (&machine.world, &machine.world.host);
+    let disks = vec![SimDisk::new(8 * MIB), SimDisk::new(4 * MIB)];
+    let vm = sim.add_vm(&SimVm::new("other", disks)).unwrap();
+    let mut expected = Vec::new();
+    for round in 1..4 {
+        sim.write_random(vm, 0, MIB, round).unwrap();
+        let report = machine.back_up(vm);
+        let wanted = if round == 1 {
+            BackupType::Full
+        } else {
+            BackupType::Incremental
+        };
+        assert_eq!(
+            report.descriptor.backup_type(),
+            wanted,
+            "round {round}: {report:?}"
+        );
+        expected.push((report.descriptor.point.to_string(), world.disk(vm, 0)));
+    }
+    let points = world.points("repo");
+    for (point, disk) in &expected {
+        assert!(points[point] == *disk, "point {point} differs");
+    }
 }

@@ -42,6 +42,17 @@ fn it_keeps_the_contract_without_jobs_and_with_results_beside_them() {
         World::with(Manners {
             result_beside_job: true,
             finished_job_looks: Some(1),
+            newer_changes_on_frozen_disks: true,
+            ..Manners::default()
+        })
+    });
+}
+
+#[test]
+fn it_keeps_the_contract_where_running_vms_keep_their_files_to_themselves() {
+    contract::run_all(|| {
+        World::with(Manners {
+            information_is_like_reading: true,
             ..Manners::default()
         })
     });

@@ -14,8 +14,6 @@ pub enum Twist {
     Return(u32),
     /// The call works, and its answer is lost with this HRESULT.
     LoseAnswer(u32),
-    /// The method works, without having been called, and returns this besides.
-    Answer(&'static str, Value),
     /// The query finds nothing.
     Nothing,
     /// A property of every object in the answer is this.
@@ -150,12 +148,6 @@ impl WmiSession for MeddledSession {
                 return Ok(out);
             }
             _ => {}
-        }
-        if let Some(Twist::Answer(name, value)) = twist {
-            let mut out = WmiObject::default();
-            out.set("ReturnValue", Value::u32(0));
-            out.set(name, value);
-            return Ok(out);
         }
         let mut out = [self.inner.call(path, method, parameters)?];
         if let Some(Twist::LoseAnswer(code)) = twist {

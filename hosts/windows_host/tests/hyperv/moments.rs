@@ -1,13 +1,9 @@
 //! What administrators do at the wrong moment, and names that are hard to carry.
 
-use fake_hyperv::Manners;
 use hyperv::HypervErrorKind as Kind;
 use hyperv::sim::{SimDisk, SimFault, SimVm};
 use hyperv::{HypervHost, MergeState};
 
-use windows_host::wmi::Value;
-
-use crate::meddling::Twist;
 use crate::world::{MARK, MIB, World};
 
 #[test]
@@ -194,32 +190,4 @@ fn a_disk_file_that_is_gone_is_listed_and_hides_no_other_vm() {
         "nobody knows which disk it is"
     );
     assert_ne!(of(whole).virtual_disk_id, uuid::Uuid::nil());
-}
-
-#[test]
-fn a_file_that_a_running_vm_keeps_to_itself_is_asked_of_the_management_service() {
-    let world = World::with(Manners {
-        information_is_like_reading: true,
-        ..Manners::default()
-    });
-    let vm = world.vm("kept");
-    let id = "4D1A8E4B-6B1F-4F39-8A0E-0C1B6E1A0001";
-    let properties = [
-        ("Format", "3"),
-        ("MaxInternalSize", "8388608"),
-        ("BlockSize", "2097152"),
-        ("LogicalSectorSize", "512"),
-        ("PhysicalSectorSize", "4096"),
-        ("VirtualDiskId", id),
-    ];
-    let text = properties.map(|(name, value)| {
-        format!(r#"<PROPERTY NAME="{name}" TYPE="string"><VALUE>{value}</VALUE></PROPERTY>"#)
-    });
-    let answer = Twist::Answer("SettingData", Value::Text(text.concat()));
-    world
-        .meddler
-        .twist("call GetVirtualHardDiskSettingData", 1, answer);
-    let disk = world.host.vm(vm).unwrap().disks.remove(0);
-    assert_eq!(disk.virtual_disk_id.to_string().to_uppercase(), id);
-    assert_eq!((disk.virtual_bytes, disk.tracked), (8 * MIB, None));
 }

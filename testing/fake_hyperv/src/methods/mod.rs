@@ -1,5 +1,6 @@
 //! The methods: parameters checked, the simulated host told, an answer with a number.
 
+mod image;
 mod job;
 mod management;
 mod parameters;
@@ -131,6 +132,7 @@ fn answer(call: &Call<'_>, class: &str, method: &Method) -> Result<Answer, Troub
             "RealizePlannedSystem" => planned::realise(call),
             _ => Err(Refusal::NotSupported.into()),
         },
+        ("Msvm_ImageManagementService", _) => image::settings(call),
         ("Msvm_ComputerSystem", "RequestStateChange") => management::request_state(call),
         ("Msvm_ConcreteJob", "GetError") => job::error(call),
         ("Msvm_ConcreteJob", "GetErrorEx") => job::errors(call),
