@@ -25,6 +25,6 @@ mod walk;
 
 pub use error::{VerifyError, VerifyErrorKind};
 pub use remember::remember;
-pub use repair::{Mended, MendedKind, Repair, Repaired};
+pub use repair::{LostManifests, Mended, MendedKind, Repair, Repaired};
 pub use report::{BlobDamage, BlobRole, Damage, Verification, VerifyOptions};
 pub use verification::verify;

@@ -52,6 +52,11 @@ impl Packs {
             .map(|(name, bytes)| (name.as_str(), *bytes))
     }
 
+    /// Returns how long a pack is, if it is there.
+    pub(crate) fn bytes_of(&self, pack: &str) -> Option<u64> {
+        self.bytes.get(pack).copied()
+    }
+
     /// Returns how many packs there are.
     pub(crate) fn count(&self) -> u64 {
         self.bytes.len() as u64

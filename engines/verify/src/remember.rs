@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kopia::content_id::ContentId;
 use point::Points;
 use repo::{LostContents, Repository, Writer};
 use snapshot::{KnownDamage, Verified};
@@ -34,6 +35,7 @@ impl Verification {
             .filter_map(|point| point.root().ok())
             .map(|root| root.object)
             .collect();
+        forget_what_came_back(repo, &mut verified)?;
         // A snapshot that cannot be read now may be listed again later.
         if points.snapshots().unreadable().is_empty() {
             verified.keep_only(&roots);
@@ -59,6 +61,21 @@ impl Verification {
         verified.note_lost(lost);
         Ok(())
     }
+}
+
+/// Forgets manifests that were given up and are there again, or not even known as deleted any more.
+fn forget_what_came_back(
+    repo: &Arc<Repository>,
+    verified: &mut Verified,
+) -> Result<(), VerifyError> {
+    let ids: Vec<ContentId> = verified.given_up().keys().copied().collect();
+    for id in ids {
+        let known = repo.newest_record(&id).map_err(repo_error(DOING))?;
+        if !known.is_some_and(|record| record.deleted) {
+            verified.forget_given_up(&id);
+        }
+    }
+    Ok(())
 }
 
 /// Adds what was known to be lost, and was perhaps not looked at this time, unless it can be read.

@@ -5,6 +5,7 @@
 //!         └─► a new index blob ─► the damaged one goes
 //! points  manifests that no index named ─► listed again if they are whole
 //! data    contents that cannot be read ◄─ any sound copy in any pack ─► stored anew
+//! loss    manifests that cannot be had from anywhere ─► given up, if the operator says so
 //! rest    the epoch's marker, the maintenance schedule, packs whose own index is damaged
 //! ```
 //!
@@ -15,6 +16,7 @@
 
 mod contents;
 mod indexes;
+mod lost_manifests;
 mod manifests;
 mod mended;
 mod run;
@@ -25,12 +27,14 @@ use kopia::blob_name::EPOCH_MARKER_PREFIX;
 use progress::Progress;
 use repo::{Repository, Writer};
 
+use self::manifests::Deleted;
 use self::run::{DOING, Run};
 use crate::blobs;
 use crate::error::{VerifyError, VerifyErrorKind, maintain_error, repo_error};
 use crate::report::{Verification, VerifyOptions};
 use crate::verification::verify;
 
+pub use self::lost_manifests::LostManifests;
 pub use self::mended::{Mended, MendedKind};
 
 const UPLOAD_THREADS: usize = 4;
@@ -46,6 +50,9 @@ pub struct Repair<'a> {
     pub dry_run: bool,
     /// Become the owner of the maintenance first.
     pub take_ownership: bool,
+    /// Mark contents of manifests deleted that cannot be had from anywhere: what is only in them is
+    /// lost, and whatever points it was.
+    pub give_up_lost_manifests: bool,
     /// Whom to tell, and who may stop it.
     pub progress: &'a Progress,
 }
@@ -60,6 +67,8 @@ pub struct Repaired {
     /// Blobs among what is left that keys with more rights can delete or overwrite; all that can be
     /// done about them without is done.
     pub needs_other_keys: Vec<String>,
+    /// Manifests that were given up, or would be.
+    pub given_up: Vec<LostManifests>,
     /// How the repository is afterwards; of a dry run, how it is.
     pub found: Verification,
 }
@@ -105,19 +114,31 @@ impl Repair<'_> {
             needs_other_keys: Vec::new(),
         };
         let manifests = run.mend_index()?;
-        run.list_again(manifests)?;
+        run.list_again(manifests, Deleted::IsGone)?;
+        let came_back = run.manifests_that_came_back()?;
+        run.list_again(came_back, Deleted::IsThere)?;
         run.join_owners()?;
         let mut found = verify(self.repo, self.options, self.progress)?;
         let before = run.mended.len();
-        run.mend_contents(&found.harm.wanted)?;
+        let mended = run.mend_contents(&found.harm.wanted)?;
         run.mend_rest(&found)?;
-        if run.writer.is_some() && run.mended.len() > before {
+        let lost = run.lost_manifests(&found.harm.wanted, mended)?;
+        let given_up = match self.give_up_lost_manifests {
+            true => run.give_up(&found, lost)?,
+            false => {
+                run.leave(&lost);
+                Vec::new()
+            }
+        };
+        let changed = run.mended.len() > before || !given_up.is_empty();
+        if run.writer.is_some() && changed {
             found = verify(self.repo, self.options, self.progress)?;
         }
         Ok(Repaired {
             mended: run.mended,
             left: run.left,
             needs_other_keys: run.needs_other_keys,
+            given_up,
             found,
         })
     }

@@ -47,6 +47,8 @@ pub(crate) struct Walk<'a> {
     lists: HashMap<ObjectId, Known>,
     /// Directories without damage below, and whether lengths counted when they were looked at.
     sound_directories: HashSet<(ObjectId, bool)>,
+    /// What is marked deleted and lies in its pack still counts as there.
+    pub(crate) accepts_deleted: bool,
     /// Files looked at, those in known directories not counted again.
     pub(crate) files: u64,
     /// References to contents followed.
@@ -81,6 +83,7 @@ impl<'a> Walk<'a> {
             sampler,
             lists: HashMap::new(),
             sound_directories: HashSet::new(),
+            accepts_deleted: false,
             files: 0,
             references: 0,
             harm: Harm::default(),
@@ -286,7 +289,7 @@ impl<'a> Walk<'a> {
                 format!("content {id} is missing from the index").into(),
             ));
         };
-        if record.deleted {
+        if record.deleted && !self.accepts_deleted {
             self.harm.missing(*id);
             return Ok(Some(format!("content {id} is marked as deleted").into()));
         }

@@ -6,7 +6,9 @@
 //! belong to root objects, so that a snapshot that is pinned, edited or copied keeps them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use kopia::content_id::ContentId;
 use kopia::manifest::{ManifestEntry, TYPE_LABEL};
 use kopia::object_id::ObjectId;
 use repo::{LostContents, Manifests, RepoError, RepoErrorKind, Repository, Writer};
@@ -131,6 +133,7 @@ impl Remembered {
 pub struct Verified {
     roots: BTreeMap<ObjectId, Remembered>,
     lost: LostContents,
+    given_up: BTreeMap<ContentId, Arc<str>>,
     read_from: Vec<ManifestEntry>,
 }
 
@@ -142,6 +145,9 @@ struct Document {
     lost_packs: Vec<String>,
     /// Contents, as objects of their own, by the pack in which they cannot be read.
     lost_contents: BTreeMap<String, Vec<ObjectId>>,
+    /// Contents with manifests, likewise, that were given up as lost.
+    #[serde(default)]
+    given_up: BTreeMap<String, Vec<ObjectId>>,
 }
 
 /// Snapshots that were proven together.
@@ -221,9 +227,15 @@ impl Verified {
         let packs = document.lost_packs.iter().map(|pack| pack.as_str().into());
         self.lost.packs.extend(packs);
         for (pack, ids) in document.lost_contents {
-            let pack: std::sync::Arc<str> = pack.into();
+            let pack: Arc<str> = pack.into();
             for id in ids {
                 self.lost.add(id.content, &pack);
+            }
+        }
+        for (pack, ids) in document.given_up {
+            let pack: Arc<str> = pack.into();
+            for id in ids {
+                self.note_given_up(id.content, &pack);
             }
         }
         true
@@ -255,6 +267,22 @@ impl Verified {
         self.lost = lost;
     }
 
+    /// Returns contents with manifests that were given up as lost, with the pack they lay in.
+    pub fn given_up(&self) -> &BTreeMap<ContentId, Arc<str>> {
+        &self.given_up
+    }
+
+    /// Remembers that a content with manifests was given up as lost: should it be there again, so are
+    /// its manifests.
+    pub fn note_given_up(&mut self, id: ContentId, pack: &Arc<str>) {
+        self.given_up.insert(id, Arc::clone(pack));
+    }
+
+    /// Forgets that a content was given up.
+    pub fn forget_given_up(&mut self, id: &ContentId) {
+        self.given_up.remove(id);
+    }
+
     /// Forgets snapshots with other roots than these.
     pub fn keep_only(&mut self, roots: &BTreeSet<ObjectId>) {
         self.roots.retain(|root, _| roots.contains(root));
@@ -281,17 +309,13 @@ impl Verified {
                 files_not_listed: damage.files_not_listed,
             }));
         }
-        let mut lost_contents: BTreeMap<String, Vec<ObjectId>> = BTreeMap::new();
-        for (id, pack) in &self.lost.contents {
-            let ids = lost_contents.entry(pack.to_string()).or_default();
-            ids.push(ObjectId::from(*id));
-        }
         let document = Document {
             version: VERSION,
             proofs: proofs.into_values().collect(),
             damaged,
             lost_packs: self.lost.packs.iter().map(ToString::to_string).collect(),
-            lost_contents,
+            lost_contents: by_pack(&self.lost.contents),
+            given_up: by_pack(&self.given_up),
         };
         serde_json::to_string(&document).expect("texts and numbers have JSON")
     }
@@ -315,6 +339,15 @@ impl Verified {
         writer.flush()?;
         writer.repository().delete_local_note()
     }
+}
+
+fn by_pack(contents: &BTreeMap<ContentId, Arc<str>>) -> BTreeMap<String, Vec<ObjectId>> {
+    let mut by_pack: BTreeMap<String, Vec<ObjectId>> = BTreeMap::new();
+    for (id, pack) in contents {
+        let ids = by_pack.entry(pack.to_string()).or_default();
+        ids.push(ObjectId::from(*id));
+    }
+    by_pack
 }
 
 #[cfg(test)]
@@ -353,10 +386,13 @@ mod tests {
             contents: BTreeMap::from([(hex_of(9).parse().unwrap(), "p2".into())]),
         };
         verified.note_lost(lost.clone());
+        let given_up = format!("m{}", hex_of(8)).parse().unwrap();
+        verified.note_given_up(given_up, &"q1".into());
         let mut read = Verified::default();
         assert!(read.take(&verified.encode()));
         assert_eq!(read.roots, verified.roots);
         assert_eq!(read.lost(), &lost);
+        assert_eq!(read.given_up(), verified.given_up());
         assert_eq!(read.encode(), verified.encode());
     }
 

@@ -6,6 +6,7 @@
 )]
 
 mod agent;
+mod damage;
 mod end_to_end;
 mod exit_status;
 mod files;

@@ -16,18 +16,24 @@ use crate::report::{BlobRole, Verification};
 /// Copies of one content that are tried.
 const COPIES_MAX: usize = 16;
 
+/// Places where contents lie, or lay.
+type Copies = BTreeMap<ContentId, Vec<ContentRecord>>;
+
 impl Run<'_> {
-    /// Stores contents that cannot be read anew from whichever copy is sound.
+    /// Stores contents that cannot be read anew from whichever copy is sound; returns those, or those
+    /// that could be.
     pub(super) fn mend_contents(
         &mut self,
         wanted: &BTreeSet<ContentId>,
-    ) -> Result<(), VerifyError> {
+    ) -> Result<BTreeSet<ContentId>, VerifyError> {
+        let mut mended = BTreeSet::new();
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(mended);
         }
         self.progress
             .phase("looking for other copies of what is damaged");
         let mut copies = self.copies_in_packs(wanted)?;
+        self.add_superseded_copies(wanted, &mut copies)?;
         let mut restored: BTreeMap<String, u64> = BTreeMap::new();
         for id in wanted {
             self.progress.stop.check().map_err(stopped)?;
@@ -42,6 +48,7 @@ impl Run<'_> {
             tried.extend(copies.remove(id).unwrap_or_default());
             for copy in &tried {
                 if self.store_copy(copy)? {
+                    mended.insert(*id);
                     *restored.entry(from).or_default() += 1;
                     break;
                 }
@@ -51,26 +58,44 @@ impl Run<'_> {
         for (pack, count) in restored {
             self.note(MendedKind::Contents, pack, count);
         }
-        Ok(())
+        Ok(mended)
     }
 
-    fn copies_in_packs(
-        &self,
-        wanted: &BTreeSet<ContentId>,
-    ) -> Result<BTreeMap<ContentId, Vec<ContentRecord>>, VerifyError> {
-        let mut copies: BTreeMap<ContentId, Vec<ContentRecord>> = BTreeMap::new();
+    fn copies_in_packs(&self, wanted: &BTreeSet<ContentId>) -> Result<Copies, VerifyError> {
+        let mut copies = Copies::new();
         PackScan::new(self.repo, self.progress)?.each(&mut |pack, records| {
             for record in records.unwrap_or_default() {
                 if *record.pack_blob == *pack && wanted.contains(&record.id) {
-                    let known = copies.entry(record.id).or_default();
-                    if known.len() < COPIES_MAX {
-                        known.push(record);
-                    }
+                    add_copy(&mut copies, record);
                 }
             }
             Ok(())
         })?;
         Ok(copies)
+    }
+
+    /// Adds places that index blobs name which were compacted and are still there: packs whose own
+    /// index is damaged do not tell of them.
+    fn add_superseded_copies(
+        &self,
+        wanted: &BTreeSet<ContentId>,
+        copies: &mut Copies,
+    ) -> Result<(), VerifyError> {
+        let superseded = self.repo.superseded_indexes().map_err(repo_error(DOING))?;
+        for (blob, bytes) in &superseded {
+            self.progress.stop.check().map_err(stopped)?;
+            let read = self.repo.for_each_in_index(blob, *bytes, &mut |record| {
+                if wanted.contains(&record.id) {
+                    add_copy(copies, record);
+                }
+                Ok(())
+            });
+            match read {
+                Err(error) if error.kind().is_damage() => {}
+                read => read.map_err(repo_error(DOING))?,
+            }
+        }
+        Ok(())
     }
 
     fn store_copy(&self, copy: &ContentRecord) -> Result<bool, VerifyError> {
@@ -142,5 +167,12 @@ impl Run<'_> {
         }
         self.note(MendedKind::Schedule, MAINTENANCE, 1);
         Ok(())
+    }
+}
+
+fn add_copy(copies: &mut Copies, record: ContentRecord) {
+    let known = copies.entry(record.id).or_default();
+    if known.len() < COPIES_MAX && !known.contains(&record) {
+        known.push(record);
     }
 }

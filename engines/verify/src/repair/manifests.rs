@@ -20,11 +20,24 @@ const NOT_WHOLE: &str = "no index names it, and what it needs is not there";
 /// Why one is listed though a deletion of it was found.
 const DELETION_FOUND: &str = "it is listed, and a pack holds a deletion of it that no index names: it failed, or its index is lost; delete it again if it was deleted";
 
+/// What becomes of a snapshot that needs contents that are marked deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deleted {
+    /// It is not listed again: most likely it was deleted itself.
+    IsGone,
+    /// It is, and what can be read still is stored anew.
+    IsThere,
+}
+
 impl Run<'_> {
-    /// Lists manifests again that no index named, so far as nothing speaks against it: none as new
+    /// Lists manifests again that no index named, or that are marked deleted, so far as nothing speaks against it: none as new
     /// is known under the same id or was deleted, and what a snapshot names is there. A later edition
     /// of one that is listed, a pin perhaps, takes its place.
-    pub(super) fn list_again(&mut self, records: Vec<ContentRecord>) -> Result<(), VerifyError> {
+    pub(super) fn list_again(
+        &mut self,
+        records: Vec<ContentRecord>,
+        deleted: Deleted,
+    ) -> Result<(), VerifyError> {
         if records.is_empty() {
             return Ok(());
         }
@@ -62,18 +75,21 @@ impl Run<'_> {
             if is_known || is_second_owner {
                 continue;
             }
-            if self.is_whole(&entry, &packs)? {
+            if self.is_whole(&entry, &packs, deleted)? {
                 back.push(entry);
             } else {
                 refused.insert(id, NOT_WHOLE);
             }
         }
-        let ids: Vec<String> = back.iter().map(|entry| entry.id.clone()).collect();
+        let mut ids: Vec<String> = back.iter().map(|entry| entry.id.clone()).collect();
         if let Some(writer) = &self.writer {
             let records = take_over(writer, found, back, &refused)?;
             writer.index_again(records).map_err(repo_error(DOING))?;
+            self.flush()?;
+            // A deletion that stands elsewhere prevails.
+            let listed = self.repo.manifests().map_err(repo_error(DOING))?;
+            ids.retain(|id| listed.get(id).is_some());
         }
-        self.flush()?;
         for id in ids {
             self.note(MendedKind::Manifest, id, 1);
         }
@@ -115,7 +131,12 @@ impl Run<'_> {
         Ok(ManifestContents::parse(&plain).ok().map(|it| it.entries))
     }
 
-    fn is_whole(&self, entry: &ManifestEntry, packs: &Packs) -> Result<bool, VerifyError> {
+    fn is_whole(
+        &self,
+        entry: &ManifestEntry,
+        packs: &Packs,
+        deleted: Deleted,
+    ) -> Result<bool, VerifyError> {
         if entry.manifest_type() != Some(SNAPSHOT_TYPE) {
             return Ok(true);
         }
@@ -125,6 +146,7 @@ impl Run<'_> {
         let Some(root) = root else { return Ok(false) };
         let none_bad = std::collections::HashMap::new();
         let mut walk = Walk::new(self.repo, packs, &none_bad, None);
+        walk.accepts_deleted = deleted == Deleted::IsThere;
         let mut is_whole = true;
         walk.tree(&root, false, &silent(self.progress), &mut |_, _, _| {
             is_whole = false;
@@ -147,26 +169,38 @@ fn take_over(
     mut back: Vec<ManifestEntry>,
     refused: &BTreeMap<String, &str>,
 ) -> Result<Vec<ContentRecord>, VerifyError> {
+    let now = writer.repository().clock().now().as_second();
     let mut records = Vec::new();
     let mut others = Vec::new();
     for (record, entries) in found {
         if entries.iter().all(|entry| back.contains(entry)) {
             back.retain(|entry| !entries.contains(entry));
-            records.push(record);
-        } else if !entries.iter().any(|entry| refused.contains_key(&entry.id)) {
+            records.push(alive(record, now));
+        } else if !record.deleted && !entries.iter().any(|it| refused.contains_key(&it.id)) {
             others.push(record);
         }
     }
     if !back.is_empty() {
         writer.write_manifests(back).map_err(repo_error(DOING))?;
     }
-    let now = writer.repository().clock().now().as_second();
     records.extend(others.into_iter().map(|record| ContentRecord {
         deleted: true,
         timestamp_seconds: now.max(record.timestamp_seconds + 1),
         ..record
     }));
     Ok(records)
+}
+
+/// Returns the record that brings a content back if it is marked deleted.
+fn alive(record: ContentRecord, now_seconds: i64) -> ContentRecord {
+    match record.deleted {
+        false => record,
+        true => ContentRecord {
+            deleted: false,
+            timestamp_seconds: now_seconds.max(record.timestamp_seconds + 1),
+            ..record
+        },
+    }
 }
 
 fn silent(progress: &Progress) -> Progress {

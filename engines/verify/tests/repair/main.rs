@@ -7,6 +7,7 @@
 
 mod crashes;
 mod damage;
+mod given_up;
 mod indexes;
 mod lost_data;
 mod lost_manifests;

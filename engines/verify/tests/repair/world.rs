@@ -270,9 +270,23 @@ pub fn repair_with(
         options: &all_data(),
         dry_run,
         take_ownership,
+        give_up_lost_manifests: false,
         progress: &Progress::silent(),
     };
     repair.run()
+}
+
+/// Repairs, and accepts that manifests are lost which cannot be had from anywhere.
+pub fn give_up(repo: &Arc<Repository>, dry_run: bool) -> Repaired {
+    let repair = Repair {
+        repo,
+        options: &all_data(),
+        dry_run,
+        take_ownership: true,
+        give_up_lost_manifests: true,
+        progress: &Progress::silent(),
+    };
+    repair.run().unwrap()
 }
 
 pub fn put(store: &dyn BlobStore, name: &str, bytes: &[u8]) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::verify::{
-    BlobRole, Mended, MendedKind, Repair, Repaired, Verification, VerifyOptions, verify,
+    BlobRole, LostManifests, Mended, MendedKind, Repair, Repaired, Verification, VerifyOptions,
+    verify,
 };
 use clap::Args;
 use point::Points;
@@ -24,6 +25,12 @@ use crate::world::World;
 /// Contents read at once.
 const READERS: usize = 8;
 
+/// What giving manifests up means.
+const GIVING_UP: &str = "\
+Points that were listed only in lost manifests are no longer listed, and maintenance collects their data
+after its safety intervals; until then they come back with the lost blob and `repo verify --repair`.
+Policies that stood only there are gone: look at `policy show` before the next backup or `points expire`.";
+
 /// The arguments.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -32,16 +39,23 @@ Examples:
   e3-backup-agent repo verify --repo /srv/backup --data 5     and a twentieth of it can be read
   e3-backup-agent repo verify --repo /srv/backup --data 100   and all of it is what was stored
   e3-backup-agent repo verify --repo /srv/backup --data 100 --max-minutes 240    a night's portion
-  e3-backup-agent repo verify --repo /srv/backup --data 100 --repair --dry-run   what could be mended
+  e3-backup-agent repo verify --repo /srv/backup --data 100 --repair --dry-run   what is to mend
+  e3-backup-agent repo verify --repo /srv/backup --repair --give-up-lost-manifests --dry-run
 
 What was found is remembered in the repository: `points list` shows when each point was last proven,
-and how deep. Exit status 1 if anything is damaged; each damage is named with the point, the file and
-the range it hurts. The next backup stores again what is lost. Damage that the repository's error
-correction made up for is a warning, and so is damage of blobs that no point needs.
+and how deep. Exit status 1 if anything is damaged; each damage is named with the point, the file
+and the range it hurts. The next backup stores again what is lost. Damage that the repository's
+error correction made up for is a warning, and so is damage of blobs that no point needs.
 
 --repair rebuilds lost index blobs from the packs and stores damaged contents again from any sound
 copy. Only the owner of the maintenance may do it, since damaged index blobs are deleted in the end.
-With keys that may not delete those are left and named, the rest is mended, the exit status is 3.")]
+With keys that may not delete those are left and named, the rest is mended, the exit status is 3.
+
+Where manifests are lost for good, nothing is listed without an error and nothing collected: they
+may have been points. --give-up-lost-manifests searches every other place, then marks what held
+them deleted. Points that were listed only there are lost, and maintenance collects their data;
+until then they come back with the lost blob. Policies that stood only there must be set again.
+Nobody can say how many there were, so it takes --yes; --dry-run shows which contents it is about.")]
 pub struct Verify {
     #[command(flatten)]
     repo: RepoArguments,
@@ -69,11 +83,18 @@ pub struct Verify {
     /// Become the owner of the repository's maintenance first; the owner so far stops then.
     #[arg(long, requires = "repair")]
     take_ownership: bool,
+    /// Accept that manifests are lost which cannot be had from anywhere, points among them.
+    #[arg(long, requires = "repair")]
+    give_up_lost_manifests: bool,
+    /// Give them up, knowing that nobody can say what they were.
+    #[arg(long, requires = "give_up_lost_manifests")]
+    yes: bool,
 }
 
 impl Verify {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
+        self.check_confirmed()?;
         let repo = self.repo.open_despite_damage(world)?;
         let seed = self.seed.unwrap_or_else(|| world.chance().below(1 << 32));
         let options = VerifyOptions {
@@ -94,6 +115,7 @@ impl Verify {
                 options: &options,
                 dry_run: self.dry_run,
                 take_ownership: self.take_ownership,
+                give_up_lost_manifests: self.give_up_lost_manifests,
                 progress: &progress,
             };
             let repaired = repair.run()?;
@@ -115,6 +137,8 @@ impl Verify {
             document["dry_run"] = json!(self.dry_run);
             document["mended"] = repaired.mended.iter().map(mended_document).collect();
             document["not_mended"] = not_mended_document(repaired);
+            tell_given_up(&mut text, &repaired.given_up, self.dry_run);
+            document["given_up"] = repaired.given_up.iter().map(given_up_document).collect();
         }
         tell(&mut text, &found, self.data, seed);
         if found.is_sound() {
@@ -127,6 +151,17 @@ impl Verify {
         failure.tell();
         document["error"] = failure.document();
         Ok(Answer::with_status(text, document, FAILED))
+    }
+
+    /// Refuses to give up what nobody said may be given up.
+    fn check_confirmed(&self) -> Result<(), Failure> {
+        if !self.give_up_lost_manifests || self.dry_run || self.yes {
+            return Ok(());
+        }
+        eprintln!("{GIVING_UP}");
+        Err(Failure::wrong_usage(
+            "nothing was changed; --dry-run says which contents it is about, --yes confirms what is said above",
+        ))
     }
 
     fn point_ids(&self, repo: &Arc<Repository>) -> Result<Vec<String>, Failure> {
@@ -188,6 +223,40 @@ fn not_mended_document(repaired: &Repaired) -> Value {
         json!({ "name": name, "reason": reason, "needs_other_keys": needs_other_keys })
     });
     left.collect()
+}
+
+fn given_up_document(lost: &LostManifests) -> Value {
+    json!({
+        "content": lost.content.to_string(),
+        "pack": lost.pack,
+        "offset": lost.offset,
+        "packed_bytes": lost.packed_bytes,
+        "written": lost.written,
+        "reason": lost.reason,
+    })
+}
+
+fn tell_given_up(text: &mut String, given_up: &[LostManifests], dry_run: bool) {
+    let did = if dry_run {
+        "would be given up"
+    } else {
+        "given up"
+    };
+    for lost in given_up {
+        let _ = writeln!(
+            text,
+            "{did}: content {}, of {} bytes at {} in pack {}, written {}; how many manifests it held, and which, nobody can say: {}",
+            lost.content,
+            lost.packed_bytes,
+            lost.offset,
+            lost.pack,
+            amounts::time(lost.written),
+            lost.reason
+        );
+    }
+    if !given_up.is_empty() {
+        let _ = writeln!(text, "{GIVING_UP}");
+    }
 }
 
 fn tell_mended(text: &mut String, mended: &[Mended], left: &[(String, String)], dry_run: bool) {
