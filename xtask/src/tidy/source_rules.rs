@@ -1,6 +1,6 @@
 //! What each Rust file must have and must not have: heads, names, sizes, attributes, loose ends.
 
-use super::crates::MAY_BE_UNSAFE;
+use super::crates::{MAY_BE_UNSAFE, may_be_unsafe};
 use super::finding::Finding;
 use super::source_text::{attributes, closing, code_only, words};
 use super::tree::Tree;
@@ -77,11 +77,7 @@ fn length(path: &str, source: &str) -> Option<Finding> {
 }
 
 fn unsafe_code(path: &str, source: &str, code: &str) -> Vec<Finding> {
-    let may = |folder: &&str| {
-        path.strip_prefix(folder)
-            .is_some_and(|rest| rest.starts_with('/'))
-    };
-    if MAY_BE_UNSAFE.iter().any(may) {
+    if may_be_unsafe(path) {
         return Vec::new();
     }
     let message = format!(
