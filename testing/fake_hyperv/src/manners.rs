@@ -43,6 +43,8 @@ pub struct Manners {
     /// Whether asking a file for information needs what reading it needs, so that what a running
     /// VM writes to cannot be asked (Hyper-V spec 7.1, low).
     pub information_is_like_reading: bool,
+    /// Attaching without a local host works; otherwise it is refused with this code (RH-14).
+    pub no_local_host_refused: Option<u32>,
 }
 
 /// Whose GUID the disk entries of a reference point begin with.
@@ -74,6 +76,7 @@ impl Default for Manners {
             old_state_numbers: false,
             newer_changes_on_frozen_disks: false,
             information_is_like_reading: false,
+            no_local_host_refused: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::wine_prefix::WinePrefix;
 use crate::test_totals::{TestTotals, run_counted};
 
 /// Crates that hold code of their own for Windows, or whose files meet the system's.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "local_file",
     "blob",
     "hyperv",
@@ -21,10 +21,11 @@ const PACKAGES: [&str; 7] = [
     "backup",
     "restore",
     "cli",
+    "fake_virtdisk",
 ];
 
 /// What of them is tested: unit tests, and of the others those that need no server.
-const TARGETS: [&str; 16] = [
+const TARGETS: [&str; 20] = [
     "--lib",
     "--bins",
     "--test",
@@ -41,6 +42,10 @@ const TARGETS: [&str; 16] = [
     "restore",
     "--test",
     "cli",
+    "--test",
+    "layout",
+    "--test",
+    "through_the_dll",
 ];
 
 const NO_PROGRAMS: &str = "drives programs of Linux (qemu-img, mke2fs, kill, sh)";

@@ -277,7 +277,7 @@ impl SimVirtualDisk {
     }
 
     /// Returns the first range at or after `from` that is not known to be zeros.
-    pub(super) fn next_allocated(&self, from: u64) -> Result<Option<ByteRange>, DiskError> {
+    pub fn next_allocated(&self, from: u64) -> Result<Option<ByteRange>, DiskError> {
         match &self.content {
             Content::Reading(reader) => reader.next_allocated(from),
             _ => Ok(ByteRange::new(from, self.facts.geometry.virtual_bytes)),

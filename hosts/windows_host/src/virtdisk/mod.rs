@@ -4,6 +4,8 @@
 
 mod error;
 mod file;
+#[cfg(windows)]
+pub mod win32;
 
 pub use error::VirtualDiskError;
 pub use file::{

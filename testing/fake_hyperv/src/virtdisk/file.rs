@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use disk::ByteRange;
 use hyperv::query_loop::PartialAnswer;
 use hyperv::sim::SimVirtualDisk;
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use crate::Manners;
 
 /// A virtual disk file of the simulated host, open.
 #[derive(Debug)]
-pub(super) struct FakeVirtualDiskFile {
+pub struct FakeVirtualDiskFile {
     path: PathBuf,
     disk: SimVirtualDisk,
     manners: Manners,
@@ -27,6 +28,16 @@ impl FakeVirtualDiskFile {
             disk,
             manners,
         }
+    }
+
+    /// Returns the first range at or after `from` that may hold something other than zeros.
+    ///
+    /// # Errors
+    /// As reading.
+    pub fn next_allocated(&self, from: u64) -> Result<Option<ByteRange>, VirtualDiskError> {
+        self.disk
+            .next_allocated(from)
+            .map_err(|error| code::disk_error("read", &self.path, &error))
     }
 
     /// Checks that a transfer is one of whole sectors (Hyper-V spec 8; high).

@@ -26,7 +26,8 @@ use windows_host::virtdisk::{
 };
 
 use crate::Manners;
-use file::FakeVirtualDiskFile;
+
+pub use file::FakeVirtualDiskFile;
 
 /// virtdisk.dll of a simulated host.
 #[derive(Debug, Clone)]
@@ -40,14 +41,21 @@ impl FakeVirtualDisks {
     pub fn new(host: SimHost, manners: Manners) -> Self {
         Self { host, manners }
     }
-}
 
-impl VirtualDisks for FakeVirtualDisks {
-    fn open(
+    /// Returns what it does where only a real host could tell.
+    pub fn manners(&self) -> &Manners {
+        &self.manners
+    }
+
+    /// Opens a file as the trait does, for whoever wants to know where it holds something.
+    ///
+    /// # Errors
+    /// As [`VirtualDisks::open`].
+    pub fn open_file(
         &self,
         path: &Path,
         access: Access,
-    ) -> Result<Box<dyn VirtualDiskFile>, VirtualDiskError> {
+    ) -> Result<FakeVirtualDiskFile, VirtualDiskError> {
         let wanted = match access {
             Access::Information if !self.manners.information_is_like_reading => {
                 SimAccess::Information
@@ -57,8 +65,17 @@ impl VirtualDisks for FakeVirtualDisks {
         };
         let opened = self.host.open_virtual_disk(path, wanted);
         let disk = opened.map_err(|error| code::host_error("open", path, &error))?;
-        let manners = self.manners.clone();
-        Ok(Box::new(FakeVirtualDiskFile::new(path, disk, manners)))
+        Ok(FakeVirtualDiskFile::new(path, disk, self.manners.clone()))
+    }
+}
+
+impl VirtualDisks for FakeVirtualDisks {
+    fn open(
+        &self,
+        path: &Path,
+        access: Access,
+    ) -> Result<Box<dyn VirtualDiskFile>, VirtualDiskError> {
+        Ok(Box::new(self.open_file(path, access)?))
     }
 
     fn create(&self, path: &Path, disk: &NewVirtualDisk) -> Result<(), VirtualDiskError> {
