@@ -6,7 +6,7 @@ use clap::Args;
 use hyperv::SharedHypervHost;
 use hyperv::sim::SimHost;
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::world::World;
 
 /// What the name of a simulated host begins with.
@@ -43,10 +43,7 @@ fn open(name: &str, world: &World) -> Result<SharedHypervHost, Failure> {
         )?));
     }
     if name.eq_ignore_ascii_case(HYPERV) {
-        return Err(Failure::new(
-            FailureKind::Unsupported,
-            "this machine's own Hyper-V is not in this version yet: say --host sim:DIR for a simulated host",
-        ));
+        return own::open(world);
     }
     Err(Failure::wrong_usage(format!(
         "{name:?} is no host: there are {HYPERV} and {SIM}DIR"
@@ -66,4 +63,45 @@ pub fn open_simulated(folder: &Path, world: &World) -> Result<SimHost, Failure> 
         world.clock().clone(),
         world.chance().clone(),
     )?)
+}
+
+/// This machine's own Hyper-V.
+#[cfg(windows)]
+mod own {
+    use std::sync::Arc;
+
+    use hyperv::SharedHypervHost;
+    use windows_host::hyperv::{Beliefs, Parts, SystemVolumes, WindowsHypervHost};
+    use windows_host::virtdisk::win32::Win32VirtualDisks;
+    use windows_host::wmi::com::ComNamespaces;
+
+    use crate::failure::Failure;
+    use crate::world::World;
+
+    pub(super) fn open(world: &World) -> Result<SharedHypervHost, Failure> {
+        let host = WindowsHypervHost::connect(Parts {
+            namespaces: Arc::new(ComNamespaces::default()),
+            virtual_disks: Arc::new(Win32VirtualDisks::new(world.chance().clone())),
+            volumes: Arc::new(SystemVolumes),
+            clock: world.clock().clone(),
+            beliefs: Beliefs::default(),
+        })?;
+        Ok(Arc::new(host))
+    }
+}
+
+/// This machine has none.
+#[cfg(not(windows))]
+mod own {
+    use hyperv::SharedHypervHost;
+
+    use crate::failure::{Failure, FailureKind};
+    use crate::world::World;
+
+    pub(super) fn open(_: &World) -> Result<SharedHypervHost, Failure> {
+        Err(Failure::new(
+            FailureKind::Unsupported,
+            "this machine has no Hyper-V, which runs on Windows only: say --host sim:DIR for a simulated host",
+        ))
+    }
 }

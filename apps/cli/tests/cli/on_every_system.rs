@@ -105,3 +105,13 @@ fn files_come_back_byte_for_byte_from_every_point() {
         assert!(back.join("empty").is_dir());
     }
 }
+
+#[cfg(not(windows))]
+#[test]
+fn a_system_without_hyperv_says_so_and_names_what_there_is() {
+    let agent = Agent::new();
+    let answer = agent.json(1, &["host", "list", "--host", "hyperv:"]);
+    assert_eq!(answer["error"]["kind"], "unsupported", "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("sim:DIR"), "{message}");
+}
