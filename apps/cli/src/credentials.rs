@@ -119,7 +119,13 @@ fn store(world: &World) -> Result<Option<Box<dyn SecretStore>>, Failure> {
     Ok(Some(Box::new(secrets::PrivateFiles::new(folder))))
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
+fn store(world: &World) -> Result<Option<Box<dyn SecretStore>>, Failure> {
+    let folder = world.state_folder()?.join("credentials");
+    Ok(Some(Box::new(windows_host::MachineSecrets::new(folder))))
+}
+
+#[cfg(not(any(unix, windows)))]
 fn store(_: &World) -> Result<Option<Box<dyn SecretStore>>, Failure> {
     Ok(None)
 }

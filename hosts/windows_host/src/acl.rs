@@ -17,17 +17,22 @@ use windows::Win32::Security::Authorization::{
     SE_FILE_OBJECT, SetNamedSecurityInfoW,
 };
 use windows::Win32::Security::{
-    ACL, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, PROTECTED_DACL_SECURITY_INFORMATION,
-    PSECURITY_DESCRIPTOR,
+    ACL, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, GetSecurityDescriptorOwner,
+    OBJECT_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
+    PSECURITY_DESCRIPTOR, PSID,
 };
-use windows::core::{BOOL, Error, HSTRING, PWSTR, w};
+use windows::core::{BOOL, Error, HSTRING, PCWSTR, PWSTR, w};
 
 use crate::calls;
 use crate::win32_error::Win32Error;
 
 /// Full access for the system and for administrators, taken over by what a folder holds; nothing
-/// is taken over from above.
-const RESTRICTED: windows::core::PCWSTR = w!("D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)");
+/// is taken over from above. It belongs to administrators: another owner could open it again.
+const RESTRICTED: PCWSTR = w!("O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)");
+
+/// What is set and asked for.
+const ASKED: OBJECT_SECURITY_INFORMATION =
+    OBJECT_SECURITY_INFORMATION(OWNER_SECURITY_INFORMATION.0 | DACL_SECURITY_INFORMATION.0);
 
 /// Restricts a file or folder, and what will be made in it, to the system and administrators.
 ///
@@ -40,17 +45,21 @@ pub fn restrict(path: &Path) -> Result<(), Win32Error> {
     let descriptor = Descriptor::restricted().map_err(failed)?;
     let (mut present, mut defaulted) = (BOOL(0), BOOL(0));
     let mut list: *mut ACL = std::ptr::null_mut();
-    // SAFETY: the descriptor is whole; all places are ours. The list lies inside the descriptor,
-    // which outlives its use below.
-    unsafe { GetSecurityDescriptorDacl(descriptor.0, &mut present, &mut list, &mut defaulted) }
-        .map_err(failed)?;
-    // SAFETY: the path ends with 0 and lives through the call, and so does the list.
+    let mut owner = PSID::default();
+    // SAFETY: the descriptor is whole; all places are ours. List and owner lie inside the
+    // descriptor, which outlives their use below.
+    unsafe {
+        GetSecurityDescriptorDacl(descriptor.0, &mut present, &mut list, &mut defaulted)
+            .map_err(failed)?;
+        GetSecurityDescriptorOwner(descriptor.0, &mut owner, &mut defaulted).map_err(failed)?;
+    }
+    // SAFETY: the path ends with 0 and lives through the call, and so do list and owner.
     let result = unsafe {
         SetNamedSecurityInfoW(
             &HSTRING::from(path),
             SE_FILE_OBJECT,
-            DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION,
-            None,
+            ASKED | PROTECTED_DACL_SECURITY_INFORMATION,
+            Some(owner),
             None,
             Some(list),
             None,
@@ -59,7 +68,8 @@ pub fn restrict(path: &Path) -> Result<(), Win32Error> {
     checked(result).map_err(failed)
 }
 
-/// Returns who has what access, in the words of SDDL, such as `D:P(A;OICI;FA;;;SY)`.
+/// Returns whose it is and who has what access, in the words of SDDL, such as
+/// `O:BAD:P(A;OICI;FA;;;SY)`.
 ///
 /// # Errors
 /// If it is not there or may not be asked.
@@ -74,7 +84,7 @@ pub fn access(path: &Path) -> Result<String, Win32Error> {
         GetNamedSecurityInfoW(
             &HSTRING::from(path),
             SE_FILE_OBJECT,
-            DACL_SECURITY_INFORMATION,
+            ASKED,
             None,
             None,
             None,
@@ -114,7 +124,7 @@ impl Descriptor {
         Ok(descriptor)
     }
 
-    /// Returns its access list in the words of SDDL.
+    /// Returns its owner and access list in the words of SDDL.
     fn access(&self) -> Result<String, Error> {
         let mut text = Text(PWSTR::null());
         // SAFETY: the descriptor is whole; the place is ours and empty, and the text that is put
@@ -123,7 +133,7 @@ impl Descriptor {
             ConvertSecurityDescriptorToStringSecurityDescriptorW(
                 self.0,
                 SDDL_REVISION_1,
-                DACL_SECURITY_INFORMATION,
+                ASKED,
                 &mut text.0,
                 None,
             )?;
@@ -157,7 +167,7 @@ mod tests {
     fn the_list_is_closed_and_names_the_system_and_administrators_alone() {
         let restricted = Descriptor::restricted().expect("it can be made");
         let access = restricted.access().expect("it can be told");
-        assert_eq!(access, "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)");
+        assert_eq!(access, "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)");
     }
 
     // Wine keeps no more of a list than goes into the permissions of Unix: that what was set is
@@ -170,7 +180,7 @@ mod tests {
         for path in [folder.path(), &file] {
             restrict(path).expect("it can be restricted");
             let access = access(path).expect("it can be asked");
-            assert!(access.starts_with("D:"), "{access}");
+            assert!(access.starts_with("O:"), "{access}");
         }
         assert_eq!(std::fs::read(&file).expect("we still may"), b"x");
     }

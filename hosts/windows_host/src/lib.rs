@@ -23,6 +23,8 @@ pub mod elevation;
 pub mod event_log;
 pub mod hyperv;
 #[cfg(windows)]
+mod machine_secrets;
+#[cfg(windows)]
 pub mod service;
 pub mod virtdisk;
 #[cfg(windows)]
@@ -31,5 +33,7 @@ pub mod volumes;
 mod win32_error;
 pub mod wmi;
 
+#[cfg(windows)]
+pub use machine_secrets::MachineSecrets;
 #[cfg(windows)]
 pub use win32_error::Win32Error;

@@ -26,8 +26,9 @@ bucket count as the same, links to the same folder do not.
 
 It is kept in the state folder, in a file that whoever runs this may read and nobody else (mode 0600
 in a folder of mode 0700); one that others could read is refused. Root reads it, and so does whoever
-has the disk or a backup of that folder: leave `credentials` out of backups. A timer or service finds
-it if it runs as the same user with the same --state-dir. `repo forget` deletes it.")]
+has the disk or a backup of that folder: leave `credentials` out of backups. On Windows it is
+protected by the machine's own key, for SYSTEM and Administrators. A timer or service finds it if
+it runs as the same user with the same --state-dir. `repo forget` deletes it.")]
 pub struct Remember {
     #[command(flatten)]
     repo: RepoArguments,
