@@ -17,8 +17,11 @@ const COUNTED: &str = "calls::count(\"";
 /// So much of all must be reached, in hundredths.
 const REACHED_MIN: usize = 80;
 
-/// Wrappers that no test under Wine can reach, and why.
-const OUT_OF_REACH: [(&str, &str); 0] = [];
+/// Wrappers that no test under Wine can be seen to reach, and why.
+const OUT_OF_REACH: [(&str, &str); 1] = [(
+    "service.report",
+    "called in the process that the service manager starts, which is not told of the log",
+)];
 
 /// The file in which calls are noted.
 pub struct CallLog {

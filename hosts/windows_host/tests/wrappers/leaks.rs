@@ -59,6 +59,8 @@ fn look_at_a_service() {
         program: Path::new(r"C:\no\such\program.exe"),
         arguments: &["x"],
     };
+    // Left by a run that was killed.
+    let _ = service::uninstall(service.name);
     gains_nothing("service", || {
         service::install(&service).expect("it can be installed");
         service::status(service.name).expect("it can be asked");
