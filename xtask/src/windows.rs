@@ -36,7 +36,8 @@ pub fn build(root: &Path) -> Result<bool> {
     if !succeeds(&mut build)? {
         return Ok(false);
     }
-    executable::check(&toolchain.release_folder().join("e3-backup-agent.exe"))
+    let built = toolchain.release_folder().join("e3-backup-agent.exe");
+    executable::check(&executable::without_debug_data(&built)?)
 }
 
 /// Lints the crates whose code differs on Windows, and all they use.

@@ -1,12 +1,15 @@
 //! What is shipped: one file of a bearable size that needs only DLLs which every Windows has.
+//!
+//! mingw's linker puts debug data into the executable itself, four times as much as there is of
+//! program. It goes into a file beside it; names of functions stay, so that a panic says where it was.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::commands::output_of;
+use crate::commands::{output_of, quietly};
 
 const BYTES_MAX: u64 = 40 << 20;
 
@@ -31,6 +34,25 @@ const DLLS: [&str; 16] = [
 ];
 /// Sets of entries that Windows resolves itself.
 const API_SETS: &str = "api-ms-win-";
+
+/// Puts what is shipped of a program that was built into a folder of its own, and its debug data
+/// beside it; returns the former. What cargo built stays as it is, or cargo would build it again.
+pub fn without_debug_data(built: &Path) -> Result<PathBuf> {
+    let folder = built.with_file_name("shipped");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("failed to make {}", folder.display()))?;
+    let name = built.file_name().context("the program has no name")?;
+    let shipped = folder.join(name);
+    let debug_data = shipped.with_extension("debug");
+    for (what, result) in [
+        ("--only-keep-debug", &debug_data),
+        ("--strip-debug", &shipped),
+    ] {
+        let mut copy = Command::new("x86_64-w64-mingw32-objcopy");
+        quietly(copy.arg(what).arg(built).arg(result))?;
+    }
+    Ok(shipped)
+}
 
 /// Says what the file is; `false` if it is too large or would need more than Windows has.
 pub fn check(path: &Path) -> Result<bool> {
