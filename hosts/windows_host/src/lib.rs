@@ -6,6 +6,8 @@
 //! wmi/  virtdisk/    what they need of Windows, as traits and      no unsafe, runs everywhere
 //!   │                plain values
 //! wmi/com/  …        the same by COM and Win32, one to one         unsafe, Windows only
+//!
+//! files/             which file, what it is, where links lead      the calls unsafe, Windows only
 //! ```
 //!
 //! What decides anything is plain Rust over two narrow traits, so every machine can test it
@@ -21,6 +23,7 @@ pub mod dpapi;
 pub mod elevation;
 #[cfg(windows)]
 pub mod event_log;
+pub mod files;
 pub mod hyperv;
 #[cfg(windows)]
 mod machine_secrets;

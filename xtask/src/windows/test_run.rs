@@ -54,10 +54,9 @@ const NOT_THEIR_NAMES: &str = "restores names that Windows refuses";
 const DEEP_PATHS: &str = "a thousand folders in each other take wine minutes";
 const COARSE_TIMES: &str = "file systems of Windows keep times in steps of 100 ns";
 const NO_LINKS: &str = "wine says that it has made a symbolic link to a file, and makes none";
-const NO_FILE_NUMBERS: &str = "two names of one file are not told yet on Windows";
 
 /// Tests that are left out, by their names or the beginnings of these, and why.
-const LEFT_OUT: [(&str, &str); 17] = [
+const LEFT_OUT: [(&str, &str); 16] = [
     // hyperv
     ("tracking::a_huge_thin_disk_is_cheap", NO_HOLES),
     // backup
@@ -65,7 +64,6 @@ const LEFT_OUT: [(&str, &str); 17] = [
         "kopia_fixtures::every_object_gets_the_id_that_kopia_gave_it",
         COARSE_TIMES,
     ),
-    ("trees::a_file_with_several_names", NO_FILE_NUMBERS),
     // restore
     ("files::present::tests::what_is_there_decides", COARSE_TIMES),
     (

@@ -14,7 +14,7 @@ const REMEMBERED_MAX: usize = 1 << 17;
 /// What was stored of files that have further names.
 #[derive(Debug, Default)]
 pub(super) struct HardLinks {
-    stored: Mutex<HashMap<(u64, u64), Stored>>,
+    stored: Mutex<HashMap<(u64, u128), Stored>>,
 }
 
 #[derive(Debug, Clone, Copy)]

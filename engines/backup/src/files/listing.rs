@@ -187,10 +187,10 @@ impl Hand<'_, '_> {
                 Some(_) => Vec::new(),
             };
             match facts.kind {
-                Kind::Other(what) => {
+                Kind::Other(oddity) => {
                     let is_ignored = node.policy.ignores_unknown_types();
-                    let reason = format!("it is a {what}, which a snapshot cannot hold");
-                    self.walk.fail(node, &name, reason, is_ignored)?;
+                    self.walk
+                        .fail(node, &name, oddity.to_string(), is_ignored)?;
                 }
                 Kind::Folder => {
                     let mut first = None;

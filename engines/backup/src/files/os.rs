@@ -8,6 +8,7 @@ mod unix;
 mod windows;
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::File;
 use std::io;
 
@@ -24,12 +25,37 @@ pub(super) enum Kind {
     File,
     Folder,
     Symlink,
-    /// Something that no snapshot can hold, in words.
-    #[cfg_attr(
-        windows,
-        expect(dead_code, reason = "Windows keeps devices and pipes out of folders")
-    )]
-    Other(&'static str),
+    /// Something that no snapshot can hold.
+    Other(Oddity),
+}
+
+/// What an entry is that no snapshot can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Oddity {
+    /// Named by these words: a pipe, a device.
+    #[cfg(unix)]
+    Special(&'static str),
+    /// A placeholder: its content is in a cloud, and reading it would fetch that.
+    #[cfg(windows)]
+    Elsewhere,
+    /// What only some other part of Windows understands.
+    #[cfg(windows)]
+    Foreign(windows_host::files::ReparseTag),
+}
+
+impl fmt::Display for Oddity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            #[cfg(unix)]
+            Self::Special(what) => write!(f, "it is a {what}, which a snapshot cannot hold"),
+            #[cfg(windows)]
+            Self::Elsewhere => f.write_str(
+                "its content is not on this machine (a placeholder of a cloud service), and a backup does not fetch it",
+            ),
+            #[cfg(windows)]
+            Self::Foreign(tag) => write!(f, "it is {tag}, which a snapshot cannot hold"),
+        }
+    }
 }
 
 /// What the system says of an entry.
@@ -48,8 +74,8 @@ pub(super) struct Facts {
     pub gid: u32,
     /// The file system it is on.
     pub device: u64,
-    /// Its number there.
-    pub inode: u64,
+    /// Its number there: 128 bits on ReFS.
+    pub inode: u128,
     /// How many names it has.
     pub links: u64,
     /// Whether less is allocated than its length: it may have holes.

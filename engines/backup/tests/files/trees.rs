@@ -360,3 +360,37 @@ pub fn save(world: &World, source: &SnapshotSource, policy: &Policy) {
     let target = PolicyTarget::source(source);
     snapshot::save_policy(&world.writer, &target, policy).unwrap();
 }
+
+#[cfg(windows)]
+#[test]
+fn a_file_that_another_program_keeps_to_itself_is_named() {
+    use std::os::windows::fs::OpenOptionsExt as _;
+    let world = World::new();
+    world.write("tree/free", b"x");
+    world.write("tree/held", b"y");
+    let _held = std::fs::OpenOptions::new()
+        .read(true)
+        .share_mode(0)
+        .open(world.path("tree/held"))
+        .unwrap();
+    let report = world.back_up(&world.source("tree"), &options()).unwrap();
+    assert_eq!((report.counts.files, report.counts.failed), (1, 1));
+    assert_eq!(report.failures[0].path, "held");
+}
+
+#[cfg(windows)]
+#[test]
+fn paths_may_be_longer_than_windows_takes_them() {
+    let world = World::new();
+    let folder = vec!["a folder with a name of some length"; 12].join("/");
+    world.write("tree/short", b"x");
+    let tree = world.path("tree").canonicalize().unwrap();
+    let long = tree.join(folder.replace('/', "\\"));
+    assert!(long.as_os_str().len() > 400);
+    std::fs::create_dir_all(&long).unwrap();
+    std::fs::write(long.join("file"), b"deep").unwrap();
+    let report = world.back_up(&world.source("tree"), &options()).unwrap();
+    assert_eq!(report.counts.failed, 0, "{:?}", report.failures);
+    let entries = world.entries(&report.point_id);
+    assert!(entries.contains_key(&format!("{folder}/file")));
+}

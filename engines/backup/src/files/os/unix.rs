@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::{Facts, Found, Kind, Listing, OpenFile, timestamp};
+use super::{Facts, Found, Kind, Listing, Oddity, OpenFile, timestamp};
 
 const MODE_BITS: u32 = 0o7777;
 /// The unit that allocation is counted in.
@@ -152,11 +152,11 @@ fn facts_of(stat: &Stat) -> Facts {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Folder,
         FileType::Symlink => Kind::Symlink,
-        FileType::Fifo => Kind::Other("named pipe"),
-        FileType::Socket => Kind::Other("socket"),
-        FileType::CharacterDevice => Kind::Other("character device"),
-        FileType::BlockDevice => Kind::Other("block device"),
-        FileType::Unknown => Kind::Other("thing of unknown kind"),
+        FileType::Fifo => Kind::Other(Oddity::Special("named pipe")),
+        FileType::Socket => Kind::Other(Oddity::Special("socket")),
+        FileType::CharacterDevice => Kind::Other(Oddity::Special("character device")),
+        FileType::BlockDevice => Kind::Other(Oddity::Special("block device")),
+        FileType::Unknown => Kind::Other(Oddity::Special("thing of unknown kind")),
     };
     let bytes = match kind {
         Kind::File | Kind::Symlink => u64::try_from(stat.st_size).unwrap_or(0),
@@ -171,7 +171,7 @@ fn facts_of(stat: &Stat) -> Facts {
         uid: stat.st_uid,
         gid: stat.st_gid,
         device: stat.st_dev as u64,
-        inode: stat.st_ino as u64,
+        inode: stat.st_ino as u128,
         links: stat.st_nlink as u64,
         has_holes: (stat.st_blocks as u64).saturating_mul(BLOCK_BYTES) < bytes,
     }
