@@ -21,6 +21,8 @@ mod configuration_files;
 mod discovery;
 mod disk_facts;
 mod disk_kinds;
+#[cfg(test)]
+mod documented_codes;
 mod embedded;
 mod errors;
 mod frozen_disk;
