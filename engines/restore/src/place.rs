@@ -33,7 +33,7 @@ pub(crate) fn refuse_simulated_host(folder: &Path) -> Result<(), RestoreError> {
         } else {
             ancestor
         };
-        ancestor.canonicalize().ok()
+        local_file::real_path(ancestor).ok()
     }) else {
         return Ok(());
     };

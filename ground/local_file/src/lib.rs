@@ -21,7 +21,7 @@ use windows as system;
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use aligned_buffer::{ALIGNMENT_BYTES, AlignedBuffer};
 pub use replaced::{create_private_folders, replace};
@@ -39,6 +39,12 @@ pub struct Room {
 /// Returns the room on the file system that holds `path`.
 pub fn room(path: &Path) -> io::Result<Room> {
     system::room(path)
+}
+
+/// Returns what a path leads to, with no links in it, in the form that people write: on Windows
+/// without `\\?\`, which it needs only for names that are otherwise read as others.
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    path.canonicalize().map(system::as_written)
 }
 
 /// Fills `buf` with what stands at `offset`, or fails.
@@ -61,6 +67,15 @@ mod tests {
         let found = room(folder.path()).expect("the system tells");
         assert!(found.total_bytes > 0);
         assert!(found.free_bytes <= found.total_bytes, "{found:?}");
+    }
+
+    #[test]
+    fn a_real_path_is_written_as_people_do() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let real = real_path(folder.path()).expect("it is there");
+        assert!(!real.as_os_str().as_encoded_bytes().starts_with(b"\\\\"));
+        let same = real.canonicalize().expect("it is there");
+        assert_eq!(same, folder.path().canonicalize().expect("it is there"));
     }
 
     #[test]

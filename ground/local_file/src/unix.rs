@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Room;
 
@@ -13,6 +13,11 @@ pub(crate) fn read_exact_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Res
 
 pub(crate) fn write_all_at(file: &File, offset: u64, data: &[u8]) -> io::Result<()> {
     file.write_all_at(data, offset)
+}
+
+/// Returns the path: people write it as the system does.
+pub(crate) fn as_written(path: PathBuf) -> PathBuf {
+    path
 }
 
 /// Makes sure that a folder's names survive a crash.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::windows::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Room;
 
@@ -37,6 +37,27 @@ pub(crate) fn write_all_at(file: &File, mut offset: u64, mut data: &[u8]) -> io:
     Ok(())
 }
 
+/// Returns a path without `\\?\` where it means the same. Long ones are given that again by the
+/// standard library when they are used.
+pub(crate) fn as_written(path: PathBuf) -> PathBuf {
+    let Some(verbatim) = path.to_str().and_then(|text| text.strip_prefix(r"\\?\")) else {
+        return path;
+    };
+    // Anywhere but behind `\\?\` Windows drops dots and spaces at the ends of names.
+    let is_read_otherwise = |name: &str| name.ends_with(['.', ' ']);
+    if verbatim.split('\\').any(is_read_otherwise) {
+        return path;
+    }
+    if let Some(share) = verbatim.strip_prefix(r"UNC\") {
+        return format!(r"\\{share}").into();
+    }
+    match verbatim.as_bytes() {
+        [_, b':', b'\\', ..] => verbatim.into(),
+        // A volume without a letter has no other form.
+        _ => path,
+    }
+}
+
 /// NTFS journals the rename itself; folders cannot be flushed without a special handle.
 pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
@@ -57,4 +78,23 @@ pub(crate) fn room(path: &Path) -> io::Result<Room> {
         // Counted in clusters by 32 bits, which the largest volumes exceed.
         total_bytes: found.total_space().max(found.free_space()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_written_as_people_do_where_that_means_the_same() {
+        for (verbatim, written) in [
+            (r"\\?\C:\a\b", r"C:\a\b"),
+            (r"\\?\C:\", r"C:\"),
+            (r"\\?\UNC\server\share\a", r"\\server\share\a"),
+            (r"\\?\Volume{0f}\a", r"\\?\Volume{0f}\a"),
+            (r"\\?\C:\dots.\a", r"\\?\C:\dots.\a"),
+            (r"D:\a", r"D:\a"),
+        ] {
+            assert_eq!(as_written(verbatim.into()), Path::new(written));
+        }
+    }
 }

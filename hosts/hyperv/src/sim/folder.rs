@@ -36,7 +36,7 @@ impl SimHost {
         let mut existing = whole.as_path();
         let mut rest = Vec::new();
         let real = loop {
-            if let Ok(real) = existing.canonicalize() {
+            if let Ok(real) = local_file::real_path(existing) {
                 break real;
             }
             rest.push(existing.file_name().ok_or_else(outside)?);

@@ -48,7 +48,7 @@ mod vm_configuration;
 mod writing;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use time_and_chance::{Chance, SharedClock};
@@ -148,9 +148,8 @@ impl SimHost {
     }
 
     fn in_folder(folder: &Path, clock: SharedClock, chance: Chance) -> Result<Self, HypervError> {
-        let root: PathBuf = folder
-            .canonicalize()
-            .map_err(|error| io_error("open", folder, error))?;
+        let root =
+            local_file::real_path(folder).map_err(|error| io_error("open", folder, error))?;
         Ok(Self {
             root: root.into(),
             clock,
