@@ -20,6 +20,8 @@ pub(crate) const INVALID_METHOD: u32 = 0x8004_102E;
 pub(crate) const INVALID_METHOD_PARAMETERS: u32 = 0x8004_102F;
 /// WMI shuts down.
 pub(crate) const SHUTTING_DOWN: u32 = 0x8004_1033;
+/// The class has no such property.
+pub(crate) const INVALID_PROPERTY: u32 = 0x8004_1031;
 /// The path cannot be understood.
 pub(crate) const INVALID_OBJECT_PATH: u32 = 0x8004_103A;
 /// The other side of the call is gone.

@@ -17,7 +17,7 @@ mod jobs;
 mod manners;
 mod methods;
 mod object_path;
-mod schema;
+pub mod schema;
 mod session;
 pub mod virtdisk;
 mod world;

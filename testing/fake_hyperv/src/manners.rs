@@ -1,5 +1,7 @@
 //! What the model does where only a real host could tell which way is right.
 
+use std::str::FromStr;
+
 /// Switches for behaviours of low confidence; the default is what the Hyper-V spec believes.
 ///
 /// Code that works with the model in one position of a switch has to work in the other too.
@@ -77,6 +79,73 @@ impl Default for Manners {
             newer_changes_on_frozen_disks: false,
             information_is_like_reading: false,
             no_local_host_refused: None,
+        }
+    }
+}
+
+impl FromStr for Manners {
+    type Err = String;
+
+    /// Reads switches that differ from the default, with commas between them:
+    /// `server-2016,job-states=2+3+12+4,finished-job-looks=3`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut manners = Self::default();
+        for word in text.split(',').filter(|word| !word.is_empty()) {
+            manners
+                .switch(word)
+                .ok_or_else(|| format!("take {word} for a switch of the model"))?;
+        }
+        Ok(manners)
+    }
+}
+
+impl Manners {
+    /// Puts one switch into its other position.
+    fn switch(&mut self, word: &str) -> Option<()> {
+        match word.split_once('=') {
+            Some(("job-states", states)) => {
+                let states = states.split('+').map(|state| state.parse().ok());
+                self.job_states = states.collect::<Option<_>>()?;
+            }
+            Some(("finished-job-looks", looks)) => {
+                self.finished_job_looks = Some(looks.parse().ok()?);
+            }
+            Some(_) => return None,
+            None => match word {
+                "server-2016" => self.server_2016 = true,
+                "no-jobs" => self.no_jobs = true,
+                "jobs-work-last" => self.jobs_work_first = false,
+                "jobs-end-with-warnings" => self.jobs_end_with_warnings = true,
+                "result-beside-job" => self.result_beside_job = true,
+                "family-b-everywhere" => self.family_b_everywhere = true,
+                "small-busy-code" => self.small_busy_code = true,
+                "jobs-wait-for-merge" => self.jobs_wait_for_merge = true,
+                "no-scsi-number-in-ids" => self.scsi_number_in_ids = false,
+                "checkpoint-changes-ids" => self.checkpoint_keeps_ids = false,
+                "point-entries-of-their-own" => self.point_entries = PointEntries::Point,
+                "disconnected-has-no-connection" => self.disconnected_has_connection = false,
+                "old-state-numbers" => self.old_state_numbers = true,
+                _ => return None,
+            },
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_are_told_by_words() {
+        assert_eq!("".parse(), Ok(Manners::default()));
+        let words = "server-2016,job-states=2+12+4,finished-job-looks=1,jobs-work-last";
+        let manners: Manners = words.parse().expect("these are switches");
+        assert!(manners.server_2016 && !manners.jobs_work_first);
+        assert_eq!(manners.job_states, [2, 12, 4]);
+        assert_eq!(manners.finished_job_looks, Some(1));
+        for nonsense in ["explode", "job-states=a", "no-jobs=1"] {
+            assert!(nonsense.parse::<Manners>().is_err(), "{nonsense}");
         }
     }
 }

@@ -54,12 +54,32 @@ impl FakeNamespaces {
     }
 }
 
+/// Returns the namespace of this name, however it is written.
+fn known_namespace(name: &str) -> Option<&'static str> {
+    let wanted = name.trim_start_matches(r"\\.\").replace('/', r"\");
+    [crate::VIRTUALIZATION, crate::CIMV2]
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(&wanted))
+}
+
+impl FakeNamespaces {
+    /// Returns the classes of a namespace.
+    pub fn schema(&self, namespace: &str) -> Option<&Schema> {
+        Some(match known_namespace(namespace)? {
+            crate::CIMV2 => &self.model.cimv2,
+            _ => &self.model.virtualization,
+        })
+    }
+
+    /// Returns an object as the text of an embedded instance, as [`WmiSession::embedded`] does.
+    pub fn text(&self, class: &Class, object: &WmiObject) -> String {
+        embedded::write(class, object)
+    }
+}
+
 impl Namespaces for FakeNamespaces {
     fn connect(&self, namespace: &str) -> Result<Arc<dyn WmiSession>, WmiError> {
-        let wanted = namespace.trim_start_matches(r"\\.\").replace('/', r"\");
-        let known = [crate::VIRTUALIZATION, crate::CIMV2]
-            .into_iter()
-            .find(|known| known.eq_ignore_ascii_case(&wanted));
+        let known = known_namespace(namespace);
         let namespace = known.ok_or_else(|| {
             WmiError::call(
                 format!("connect to the namespace {namespace}"),
@@ -373,7 +393,15 @@ impl FakeSession {
             })?;
             properties.push((known.name.clone(), full.value(name).clone()));
         }
-        Ok(WmiObject { properties, ..full })
+        // Without its keys an object cannot be located, and has no path.
+        let named = |key: &str| names.iter().any(|name| name.eq_ignore_ascii_case(key));
+        let locatable = class.keys().all(|key| named(&key.name));
+        let path = full.path.filter(|_| locatable);
+        Ok(WmiObject {
+            properties,
+            path,
+            ..full
+        })
     }
 }
 
@@ -444,7 +472,7 @@ impl WmiSession for FakeSession {
             let property = class.property(name).ok_or_else(|| {
                 WmiError::call(
                     format!("put {name} of a {}: there is no such property", class.name),
-                    codes::NOT_FOUND,
+                    codes::INVALID_PROPERTY,
                 )
             })?;
             if !property.cim.takes(property.array, value) {

@@ -4,15 +4,24 @@ use windows_host::wmi::Value;
 
 /// A type of a property or parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CimType {
+pub enum CimType {
+    /// `boolean`.
     Boolean,
+    /// `uint8`.
     Uint8,
+    /// `uint16`.
     Uint16,
+    /// `uint32`.
     Uint32,
+    /// `uint64`.
     Uint64,
+    /// `real64`.
     Real64,
+    /// `string`.
     String,
+    /// `datetime`.
     Datetime,
+    /// `REF`.
     Reference,
     /// An embedded object, not as text.
     Object,
@@ -52,7 +61,7 @@ impl CimType {
     }
 
     /// Returns whether a value has the VARIANT type that this type takes; not set always has.
-    pub(crate) fn takes(self, array: bool, value: &Value) -> bool {
+    pub fn takes(self, array: bool, value: &Value) -> bool {
         match value {
             Value::Null => true,
             Value::Bytes(_) => array && self == Self::Uint8,

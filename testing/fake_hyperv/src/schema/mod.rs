@@ -7,16 +7,20 @@ mod mof;
 
 use std::collections::HashMap;
 
-pub(crate) use cim_type::CimType;
+pub use cim_type::CimType;
 
 use crate::Manners;
 
 /// A property, inherited ones included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Property {
+pub struct Property {
+    /// Its name.
     pub name: String,
+    /// Its type, or that of its elements.
     pub cim: CimType,
+    /// Whether it is an array.
     pub array: bool,
+    /// Whether it is one of the keys.
     pub key: bool,
     /// The first Windows 10 build that has it, if not all have.
     pub since: Option<u32>,
@@ -24,18 +28,24 @@ pub(crate) struct Property {
 
 /// A parameter of a method.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Parameter {
+pub struct Parameter {
+    /// Its name.
     pub name: String,
+    /// Its type, or that of its elements.
     pub cim: CimType,
+    /// Whether it is an array.
     pub array: bool,
+    /// Whether it goes in.
     pub input: bool,
+    /// Whether it comes out.
     pub output: bool,
+    /// Whether it may be left out.
     pub optional: bool,
 }
 
 /// Which numbers a method answers with (Hyper-V spec 2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
+pub enum Family {
     /// Small ones.
     A,
     /// From 32768 on.
@@ -44,29 +54,39 @@ pub(crate) enum Family {
 
 /// A method.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Method {
+pub struct Method {
+    /// Its name.
     pub name: String,
+    /// Which numbers it answers with.
     pub family: Family,
+    /// Its parameters.
     pub parameters: Vec<Parameter>,
 }
 
 /// A class.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Class {
+pub struct Class {
+    /// Its name.
     pub name: String,
+    /// The class it inherits from.
     pub parent: Option<String>,
+    /// Whether its objects are associations.
     pub association: bool,
+    /// Its properties, inherited ones first.
     pub properties: Vec<Property>,
+    /// Its methods.
     pub methods: Vec<Method>,
 }
 
 impl Class {
-    pub(crate) fn property(&self, name: &str) -> Option<&Property> {
+    /// Returns a property.
+    pub fn property(&self, name: &str) -> Option<&Property> {
         let mut properties = self.properties.iter();
         properties.find(|property| property.name.eq_ignore_ascii_case(name))
     }
 
-    pub(crate) fn method(&self, name: &str) -> Option<&Method> {
+    /// Returns a method.
+    pub fn method(&self, name: &str) -> Option<&Method> {
         let mut methods = self.methods.iter();
         methods.find(|method| method.name.eq_ignore_ascii_case(name))
     }
@@ -78,7 +98,7 @@ impl Class {
 
 /// The classes of one namespace.
 #[derive(Debug)]
-pub(crate) struct Schema {
+pub struct Schema {
     /// By name in lower case.
     classes: HashMap<String, Class>,
 }
@@ -120,12 +140,13 @@ impl Schema {
         Self { classes }
     }
 
-    pub(crate) fn class(&self, name: &str) -> Option<&Class> {
+    /// Returns a class.
+    pub fn class(&self, name: &str) -> Option<&Class> {
         self.classes.get(&name.to_ascii_lowercase())
     }
 
     /// Returns whether `class` is `ancestor` or inherits from it.
-    pub(crate) fn is_a(&self, class: &str, ancestor: &str) -> bool {
+    pub fn is_a(&self, class: &str, ancestor: &str) -> bool {
         let mut at = self.class(class);
         while let Some(class) = at {
             if class.name.eq_ignore_ascii_case(ancestor) {

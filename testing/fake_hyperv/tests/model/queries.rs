@@ -22,6 +22,7 @@ fn vms_stand_beside_their_host_and_are_told_apart() {
     assert_eq!(rows.len(), 1);
     let names: Vec<_> = rows[0].properties.iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["Name", "EnabledState"]);
+    assert_eq!(rows[0].path, None, "without all keys there is no path");
     assert_eq!(rows[0].text("Name").unwrap(), vm.to_string().to_uppercase());
     assert_eq!(rows[0].u16("EnabledState").unwrap(), 2);
     let system = world.system(vm);
@@ -243,7 +244,7 @@ fn embedded_texts_are_checked_as_they_are_made() {
     );
     assert_eq!(
         code(make("GuestBackupType", Value::U8(2))),
-        Some(0x8004_1002)
+        Some(0x8004_1031)
     );
 }
 
