@@ -1,0 +1,56 @@
+//! `IWbemObjectTextSrc`: objects as the text of embedded instances (Hyper-V spec 2.3).
+
+#![expect(
+    unsafe_code,
+    reason = "the macro that makes a COM object of a type is unsafe inside"
+)]
+
+use windows::Win32::Foundation::{E_NOTIMPL, E_POINTER};
+use windows::Win32::System::Wmi::{
+    IWbemClassObject, IWbemContext, IWbemObjectTextSrc, IWbemObjectTextSrc_Impl,
+};
+use windows_core::{BSTR, Ref, Result, implement};
+
+use crate::class_object::read;
+use crate::failure::bare;
+use crate::model::model;
+
+/// CIM DTD 2.0 and WMI DTD 2.0.
+const FORMATS: [u32; 2] = [1, 2];
+/// `WBEM_E_INVALID_PARAMETER`.
+const INVALID_PARAMETER: u32 = 0x8004_1008;
+
+/// Puts objects into words.
+#[implement(IWbemObjectTextSrc)]
+pub struct TextSource;
+
+impl IWbemObjectTextSrc_Impl for TextSource_Impl {
+    fn GetText(
+        &self,
+        _: i32,
+        object: Ref<IWbemClassObject>,
+        format: u32,
+        _: Ref<IWbemContext>,
+    ) -> Result<BSTR> {
+        if !FORMATS.contains(&format) {
+            return Err(bare(INVALID_PARAMETER));
+        }
+        let object = read(object.as_ref().ok_or(E_POINTER)?)?;
+        let model = model().ok_or(E_NOTIMPL)?;
+        let schema = model.schema(r"root\virtualization\v2").ok_or(E_NOTIMPL)?;
+        let class = schema
+            .class(&object.class)
+            .ok_or_else(|| bare(INVALID_PARAMETER))?;
+        Ok(BSTR::from(model.text(class, &object)))
+    }
+
+    fn CreateFromText(
+        &self,
+        _: i32,
+        _: &BSTR,
+        _: u32,
+        _: Ref<IWbemContext>,
+    ) -> Result<IWbemClassObject> {
+        Err(E_NOTIMPL.into())
+    }
+}
