@@ -121,8 +121,13 @@ fn a_cache_that_was_deleted_or_spoilt_is_made_anew() {
         .id;
     writer.flush().unwrap();
     drop(writer);
-    for entry in std::fs::read_dir(world.caches.path().join("1")).unwrap() {
-        for table in std::fs::read_dir(entry.unwrap().path()).unwrap() {
+    let repository = world.caches.path().join("1");
+    for entry in std::fs::read_dir(repository).unwrap() {
+        let entry = entry.unwrap().path();
+        if !entry.is_dir() {
+            continue;
+        }
+        for table in std::fs::read_dir(entry).unwrap() {
             let table = table.unwrap().path();
             if table.is_file() {
                 std::fs::write(table, b"spoilt").unwrap();
