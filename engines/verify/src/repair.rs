@@ -119,10 +119,21 @@ impl Repair<'_> {
         run.list_again(came_back, Deleted::IsThere)?;
         run.join_owners()?;
         let mut found = verify(self.repo, self.options, self.progress)?;
+        let mut searched = found.harm.wanted.clone();
+        let mut mended = run.mend_contents(&searched)?;
+        let mut may_be_deeper = !mended.is_empty() && run.writer.is_some();
+        while may_be_deeper {
+            // What lies below a folder shows only once the folder is back.
+            found = verify(self.repo, self.options, self.progress)?;
+            let deeper = found.harm.wanted.difference(&searched).copied().collect();
+            let back = run.mend_contents(&deeper)?;
+            may_be_deeper = !back.is_empty();
+            searched.extend(deeper);
+            mended.extend(back);
+        }
         let before = run.mended.len();
-        let mended = run.mend_contents(&found.harm.wanted)?;
         run.mend_rest(&found)?;
-        let lost = run.lost_manifests(&found.harm.wanted, mended)?;
+        let lost = run.lost_manifests(&searched, mended)?;
         let given_up = match self.give_up_lost_manifests {
             true => run.give_up(&found, lost)?,
             false => {

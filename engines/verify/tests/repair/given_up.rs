@@ -68,6 +68,55 @@ fn listed(world: &World) -> Vec<String> {
 }
 
 #[test]
+fn a_lost_manifest_stops_all_until_it_is_given_up_and_comes_back_with_its_blob() {
+    let (world, lost, pack) = world_with_a_pack_of_manifests();
+    let bytes = world.store.get(&pack).unwrap();
+    for damage in ["gone", "cut"] {
+        let mut world = world.copy();
+        match damage {
+            "gone" => world.store.delete(&pack).unwrap(),
+            _ => world.put(&pack, &bytes[..20]),
+        }
+        let repo = world.open_cold().unwrap();
+        let repaired = repair(&repo).unwrap();
+        assert_eq!(repaired.given_up, []);
+        assert!(!repaired.found.is_sound());
+        assert_eq!(repaired.left.len(), 1, "{repaired:?}");
+        world.clock.advance(DAY);
+        assert!(!collects(&world.open()), "{damage}");
+
+        let dry = give_up(&repo, true);
+        assert_eq!(dry.given_up.len(), 1, "{dry:?}");
+        assert!(!collects(&world.open()), "nothing changed");
+        let repaired = give_up(&repo, false);
+        assert_eq!(repaired.given_up, dry.given_up);
+        assert_eq!(repaired.given_up[0].pack, pack);
+        assert!(repaired.found.is_sound(), "{repaired:?}");
+        let again = give_up(&repo, false);
+        assert_eq!((again.given_up, again.mended), (vec![], vec![]));
+
+        let whole: Vec<String> = world.ids().into_iter().filter(|id| *id != lost).collect();
+        assert_eq!(listed(&world), whole);
+        let repo = world.open();
+        let newer = world.back_up(&repo, &[4]);
+        world.clock.advance(DAY);
+        assert!(collects(&world.open()));
+        assert!(look(&world.open()).is_sound());
+        assert!(world.whole(&world.open()).contains(&newer));
+        assert!(listed(&world).contains(&newer));
+
+        // What was collected so far is only marked deleted.
+        world.put(&pack, &bytes);
+        let repaired = repair(&world.open_cold().unwrap()).unwrap();
+        assert!(repaired.found.is_sound(), "{damage}: {repaired:?}");
+        assert_eq!(world.whole(&world.open()), world.ids(), "{damage}");
+        let again = repair(&world.open_cold().unwrap()).unwrap();
+        assert_eq!((again.left, again.mended), (vec![], vec![]), "{damage}");
+        world.assert_sound("", damage);
+    }
+}
+
+#[test]
 fn what_was_given_up_is_collected_in_time() {
     let (mut world, lost, pack) = world_with_a_pack_of_manifests();
     world.store.delete(&pack).unwrap();
