@@ -127,11 +127,15 @@ unsafe fn put(array: *mut SAFEARRAY, at: i32, value: &Value, object: MakeObject<
         Value::I32(value) => put((value as *const i32).cast()),
         Value::F64(value) => put((value as *const f64).cast()),
         Value::Text(value) => {
-            // An empty string is one too: a pointer of COM's own, with a length before it.
+            // An empty string is one too: a pointer of COM's own, with a length before it, which
+            // a slice of no characters is not.
             let wide: Vec<u16> = value.encode_utf16().collect();
             // SAFETY: the call copies as many characters as the slice has; the copy is ours.
-            let value = unsafe { SysAllocStringLen(Some(&wide)) };
-            put(value.as_ptr().cast())
+            let value = unsafe { SysAllocStringLen(Some(&wide)) }.into_raw();
+            let done = put(value.cast());
+            // SAFETY: the string is ours still: the array has a copy.
+            drop(unsafe { BSTR::from_raw(value) });
+            done
         }
         Value::Object(value) => {
             let value: IUnknown = object(value).cast()?;
