@@ -57,7 +57,7 @@ impl FolderHandle {
     /// Opens a folder in this one.
     pub fn enter(&self, name: &OsStr) -> io::Result<Self> {
         let path = self.path.join(name);
-        let found = look_at(&path)?;
+        let found = look_at(&path, self.volume())?;
         if found.facts.kind != Kind::Folder {
             return Err(io::ErrorKind::NotADirectory.into());
         }
@@ -66,6 +66,14 @@ impl FolderHandle {
             false => self.volumes.clone(),
         };
         Ok(Self { path, volumes })
+    }
+
+    /// Returns the volume that the folder is on.
+    fn volume(&self) -> u64 {
+        *self
+            .volumes
+            .last()
+            .expect("the first is there from the start")
     }
 
     /// Returns what the folder itself is.
@@ -91,7 +99,7 @@ impl FolderHandle {
 
     /// Returns what the entry of this name is.
     pub fn look(&self, name: &OsStr) -> io::Result<Facts> {
-        Ok(look_at(&self.path.join(name))?.facts)
+        Ok(look_at(&self.path.join(name), self.volume())?.facts)
     }
 
     /// Opens a file to read it.
@@ -160,10 +168,11 @@ impl Looked {
     }
 }
 
-fn look_at(path: &Path) -> io::Result<Looked> {
+/// Looks at an entry of a folder on this volume.
+fn look_at(path: &Path, volume: u64) -> io::Result<Looked> {
     let file = match open_itself(path) {
         Ok(file) => file,
-        Err(error) => return look_from_afar(path, error),
+        Err(error) => return look_from_afar(path, volume, error),
     };
     let entry = Entry::of(&file)?;
     match entry.reparse_tag {
@@ -185,7 +194,7 @@ fn look_at(path: &Path) -> io::Result<Looked> {
 
 /// What is held so that nobody may open it, as the page file, is known from its folder alone;
 /// `error` says why it could not be opened.
-fn look_from_afar(path: &Path, error: io::Error) -> io::Result<Looked> {
+fn look_from_afar(path: &Path, volume: u64, error: io::Error) -> io::Result<Looked> {
     if error.kind() == io::ErrorKind::NotFound {
         return Err(error);
     }
@@ -193,17 +202,14 @@ fn look_from_afar(path: &Path, error: io::Error) -> io::Result<Looked> {
         Ok(metadata) if !metadata.is_symlink() => metadata,
         _ => return Err(error),
     };
-    let entry = entry_from_afar(&metadata);
+    let entry = entry_from_afar(&metadata, volume);
     Ok(Looked::plain(facts_of(&entry, kind_of_data(&entry))))
 }
 
-fn entry_from_afar(metadata: &Metadata) -> Entry {
+fn entry_from_afar(metadata: &Metadata, volume: u64) -> Entry {
     let ticks = i64::try_from(metadata.last_write_time()).unwrap_or(i64::MAX);
     Entry {
-        id: FileId {
-            volume: 0,
-            number: 0,
-        },
+        id: FileId { volume, number: 0 },
         attributes: Attributes(metadata.file_attributes()),
         reparse_tag: None,
         bytes: metadata.file_size(),
@@ -332,7 +338,7 @@ mod tests {
             reparse_tag: tag.map(ReparseTag),
             changed_ticks: 0,
             written_ticks: EPOCH_TICKS + 1,
-            ..entry_from_afar(&Path::new(".").metadata().unwrap())
+            ..entry_from_afar(&Path::new(".").metadata().unwrap(), 1)
         }
     }
 
@@ -364,6 +370,18 @@ mod tests {
         assert_eq!(facts.mtime.as_nanosecond(), 100);
         assert_eq!(facts.ctime, facts.mtime);
         assert_eq!(facts.mode, 0o444);
+    }
+
+    #[test]
+    fn what_nobody_may_open_is_on_the_volume_of_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("page file");
+        std::fs::write(&path, b"held").unwrap();
+        let held = || io::Error::from_raw_os_error(32);
+        let facts = look_from_afar(&path, 7, held()).unwrap().facts;
+        assert_eq!((facts.device, facts.bytes, facts.kind), (7, 4, Kind::File));
+        std::fs::remove_file(&path).unwrap();
+        assert!(look_from_afar(&path, 7, held()).is_err());
     }
 
     #[test]
