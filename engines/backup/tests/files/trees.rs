@@ -382,7 +382,7 @@ fn a_file_that_another_program_keeps_to_itself_is_named() {
 #[test]
 fn paths_may_be_longer_than_windows_takes_them() {
     let world = World::new();
-    let folder = vec!["a folder with a name of some length"; 12].join("/");
+    let folder = ["a folder with a name of some length"; 12].join("/");
     world.write("tree/short", b"x");
     let tree = world.path("tree").canonicalize().unwrap();
     let long = tree.join(folder.replace('/', "\\"));
