@@ -13,7 +13,7 @@ use super::wine_prefix::WinePrefix;
 use crate::test_totals::{TestTotals, run_counted};
 
 /// Crates that hold code of their own for Windows, or whose files meet the system's.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "local_file",
     "blob",
     "hyperv",
@@ -22,6 +22,7 @@ const PACKAGES: [&str; 8] = [
     "restore",
     "cli",
     "fake_virtdisk",
+    "fake_wbem",
 ];
 
 /// What of them is tested: unit tests, and of the others those that need no server.

@@ -115,7 +115,7 @@ fn the_client_gets_from_the_dll_what_the_model_answers() {
             for wql in [
                 "SELECT * FROM CIM_ManagedElement".to_owned(),
                 "SELECT * FROM CIM_Component".to_owned(),
-                "SELECT Name, ElementName FROM Msvm_ComputerSystem WHERE EnabledState = 2"
+                "SELECT ElementName, Name FROM Msvm_ComputerSystem WHERE EnabledState = 2"
                     .to_owned(),
                 "SELECT * FROM Msvm_ConcreteJob".to_owned(),
                 format!("ASSOCIATORS OF {{{path}}}"),
