@@ -42,7 +42,7 @@ impl SimHost {
             rest.push(existing.file_name().ok_or_else(outside)?);
             existing = existing.parent().ok_or_else(outside)?;
         };
-        let mut relative = plain(real)
+        let mut relative = real
             .strip_prefix(&self.root)
             .map_err(|_| outside())?
             .to_path_buf();
@@ -62,17 +62,6 @@ impl SimHost {
             .expect("it was made below the host's folder")
             .to_path_buf()
     }
-}
-
-/// Returns a whole path as people write it: Windows' own form of real paths, `\\?\C:\…`, looks
-/// like a share's to those who go by its beginning.
-pub(super) fn plain(path: PathBuf) -> PathBuf {
-    let drive = path
-        .to_str()
-        .and_then(|text| text.strip_prefix(r"\\?\"))
-        .filter(|rest| rest.as_bytes().get(1) == Some(&b':'))
-        .map(PathBuf::from);
-    drive.unwrap_or(path)
 }
 
 /// Returns whether a file carries the simulated sparse attribute.
@@ -95,20 +84,4 @@ pub(super) fn sparse_error(path: &Path) -> HypervError {
         format!("attach {}: the file is sparse", path.display()),
     )
     .with_code(codes::VHD_LIMITATION)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn real_paths_of_drives_are_plain() {
-        for (real, expected) in [
-            (r"\\?\C:\vms\a", r"C:\vms\a"),
-            (r"\\?\UNC\server\share", r"\\?\UNC\server\share"),
-            ("/vms/a", "/vms/a"),
-        ] {
-            assert_eq!(plain(PathBuf::from(real)), Path::new(expected));
-        }
-    }
 }

@@ -151,7 +151,7 @@ impl SimHost {
         let root =
             local_file::real_path(folder).map_err(|error| io_error("open", folder, error))?;
         Ok(Self {
-            root: folder::plain(root).into(),
+            root: root.into(),
             clock,
             chance,
             fuse: Arc::new(Fuse::endless()),
