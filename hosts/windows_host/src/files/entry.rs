@@ -1,6 +1,7 @@
 //! What an open file or folder is, and where its data lies.
 //!
-//! Unsafe code is run by: `two_names_of_one_file_have_one_id`, `what_is_no_reparse_point_leads_nowhere`, `without_an_answer_about_holes_everything_is_data`.
+//! Unsafe code is run by: `two_names_of_one_file_have_one_id`, `what_is_no_reparse_point_leads_nowhere`, `without_an_answer_about_holes_everything_is_data`,
+//! `wrappers_gain_neither_handles_nor_memory`.
 
 #![expect(unsafe_code, reason = "Windows answers into structures and buffers")]
 
@@ -80,14 +81,18 @@ impl Entry {
     }
 }
 
-/// Returns which file it is; by the older question where a file system knows no other (FAT).
 fn id_of(file: &File) -> io::Result<FileId> {
-    if let Ok(found) = ask::<FILE_ID_INFO>(file) {
-        return Ok(FileId {
+    match ask::<FILE_ID_INFO>(file) {
+        Ok(found) => Ok(FileId {
             volume: found.VolumeSerialNumber,
             number: u128::from_le_bytes(found.FileId.Identifier),
-        });
+        }),
+        Err(_) => id_by_index(file),
     }
+}
+
+/// Asks the older question, of file systems that know no other (FAT).
+fn id_by_index(file: &File) -> io::Result<FileId> {
     calls::count("files.information");
     let mut found = BY_HANDLE_FILE_INFORMATION::default();
     // SAFETY: the file is open through the call, and the structure to be filled is ours.
@@ -223,6 +228,9 @@ mod tests {
         let other = Entry::of(&File::open(folder.path().join("other")).unwrap()).unwrap();
         assert_eq!(one.id, two.id);
         assert_ne!(one.id, other.id);
+        let by_index = |name| id_by_index(&File::open(folder.path().join(name)).unwrap()).unwrap();
+        assert_eq!(by_index("one"), by_index("two"));
+        assert_ne!(by_index("one"), by_index("other"));
         assert_eq!(one.id.volume, other.id.volume);
         assert_eq!((one.names, two.names, other.names), (2, 2, 1));
         assert_eq!((one.bytes, one.reparse_tag), (7, None));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use windows_host::event_log::{self, EventLog, Severity};
 use windows_host::service::{self, ServiceToInstall};
-use windows_host::{acl, dpapi, elevation, volumes};
+use windows_host::{acl, dpapi, elevation, files, volumes};
 
 use super::held::{alone, gains_nothing};
 
@@ -44,6 +44,14 @@ fn look() {
         log.report(Severity::Information, 1, "x")
             .expect("it can be written");
         event_log::unregister("e3-leaks").expect("it can be taken away");
+    });
+    let path = folder.path().join("file");
+    std::fs::write(&path, b"content").expect("it can be written");
+    gains_nothing("files", || {
+        let file = std::fs::File::open(&path).expect("it can be opened");
+        files::Entry::of(&file).expect("it can be asked");
+        files::reparse_target(&file).expect_err("it leads nowhere");
+        files::next_data(&file, 0).expect("it has no holes");
     });
     // Each call on a service takes Wine 10 ms.
     if std::env::var_os("E3_TEST_LONG").is_some() {
