@@ -47,6 +47,14 @@ pub fn real_path(path: &Path) -> io::Result<PathBuf> {
     path.canonicalize().map(system::as_written)
 }
 
+/// Gives a file the name of another, which is gone then.
+///
+/// Where others replace or look at the same file at this moment, Windows denies it: so it is tried
+/// again, far longer than they need.
+pub fn take_the_name_of(from: &Path, to: &Path) -> io::Result<()> {
+    system::rename_over(from, to)
+}
+
 /// Fills `buf` with what stands at `offset`, or fails.
 pub fn read_exact_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<()> {
     system::read_exact_at(file, offset, buf)

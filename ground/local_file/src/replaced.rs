@@ -17,7 +17,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
     temporary.write_all(bytes)?;
     temporary.as_file().sync_all()?;
-    temporary.persist(path)?;
+    // It is closed first: Windows renames no open file. Its guard removes it if the rename fails.
+    let temporary = temporary.into_temp_path();
+    system::rename_over(&temporary, path)?;
+    // What has taken the place of another is nobody's to remove.
+    let _renamed = temporary.keep();
     system::sync_folder(folder)
 }
 

@@ -20,6 +20,11 @@ pub(crate) fn as_written(path: PathBuf) -> PathBuf {
     path
 }
 
+/// Renames: a file that is open may be replaced.
+pub(crate) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)
+}
+
 /// Makes sure that a folder's names survive a crash.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::Room;
 
+/// So often is it tried to take the place of a file that others have open for a moment: far longer
+/// than they need, far shorter than anyone waits who really may not.
+const RENAME_TRIES_MAX: u32 = 1000;
+
 pub(crate) fn read_exact_at(file: &File, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
     while !buf.is_empty() {
         match file.seek_read(buf, offset) {
@@ -56,6 +60,19 @@ pub(crate) fn as_written(path: PathBuf) -> PathBuf {
         // A volume without a letter has no other form.
         _ => path,
     }
+}
+
+/// Renames, and waits for others who have the file open for a moment.
+pub(crate) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+    for _ in 0..RENAME_TRIES_MAX {
+        match std::fs::rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                std::thread::yield_now();
+            }
+            other => return other,
+        }
+    }
+    std::fs::rename(from, to)
 }
 
 /// NTFS journals the rename itself; folders cannot be flushed without a special handle.

@@ -74,7 +74,7 @@ impl Session<'_> {
         let new = self.host.root.join(NEW_STATE_FILE);
         let written = File::create(&new).and_then(|mut file| file.write_all(&text));
         written
-            .and_then(|()| fs::rename(&new, self.host.root.join(STATE_FILE)))
+            .and_then(|()| local_file::take_the_name_of(&new, &self.host.root.join(STATE_FILE)))
             .map_err(|error| io_error("write", &new, error))
     }
 

@@ -230,7 +230,7 @@ impl History {
         bytes.extend(line_bytes(&Line::Written(self.blocks_of(&open)))?);
         let new = path.with_extension("rct.new");
         fs::write(&new, &bytes)?;
-        fs::rename(&new, path)?;
+        local_file::take_the_name_of(&new, path)?;
         self.file_bytes = bytes.len() as u64;
         Ok(())
     }

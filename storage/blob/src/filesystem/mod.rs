@@ -379,7 +379,7 @@ fn write_and_rename(file: File, temporary: &Path, path: &Path, parts: &[&[u8]]) 
     file.file().sync_all()?;
     // Windows renames no open file.
     drop(file);
-    system::replace(temporary, path)
+    local_file::take_the_name_of(temporary, path)
 }
 
 /// Reads a part of a file; a large one past the page cache, since hardly anything is read twice.

@@ -35,8 +35,3 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
         other => other,
     }
 }
-
-/// Gives a file the name of another, which is gone then.
-pub fn replace(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::rename(from, to)
-}
