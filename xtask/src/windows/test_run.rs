@@ -55,17 +55,11 @@ const NOT_THEIR_NAMES: &str = "restores names that Windows refuses";
 const DEEP_PATHS: &str = "a thousand folders in each other take wine minutes";
 const COARSE_TIMES: &str = "file systems of Windows keep times in steps of 100 ns";
 const NO_LINKS: &str = "wine says that it has made a symbolic link to a file, and makes none";
-const DENIED_NOW_AND_THEN: &str =
-    "replacing a file that another process looks at is denied now and then";
 
 /// Tests that are left out, by their names or the beginnings of these, and why.
-const LEFT_OUT: [(&str, &str); 18] = [
+const LEFT_OUT: [(&str, &str); 17] = [
     // hyperv
     ("tracking::a_huge_thin_disk_is_cheap", NO_HOLES),
-    (
-        "processes::calls_of_many_hands_do_not_undo_each_other",
-        DENIED_NOW_AND_THEN,
-    ),
     // backup
     (
         "kopia_fixtures::every_object_gets_the_id_that_kopia_gave_it",
