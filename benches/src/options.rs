@@ -25,7 +25,7 @@ themes: stages whole files chunks s3 scale; all of them if none is named
   --folder DIR    work in a new folder in DIR [default: the system's temporary folder]
   --runs N        measure each work N times and take medians [default: 3]
   --image-mib N   the length of the images [default: 4096, which the recorded figures are about]
-  --large         also a disk of 32 GiB, 50 million contents, a million files, and files of 16 GiB: takes 70 GB of room for a while
+  --large         also a disk of 32 GiB, 50 million contents, a million files, and files of 12 GiB: takes 52 GB of room for a while
   --write         put the tables into docs/performance.md
 environment: KOPIA names stock Kopia's executable, if it is not on PATH; E3_TEST_TOOLS is where
 ./check put the S3 server (target/test_tools/bin)";
@@ -187,7 +187,7 @@ impl Options {
                     options.large_bytes = Some(32 * GIB);
                     options.contents.push(50_000_000);
                     options.files.push(1_000_000);
-                    options.long_file_bytes.push(16 * GIB);
+                    options.long_file_bytes.push(12 * GIB);
                 }
                 "--write" => options.write_page = true,
                 "--help" | "-h" => return Ok(None),
