@@ -7,8 +7,10 @@
 //! ```
 //!
 //! Debian's own rustc compiles for Windows, since it comes with its library's source; cargo, the lock
-//! file and everything built for Linux stay as they are.
+//! file and everything built for Linux stay as they are. [`Ahead`] compiles while other work, such as tests
+//! that mostly wait, leaves processors idle.
 
+mod ahead;
 mod build_cache;
 mod call_log;
 mod crash_probe;
@@ -20,11 +22,13 @@ mod toolchain;
 mod wine_prefix;
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::Result;
 
 use crate::commands::succeeds;
 use crate::test_totals::TestTotals;
+pub use ahead::Ahead;
 use toolchain::Toolchain;
 use wine_prefix::WinePrefix;
 
@@ -42,7 +46,19 @@ pub fn build(root: &Path) -> Result<bool> {
 
 /// Lints the crates whose code differs on Windows, and all they use.
 pub fn clippy(root: &Path) -> Result<bool> {
+    succeeds(&mut lints(&prepared(root)?))
+}
+
+/// Runs the tests of those crates under Wine, or of what `chosen` names in cargo's words; `false`
+/// if any failed.
+pub fn test(root: &Path, chosen: &[&str]) -> Result<(bool, TestTotals)> {
     let toolchain = prepared(root)?;
+    let prefix = WinePrefix::ready(root, &toolchain.target_folder())?;
+    crash_probe::check(&toolchain, &prefix)?;
+    test_run::run(root, &toolchain, &prefix, chosen)
+}
+
+fn lints(toolchain: &Toolchain) -> Command {
     let mut clippy = toolchain.clippy();
     clippy.args([
         "--locked",
@@ -53,16 +69,7 @@ pub fn clippy(root: &Path) -> Result<bool> {
     ]);
     clippy.args(test_run::packages());
     clippy.args(["--", "-D", "warnings"]);
-    succeeds(&mut clippy)
-}
-
-/// Runs the tests of those crates under Wine, or of what `chosen` names in cargo's words; `false`
-/// if any failed.
-pub fn test(root: &Path, chosen: &[&str]) -> Result<(bool, TestTotals)> {
-    let toolchain = prepared(root)?;
-    let prefix = WinePrefix::ready(root, &toolchain.target_folder())?;
-    crash_probe::check(&toolchain, &prefix)?;
-    test_run::run(root, &toolchain, &prefix, chosen)
+    clippy
 }
 
 fn prepared(root: &Path) -> Result<Toolchain> {

@@ -4,6 +4,7 @@
 //! Linux, where it is the same code.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -98,6 +99,13 @@ pub fn packages() -> Vec<&'static str> {
     PACKAGES.iter().flat_map(|it| ["--package", it]).collect()
 }
 
+/// Returns the command that compiles the tests exactly as [`run`] does, and runs none.
+pub fn compiling(toolchain: &Toolchain) -> Command {
+    let mut tests = tests(toolchain);
+    tests.arg("--no-run").args(packages()).args(TARGETS);
+    tests
+}
+
 /// Runs the tests, or what `chosen` says in cargo's words.
 ///
 /// One call of cargo for all: by itself each crate would be given dependencies of fewer features,
@@ -108,12 +116,11 @@ pub fn run(
     prefix: &WinePrefix,
     chosen: &[&str],
 ) -> Result<(bool, TestTotals)> {
-    let mut tests = toolchain.cargo();
+    let mut tests = tests(toolchain);
     let calls = CallLog::new(&toolchain.target_folder())?;
     calls.enter(&mut tests);
     prefix
         .enter(&mut tests)
-        .args(["test", "--locked", "--no-fail-fast", "--profile", PROFILE])
         // Servers of the Linux tests, and their long form, are not for here.
         .env_remove("E3_TEST_TOOLS")
         .env_remove("E3_TEST_LONG");
@@ -134,4 +141,10 @@ pub fn run(
     let reached = calls.judge(root)?;
     // A run in which no test ran proves nothing.
     Ok((passed && reached && totals.passed > 0, totals))
+}
+
+fn tests(toolchain: &Toolchain) -> Command {
+    let mut tests = toolchain.cargo();
+    tests.args(["test", "--locked", "--no-fail-fast", "--profile", PROFILE]);
+    tests
 }
