@@ -28,6 +28,8 @@ pub mod hyperv;
 #[cfg(windows)]
 mod machine_secrets;
 #[cfg(windows)]
+pub mod priority;
+#[cfg(windows)]
 pub mod service;
 pub mod virtdisk;
 #[cfg(windows)]

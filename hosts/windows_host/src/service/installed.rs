@@ -32,10 +32,11 @@ use super::command_line::command_line;
 use crate::calls;
 use crate::win32_error::Win32Error;
 
-/// When a service that fails is started again: after the first, second and each further time.
-const RESTART_AFTER_MS: [u32; 3] = [60_000, 5 * 60_000, 15 * 60_000];
+/// When a service that fails is started again: after the first, second and each further time. The
+/// first is soon: that is also how a service begins anew when it is told to.
+const RESTART_AFTER_MS: [u32; 3] = [10_000, 60_000, 5 * 60_000];
 /// After so long without a failure the next counts as the first.
-const FAILURES_FORGOTTEN_S: u32 = 24 * 3600;
+const FAILURES_FORGOTTEN_S: u32 = 3600;
 /// How long Windows waits for the service when the machine goes down: enough to give up a
 /// checkpoint.
 const PRESHUTDOWN_MS: u32 = 3 * 60_000;
@@ -83,6 +84,8 @@ pub struct ServiceStatus {
     pub exit_code: u32,
     /// What it said itself when it ended.
     pub own_exit_code: u32,
+    /// Goes up while it starts or stops, for as long as it does anything.
+    pub check_point: u32,
 }
 
 /// Installs a service: run by the system's account, started a while after Windows, and started
@@ -239,6 +242,7 @@ pub fn status(name: &str) -> Result<Option<ServiceStatus>, Win32Error> {
         process: (status.dwProcessId != 0).then_some(status.dwProcessId),
         exit_code: status.dwWin32ExitCode,
         own_exit_code: status.dwServiceSpecificExitCode,
+        check_point: status.dwCheckPoint,
     }))
 }
 

@@ -1,7 +1,7 @@
 //! The Windows service: put in place and asked about by an administrator, run by the service
 //! manager.
 //!
-//! It does not know what the service does: it hands it a `StopSignal` and waits.
+//! It does not know what the service does: it hands it a [`Reporter`] and waits.
 
 mod command_line;
 mod installed;
@@ -10,4 +10,4 @@ mod run;
 pub use installed::{
     ServiceState, ServiceStatus, ServiceToInstall, install, start, status, stop, uninstall,
 };
-pub use run::run;
+pub use run::{Reporter, run};
