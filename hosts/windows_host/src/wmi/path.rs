@@ -21,8 +21,7 @@ pub fn with_key(class: &str, key: &str, value: &str) -> String {
 
 /// Returns the value of `key` in an object path, relative or whole; none if it has no such key.
 pub fn key_of(path: &str, key: &str) -> Option<String> {
-    // The class name is the first thing with a dot that stands behind the namespace's colon.
-    let mut rest = path.split_once('.')?.1;
+    let mut rest = local(path).split_once('.')?.1;
     loop {
         let (name, value) = rest.split_once('=')?;
         let (value, left) = quoted(value)?;
@@ -30,6 +29,17 @@ pub fn key_of(path: &str, key: &str) -> Option<String> {
             return Some(value);
         }
         rest = left.strip_prefix(',')?;
+    }
+}
+
+/// Returns a path without its machine and namespace, in which there may be dots too
+/// (`\\.\root\…`, `\\host.domain\root\…`): class and keys stand behind the first colon, unless that
+/// is within a key's value.
+fn local(path: &str) -> &str {
+    let before_values = path.find('"').unwrap_or(path.len());
+    match path[..before_values].find(':') {
+        Some(colon) => &path[colon + 1..],
+        None => path,
     }
 }
 
@@ -65,8 +75,19 @@ mod tests {
                 Some(value),
                 "{path}"
             );
-            let whole = format!("\\\\HOST\\root\\virtualization\\v2:{path}");
-            assert_eq!(key_of(&whole, "InstanceID").as_deref(), Some(value));
+            for head in [
+                r"\\HOST\root\virtualization\v2:",
+                r"\\.\root\virtualization\v2:",
+                r"\\host.example.org\root\virtualization\v2:",
+                r"root\virtualization\v2:",
+            ] {
+                let whole = format!("{head}{path}");
+                assert_eq!(
+                    key_of(&whole, "InstanceID").as_deref(),
+                    Some(value),
+                    "{whole}"
+                );
+            }
         }
     }
 
