@@ -61,6 +61,8 @@ pub(crate) struct JobError {
     pub severity: u16,
     /// What it is about.
     pub about: String,
+    /// What the method would have answered, had it been found out before there was a job.
+    pub refusal: Option<Refusal>,
 }
 
 /// The `PerceivedSeverity` of what stands in the way.
@@ -97,6 +99,7 @@ pub(crate) fn of_method(error: &HypervError) -> Failure {
             code: hresult(kind, error.code()),
             severity: SEVERE,
             about: error.to_string(),
+            refusal: None,
         }),
     }
 }

@@ -13,7 +13,7 @@ use windows_host::wmi::Value;
 use crate::Manners;
 use crate::embedded;
 use crate::failure::{self, Failure, JobError, Refusal};
-use crate::schema::Schema;
+use crate::schema::{Family, Schema};
 use crate::world::{Properties, Subject, interval, moment};
 
 /// What a job's work came to.
@@ -222,7 +222,11 @@ impl Job {
             ("HealthState", 5u16.into()),
         ];
         let failed = self.end == Some(EXCEPTION);
-        properties.push(("ErrorCode", if failed { 32768u16 } else { 0 }.into()));
+        // The number of the method that left the job (spec 2.6; that it is one of family B: low).
+        let refusal = self.errors().first().and_then(|error| error.refusal);
+        let number = refusal.unwrap_or(Refusal::Failed).code(Family::B, manners);
+        let number = u16::try_from(number).unwrap_or(u16::MAX);
+        properties.push(("ErrorCode", if failed { number } else { 0 }.into()));
         if let Some(error) = self.errors().first().filter(|_| failed) {
             properties.push(("ErrorDescription", error.message().into()));
         }
@@ -242,11 +246,18 @@ pub(crate) fn done(result: Result<Done, HypervError>) -> Done {
             vanishes: true,
             ..Done::default()
         },
-        // What would have been refused at once was found out too late for that.
-        Failure::Call(_) | Failure::Refused(_) => Done::failed(JobError {
+        // What would have been refused at once was found out too late for that: the job tells.
+        Failure::Call(refused) => Done::failed(JobError {
+            code: refused.code(),
+            severity: failure::SEVERE,
+            about: error.to_string(),
+            refusal: None,
+        }),
+        Failure::Refused(refusal) => Done::failed(JobError {
             code: None,
             severity: failure::SEVERE,
             about: error.to_string(),
+            refusal: Some(refusal),
         }),
     }
 }

@@ -12,9 +12,11 @@
 
 mod codes;
 mod embedded;
+mod extras;
 mod failure;
 mod jobs;
 mod manners;
+pub mod meddling;
 mod methods;
 mod object_path;
 pub mod schema;
@@ -23,6 +25,7 @@ pub mod virtdisk;
 mod world;
 mod wql;
 
+pub use extras::{Cluster, Extras, GuestCluster};
 pub use manners::{Manners, PointEntries};
 pub use session::FakeNamespaces;
 
@@ -30,3 +33,5 @@ pub use session::FakeNamespaces;
 pub(crate) const VIRTUALIZATION: &str = r"ROOT\virtualization\v2";
 /// Windows' own.
 pub(crate) const CIMV2: &str = r"ROOT\cimv2";
+/// A failover cluster's.
+pub(crate) const MSCLUSTER: &str = r"ROOT\MSCluster";

@@ -10,6 +10,7 @@ use windows_host::wmi::{EmbeddedSource, Namespaces, Value, WmiError, WmiObject, 
 use crate::Manners;
 use crate::codes;
 use crate::embedded;
+use crate::extras::Extras;
 use crate::failure;
 use crate::jobs::Job;
 use crate::methods;
@@ -34,6 +35,8 @@ pub(crate) struct Model {
     jobs: Mutex<Vec<Job>>,
     virtualization: Schema,
     cimv2: Schema,
+    mscluster: Schema,
+    extras: Mutex<Extras>,
 }
 
 impl FakeNamespaces {
@@ -42,6 +45,8 @@ impl FakeNamespaces {
         let model = Model {
             virtualization: Schema::virtualization(&manners),
             cimv2: Schema::cimv2(&manners),
+            mscluster: Schema::mscluster(&manners),
+            extras: Mutex::default(),
             host,
             manners,
             clock,
@@ -57,7 +62,7 @@ impl FakeNamespaces {
 /// Returns the namespace of this name, however it is written.
 fn known_namespace(name: &str) -> Option<&'static str> {
     let wanted = name.trim_start_matches(r"\\.\").replace('/', r"\");
-    [crate::VIRTUALIZATION, crate::CIMV2]
+    [crate::VIRTUALIZATION, crate::CIMV2, crate::MSCLUSTER]
         .into_iter()
         .find(|known| known.eq_ignore_ascii_case(&wanted))
 }
@@ -67,8 +72,14 @@ impl FakeNamespaces {
     pub fn schema(&self, namespace: &str) -> Option<&Schema> {
         Some(match known_namespace(namespace)? {
             crate::CIMV2 => &self.model.cimv2,
+            crate::MSCLUSTER => &self.model.mscluster,
             _ => &self.model.virtualization,
         })
+    }
+
+    /// Returns what there is beside the simulation, to be changed.
+    pub fn extras(&self) -> MutexGuard<'_, Extras> {
+        self.model.extras()
     }
 
     /// Returns an object as the text of an embedded instance, as [`WmiSession::embedded`] does.
@@ -79,7 +90,9 @@ impl FakeNamespaces {
 
 impl Namespaces for FakeNamespaces {
     fn connect(&self, namespace: &str) -> Result<Arc<dyn WmiSession>, WmiError> {
-        let known = known_namespace(namespace);
+        let in_cluster = self.model.extras().cluster.is_some();
+        let known =
+            known_namespace(namespace).filter(|known| *known != crate::MSCLUSTER || in_cluster);
         let namespace = known.ok_or_else(|| {
             WmiError::call(
                 format!("connect to the namespace {namespace}"),
@@ -107,6 +120,11 @@ impl Model {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns what there is beside the simulation.
+    pub(crate) fn extras(&self) -> MutexGuard<'_, Extras> {
+        self.extras.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn schema(&self) -> &Schema {
         &self.virtualization
     }
@@ -114,7 +132,8 @@ impl Model {
     /// Returns Hyper-V's namespace as it is now.
     pub(crate) fn world(&self) -> Result<World<'_>, WmiError> {
         let truth = self.host.truth().map_err(failure::of_reading)?;
-        let mut world = World::virtualization(&self.virtualization, &truth, &self.manners);
+        let mut world =
+            World::virtualization(&self.virtualization, &truth, &self.extras(), &self.manners);
         let now = self.clock.now();
         for job in self.jobs().iter() {
             add_job(&mut world, job, job.properties(now, &self.manners));
@@ -211,16 +230,22 @@ impl FakeSession {
     fn schema(&self) -> &Schema {
         match self.namespace {
             crate::CIMV2 => &self.model.cimv2,
+            crate::MSCLUSTER => &self.model.mscluster,
             _ => &self.model.virtualization,
         }
     }
 
     fn world(&self) -> Result<World<'_>, WmiError> {
-        if self.namespace != crate::CIMV2 {
+        if self.namespace == crate::VIRTUALIZATION {
             return self.model.world();
         }
         let truth = self.model.host.truth().map_err(failure::of_reading)?;
-        Ok(World::cimv2(&self.model.cimv2, &truth, &self.model.manners))
+        Ok(match self.namespace {
+            crate::MSCLUSTER => {
+                World::mscluster(&self.model.mscluster, &truth, &self.model.extras())
+            }
+            _ => World::cimv2(&self.model.cimv2, &truth, &self.model.manners),
+        })
     }
 
     fn class(&self, name: &str) -> Result<&Class, WmiError> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hyperv::sim::Step;
+use hyperv::sim::{SimFault, Step};
 use hyperv::{HypervError, HypervHost, VmId, VmState};
 use windows_host::wmi::{Value, WmiObject};
 
@@ -123,14 +123,28 @@ pub(super) fn request_state(call: &Call<'_>) -> Result<Answer, Trouble> {
     })))
 }
 
-/// Merging is never switched off here, so it can only be switched on again (spec 9.1).
+/// Switches merging off and on again (spec 9.1, RH-4; medium). While it is off, a merge that
+/// becomes due stands still; switching it on takes the VM's faults away with that.
 pub(super) fn modify_merge(call: &Call<'_>) -> Result<Answer, Trouble> {
     let text = call.parameters.text("SettingData")?;
     let class = "Msvm_DiskMergeSettingData";
     let settings = read(call.model.schema(), class, text)?;
-    named(call, &settings)?;
+    let Subject::MergeSettings(vm) = *named(call, &settings)? else {
+        return Err(Refusal::InvalidParameter.into());
+    };
+    let host = &call.model.host;
     match settings.value("EnabledState") {
-        Value::I32(0 | 1) => Ok(Answer::Done(Vec::new())),
-        _ => Err(Refusal::InvalidParameter.into()),
+        Value::I32(0) => {
+            if call.model.extras().merging_off.insert(vm) {
+                return at_once(host.add_fault(vm, SimFault::StuckMerge, None));
+            }
+        }
+        Value::I32(1) => {
+            if call.model.extras().merging_off.remove(&vm) {
+                return at_once(host.clear_faults(vm));
+            }
+        }
+        _ => return Err(Refusal::InvalidParameter.into()),
     }
+    Ok(Answer::Done(Vec::new()))
 }

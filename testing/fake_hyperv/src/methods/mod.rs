@@ -1,10 +1,12 @@
 //! The methods: parameters checked, the simulated host told, an answer with a number.
 
+mod guest;
 mod image;
 mod job;
 mod management;
 mod parameters;
 mod planned;
+mod security;
 mod snapshot;
 mod summary;
 
@@ -133,6 +135,9 @@ fn answer(call: &Call<'_>, class: &str, method: &Method) -> Result<Answer, Troub
             _ => Err(Refusal::NotSupported.into()),
         },
         ("Msvm_ImageManagementService", _) => image::settings(call),
+        ("Msvm_SecurityService", "GetKeyProtector") => security::get(call),
+        ("Msvm_SecurityService", "SetKeyProtector") => security::set(call),
+        ("Msvm_VssService", _) => guest::cluster(call),
         ("Msvm_ComputerSystem", "RequestStateChange") => management::request_state(call),
         ("Msvm_ConcreteJob", "GetError") => job::error(call),
         ("Msvm_ConcreteJob", "GetErrorEx") => job::errors(call),

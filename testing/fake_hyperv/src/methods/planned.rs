@@ -235,6 +235,7 @@ pub(super) fn validate(call: &Call<'_>) -> Result<Answer, Trouble> {
             code: None,
             severity: if message.fatal { SEVERE } else { WARNING },
             about: message.text,
+            refusal: None,
         });
         Ok(Done {
             errors: errors.collect(),

@@ -115,6 +115,11 @@ impl Schema {
         Self::new(mof::parse(include_str!("cimv2.mof")), manners)
     }
 
+    /// Returns what there is of `root\MSCluster`.
+    pub(crate) fn mscluster(manners: &Manners) -> Self {
+        Self::new(mof::parse(include_str!("mscluster.mof")), manners)
+    }
+
     fn new(parsed: Vec<Class>, manners: &Manners) -> Self {
         let mut classes: HashMap<String, Class> = HashMap::new();
         for mut class in parsed {

@@ -5,12 +5,14 @@ use hyperv::{MergeState, VmState};
 use windows_host::wmi::{Value, with_key};
 
 use super::allocation::{self, Drive};
+use super::security;
 use super::settings::{self, Settings};
 use super::{
     COMPONENT, DEPENDENCY, ELEMENT, Owner, Properties, Subject, World, guid_text, moment, network,
 };
 use crate::Manners;
 use crate::embedded;
+use crate::extras::Extras;
 
 const VM: &str = "Msvm_ComputerSystem";
 const PLANNED: &str = "Msvm_PlannedComputerSystem";
@@ -41,14 +43,19 @@ fn system(class: &str, name: &str, shown: &str) -> Properties {
 }
 
 /// Adds a VM, its settings, its checkpoints and its reference points.
-pub(super) fn add_vm(world: &mut World<'_>, truth: &SimVmTruth, manners: &Manners) {
+pub(super) fn add_vm(
+    world: &mut World<'_>,
+    truth: &SimVmTruth,
+    extras: &Extras,
+    manners: &Manners,
+) {
     let vm = &truth.vm;
     let name = guid_text(vm.id.0);
     let system = world.add(VM, Subject::Vm(vm.id), vm_properties(truth, manners));
     let owner = Owner::vm(vm.id);
     let mut of_checkpoints = Vec::new();
     for checkpoint in &truth.checkpoints {
-        let settings = add_checkpoint(world, truth, checkpoint, manners);
+        let settings = add_checkpoint(world, truth, checkpoint, extras, manners);
         world.link("Msvm_SnapshotOfVirtualSystem", DEPENDENCY, system, settings);
         of_checkpoints.push((checkpoint.checkpoint.id, settings));
     }
@@ -105,10 +112,11 @@ pub(super) fn add_vm(world: &mut World<'_>, truth: &SimVmTruth, manners: &Manner
         subject: &|_| Subject::Thing,
     };
     added.extend(network::add_adapters(world, &adapters, manners));
+    added.push(security::add(world, owner, vm.id, extras));
     link_parts(world, settings, &added);
 
     add_guest(world, truth, system);
-    add_defaults(world, owner, system);
+    add_defaults(world, vm.id, system, extras);
     add_points(world, truth, system, manners);
 }
 
@@ -180,6 +188,7 @@ fn add_checkpoint(
     world: &mut World<'_>,
     truth: &SimVmTruth,
     checkpoint: &hyperv::sim::SimCheckpointTruth,
+    extras: &Extras,
     manners: &Manners,
 ) -> usize {
     let vm = &truth.vm;
@@ -233,12 +242,18 @@ fn add_checkpoint(
         subject: &|_| part.clone(),
     };
     added.extend(network::add_adapters(world, &adapters, manners));
+    added.push(security::add(world, owner, vm.id, extras));
     link_parts(world, settings, &added);
     settings
 }
 
 /// Adds a planned VM with its settings and parts (Hyper-V spec 10.1).
-pub(super) fn add_planned(world: &mut World<'_>, truth: &SimPlannedTruth, manners: &Manners) {
+pub(super) fn add_planned(
+    world: &mut World<'_>,
+    truth: &SimPlannedTruth,
+    extras: &Extras,
+    manners: &Manners,
+) {
     let name = guid_text(truth.id.0);
     let mut properties = system(PLANNED, &name, &truth.name);
     properties.extend([
@@ -295,6 +310,7 @@ pub(super) fn add_planned(world: &mut World<'_>, truth: &SimPlannedTruth, manner
         subject: &|at| Subject::PlannedConnection(truth.id, at),
     };
     added.extend(network::add_adapters(world, &adapters, manners));
+    added.push(security::add(world, owner, truth.id, extras));
     link_parts(world, settings, &added);
 }
 
@@ -348,6 +364,16 @@ fn add_guest(world: &mut World<'_>, truth: &SimVmTruth, system: usize) {
     properties.push(("OperationalStatus", Value::Array(vec![contact.into()])));
     let vss = world.add(class, Subject::Thing, properties);
     world.link("Msvm_SystemDevice", COMPONENT, system, vss);
+    let class = "Msvm_VssService";
+    let properties = vec![
+        ("SystemCreationClassName", VM.into()),
+        ("SystemName", name.as_str().into()),
+        ("CreationClassName", class.into()),
+        ("Name", "vss".into()),
+        ("Started", running.into()),
+    ];
+    let service = world.add(class, Subject::GuestService(vm.id), properties);
+    world.link("Msvm_RegisteredGuestService", DEPENDENCY, vss, service);
 }
 
 fn kvp_item(world: &World<'_>, name: &str, value: &str) -> Value {
@@ -366,7 +392,8 @@ fn kvp_item(world: &World<'_>, name: &str, value: &str) -> Value {
 }
 
 /// Adds the default settings of exports and merges.
-fn add_defaults(world: &mut World<'_>, owner: Owner, system: usize) {
+fn add_defaults(world: &mut World<'_>, vm: hyperv::VmId, system: usize, extras: &Extras) {
+    let owner = Owner::vm(vm);
     let properties = vec![
         ("InstanceID", owner.part_id("Export").into()),
         ("CopySnapshotConfiguration", Value::U8(0)),
@@ -379,11 +406,13 @@ fn add_defaults(world: &mut World<'_>, owner: Owner, system: usize) {
     let class = "Msvm_VirtualSystemExportSettingData";
     let export = world.add(class, Subject::Thing, properties);
     world.link("Msvm_SystemExportSettingData", ELEMENT, system, export);
+    let merges = u16::from(!extras.merging_off.contains(&vm));
     let properties = vec![
         ("InstanceID", owner.part_id("DiskMerge").into()),
-        ("EnabledState", 1u16.into()),
+        ("EnabledState", merges.into()),
     ];
-    let merge = world.add("Msvm_DiskMergeSettingData", Subject::Thing, properties);
+    let class = "Msvm_DiskMergeSettingData";
+    let merge = world.add(class, Subject::MergeSettings(vm), properties);
     world.link("Msvm_ElementSettingData", ELEMENT, system, merge);
 }
 

@@ -2,10 +2,12 @@
 
 mod allocation;
 mod cimv2;
+mod cluster;
 mod dmtf;
 mod guids;
 mod machine;
 mod network;
+mod security;
 mod service;
 mod settings;
 
@@ -14,6 +16,7 @@ use windows_host::wmi::{Value, WmiError, WmiObject};
 
 use crate::Manners;
 use crate::codes;
+use crate::extras::Extras;
 use crate::object_path::ObjectPath;
 use crate::schema::Schema;
 
@@ -47,6 +50,12 @@ pub(crate) enum Subject {
     PlannedAdapter(hyperv::VmId, usize),
     /// A pass-through drive of a planned VM.
     PlannedPassThrough(hyperv::VmId, String),
+    /// The security settings of a VM, a planned VM or a VM's checkpoint.
+    Security(hyperv::VmId),
+    /// What tells whether a VM's disks may be merged.
+    MergeSettings(hyperv::VmId),
+    /// What asks a VM's guest.
+    GuestService(hyperv::VmId),
     /// A virtual switch.
     Switch(String),
     /// A job, by its id.
@@ -110,16 +119,21 @@ impl<'a> World<'a> {
     }
 
     /// Returns `root\virtualization\v2` as the simulated host fills it.
-    pub(crate) fn virtualization(schema: &'a Schema, truth: &SimTruth, manners: &Manners) -> Self {
+    pub(crate) fn virtualization(
+        schema: &'a Schema,
+        truth: &SimTruth,
+        extras: &Extras,
+        manners: &Manners,
+    ) -> Self {
         let mut world = Self::empty(schema, &truth.name, crate::VIRTUALIZATION);
         let host = machine::add_host(&mut world, truth);
         service::add_services(&mut world, truth, host);
         network::add_switches(&mut world, truth);
         for vm in &truth.vms {
-            machine::add_vm(&mut world, vm, manners);
+            machine::add_vm(&mut world, vm, extras, manners);
         }
         for planned in &truth.planned {
-            machine::add_planned(&mut world, planned, manners);
+            machine::add_planned(&mut world, planned, extras, manners);
         }
         world
     }
@@ -128,6 +142,15 @@ impl<'a> World<'a> {
     pub(crate) fn cimv2(schema: &'a Schema, truth: &SimTruth, manners: &Manners) -> Self {
         let mut world = Self::empty(schema, &truth.name, crate::CIMV2);
         cimv2::add_host(&mut world, truth, manners);
+        world
+    }
+
+    /// Returns `root\MSCluster` as far as it is there.
+    pub(crate) fn mscluster(schema: &'a Schema, truth: &SimTruth, extras: &Extras) -> Self {
+        let mut world = Self::empty(schema, &truth.name, crate::MSCLUSTER);
+        if let Some(known) = &extras.cluster {
+            cluster::add(&mut world, truth, known);
+        }
         world
     }
 

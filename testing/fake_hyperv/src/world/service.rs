@@ -9,7 +9,7 @@ const SERVICES: [(&str, &str); 5] = [
     ("Msvm_VirtualSystemSnapshotService", "vssnapsvc"),
     ("Msvm_VirtualSystemReferencePointService", "vsrpsvc"),
     ("Msvm_ImageManagementService", "ims"),
-    ("Msvm_VssService", "vss"),
+    ("Msvm_SecurityService", "securitysvc"),
 ];
 
 /// Adds the services of the host, and where new VMs go by default.

@@ -1,81 +1,23 @@
-//! WMI with a hand in it: it counts calls, and lets chosen ones go wrong.
+//! WMI with a hand in it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use time_and_chance::StopSignal;
 use windows_host::wmi::{EmbeddedSource, Namespaces, Value, WmiError, WmiObject, WmiSession};
 
-/// What happens instead of, or to, an answer.
-#[derive(Debug, Clone)]
-pub enum Twist {
-    /// The call fails with this HRESULT.
-    Error(u32),
-    /// The method returns this number and does nothing.
-    Return(u32),
-    /// The call works, and its answer is lost with this HRESULT.
-    LoseAnswer(u32),
-    /// The query finds nothing.
-    Nothing,
-    /// A property of every object in the answer is this.
-    Property(&'static str, Value),
-    /// The work is told to stop just before the call.
-    Stop(StopSignal),
-}
-
-/// The calls so far, and what is to go wrong.
-#[derive(Debug, Default)]
-pub struct Meddler {
-    calls: Mutex<Vec<String>>,
-    twists: Mutex<Vec<(String, u32, Twist)>>,
-}
-
-impl Meddler {
-    /// Twists the next `times` calls of a kind on something, such as "call CreateSnapshot", "get
-    /// Msvm_ConcreteJob" or "query FROM Msvm_ComputerSystem".
-    pub fn twist(&self, part: &str, times: u32, twist: Twist) {
-        self.twists
-            .lock()
-            .unwrap()
-            .push((part.to_owned(), times, twist));
-    }
-
-    /// Ends all meddling.
-    pub fn rest(&self) {
-        self.twists.lock().unwrap().clear();
-    }
-
-    /// Returns the calls since the last time.
-    pub fn take_calls(&self) -> Vec<String> {
-        std::mem::take(&mut self.calls.lock().unwrap())
-    }
-
-    fn note(&self, call: String) -> Option<Twist> {
-        let mut twists = self.twists.lock().unwrap();
-        let found = twists
-            .iter_mut()
-            .find(|(part, times, _)| *times > 0 && fits(part, &call));
-        let twist = found.map(|(_, times, twist)| {
-            *times -= 1;
-            if let Twist::Stop(stop) = twist {
-                stop.stop();
-            }
-            twist.clone()
-        });
-        self.calls.lock().unwrap().push(call);
-        twist
-    }
-}
-
-fn fits(part: &str, call: &str) -> bool {
-    let (verb, object) = part.split_once(' ').unwrap();
-    call.starts_with(verb) && call.contains(object)
-}
+use super::{DoomedJob, Meddler, Twist};
 
 /// Namespaces that a meddler has a hand in.
 #[derive(Debug)]
 pub struct Meddled<N> {
-    pub inner: N,
-    pub meddler: Arc<Meddler>,
+    inner: N,
+    meddler: Arc<Meddler>,
+}
+
+impl<N> Meddled<N> {
+    /// Lets `meddler` have a hand in `inner`.
+    pub fn new(inner: N, meddler: Arc<Meddler>) -> Self {
+        Self { inner, meddler }
+    }
 }
 
 impl<N: Namespaces> Namespaces for Meddled<N> {
@@ -96,12 +38,34 @@ struct MeddledSession {
     meddler: Arc<Meddler>,
 }
 
+impl MeddledSession {
+    /// Returns how the job at `path` is to end, if that is not left to itself.
+    fn doom(&self, path: &str) -> Option<(u16, Option<u32>)> {
+        let notes = self.meddler.lock();
+        let job = notes.jobs.iter().find(|job| job.path == path)?;
+        Some((job.state, job.code))
+    }
+}
+
 fn set_all(objects: &mut [WmiObject], twist: Option<Twist>) {
     if let Some(Twist::Property(name, value)) = twist {
         for object in objects {
             object.set(name, value.clone());
         }
     }
+}
+
+/// Returns the answer of `GetErrorEx` with one message, in a language that is not the reader's.
+fn said(code: Option<u32>) -> WmiObject {
+    let mut out = WmiObject::default();
+    let messages = code.map(|code| {
+        format!(
+            r#"<INSTANCE CLASSNAME="Msvm_Error"><PROPERTY NAME="Message" TYPE="string"><VALUE>Vorgang fehlgeschlagen (0x{code:08X}).</VALUE></PROPERTY></INSTANCE>"#
+        )
+    });
+    out.set("Errors", Value::texts(messages));
+    out.set("ReturnValue", Value::u32(0));
+    out
 }
 
 impl WmiSession for MeddledSession {
@@ -124,12 +88,22 @@ impl WmiSession for MeddledSession {
         }
         let mut found = [self.inner.get(path)?];
         set_all(&mut found, twist);
-        let [found] = found;
+        let [mut found] = found;
+        if let Some((state, code)) = self.doom(path) {
+            found.set("JobState", state);
+            // A job that has a message says "failed" beside it.
+            found.set("ErrorCode", 32768u16);
+            if code.is_none() {
+                found.set("ErrorDescription", Value::Null);
+            }
+        }
         Ok(found)
     }
 
     fn class_properties(&self, class: &str) -> Result<Vec<String>, WmiError> {
-        self.meddler.note(format!("class {class}"));
+        if let Some(Twist::Error(code)) = self.meddler.note(format!("class {class}")) {
+            return Err(WmiError::call("get the class", code));
+        }
         self.inner.class_properties(class)
     }
 
@@ -149,11 +123,23 @@ impl WmiSession for MeddledSession {
             }
             _ => {}
         }
-        let mut out = [self.inner.call(path, method, parameters)?];
-        if let Some(Twist::LoseAnswer(code)) = twist {
-            return Err(WmiError::call(method, code));
+        if method == "GetErrorEx"
+            && let Some((_, code)) = self.doom(path)
+        {
+            return Ok(said(code));
         }
-        set_all(&mut out, twist);
+        let mut out = [self.inner.call(path, method, parameters)?];
+        match twist {
+            Some(Twist::LoseAnswer(code)) => return Err(WmiError::call(method, code)),
+            Some(Twist::Job(state, code)) => {
+                if let Value::Text(path) = out[0].value("Job") {
+                    let path = path.clone();
+                    let job = DoomedJob { path, state, code };
+                    self.meddler.lock().jobs.push(job);
+                }
+            }
+            other => set_all(&mut out, other),
+        }
         let [out] = out;
         Ok(out)
     }
@@ -163,7 +149,9 @@ impl WmiSession for MeddledSession {
         source: EmbeddedSource<'_>,
         changes: &[(&str, Value)],
     ) -> Result<String, WmiError> {
-        self.meddler.note(format!("embedded {source:?}"));
+        if let Some(Twist::Error(code)) = self.meddler.note(format!("embedded {source:?}")) {
+            return Err(WmiError::call("write an embedded instance", code));
+        }
         self.inner.embedded(source, changes)
     }
 }

@@ -1,0 +1,37 @@
+//! What the model knows of a host that its simulation does not: things that backups carry along,
+//! ask for or refuse, and that change nothing of how disks behave.
+
+use std::collections::{HashMap, HashSet};
+
+use hyperv::VmId;
+
+/// What there is beside the simulation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// The failover cluster that this host is a node of (Hyper-V spec 2.1, 13; medium).
+    pub cluster: Option<Cluster>,
+    /// VMs whose guests are members of a failover cluster (spec 4.7; medium).
+    pub guest_clusters: HashMap<VmId, GuestCluster>,
+    /// Key protectors of VMs and planned VMs with a virtual TPM (spec 9.2; high).
+    pub key_protectors: HashMap<VmId, Vec<u8>>,
+    /// VMs whose disks are not to be merged for now (spec 9.1, RH-4; medium).
+    pub merging_off: HashSet<VmId>,
+}
+
+/// A failover cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// The nodes that VMs are on which are not here.
+    pub owners: HashMap<VmId, String>,
+}
+
+/// What a guest tells of its failover cluster: `Msvm_GuestClusterInformation`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GuestCluster {
+    /// `ClusterId`.
+    pub id: String,
+    /// `SharedVirtualHardDiskPaths`.
+    pub shared_disks: Vec<String>,
+}
