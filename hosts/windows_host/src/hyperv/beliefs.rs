@@ -39,6 +39,8 @@ pub struct Limits {
     pub other: Duration,
     /// How long a busy VM is asked again (spec 2.5).
     pub busy: Duration,
+    /// How long a service that does not answer is asked again (spec 16).
+    pub unavailable: Duration,
     /// How long a job that was told to stop may take to obey.
     pub cancel: Duration,
 }
@@ -64,6 +66,7 @@ impl Default for Limits {
             destroy: Duration::from_mins(30),
             other: Duration::from_mins(10),
             busy: Duration::from_mins(1),
+            unavailable: Duration::from_secs(30),
             cancel: Duration::from_mins(1),
         }
     }

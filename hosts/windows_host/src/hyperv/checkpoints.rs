@@ -14,6 +14,7 @@ use super::method::{Change, Failed};
 use super::open_disks::OpenDisks;
 use super::provider::{MANAGEMENT, Provider};
 use super::settings::{self, SETTINGS};
+use super::{guest_cluster, merge_settings};
 use crate::wmi::{EmbeddedSource, Value, WmiObject, key_of};
 
 /// The service that takes and ends checkpoints.
@@ -86,6 +87,7 @@ pub(super) fn find_endable(
         .with_code(codes::NOT_SUPPORTED));
     }
     open_disks.check_closed(doing, checkpoint)?;
+    merge_settings::allow(provider, vm);
     Ok(object)
 }
 
@@ -100,6 +102,9 @@ pub(super) fn create(
     let doing = format!("take a checkpoint of VM {vm}");
     let system = provider.system(vm)?;
     let system = path(&system)?;
+    if consistency == RequestedConsistency::Application {
+        guest_cluster::check(provider, vm, stop)?;
+    }
     let before: HashSet<CheckpointId> = recovery_ids(&all(provider, system)?).collect();
     let settings = snapshot_settings(provider, &doing, consistency)?;
     let limits = &provider.beliefs.limits;

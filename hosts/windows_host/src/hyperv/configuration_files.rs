@@ -1,4 +1,5 @@
-//! The configuration files of a checkpoint: `.vmcx`, `.vmrs`, `.vmgs` (Hyper-V spec 9, way 1).
+//! What is kept of a checkpoint's configuration: `.vmcx`, `.vmrs`, `.vmgs`, the settings as text,
+//! the key protector (Hyper-V spec 9).
 
 use std::fs::File;
 use std::io::Read;
@@ -8,7 +9,7 @@ use hyperv::{CheckpointId, ConfigurationFile, HypervError, HypervErrorKind as Ki
 
 use super::errors::{file_error, wmi_error};
 use super::provider::Provider;
-use super::{checkpoints, settings};
+use super::{checkpoints, descriptor, settings};
 use crate::wmi::{EmbeddedSource, Value, WmiObject};
 
 const ENDINGS: [&str; 3] = ["vmcx", "vmrs", "vmgs"];
@@ -19,15 +20,33 @@ pub(super) const KEY_PROTECTOR: &str = "key-protector.bin";
 /// A file longer than this is none of these.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
-/// Returns the files of a checkpoint's configuration, and its key protector if it has one.
+/// Returns the files of a checkpoint's configuration, its settings as text, and its key protector
+/// if it has one.
+///
+/// Files that cannot be had leave the text alone (spec 9.1, way 3), which says why: disks without
+/// the files of a VM are worth more than no backup of it.
 pub(super) fn of_checkpoint(
     provider: &Provider,
     vm: VmId,
     checkpoint: CheckpointId,
 ) -> Result<Vec<ConfigurationFile>, HypervError> {
-    let doing = format!("find the configuration files of checkpoint {checkpoint}");
     let object = checkpoints::find(provider, vm, checkpoint)?;
-    let named = settings::files(&object).map_err(|error| wmi_error(&doing, error))?;
+    let (mut files, why_not) = match copied(&object, checkpoint) {
+        Ok(files) => (files, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    files.push(descriptor::of(provider, &object, why_not.as_deref())?);
+    files.extend(key_protector(provider, &object)?);
+    Ok(files)
+}
+
+/// Reads the files that the checkpoint names, and those of the same stem (spec 9.1, way 1).
+fn copied(
+    settings: &WmiObject,
+    checkpoint: CheckpointId,
+) -> Result<Vec<ConfigurationFile>, HypervError> {
+    let doing = format!("find the configuration files of checkpoint {checkpoint}");
+    let named = settings::files(settings).map_err(|error| wmi_error(&doing, error))?;
     let mut files: Vec<ConfigurationFile> = Vec::new();
     for path in &named {
         for file in beside(path)? {
@@ -45,7 +64,6 @@ pub(super) fn of_checkpoint(
             format!("{doing}: there is no .vmcx at {}", first(&named)),
         ));
     }
-    files.extend(key_protector(provider, &object)?);
     Ok(files)
 }
 

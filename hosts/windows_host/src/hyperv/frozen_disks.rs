@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use hyperv::{CheckpointId, FrozenDisk, HypervError, HypervErrorKind as Kind, VmId};
 
 use super::disk_kinds::{self, FileDisk, Place};
-use super::errors::{virtual_disk_error, wmi_error};
+use super::errors::{VHD_SHARED, virtual_disk_error, wmi_error};
 use super::provider::Provider;
 use super::{chains, checkpoints, discovery};
 use crate::virtdisk::VirtualDisks;
@@ -25,13 +25,18 @@ pub(super) fn list(
     let present = disk_kinds::disks(&provider.components(path(&own)?)?)?.files;
     let mut disks = Vec::new();
     for (disk, place) in held.iter().zip(places(&held, &present)) {
-        let facts = chains::facts(virtual_disks, &disk.path).map_err(virtual_disk_error)?;
+        // A disk that is shared cannot be opened; it may be left out by its name all the same.
+        let original_path = match chains::facts(virtual_disks, &disk.path) {
+            Ok(facts) => facts.root().to_owned(),
+            Err(error) if disk.shared || error.code == VHD_SHARED => disk.path.clone(),
+            Err(error) => return Err(virtual_disk_error(error)),
+        };
         disks.push(FrozenDisk {
             controller: place.controller,
             controller_number: place.number,
             location: place.location,
             path: disk.path.clone(),
-            original_path: facts.root().to_owned(),
+            original_path,
         });
     }
     disks.sort_by_key(|disk| (disk.controller, disk.controller_number, disk.location));

@@ -12,11 +12,13 @@ use hyperv::{
 use time_and_chance::{SharedClock, StopSignal};
 
 use super::beliefs::Beliefs;
-use super::errors::{WBEM_INVALID_CLASS, WBEM_INVALID_NAMESPACE, file_error, wmi_error};
+use super::cluster::Cluster;
+use super::errors::{file_error, wmi_error};
 use super::frozen_disk::FrozenDiskSource;
 use super::merges::MergeWatch;
 use super::new_disk::NewDiskWriter;
 use super::open_disks::OpenDisks;
+use super::patience::patiently;
 use super::provider::{COMPUTER_SYSTEM, Provider};
 use super::volumes::{self, Volumes};
 use super::{
@@ -27,7 +29,6 @@ use crate::virtdisk::VirtualDisks;
 use crate::wmi::Namespaces;
 
 const VIRTUALIZATION: &str = r"root\virtualization\v2";
-const CLUSTER: &str = r"root\MSCluster";
 const SERVICE_SETTINGS: &str = "Msvm_VirtualSystemManagementServiceSettingData";
 
 /// What of Windows the host is made of.
@@ -49,7 +50,6 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct WindowsHypervHost {
     provider: Provider,
-    namespaces: Arc<dyn Namespaces>,
     virtual_disks: Arc<dyn VirtualDisks>,
     volumes: Arc<dyn Volumes>,
     open_disks: OpenDisks,
@@ -62,42 +62,25 @@ impl WindowsHypervHost {
     /// # Errors
     /// `Unsupported` if its role is not installed, `Denied` if rights are missing.
     pub fn connect(parts: Parts) -> Result<Self, HypervError> {
-        let session = parts
-            .namespaces
-            .connect(VIRTUALIZATION)
-            .map_err(|error| wmi_error("connect to Hyper-V", error))?;
+        let limit = parts.beliefs.limits.unavailable;
+        let session = patiently(&parts.clock, limit, || {
+            parts.namespaces.connect(VIRTUALIZATION)
+        })
+        .map_err(|error| wmi_error("connect to Hyper-V", error))?;
+        let cluster = Cluster::new(parts.namespaces);
         Ok(Self {
-            provider: Provider::new(session, parts.clock, parts.beliefs),
-            namespaces: parts.namespaces,
+            provider: Provider::new(session, cluster, parts.clock, parts.beliefs),
             virtual_disks: parts.virtual_disks,
             volumes: parts.volumes,
             open_disks: OpenDisks::default(),
             merge_watch: MergeWatch::default(),
         })
     }
-
-    /// Returns the cluster's name, none where this machine is in no cluster.
-    fn cluster(&self) -> Result<Option<String>, HypervError> {
-        let doing = "ask for the name of the cluster";
-        let is_none = |code| matches!(code, Some(WBEM_INVALID_NAMESPACE | WBEM_INVALID_CLASS));
-        let session = match self.namespaces.connect(CLUSTER) {
-            Err(error) if is_none(error.code()) => return Ok(None),
-            other => other.map_err(|error| wmi_error(doing, error))?,
-        };
-        let clusters = match session.query("SELECT Name FROM MSCluster_Cluster") {
-            Err(error) if is_none(error.code()) => return Ok(None),
-            other => other.map_err(|error| wmi_error(doing, error))?,
-        };
-        let name = clusters
-            .first()
-            .map(|cluster| cluster.text("Name").map(str::to_owned));
-        name.transpose().map_err(|error| wmi_error(doing, error))
-    }
 }
 
 impl HypervHost for WindowsHypervHost {
     fn name(&self) -> Result<String, HypervError> {
-        if let Some(cluster) = self.cluster()? {
+        if let Some(cluster) = self.provider.cluster.name()? {
             return Ok(cluster);
         }
         let systems = self.provider.all(COMPUTER_SYSTEM)?;

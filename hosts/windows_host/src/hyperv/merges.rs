@@ -8,15 +8,9 @@ use std::time::Duration;
 use hyperv::{HypervError, MergeState, OperationInProgress, VmId};
 
 use super::errors::{virtual_disk_error, wmi_error};
-use super::instance_id::InstanceId;
 use super::provider::Provider;
-use super::{checkpoints, discovery, disk_facts, disk_kinds, settings};
+use super::{checkpoints, discovery, disk_facts, disk_kinds, merge_settings, settings};
 use crate::virtdisk::VirtualDisks;
-use crate::wmi::WmiObject;
-
-const MERGE_SETTINGS: &str = "Msvm_DiskMergeSettingData";
-/// `EnabledState` of a VM that was told not to merge for now (spec 9.1).
-const DISABLED: u16 = 0;
 
 /// Since when disks have been seen waiting for their merges to begin.
 ///
@@ -63,7 +57,7 @@ pub(super) fn state(
         watch.forget(vm);
         return Ok(MergeState::Idle);
     };
-    if is_switched_off(&provider.all(MERGE_SETTINGS)?, vm) {
+    if merge_settings::is_off(provider, vm)? {
         return Ok(MergeState::Stuck(format!(
             "{} waits to be merged, and Hyper-V was told not to merge the disks of this VM (Msvm_DiskMergeSettingData); restart the VM or the management service",
             file.display()
@@ -109,11 +103,4 @@ fn unowned(
 fn is_checkpoint_file(path: &std::path::Path) -> bool {
     let end = path.extension().unwrap_or_default();
     end.eq_ignore_ascii_case("avhdx") || end.eq_ignore_ascii_case("avhd")
-}
-
-fn is_switched_off(merge_settings: &[WmiObject], vm: VmId) -> bool {
-    merge_settings.iter().any(|object| {
-        let id = object.text("InstanceID").ok().and_then(InstanceId::parse);
-        id.is_some_and(|id| id.owner == vm.0) && object.u16("EnabledState") == Ok(DISABLED)
-    })
 }

@@ -24,6 +24,8 @@ use super::settings;
 use super::staging::{stage, unstage};
 use crate::wmi::{EmbeddedSource, Value, key_of};
 
+/// Win32: something of that name is there already.
+const ALREADY_EXISTS: u32 = 0x8007_00B7;
 const SECURITY: &str = "Msvm_SecuritySettingData";
 const SECURITY_SERVICE: &str = "Msvm_SecurityService";
 /// The folders of a VM that are to lie together (step 4).
@@ -57,9 +59,13 @@ pub(super) fn import(
         &parameters,
         None,
     );
-    let id = match imported.map_err(import_error) {
+    let id = match imported {
         Ok(answer) => planned_id(provider, &doing, &answer, &before),
-        Err(error) => Err(error),
+        // Its end was not seen, but what it made may be; else it would stay there for nobody.
+        Err(failed) if failed.error.kind() == Kind::OutcomeUnknown => {
+            only_new(provider, &before)?.ok_or(failed.error)
+        }
+        Err(failed) => Err(import_error(failed)),
     };
     let adapted = match id {
         Ok(id) => adapt(provider, id, configuration, folder, name).inspect_err(|_| {
@@ -70,16 +76,19 @@ pub(super) fn import(
     adapted.inspect_err(|_| unstage(folder))
 }
 
-/// Says what a refused import means: files in use are those of a VM with the same id (spec 16).
+/// Says what a refused import means: files in use, or there already, are those of a VM with the
+/// same id (spec 16), whether the method says so or its job.
 fn import_error(failed: Failed) -> HypervError {
-    if failed.error.code() != Some(codes::FILE_IN_USE) {
+    const OF_ANOTHER_VM: [u32; 3] = [codes::FILE_IN_USE, codes::FILE_EXISTS, ALREADY_EXISTS];
+    let code = failed.error.code();
+    let Some(code) = code.filter(|code| OF_ANOTHER_VM.contains(code)) else {
         return failed.error;
-    }
+    };
     HypervError::new(
         Kind::Invalid,
         "import the VM: a VM with its id is on this host",
     )
-    .with_code(codes::FILE_IN_USE)
+    .with_code(code)
     .caused_by(failed.error)
 }
 
@@ -94,15 +103,22 @@ fn planned_id(
     if let Some(id) = made.iter().find_map(|path| id_at(path)) {
         return Ok(id);
     }
-    let mut new = list(provider)?;
-    new.retain(|planned| !before.contains(planned));
-    match new.as_slice() {
-        [(id, _)] => Ok(*id),
-        _ => Err(HypervError::new(
+    only_new(provider, before)?.ok_or_else(|| {
+        HypervError::new(
             Kind::OutcomeUnknown,
             format!("{doing}: Hyper-V did so and does not say what it made"),
-        )),
-    }
+        )
+    })
+}
+
+/// Returns the planned VM that was not there before, if it is the only one.
+fn only_new(provider: &Provider, before: &[(VmId, String)]) -> Result<Option<VmId>, HypervError> {
+    let mut new = list(provider)?;
+    new.retain(|planned| !before.contains(planned));
+    Ok(match new.as_slice() {
+        [(id, _)] => Some(*id),
+        _ => None,
+    })
 }
 
 fn id_at(path: &str) -> Option<VmId> {

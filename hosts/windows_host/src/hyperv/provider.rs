@@ -4,17 +4,21 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use hyperv::{HypervError, HypervErrorKind as Kind, VmId};
 use time_and_chance::{SharedClock, StopSignal};
 
 use super::beliefs::Beliefs;
-use super::errors::{WBEM_INVALID_CLASS, WBEM_NOT_FOUND, change_error, return_error, wmi_error};
+use super::cluster::Cluster;
+use super::errors::{
+    WBEM_INVALID_CLASS, WBEM_NOT_FOUND, answer_was_lost, change_error, return_error, wmi_error,
+};
 use super::instance_id::guid_text;
 use super::jobs::{JobMessage, JobPhase, pause, reason};
 use super::method::{Answer, Change, Failed};
-use super::return_codes::ReturnCode;
+use super::occupation::occupation;
+use super::patience::{PAUSE_MAX, PAUSE_MIN, is_passing, patiently};
+use super::return_codes::{Failure, ReturnCode};
 use crate::wmi::{EmbeddedSource, Value, WmiError, WmiObject, WmiSession, wql_literal};
 
 /// The management service.
@@ -22,9 +26,6 @@ pub(super) const MANAGEMENT: &str = "Msvm_VirtualSystemManagementService";
 /// The class of VMs, and of the host's own row among them.
 pub(super) const COMPUTER_SYSTEM: &str = "Msvm_ComputerSystem";
 
-/// The first pause after "busy", and the longest.
-const BUSY_PAUSE_MIN: Duration = Duration::from_millis(100);
-const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// `RequestedState` of a job: terminate.
 const TERMINATE: u16 = 4;
 
@@ -32,15 +33,22 @@ const TERMINATE: u16 = 4;
 #[derive(Debug)]
 pub(super) struct Provider {
     session: Arc<dyn WmiSession>,
+    pub(super) cluster: Cluster,
     pub(super) clock: SharedClock,
     pub(super) beliefs: Beliefs,
     services: Mutex<HashMap<&'static str, String>>,
 }
 
 impl Provider {
-    pub(super) fn new(session: Arc<dyn WmiSession>, clock: SharedClock, beliefs: Beliefs) -> Self {
+    pub(super) fn new(
+        session: Arc<dyn WmiSession>,
+        cluster: Cluster,
+        clock: SharedClock,
+        beliefs: Beliefs,
+    ) -> Self {
         Self {
             session,
+            cluster,
             clock,
             beliefs,
             services: Mutex::default(),
@@ -49,14 +57,18 @@ impl Provider {
 
     /// Returns the objects a query finds.
     pub(super) fn query(&self, doing: &str, wql: &str) -> Result<Vec<WmiObject>, HypervError> {
-        self.session
-            .query(wql)
+        self.patiently(|| self.session.query(wql))
             .map_err(|error| wmi_error(doing, error))
+    }
+
+    fn patiently<T>(&self, ask: impl Fn() -> Result<T, WmiError>) -> Result<T, WmiError> {
+        patiently(&self.clock, self.beliefs.limits.unavailable, ask)
     }
 
     /// Returns all objects of a class; none if this host's Hyper-V has no such class.
     pub(super) fn all(&self, class: &str) -> Result<Vec<WmiObject>, HypervError> {
-        match self.session.query(&format!("SELECT * FROM {class}")) {
+        let wql = format!("SELECT * FROM {class}");
+        match self.patiently(|| self.session.query(&wql)) {
             Err(error) if error.code() == Some(WBEM_INVALID_CLASS) => Ok(Vec::new()),
             other => other.map_err(|error| wmi_error(&format!("list every {class}"), error)),
         }
@@ -103,7 +115,7 @@ impl Provider {
 
     /// Returns the object at a path, none if it is not there.
     pub(super) fn find(&self, doing: &str, path: &str) -> Result<Option<WmiObject>, HypervError> {
-        match self.session.get(path) {
+        match self.patiently(|| self.session.get(path)) {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.code() == Some(WBEM_NOT_FOUND) => Ok(None),
             Err(error) => Err(wmi_error(doing, error)),
@@ -120,11 +132,13 @@ impl Provider {
             return Ok(system);
         }
         self.check_sight(&self.all(COMPUTER_SYSTEM)?)?;
+        let elsewhere = match self.cluster.node_of(vm) {
+            Some(node) => format!("the cluster has it on {node}; back it up there"),
+            None => "it may have been deleted or moved to another".to_owned(),
+        };
         Err(HypervError::new(
             Kind::NotFound,
-            format!(
-                "{doing}: it is not on this host; it may have been deleted or moved to another"
-            ),
+            format!("{doing}: it is not on this host; {elsewhere}"),
         ))
     }
 
@@ -178,8 +192,7 @@ impl Provider {
         source: EmbeddedSource<'_>,
         changes: &[(&str, Value)],
     ) -> Result<String, HypervError> {
-        self.session
-            .embedded(source, changes)
+        self.patiently(|| self.session.embedded(source, changes))
             .map_err(|error| wmi_error(doing, error))
     }
 
@@ -187,8 +200,7 @@ impl Provider {
     pub(super) fn has_property(&self, class: &str, property: &str) -> Result<bool, HypervError> {
         let doing = format!("look at the class {class}");
         let names = self
-            .session
-            .class_properties(class)
+            .patiently(|| self.session.class_properties(class))
             .map_err(|error| wmi_error(&doing, error))?;
         Ok(names.iter().any(|name| name.eq_ignore_ascii_case(property)))
     }
@@ -202,8 +214,7 @@ impl Provider {
         parameters: &[(&str, Value)],
     ) -> Result<WmiObject, HypervError> {
         let out = self
-            .session
-            .call(object, method, parameters)
+            .patiently(|| self.session.call(object, method, parameters))
             .map_err(|error| wmi_error(doing, error))?;
         match return_code(doing, &out)? {
             ReturnCode::Failed(failure) => Err(return_error(doing, failure)),
@@ -214,6 +225,31 @@ impl Provider {
     /// Calls a method and follows its job to the end.
     pub(super) fn change(&self, change: Change<'_>, stop: &StopSignal) -> Result<Answer, Failed> {
         let out = self.call_until_free(change, stop)?;
+        self.follow_answer(change, out, stop)
+    }
+
+    /// Asks by a method that may take a job to answer, once: whoever is too busy to answer does
+    /// not.
+    pub(super) fn ask_by_job(
+        &self,
+        question: Change<'_>,
+        stop: &StopSignal,
+    ) -> Result<Answer, Failed> {
+        let out = self.ask(
+            question.doing,
+            question.object,
+            question.method,
+            question.parameters,
+        )?;
+        self.follow_answer(question, out, stop)
+    }
+
+    fn follow_answer(
+        &self,
+        change: Change<'_>,
+        out: WmiObject,
+        stop: &StopSignal,
+    ) -> Result<Answer, Failed> {
         let job = match return_code(change.doing, &out)? {
             ReturnCode::Done => return Ok(Answer { out, job: None }),
             _ => out
@@ -251,63 +287,51 @@ impl Provider {
             .collect())
     }
 
-    /// Calls a method, again and again while the VM is busy (spec 2.5).
+    /// Calls a method, again and again while the VM is busy (spec 2.5) or the call does not get
+    /// through to the service.
     fn call_until_free(&self, change: Change<'_>, stop: &StopSignal) -> Result<WmiObject, Failed> {
         let begun = self.clock.monotonic();
-        let mut wait = BUSY_PAUSE_MIN;
+        let mut wait = PAUSE_MIN;
         loop {
             stop.check().map_err(|_| stopped(change.doing))?;
+            let waited = self.clock.monotonic() - begun;
             let out = self
                 .session
-                .call(change.object, change.method, change.parameters)
-                .map_err(|error| change_error(change.doing, error))?;
-            let ReturnCode::Failed(failure) = return_code(change.doing, &out)? else {
-                return Ok(out);
-            };
-            if failure.kind != Kind::Busy {
-                return Err(Failed {
-                    is_explained: failure.kind != Kind::Failed,
-                    ..return_error(change.doing, failure).into()
-                });
-            }
-            if self.clock.monotonic() - begun >= self.beliefs.limits.busy {
-                return Err(HypervError::new(
-                    Kind::Busy,
-                    format!(
-                        "{}: {}{}",
-                        change.doing,
-                        failure.text,
-                        self.occupation(change.vm)
-                    ),
-                )
-                .with_code(failure.code)
-                .into());
+                .call(change.object, change.method, change.parameters);
+            match out {
+                Err(error) if is_unheard(&error) && waited < self.beliefs.limits.unavailable => {}
+                Err(error) => return Err(change_error(change.doing, error).into()),
+                Ok(out) => match return_code(change.doing, &out)? {
+                    ReturnCode::Failed(failure) if failure.kind == Kind::Busy => {
+                        if waited >= self.beliefs.limits.busy {
+                            return Err(self.busy(change, failure).into());
+                        }
+                    }
+                    ReturnCode::Failed(failure) => {
+                        return Err(Failed {
+                            is_explained: failure.kind != Kind::Failed,
+                            ..return_error(change.doing, failure).into()
+                        });
+                    }
+                    ReturnCode::Done | ReturnCode::Job => return Ok(out),
+                },
             }
             self.clock
                 .sleep(wait, stop)
                 .map_err(|_| stopped(change.doing))?;
-            wait = (wait * 2).min(BUSY_PAUSE_MAX);
+            wait = (wait * 2).min(PAUSE_MAX);
         }
     }
 
-    /// Says what a VM is busy with, if it tells.
-    fn occupation(&self, vm: Option<VmId>) -> String {
-        let status = vm
+    /// Returns the error of a VM that stays busy, with what it is busy with if it tells.
+    fn busy(&self, change: Change<'_>, failure: Failure) -> HypervError {
+        let status = change
+            .vm
             .and_then(|vm| self.session.get(&system_path(COMPUTER_SYSTEM, vm)).ok())
             .and_then(|system| system.numbers("OperationalStatus").ok());
-        match status.as_deref() {
-            Some([_, operation, ..]) => match operation {
-                32768 => ": a checkpoint of it is being made".to_owned(),
-                32769 => ": a checkpoint is being applied to it".to_owned(),
-                32770 => ": a checkpoint of it is being deleted".to_owned(),
-                32771 => ": it waits to be started".to_owned(),
-                32772 => ": its disks are being merged".to_owned(),
-                32773 => ": it is being exported".to_owned(),
-                32774 => ": it is moving to another host".to_owned(),
-                other => format!(": it says it is busy with {other}"),
-            },
-            _ => String::new(),
-        }
+        let occupation = occupation(&status.unwrap_or_default());
+        let text = format!("{}: {}{occupation}", change.doing, failure.text);
+        HypervError::new(Kind::Busy, text).with_code(failure.code)
     }
 
     /// Follows a job to its end.
@@ -328,7 +352,7 @@ impl Provider {
                     );
                 }
                 // The service may come back; if it lost the job, the next look finds none.
-                Err(error) if self.is_passing(&error) => None,
+                Err(error) if is_passing(&error) => None,
                 Err(error) => {
                     let unseen = unknown(change.doing, "its job can no longer be looked at");
                     return Err(unseen.caused_by(error).into());
@@ -396,11 +420,6 @@ impl Provider {
             let _a_stop_is_seen_above = self.clock.sleep(pause(look), heard);
         }
         unreachable!("there is no last look at a job")
-    }
-
-    fn is_passing(&self, error: &WmiError) -> bool {
-        let meaning = error.code().and_then(super::errors::meaning);
-        meaning.is_some_and(|(kind, _)| kind == Kind::Unavailable)
     }
 
     /// Asks a job to end, where it lets itself be asked; whether it does is seen by looking.
@@ -477,6 +496,11 @@ fn return_code(doing: &str, out: &WmiObject) -> Result<ReturnCode, HypervError> 
         .u32("ReturnValue")
         .map_err(|error| wmi_error(doing, error))?;
     Ok(ReturnCode::decode(code))
+}
+
+/// Returns whether a call did not get through, so that it changed nothing and may be made again.
+fn is_unheard(error: &WmiError) -> bool {
+    is_passing(error) && !error.code().is_some_and(answer_was_lost)
 }
 
 fn stopped(doing: &str) -> HypervError {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use hyperv::{ConfigurationFile, HypervError, HypervErrorKind as Kind};
 
 use super::configuration_files::KEY_PROTECTOR;
+use super::descriptor::DESCRIPTOR;
 use super::errors::file_error;
 
 /// Where the files lie, within the VM's folder, until it is realised.
@@ -33,11 +34,17 @@ pub(super) fn stage(
             return Err(invalid("there are two .vmcx files"));
         }
     }
-    let definition = definition.ok_or_else(|| invalid("there is no .vmcx file"))?;
+    let described = configuration.iter().any(|file| file.name == DESCRIPTOR);
+    let definition = definition.ok_or_else(|| match described {
+        true => invalid(
+            "there is no .vmcx file, only the settings as text; restore the disks to a folder, make a VM by hand and attach them",
+        ),
+        false => invalid("there is no .vmcx file"),
+    })?;
     std::fs::create_dir_all(&staging).map_err(|error| file_error("make", &staging, error))?;
     for file in configuration
         .iter()
-        .filter(|file| file.name != KEY_PROTECTOR)
+        .filter(|file| ![KEY_PROTECTOR, DESCRIPTOR].contains(&&*file.name))
     {
         let path = staging.join(&file.name);
         let written = File::create_new(&path).and_then(|mut new| {

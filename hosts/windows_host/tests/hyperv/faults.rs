@@ -9,13 +9,12 @@ use time_and_chance::{Clock, StopSignal};
 use windows_host::hyperv::Beliefs;
 use windows_host::wmi::Value;
 
-use crate::meddling::Twist;
 use crate::world::{MARK, World};
 use fake_hyperv::Manners;
+use fake_hyperv::meddling::{ALWAYS, Twist};
 
 const CREATE: &str = "call CreateSnapshot";
 const JOB: &str = "get Msvm_ConcreteJob";
-const NEVER_ENDING: u32 = u32::MAX;
 
 fn names(world: &World, vm: VmId) -> Vec<String> {
     world.meddler.rest();
@@ -50,9 +49,7 @@ fn every_return_code_of_a_checkpoint_has_its_kind_and_leaves_nothing() {
         (32778, Crash, Kind::Unavailable),
         (32779, Crash, Kind::Failed),
     ] {
-        world
-            .meddler
-            .twist(CREATE, NEVER_ENDING, Twist::Return(code));
+        world.meddler.twist(CREATE, ALWAYS, Twist::Return(code));
         let error = world.freeze_as(vm, consistency).unwrap_err();
         assert_eq!(
             (error.kind(), error.code()),
@@ -85,7 +82,7 @@ fn every_failed_call_has_its_kind() {
         (0x8004_103A, Kind::Invalid, Kind::Invalid),
         (0x8004_1001, Kind::Failed, Kind::Failed),
     ] {
-        world.meddler.twist(CREATE, 1, Twist::Error(code));
+        world.meddler.twist(CREATE, ALWAYS, Twist::Error(code));
         let error = world.freeze(vm).unwrap_err();
         assert_eq!(
             (error.kind(), error.code()),
@@ -93,11 +90,44 @@ fn every_failed_call_has_its_kind() {
             "{error}"
         );
         world.meddler.rest();
-        world
-            .meddler
-            .twist("query Msvm_SnapshotOfVirtualSystem", 1, Twist::Error(code));
+        let list = "query Msvm_SnapshotOfVirtualSystem";
+        world.meddler.twist(list, ALWAYS, Twist::Error(code));
         let error = world.host.checkpoints(vm).unwrap_err();
         assert_eq!((error.kind(), error.code()), (asked, Some(code)), "{error}");
+        world.meddler.rest();
+    }
+}
+
+#[test]
+fn what_fails_in_passing_is_asked_again_and_changes_nothing_twice() {
+    let world = World::new();
+    let vm = world.vm("passing");
+    for code in [
+        0x8004_1013,
+        0x8004_1014,
+        0x8004_1015,
+        0x8007_06BA,
+        0x8007_06BE,
+        0x8004_1032,
+        0x8004_1033,
+        0x8004_106C,
+    ] {
+        world.meddler.twist("query", 3, Twist::Error(code));
+        assert_eq!(world.host.vm(vm).unwrap().id, vm, "0x{code:08X}");
+    }
+    // A call that did not get through is made again; one whose answer was lost is not.
+    for (code, calls) in [(0x8004_1014, 3), (0x8007_06BA, 3), (0x8007_06BE, 1)] {
+        world.meddler.take_calls();
+        world.meddler.twist(CREATE, 2, Twist::Error(code));
+        let taken = world.freeze(vm);
+        let made = world.meddler.take_calls();
+        let made = made.iter().filter(|call| call.starts_with(CREATE)).count();
+        assert_eq!((made, taken.is_ok()), (calls, calls == 3), "0x{code:08X}");
+        world.meddler.rest();
+        if let Ok(checkpoint) = taken {
+            world.host.destroy_checkpoint(vm, checkpoint).unwrap();
+            world.settle(vm);
+        }
     }
 }
 
@@ -112,10 +142,10 @@ fn a_busy_vm_is_asked_again_for_a_minute_and_then_said_to_be_busy_with_what() {
     let busy = Value::Array(vec![Value::from(2u16), Value::from(32772u16)]);
     world
         .meddler
-        .twist("call DestroySnapshot", NEVER_ENDING, Twist::Return(32775));
+        .twist("call DestroySnapshot", ALWAYS, Twist::Return(32775));
     world.meddler.twist(
         "get Msvm_ComputerSystem",
-        NEVER_ENDING,
+        ALWAYS,
         Twist::Property("OperationalStatus", busy),
     );
     let begun = world.clock.monotonic();
@@ -357,8 +387,9 @@ fn a_machine_without_hyperv_is_told_so() {
     ] {
         world
             .meddler
-            .twist("connect virtualization", 1, Twist::Error(code));
+            .twist("connect virtualization", ALWAYS, Twist::Error(code));
         assert_eq!(world.reconnect().unwrap_err().kind(), kind);
+        world.meddler.rest();
     }
 }
 
@@ -369,6 +400,6 @@ fn a_cluster_that_does_not_tell_its_name_does_not_lend_the_hosts() {
     assert!(!name.is_empty());
     world
         .meddler
-        .twist(r"connect MSCluster", 1, Twist::Error(0x8004_1003));
+        .twist("connect MSCluster", 1, Twist::Error(0x8004_1003));
     assert_eq!(world.host.name().unwrap_err().kind(), Kind::Denied);
 }

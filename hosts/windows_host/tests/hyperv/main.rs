@@ -5,9 +5,12 @@
     reason = "in tests and their helpers a panic is the report"
 )]
 
+mod cluster;
+mod configuration;
 mod contract;
+mod fault_table;
 mod faults;
-mod meddling;
 mod moments;
+mod refused;
 mod round_trips;
 mod world;

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fake_hyperv::meddling::{Meddled, MeddledDisks, Meddler};
 use fake_hyperv::virtdisk::FakeVirtualDisks;
-use fake_hyperv::{FakeNamespaces, Manners};
+use fake_hyperv::{Extras, FakeNamespaces, Manners};
 use hyperv::contract::ContractWorld;
-use hyperv::sim::{SimDisk, SimHost, SimOptions, SimVm};
+use hyperv::sim::{SimDisk, SimFault, SimHost, SimOptions, SimVm};
 use hyperv::{
     CheckpointId, HypervError, HypervHost, MergeState, RequestedConsistency, SharedHypervHost, VmId,
 };
 use tempfile::TempDir;
 use time_and_chance::{Chance, ManualClock, StopSignal, Timestamp};
 use windows_host::hyperv::{Beliefs, Parts, SystemVolumes, WindowsHypervHost};
-
-use crate::meddling::{Meddled, Meddler};
 
 pub const MIB: u64 = 1 << 20;
 /// The name our checkpoints get.
@@ -29,6 +28,7 @@ pub struct World {
     pub host: Arc<WindowsHypervHost>,
     pub clock: Arc<ManualClock>,
     pub meddler: Arc<Meddler>,
+    wmi: FakeNamespaces,
     parts: Parts,
 }
 
@@ -47,19 +47,13 @@ impl World {
             Chance::from_seed(1),
         )
         .unwrap();
-        let meddler = Arc::new(Meddler::default());
-        let namespaces = Meddled {
-            inner: FakeNamespaces::new(
-                sim.clone(),
-                manners.clone(),
-                clock.clone(),
-                Chance::from_seed(2),
-            ),
-            meddler: Arc::clone(&meddler),
-        };
+        let meddler = Meddler::new();
+        let chance = Chance::from_seed(2);
+        let wmi = FakeNamespaces::new(sim.clone(), manners.clone(), clock.clone(), chance);
+        let disks = FakeVirtualDisks::new(sim.clone(), manners);
         let parts = Parts {
-            namespaces: Arc::new(namespaces),
-            virtual_disks: Arc::new(FakeVirtualDisks::new(sim.clone(), manners)),
+            namespaces: Arc::new(Meddled::new(wmi.clone(), Arc::clone(&meddler))),
+            virtual_disks: Arc::new(MeddledDisks::new(disks, Arc::clone(&meddler))),
             volumes: Arc::new(SystemVolumes),
             clock: clock.clone(),
             beliefs: Beliefs::default(),
@@ -70,8 +64,20 @@ impl World {
             host: Arc::new(WindowsHypervHost::connect(parts.clone()).unwrap()),
             clock,
             meddler,
+            wmi,
             parts,
         }
+    }
+
+    /// Returns what there is beside the simulated host, to be changed.
+    pub fn extras(&self) -> std::sync::MutexGuard<'_, Extras> {
+        self.wmi.extras()
+    }
+
+    /// Lets Hyper-V be told not to merge the disks of a VM for now, as an export does.
+    pub fn forbid_merging(&self, vm: VmId) {
+        self.extras().merging_off.insert(vm);
+        self.sim.add_fault(vm, SimFault::StuckMerge, None).unwrap();
     }
 
     /// Connects once more.

@@ -1,0 +1,141 @@
+//! What of a VM's configuration a backup carries along (Hyper-V spec 9).
+
+use fake_hyperv::meddling::{ALWAYS, Twist};
+use hyperv::{ConfigurationFile, HypervErrorKind as Kind, HypervHost, VmId};
+
+use crate::world::World;
+
+const PROTECTOR: &str = "key-protector.bin";
+const SETTINGS: &str = "settings.xml";
+
+fn files(world: &World, vm: VmId) -> Vec<ConfigurationFile> {
+    let checkpoint = world.freeze(vm).unwrap();
+    let files = world.host.configuration_files(vm, checkpoint).unwrap();
+    world.host.destroy_checkpoint(vm, checkpoint).unwrap();
+    world.settle(vm);
+    files
+}
+
+fn named<'a>(files: &'a [ConfigurationFile], name: &str) -> Option<&'a [u8]> {
+    let file = files.iter().find(|file| file.name == name)?;
+    Some(&file.content)
+}
+
+#[test]
+fn the_key_protector_of_a_vm_with_a_virtual_tpm_comes_along_and_back() {
+    let world = World::new();
+    let vm = world.vm("tpm");
+    assert_eq!(named(&files(&world, vm), PROTECTOR), None);
+    let protector: Vec<u8> = (0..=255).collect();
+    world.extras().key_protectors.insert(vm, protector.clone());
+    let kept = files(&world, vm);
+    assert_eq!(named(&kept, PROTECTOR), Some(&*protector));
+    let folder = world.host.default_vm_folder("again").unwrap();
+    let planned = world
+        .host
+        .import_planned(&kept, &folder, "again", true)
+        .unwrap();
+    let restored = world.extras().key_protectors.get(&planned.id).cloned();
+    assert_eq!(restored, Some(protector));
+    world.host.abort_planned(planned.id).unwrap();
+}
+
+#[test]
+fn a_key_protector_that_cannot_be_had_is_an_error() {
+    let world = World::new();
+    let vm = world.vm("tpm");
+    world.extras().key_protectors.insert(vm, vec![1; 64]);
+    let checkpoint = world.freeze(vm).unwrap();
+    for (twist, kind) in [
+        (Twist::Return(32769), Kind::Denied),
+        (Twist::Return(32768), Kind::Failed),
+        (Twist::Error(0x8004_1003), Kind::Denied),
+    ] {
+        world
+            .meddler
+            .twist("call GetKeyProtector", ALWAYS, twist.clone());
+        let error = world.host.configuration_files(vm, checkpoint).unwrap_err();
+        assert_eq!(error.kind(), kind, "{twist:?}: {error}");
+        world.meddler.rest();
+    }
+}
+
+#[test]
+fn the_settings_come_along_as_text_with_every_part() {
+    let world = World::new();
+    let vm = world.vm("described \"<1>\"");
+    let files = files(&world, vm);
+    assert!(files.iter().any(|file| file.name.ends_with(".vmcx")));
+    let text = String::from_utf8(named(&files, SETTINGS).unwrap().to_vec()).unwrap();
+    for class in [
+        "Msvm_VirtualSystemSettingData",
+        "Msvm_StorageAllocationSettingData",
+        "Msvm_ProcessorSettingData",
+        "Msvm_MemorySettingData",
+        "Msvm_SyntheticEthernetPortSettingData",
+        "Msvm_SecuritySettingData",
+    ] {
+        assert!(text.contains(class), "{class}: {text}");
+    }
+    assert!(!text.contains("<!--"), "{text}");
+}
+
+#[test]
+fn files_that_are_gone_leave_the_settings_as_text_which_say_why() {
+    let world = World::new();
+    let vm = world.vm("poor");
+    let checkpoint = world.freeze(vm).unwrap();
+    let all = world.host.configuration_files(vm, checkpoint).unwrap();
+    let truth = world.sim.truth().unwrap();
+    for file in &truth.vms[0].checkpoints[0].configuration_files {
+        std::fs::remove_file(file).unwrap();
+    }
+    let left = world.host.configuration_files(vm, checkpoint).unwrap();
+    assert!(all.len() > 1 && left.len() == 1);
+    let text = String::from_utf8(left[0].content.clone()).unwrap();
+    assert!(text.contains("could not be had"), "{text}");
+    let folder = world.host.default_vm_folder("again").unwrap();
+    let error = world.host.import_planned(&left, &folder, "again", true);
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert!(error.to_string().contains("by hand"), "{error}");
+}
+
+#[test]
+fn disks_that_were_not_to_be_merged_are_merged_when_a_checkpoint_of_ours_ends() {
+    for convert in [true, false] {
+        let world = World::new();
+        let vm = world.vm("exported");
+        let checkpoint = world.freeze(vm).unwrap();
+        world.forbid_merging(vm);
+        match convert {
+            true => {
+                let stop = time_and_chance::StopSignal::new();
+                world
+                    .host
+                    .convert_to_reference_point(vm, checkpoint, &stop)
+                    .unwrap();
+            }
+            false => world.host.destroy_checkpoint(vm, checkpoint).unwrap(),
+        }
+        world.settle(vm);
+        assert!(world.extras().merging_off.is_empty());
+    }
+}
+
+#[test]
+fn a_vm_whose_disks_cannot_be_let_merge_keeps_no_checkpoint_and_is_told_of() {
+    let world = World::new();
+    let vm = world.vm("stays off");
+    let checkpoint = world.freeze(vm).unwrap();
+    world.forbid_merging(vm);
+    world
+        .meddler
+        .twist("call ModifyDiskMergeSettings", ALWAYS, Twist::Return(32768));
+    world.host.destroy_checkpoint(vm, checkpoint).unwrap();
+    let state = world.host.merge_state(vm).unwrap();
+    let hyperv::MergeState::Stuck(why) = state else {
+        panic!("{state:?}");
+    };
+    assert!(why.contains("told not to merge"), "{why}");
+}
