@@ -1,5 +1,7 @@
 //! The disks of a checkpoint: opened, decided about, stored.
 
+use std::path::Path;
+
 use disk::{ChangeId, Changes, DiskSource, RangeSet};
 use hyperv::{FrozenDisk, HypervErrorKind, OmittedDisk, Vm};
 use image::{CHUNK_BYTES, ImageErrorKind, ImageWriter, WrittenImage};
@@ -49,22 +51,12 @@ impl VmBackup<'_> {
             .frozen_disks(machine.id, taken.id)
             .map_err(host_error("list the checkpoint's disks"))?;
         let mut omitted = machine.omitted_disks.clone();
+        omitted.extend(self.not_frozen(machine, &frozen));
         let mut disks = Vec::new();
         for (frozen, number) in frozen.into_iter().zip(0u32..) {
-            let name = frozen
-                .original_path
-                .file_name()
-                .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-            if let Some(pattern) = self
-                .options
-                .exclude_disks
-                .iter()
-                .find(|pattern| crate::pattern::matches(pattern, &name))
-            {
-                omitted.push(OmittedDisk {
-                    name,
-                    reason: format!("left out by --exclude-disk {pattern}"),
-                });
+            let name = file_name(&frozen.original_path);
+            if let Some(reason) = self.left_out(&name) {
+                omitted.push(OmittedDisk { name, reason });
                 continue;
             }
             let source = self
@@ -100,6 +92,31 @@ impl VmBackup<'_> {
             });
         }
         Ok((disks, omitted))
+    }
+
+    /// Returns why a disk is left out, if it is, by the name of its file.
+    fn left_out(&self, name: &str) -> Option<String> {
+        let mut patterns = self.options.exclude_disks.iter();
+        let pattern = patterns.find(|pattern| crate::pattern::matches(pattern, name))?;
+        Some(format!("left out by --exclude-disk {pattern}"))
+    }
+
+    /// Returns the VM's disks that the checkpoint does not hold, each with the reason.
+    fn not_frozen(&self, machine: &Vm, frozen: &[FrozenDisk]) -> Vec<OmittedDisk> {
+        let missing = machine.disks.iter().filter(|disk| {
+            let place = (disk.controller, disk.controller_number, disk.location);
+            frozen.iter().all(|frozen| {
+                (frozen.controller, frozen.controller_number, frozen.location) != place
+            })
+        });
+        let told = missing.map(|disk| {
+            let name = file_name(&disk.original_path);
+            let reason = self
+                .left_out(&name)
+                .unwrap_or_else(|| "not in the checkpoint, as a disk added since".to_owned());
+            OmittedDisk { name, reason }
+        });
+        told.collect()
     }
 
     /// Decides per disk; returns the base's point too, if anything is built on it.
@@ -292,4 +309,9 @@ fn is_unusable(kind: PointErrorKind) -> bool {
         PointErrorKind::Repo(kind) => kind.is_damage(),
         PointErrorKind::NotFound | PointErrorKind::Ambiguous => false,
     }
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }

@@ -1,8 +1,8 @@
 //! What a run that died left on a VM, and how it goes away (Hyper-V spec 12).
 
 use hyperv::{
-    Checkpoint, CheckpointId, CheckpointKind, HypervErrorKind, HypervHost, ReferencePointId, Vm,
-    VmId,
+    Checkpoint, CheckpointId, CheckpointKind, HypervErrorKind, HypervHost, ReferencePointId,
+    VirtualDisk, Vm, VmId,
 };
 use time_and_chance::Timestamp;
 
@@ -133,15 +133,23 @@ pub fn reference_point_warnings(bases: &[BaseFile], now: Timestamp) -> Vec<Strin
     warnings
 }
 
-/// Returns why the VM cannot be worked on now, if it cannot.
-pub fn obstacle(vm: &Vm, found: &Leftovers) -> Option<String> {
+/// Returns why the VM cannot be worked on now, if it cannot; disks that are left out by their names
+/// are no reason.
+pub fn obstacle(vm: &Vm, found: &Leftovers, exclude_disks: &[String]) -> Option<String> {
     if found.another_product_at_work {
         let names = found.foreign_checkpoints.join(", ");
         return Some(format!(
             "another product is backing this VM up: its recovery checkpoint is there ({names}); try again when it is gone"
         ));
     }
-    let shared = vm.disks.iter().find(|disk| disk.shared)?;
+    let is_left_out = |disk: &VirtualDisk| {
+        let name = disk.original_path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
+        let mut patterns = exclude_disks.iter();
+        patterns.any(|pattern| crate::pattern::matches(pattern, &name))
+    };
+    let mut shared = vm.disks.iter().filter(|disk| disk.shared);
+    let shared = shared.find(|disk| !is_left_out(disk))?;
     Some(format!(
         "the disk {} is shared between virtual machines; Hyper-V cannot back it up from the host, so back it up inside the guest or leave it out with --exclude-disk",
         shared.original_path.display()

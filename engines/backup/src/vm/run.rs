@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use hyperv::{Vm, VmId};
+use hyperv::{ConfigurationFile, Vm, VmId};
 use point::{NewPoint, VmDescriptor};
 use progress::Progress;
 use uuid::Uuid;
@@ -120,7 +120,7 @@ impl VmBackup<'_> {
         let found = leftovers::clean(self.host, self.state, vm, self.clock().now(), false)?;
         warnings.extend(found.warnings.iter().cloned());
         let machine = self.wait_until_free(vm, merge_wait, &progress.stop)?;
-        if let Some(obstacle) = leftovers::obstacle(&machine, &found) {
+        if let Some(obstacle) = leftovers::obstacle(&machine, &found, &self.options.exclude_disks) {
             let kind = if found.another_product_at_work {
                 BackupErrorKind::Locked
             } else {
@@ -296,6 +296,9 @@ impl VmBackup<'_> {
             .host
             .configuration_files(vm, taken.id)
             .map_err(host_error("read the VM's configuration files"))?;
+        if !configuration.iter().any(is_definition) {
+            warnings.push("the VM's own configuration files could not be had: the point holds its settings as text alone (config/settings.xml, which says why), so its disks can be restored and the VM has to be made by hand".to_owned());
+        }
         let base = self.state.base(&self.repo().unique_id_hex(), vm)?.base;
         let (plans, base_point) = self.plan(machine, &disks, base.as_ref())?;
         let mut planned_bytes = 0;
@@ -331,4 +334,10 @@ impl VmBackup<'_> {
         self.after(Step::DataStored)?;
         Ok((stored, new_point, base_point))
     }
+}
+
+/// Returns whether a VM can be imported from a file.
+fn is_definition(file: &ConfigurationFile) -> bool {
+    let end = file.name.rsplit_once('.').map(|(_, end)| end);
+    end.is_some_and(|end| end.eq_ignore_ascii_case("vmcx"))
 }

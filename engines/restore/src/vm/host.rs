@@ -289,15 +289,26 @@ impl HostRun<'_> {
         if let Some(planned) = self.planned.take()
             && let Err(error) = self.host.abort_planned(planned)
         {
-            if self.host.vm(planned).is_ok() {
-                self.progress.warning(&format!(
-                    "VM {planned} was realised after all: it and its disks are left on the host"
-                ));
-                return;
+            match self.host.vm(planned) {
+                Ok(_) => {
+                    self.progress.warning(&format!(
+                        "VM {planned} was realised after all: it and its disks are left on the host"
+                    ));
+                    return;
+                }
+                Err(unseen) if unseen.kind() == HypervErrorKind::NotFound => {
+                    self.progress.warning(&format!(
+                        "the planned VM {planned} could not be given up and is left on the host: {error}"
+                    ));
+                }
+                // Its disks may be those of a VM by now.
+                Err(unseen) => {
+                    self.progress.warning(&format!(
+                        "the planned VM {planned} could not be given up ({error}), nor can be seen whether it became a VM ({unseen}): it and its disks are left on the host"
+                    ));
+                    return;
+                }
             }
-            self.progress.warning(&format!(
-                "the planned VM {planned} could not be given up and is left on the host: {error}"
-            ));
         }
         for path in self.made.drain(..) {
             if let Err(error) = self.host.remove_file(&path) {
