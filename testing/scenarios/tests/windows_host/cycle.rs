@@ -2,94 +2,12 @@
 //!
 //! The product's host for Windows runs here over the model of Hyper-V's provider and of virtdisk.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "in tests and their helpers a panic is the report"
-)]
-
-use std::sync::Arc;
-
-use backup::vm::{PointReport, VmBackup};
-use fake_hyperv::virtdisk::FakeVirtualDisks;
-use fake_hyperv::{FakeNamespaces, Manners, PointEntries};
+use fake_hyperv::{Manners, PointEntries};
+use hyperv::HypervHost;
 use hyperv::sim::{SimDisk, SimFault, SimVm};
-use hyperv::{HypervHost, VmId};
-use point::{BackupType, Points};
-use progress::Progress;
-use repo::Writer;
-use restore::RestoreOptions;
-use restore::vm::{HostTarget, RestoredVm, to_host};
-use scenarios::World;
-use time_and_chance::{Chance, ManualClock, Timestamp};
-use windows_host::hyperv::{Beliefs, Parts, SystemVolumes, WindowsHypervHost};
+use point::BackupType;
 
-const MIB: u64 = 1 << 20;
-
-/// A world whose host is seen as Windows shows it.
-struct Machine {
-    world: World,
-    host: WindowsHypervHost,
-}
-
-impl Machine {
-    fn new(seed: u64) -> Self {
-        Self::with(seed, Manners::default())
-    }
-
-    fn with(seed: u64, manners: Manners) -> Self {
-        let clock = ManualClock::at("2026-03-01T12:00:00Z".parse::<Timestamp>().unwrap());
-        let world = World::with_manual_clock(seed, &clock);
-        let sim = world.host.clone();
-        let chance = Chance::from_seed(seed);
-        let wmi = FakeNamespaces::new(sim.clone(), manners.clone(), clock.clone(), chance);
-        let host = WindowsHypervHost::connect(Parts {
-            namespaces: Arc::new(wmi),
-            virtual_disks: Arc::new(FakeVirtualDisks::new(sim, manners)),
-            volumes: Arc::new(SystemVolumes),
-            clock,
-            beliefs: Beliefs::default(),
-        });
-        Self {
-            world,
-            host: host.unwrap(),
-        }
-    }
-
-    fn back_up(&self, vm: VmId) -> PointReport {
-        let repo = self.world.repository("repo");
-        let writer = Writer::new(&repo, 2).unwrap();
-        let backup = VmBackup {
-            host: &self.host,
-            writer: &writer,
-            state: &self.world.state(),
-            options: &self.world.options,
-            goes_on: &|_| true,
-        };
-        backup.run(vm, &Progress::silent()).unwrap()
-    }
-
-    fn restore(&self, report: &PointReport, new_id: bool) -> RestoredVm {
-        let repo = self.world.repository("repo");
-        let points = Points::load(&repo).unwrap();
-        let point = points.by_point(report.descriptor.point).unwrap();
-        let target = HostTarget {
-            name: None,
-            new_id,
-            power_on: true,
-        };
-        let opened = point.open(&repo).unwrap();
-        let options = RestoreOptions::default();
-        to_host(
-            &repo,
-            &opened,
-            &self.host,
-            &target,
-            &options,
-            &Progress::silent(),
-        )
-        .unwrap()
-    }
-}
+use crate::machine::{MIB, Machine};
 
 #[test]
 fn a_vm_is_backed_up_in_full_then_by_increments_and_comes_back_as_it_was() {
