@@ -10,7 +10,9 @@
 //! of the verification, never damage. A verification changes nothing; [`Repair`] mends what can be
 //! had from elsewhere, and [`remember`] keeps what was found.
 
+mod bad;
 mod blobs;
+mod bounds;
 mod error;
 mod harm;
 mod pack_scan;

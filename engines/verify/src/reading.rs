@@ -1,19 +1,24 @@
 //! Reading a sample of the contents: decrypted, decompressed, hashed, compared with their names.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender};
 use kopia::content_id::ContentId;
 use repo::{RepoError, RepoErrorKind, Repository};
 
+use crate::bad::{Bad, reason_of};
 use crate::error::{VerifyError, repo_error};
 
 /// Contents that are read together, since they mostly lie together.
 const BATCH: usize = 128;
-/// Contents remembered as handed over already; then all are forgotten, and some are read twice.
-const REMEMBERED_MAX: usize = 1 << 20;
+/// Contents remembered as handed over already; then all are forgotten, and some are read twice. A
+/// table of 2^20 places holds so many.
+const REMEMBERED_MAX: usize = (1 << 20) / 8 * 7;
+/// What is told of a content whose bytes are not those that its name stands for.
+const OTHER_HASH: &str = "its bytes have another hash than its name says";
 
 /// Which contents are read: a share of them, drawn by a seed.
 #[derive(Debug, Clone, Copy)]
@@ -60,16 +65,28 @@ fn mixed(number: u64) -> u64 {
 }
 
 /// What readers found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Findings {
-    /// Contents that cannot be read or are not what their name says, with the reason.
-    pub(crate) bad: Mutex<HashMap<ContentId, Arc<str>>>,
+    /// Contents that cannot be read or are not what their name says.
+    pub(crate) bad: Mutex<Bad>,
     /// Contents that were read.
     pub(crate) contents: AtomicU64,
     /// Their plain bytes.
     pub(crate) bytes: AtomicU64,
     /// What ended the reading, if anything did.
     pub(crate) failure: Mutex<Option<RepoError>>,
+}
+
+impl Findings {
+    /// Returns none so far; what is bad is told apart up to a number.
+    pub(crate) fn telling(told_max: usize) -> Self {
+        Self {
+            bad: Mutex::new(Bad::telling(told_max)),
+            contents: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            failure: Mutex::new(None),
+        }
+    }
 }
 
 /// Collects drawn contents into batches for the readers.
@@ -140,15 +157,7 @@ fn read_batch(repo: &Repository, ids: &[ContentId], findings: &Findings) -> Resu
     let mut was_read = vec![false; ids.len()];
     let together = repo.read_contents(ids, &mut |place, bytes| {
         was_read[place] = true;
-        note_read(findings, bytes.len());
-        if repo.content_id(ids[place].prefix(), &bytes) != ids[place] {
-            note_bad(
-                findings,
-                ids[place],
-                "its bytes have another hash than its name says",
-            );
-        }
-        Ok(())
+        note_read(repo, findings, &ids[place], &bytes)
     });
     match together {
         Ok(()) => return Ok(()),
@@ -162,33 +171,43 @@ fn read_batch(repo: &Repository, ids: &[ContentId], findings: &Findings) -> Resu
         .filter(|(_, was_read)| !**was_read)
     {
         match repo.read_content(id) {
-            Ok(bytes) => {
-                note_read(findings, bytes.len());
-                if repo.content_id(id.prefix(), &bytes) != *id {
-                    note_bad(
-                        findings,
-                        *id,
-                        "its bytes have another hash than its name says",
-                    );
-                }
-            }
+            Ok(bytes) => note_read(repo, findings, id, &bytes)?,
             Err(error) if error.kind() == RepoErrorKind::Stopped => return Err(error),
-            Err(error) if error.kind().is_damage() => note_bad(findings, *id, &error.to_string()),
+            Err(error) if error.kind().is_damage() => note_bad(repo, findings, id, &error)?,
             Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-fn note_read(findings: &Findings, bytes: usize) {
+fn note_read(
+    repo: &Repository,
+    findings: &Findings,
+    id: &ContentId,
+    bytes: &[u8],
+) -> Result<(), RepoError> {
     findings.contents.fetch_add(1, Ordering::Relaxed);
-    findings.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    findings
+        .bytes
+        .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    match repo.content_id(id.prefix(), bytes) == *id {
+        true => Ok(()),
+        false => note_bad(repo, findings, id, &OTHER_HASH),
+    }
 }
 
-fn note_bad(findings: &Findings, id: ContentId, why: &str) {
-    let mut bad = findings.bad.lock().expect("no reader panics");
-    bad.entry(id)
-        .or_insert_with(|| format!("content {id}: {why}").into());
+/// Notes a content that is bad, unless the index has none any more: the walk tells that itself.
+fn note_bad(
+    repo: &Repository,
+    findings: &Findings,
+    id: &ContentId,
+    why: &dyn Display,
+) -> Result<(), RepoError> {
+    if let Some(record) = repo.find(id)? {
+        let mut bad = findings.bad.lock().expect("no reader panics");
+        bad.add(&record, || reason_of(id, why));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

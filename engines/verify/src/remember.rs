@@ -50,10 +50,14 @@ impl Verification {
         time: Timestamp,
         percent: f64,
     ) -> Result<(), VerifyError> {
-        for (root, files) in &self.roots {
-            match files.is_empty() {
+        for (root, found) in &self.roots {
+            match found.files.is_empty() {
                 true => verified.note_proof(*root, time, percent),
-                false => verified.note_damage(*root, KnownDamage::new(time, files.clone())),
+                false => {
+                    let more = found.files_not_listed;
+                    let damage = KnownDamage::new(time, found.files.clone(), more);
+                    verified.note_damage(*root, damage);
+                }
             }
         }
         let mut lost = self.harm.lost.clone();

@@ -21,18 +21,21 @@ mod manifests;
 mod mended;
 mod run;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kopia::blob_name::EPOCH_MARKER_PREFIX;
+use kopia::content_id::{ContentId, prefix};
 use progress::Progress;
 use repo::{Repository, Writer};
 
 use self::manifests::Deleted;
 use self::run::{DOING, Run};
 use crate::blobs;
+use crate::bounds::Bounds;
 use crate::error::{VerifyError, VerifyErrorKind, maintain_error, repo_error};
 use crate::report::{Verification, VerifyOptions};
-use crate::verification::verify;
+use crate::verification::verify_within;
 
 pub use self::lost_manifests::LostManifests;
 pub use self::mended::{Mended, MendedKind};
@@ -55,6 +58,17 @@ pub struct Repair<'a> {
     pub give_up_lost_manifests: bool,
     /// Whom to tell, and who may stop it.
     pub progress: &'a Progress,
+}
+
+/// What was searched for so far.
+#[derive(Debug, Default)]
+struct Search {
+    /// All of it, until it is full: nothing is searched for twice.
+    searched: BTreeSet<ContentId>,
+    /// More was searched for than is remembered; what shows up behind it is left for the next run.
+    is_full: bool,
+    /// Contents of manifests that came back.
+    mended_manifests: BTreeSet<ContentId>,
 }
 
 /// What a repair did, and how the repository is now.
@@ -90,6 +104,11 @@ impl Repair<'_> {
     /// `NotOwner` and `Locked` before anything is done, or what the repository says. Whatever was
     /// done until then is whole.
     pub fn run(&self) -> Result<Repaired, VerifyError> {
+        self.run_within(&Bounds::default())
+    }
+
+    /// Does so within these bounds.
+    pub(crate) fn run_within(&self, bounds: &Bounds) -> Result<Repaired, VerifyError> {
         let lock = self.repo.lock_maintenance().map_err(repo_error(DOING))?;
         let _only_one = lock.ok_or_else(|| {
             VerifyError::new(
@@ -112,28 +131,25 @@ impl Repair<'_> {
             mended: Vec::from_iter(marker),
             left: Vec::new(),
             needs_other_keys: Vec::new(),
+            searched_max: bounds.searched,
         };
         let manifests = run.mend_index()?;
         run.list_again(manifests, Deleted::IsGone)?;
         let came_back = run.manifests_that_came_back()?;
         run.list_again(came_back, Deleted::IsThere)?;
         run.join_owners()?;
-        let mut found = verify(self.repo, self.options, self.progress)?;
-        let mut searched = found.harm.wanted.clone();
-        let mut mended = run.mend_contents(&searched)?;
-        let mut may_be_deeper = !mended.is_empty() && run.writer.is_some();
-        while may_be_deeper {
+        let mut search = Search::default();
+        let mut found = loop {
+            let (found, back) = self.search_all(&mut run, &mut search, bounds)?;
             // What lies below a folder shows only once the folder is back.
-            found = verify(self.repo, self.options, self.progress)?;
-            let deeper = found.harm.wanted.difference(&searched).copied().collect();
-            let back = run.mend_contents(&deeper)?;
-            may_be_deeper = !back.is_empty();
-            searched.extend(deeper);
-            mended.extend(back);
-        }
+            let may_be_deeper = back > 0 && run.writer.is_some();
+            if !may_be_deeper || search.is_full {
+                break found;
+            }
+        };
         let before = run.mended.len();
         run.mend_rest(&found)?;
-        let lost = run.lost_manifests(&searched, mended)?;
+        let lost = run.lost_manifests(&search.searched, search.mended_manifests)?;
         let given_up = match self.give_up_lost_manifests {
             true => run.give_up(&found, lost)?,
             false => {
@@ -141,9 +157,9 @@ impl Repair<'_> {
                 Vec::new()
             }
         };
-        let changed = run.mended.len() > before || !given_up.is_empty();
+        let changed = run.mended.len() > before || !given_up.is_empty() || search.is_full;
         if run.writer.is_some() && changed {
-            found = verify(self.repo, self.options, self.progress)?;
+            found = self.verify(bounds, None)?;
         }
         Ok(Repaired {
             mended: run.mended,
@@ -152,6 +168,46 @@ impl Repair<'_> {
             given_up,
             found,
         })
+    }
+
+    fn verify(
+        &self,
+        bounds: &Bounds,
+        behind: Option<ContentId>,
+    ) -> Result<Verification, VerifyError> {
+        let window = bounds.window_behind(behind);
+        verify_within(self.repo, self.options, bounds, window, self.progress)
+    }
+
+    /// Searches everything that is wanted now, window by window; returns what the last look found, and
+    /// how many contents came back.
+    fn search_all(
+        &self,
+        run: &mut Run<'_>,
+        search: &mut Search,
+        bounds: &Bounds,
+    ) -> Result<(Verification, usize), VerifyError> {
+        let mut behind = None;
+        let mut count = 0;
+        loop {
+            let mut found = self.verify(bounds, behind)?;
+            let wanted = std::mem::take(&mut found.harm.wanted);
+            behind = wanted.last().copied().filter(|_| found.harm.is_cut);
+            let is_new = |id: &ContentId| !search.searched.contains(id);
+            let wanted: Vec<ContentId> = wanted.into_iter().filter(is_new).collect();
+            let back = run.mend_contents(&wanted)?;
+            count += back.len();
+            if search.searched.len() + wanted.len() <= bounds.wanted {
+                search.searched.extend(wanted);
+            } else {
+                search.is_full = true;
+            }
+            let manifests = back.into_iter().filter(is_manifest);
+            search.mended_manifests.extend(manifests);
+            if behind.is_none() {
+                return Ok((found, count));
+            }
+        }
     }
 
     /// Puts the marker of the last epoch back: all clients overlook its index blobs otherwise.
@@ -169,4 +225,8 @@ impl Repair<'_> {
             count: 1,
         }))
     }
+}
+
+fn is_manifest(id: &ContentId) -> bool {
+    id.prefix() == Some(prefix::MANIFEST)
 }

@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use kopia::directory::DirectoryEntry;
 use kopia::object_id::ObjectId;
-use snapshot::DamagedFile;
+use snapshot::{DamagedFile, KnownDamage};
 
 use crate::harm::Harm;
-
-/// Damages beyond this many are counted, not listed.
-const DAMAGES_MAX: usize = 10_000;
 
 /// How thoroughly to verify.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,8 +119,23 @@ pub struct Verification {
     /// Blobs that are damaged and hold no content of a point.
     pub blobs: Vec<BlobDamage>,
     /// What became of each root object that was looked at.
-    pub(crate) roots: BTreeMap<ObjectId, Vec<DamagedFile>>,
+    pub(crate) roots: BTreeMap<ObjectId, DamageAtRoot>,
     pub(crate) harm: Harm,
+    /// So many damages are listed, and so many files of roots by name, one for each root beside.
+    named_max: usize,
+    /// Files of roots that are.
+    named: usize,
+}
+
+/// What is damaged below a root object; nothing if it is whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct DamageAtRoot {
+    /// Files that are.
+    pub(crate) files: Vec<DamagedFile>,
+    /// How many more.
+    pub(crate) files_not_listed: u64,
+    /// Whether it is looked at again, by way of another point.
+    is_known: bool,
 }
 
 impl Verification {
@@ -135,7 +147,8 @@ impl Verification {
 }
 
 impl Verification {
-    pub(crate) fn of_packs(packs: u64) -> Self {
+    /// Returns that nothing is found yet.
+    pub(crate) fn begin(packs: u64, harm: Harm, named_max: usize) -> Self {
         Self {
             points: 0,
             points_left: 0,
@@ -149,7 +162,9 @@ impl Verification {
             damages_not_listed: 0,
             blobs: Vec::new(),
             roots: BTreeMap::new(),
-            harm: Harm::default(),
+            harm,
+            named_max,
+            named: 0,
         }
     }
 
@@ -158,22 +173,47 @@ impl Verification {
         self.damages = Vec::new();
         self.damages_not_listed = 0;
         self.roots = BTreeMap::new();
+        self.named = 0;
     }
 
-    /// Notes damage of a point that has a root.
+    /// Notes that a point with this root is looked at from now on.
+    pub(crate) fn look_at(&mut self, root: ObjectId) {
+        match self.roots.get_mut(&root) {
+            Some(known) => known.is_known = true,
+            None => drop(self.roots.insert(root, DamageAtRoot::default())),
+        }
+    }
+
+    /// Notes damage of the point that is looked at, whose root this is.
     pub(crate) fn note_of(&mut self, root: &DirectoryEntry, damage: Damage) {
-        self.roots
-            .entry(root.object)
-            .or_default()
-            .push(DamagedFile {
+        let known = self.roots.entry(root.object).or_default();
+        let may_be_named = known.files.is_empty()
+            || (self.named < self.named_max && known.files.len() < KnownDamage::FILES_MAX);
+        if known.is_known {
+            // The point before said the same.
+        } else if may_be_named {
+            self.named += 1;
+            known.files.push(DamagedFile {
                 path: damage.path.clone(),
                 reason: damage.reason.clone(),
             });
+        } else {
+            known.files_not_listed += 1;
+        }
         self.note(damage);
     }
 
+    /// Counts damaged files of the point that is looked at, beside those that are noted.
+    pub(crate) fn count_of(&mut self, root: &DirectoryEntry, files: u64) {
+        let known = self.roots.entry(root.object).or_default();
+        if !known.is_known {
+            known.files_not_listed += files;
+        }
+        self.damages_not_listed += files;
+    }
+
     pub(crate) fn note(&mut self, damage: Damage) {
-        if self.damages.len() < DAMAGES_MAX {
+        if self.damages.len() < self.named_max {
             self.damages.push(damage);
         } else {
             self.damages_not_listed += 1;

@@ -1,26 +1,25 @@
 //! One verification, from the list of points to the list of damages.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kopia::content_id::ContentId;
 use kopia::directory::{DirectoryEntry, EntryType};
 use point::{Point, PointErrorKind, Points};
 use progress::Progress;
 use repo::{LostContents, RepoErrorKind, Repository};
 use snapshot::Remembered;
 
+use crate::bad::{Bad, Reason, reason_of};
 use crate::blobs;
+use crate::bounds::Bounds;
 use crate::error::{VerifyError, point_error, repo_error, stopped};
-use crate::harm::Harm;
+use crate::harm::{Harm, Window};
 use crate::pack_scan::PackScan;
 use crate::packs::Packs;
 use crate::reading::{self, Draw, Findings, Sampler};
 use crate::report::{Damage, Verification, VerifyOptions};
 use crate::still_lost;
-use crate::walk::{Reason, Walk};
+use crate::walk::Walk;
 
 /// Damaged files of one point that are told; those beyond are counted.
 const FILES_MAX: usize = 1000;
@@ -34,21 +33,37 @@ pub fn verify(
     options: &VerifyOptions,
     progress: &Progress,
 ) -> Result<Verification, VerifyError> {
+    let bounds = Bounds::default();
+    let window = bounds.first_window();
+    verify_within(repo, options, &bounds, window, progress)
+}
+
+/// Does so within these bounds, and keeps what is wanted in the window.
+pub(crate) fn verify_within(
+    repo: &Arc<Repository>,
+    options: &VerifyOptions,
+    bounds: &Bounds,
+    window: Window,
+    progress: &Progress,
+) -> Result<Verification, VerifyError> {
     let points = Points::load(repo).map_err(point_error("list the restore points"))?;
     let chosen = choose(&points, options);
     let mut blobs = Vec::new();
     blobs::look(repo, options, progress, &mut blobs)?;
     progress.phase("listing packs");
     let packs = Packs::list(repo.store())?;
-    let known = known_bad(repo, points.snapshots().verified().lost())?;
-    let findings = Findings::default();
-    let mut found = read_and_walk(repo, &chosen, &packs, options, &known, &findings, progress)?;
-    let mut bad = std::mem::take(&mut *findings.bad.lock().expect("no reader panics"));
-    if !bad.is_empty() {
+    let mut bad = Bad::telling(bounds.told);
+    add_known_bad(repo, points.snapshots().verified().lost(), &mut bad)?;
+    let findings = Findings::telling(bounds.told);
+    let mut found = Verification::begin(packs.count(), Harm::within(window), bounds.named);
+    let walk = Walk::new(repo, &packs, &bad, Harm::within(window));
+    read_and_walk(&chosen, options, walk, &findings, progress, &mut found)?;
+    let found_bad = findings.bad.into_inner().expect("no reader panics");
+    if !found_bad.is_empty() {
         progress.phase("finding the files that are hurt");
-        bad.extend(known);
+        bad.append(found_bad);
         found.begin_again();
-        let mut walk = Walk::new(repo, &packs, &bad, None);
+        let mut walk = Walk::new(repo, &packs, &bad, Harm::within(window));
         let walked = &chosen[..found.points as usize];
         let silent = progress_of_stop(progress);
         walk_points(repo, walked, &mut walk, None, &silent, &mut found)?;
@@ -64,8 +79,8 @@ pub fn verify(
         });
     }
     note_unreadable_manifests(repo, &points, &mut found.harm)?;
-    found.read_contents = findings.contents.load(Ordering::Relaxed);
-    found.read_bytes = findings.bytes.load(Ordering::Relaxed);
+    found.read_contents = findings.contents.into_inner();
+    found.read_bytes = findings.bytes.into_inner();
     let draw = Draw::new(options.data_percent, options.seed);
     PackScan::new(repo, progress)?.look(&draw, &mut blobs)?;
     found.blobs = blobs;
@@ -87,22 +102,20 @@ fn choose<'p>(points: &'p Points, options: &VerifyOptions) -> Vec<Point<'p>> {
     chosen
 }
 
-/// Returns what is remembered as lost and still cannot be read: at every depth it is looked at.
-fn known_bad(
+/// Adds what is remembered as lost and still cannot be read: at every depth it is looked at.
+fn add_known_bad(
     repo: &Arc<Repository>,
     lost: &LostContents,
-) -> Result<HashMap<ContentId, Reason>, VerifyError> {
-    let mut bad = HashMap::new();
+    bad: &mut Bad,
+) -> Result<(), VerifyError> {
     still_lost::each(repo, lost, &mut |record, error| match error.kind() {
         kind if kind.is_damage() => {
-            let reason = format!("content {}: {error}", record.id);
-            bad.insert(record.id, reason.into());
+            bad.add(record, || reason_of(&record.id, &error));
             Ok(())
         }
         _ => Err(error),
     })
-    .map_err(repo_error("look at what was lost"))?;
-    Ok(bad)
+    .map_err(repo_error("look at what was lost"))
 }
 
 /// Notes the contents that make manifests unreadable.
@@ -123,15 +136,14 @@ fn note_unreadable_manifests(
 
 /// Walks through points while readers read what the walk draws.
 fn read_and_walk(
-    repo: &Arc<Repository>,
     points: &[Point<'_>],
-    packs: &Packs,
     options: &VerifyOptions,
-    known_bad: &HashMap<ContentId, Reason>,
+    mut walk: Walk<'_>,
     findings: &Findings,
     progress: &Progress,
-) -> Result<Verification, VerifyError> {
-    let mut found = Verification::of_packs(packs.count());
+    found: &mut Verification,
+) -> Result<(), VerifyError> {
+    let repo = walk.repository();
     let readers = if options.data_percent > 0.0 {
         options.readers.max(1)
     } else {
@@ -144,10 +156,12 @@ fn read_and_walk(
             scope.spawn(move || reading::read_all(repo, &batches, findings));
         }
         drop(batches);
-        let sampler = (readers > 0)
-            .then(|| Sampler::new(Draw::new(options.data_percent, options.seed), to_readers));
-        let mut walk = Walk::new(repo, packs, known_bad, sampler);
-        let walked = walk_points(repo, points, &mut walk, options.until, progress, &mut found);
+        let draw = Draw::new(options.data_percent, options.seed);
+        match readers {
+            0 => drop(to_readers),
+            _ => walk.sample(Sampler::new(draw, to_readers)),
+        }
+        let walked = walk_points(repo, points, &mut walk, options.until, progress, found);
         walk.finish();
         found.files = walk.files;
         found.references = walk.references;
@@ -155,7 +169,7 @@ fn read_and_walk(
         walked
     });
     reading::check_failure(findings)?;
-    walked.map(|()| found)
+    walked
 }
 
 fn walk_points(
@@ -207,7 +221,7 @@ fn walk_point(
             return Ok(());
         }
     };
-    found.roots.entry(root.object).or_default();
+    found.look_at(root.object);
     let is_ours = point.point().is_some();
     let mut hurt: Vec<(String, Reason, DirectoryEntry)> = Vec::new();
     let mut not_kept = 0;
@@ -218,7 +232,7 @@ fn walk_point(
             not_kept += 1;
         }
     })?;
-    found.damages_not_listed += not_kept;
+    found.count_of(root, not_kept);
     for (path, reason, entry) in &hurt {
         let ranges = match entry.entry_type {
             EntryType::File => walk.damaged_ranges(entry)?,

@@ -13,21 +13,24 @@ use progress::Progress;
 use repo::Repository;
 use snapshot::read_directory;
 
+use crate::bad::{Bad, Reason, reason_of};
 use crate::error::{VerifyError, repo_error, stopped};
 use crate::harm::Harm;
 use crate::packs::{Objection, Packs};
 use crate::reading::Sampler;
 
-/// Lists, and folders, remembered as looked at; then all are forgotten: 100 MiB of each.
-const REMEMBERED_MAX: usize = 1 << 20;
+/// Lists, and folders, remembered as looked at; then all are forgotten: 80 MiB of lists and 50 of
+/// folders. A table of 2^20 places holds so many; one more would double it.
+const REMEMBERED_MAX: usize = (1 << 20) / 8 * 7;
+/// Damaged lists among them, which are remembered with the reason.
+const DAMAGED_LISTS_MAX: usize = 1 << 16;
+/// Contents remembered that were read again, since their packs are in doubt; then all are forgotten.
+const READ_AGAIN_MAX: usize = 1 << 16;
 /// Damaged ranges of one file that are told.
 const RANGES_MAX: usize = 100;
 /// Lists in lists: our images have two levels, Kopia's own at most a few.
 const DEPTH_MAX: u32 = 16;
 const DOING: &str = "walk through the repository";
-
-/// Why something is damaged.
-pub(crate) type Reason = Arc<str>;
 
 /// What is known of an object that is a list.
 #[derive(Debug, Clone)]
@@ -42,9 +45,12 @@ pub(crate) struct Walk<'a> {
     repo: &'a Arc<Repository>,
     packs: &'a Packs,
     /// Contents known to be unreadable.
-    bad: &'a HashMap<ContentId, Reason>,
+    bad: &'a Bad,
     sampler: Option<Sampler>,
     lists: HashMap<ObjectId, Known>,
+    damaged_lists: usize,
+    /// What became of contents in packs that are in doubt.
+    read_again: HashMap<ContentId, Option<Reason>>,
     /// Directories without damage below, and whether lengths counted when they were looked at.
     sound_directories: HashSet<(ObjectId, bool)>,
     /// What is marked deleted and lies in its pack still counts as there.
@@ -73,21 +79,33 @@ impl<'a> Walk<'a> {
     pub(crate) fn new(
         repo: &'a Arc<Repository>,
         packs: &'a Packs,
-        bad: &'a HashMap<ContentId, Reason>,
-        sampler: Option<Sampler>,
+        bad: &'a Bad,
+        harm: Harm,
     ) -> Self {
         Self {
             repo,
             packs,
             bad,
-            sampler,
+            sampler: None,
             lists: HashMap::new(),
+            damaged_lists: 0,
+            read_again: HashMap::new(),
             sound_directories: HashSet::new(),
             accepts_deleted: false,
             files: 0,
             references: 0,
-            harm: Harm::default(),
+            harm,
         }
+    }
+
+    /// Returns the repository that it walks through.
+    pub(crate) fn repository(&self) -> &'a Arc<Repository> {
+        self.repo
+    }
+
+    /// Offers the contents that are there to readers from now on.
+    pub(crate) fn sample(&mut self, sampler: Sampler) {
+        self.sampler = Some(sampler);
     }
 
     /// Gives the readers what is left over.
@@ -219,10 +237,7 @@ impl<'a> Walk<'a> {
             }
             None => {
                 let known = self.list(&list, depth, progress)?;
-                if self.lists.len() >= REMEMBERED_MAX {
-                    self.lists.clear();
-                }
-                self.lists.insert(*object, known.clone());
+                self.remember(*object, known.clone());
                 known
             }
         };
@@ -232,6 +247,20 @@ impl<'a> Walk<'a> {
                 .then(|| format!("object {object} has {bytes} bytes instead of {expected}").into())
         };
         Ok(known.damage.clone().or_else(wrong_length))
+    }
+
+    fn remember(&mut self, list: ObjectId, known: Known) {
+        if known.damage.is_some() {
+            if self.damaged_lists >= DAMAGED_LISTS_MAX {
+                return;
+            }
+            self.damaged_lists += 1;
+        }
+        if self.lists.len() >= REMEMBERED_MAX {
+            self.lists.clear();
+            self.damaged_lists = 0;
+        }
+        self.lists.insert(list, known);
     }
 
     fn list(
@@ -276,7 +305,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Option<Reason>, VerifyError> {
         self.references += 1;
         let record = self.repo.find(id).map_err(repo_error(DOING))?;
-        if let Some(reason) = self.bad.get(id) {
+        if let Some(reason) = self.bad.reason(id) {
             match &record {
                 Some(record) => self.harm.unreadable(record),
                 None => self.harm.missing(*id),
@@ -304,6 +333,12 @@ impl<'a> Walk<'a> {
                 return Ok(Some(reason.into()));
             }
         }
+        if self.bad.is_in_doubt(&record)
+            && let Some(reason) = self.read_again(*id)?
+        {
+            self.harm.unreadable(&record);
+            return Ok(Some(reason));
+        }
         if let Some(sampler) = &mut self.sampler {
             sampler.offer(*id);
         }
@@ -315,6 +350,23 @@ impl<'a> Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Says why a content of a pack that is in doubt cannot be read, if it cannot.
+    fn read_again(&mut self, id: ContentId) -> Result<Option<Reason>, VerifyError> {
+        if let Some(known) = self.read_again.get(&id) {
+            return Ok(known.clone());
+        }
+        let known = match self.repo.verify_content(&id) {
+            Ok(()) => None,
+            Err(error) if error.kind().is_damage() => Some(reason_of(&id, &error)),
+            Err(error) => return Err(repo_error(DOING)(error)),
+        };
+        if self.read_again.len() >= READ_AGAIN_MAX {
+            self.read_again.clear();
+        }
+        self.read_again.insert(id, known.clone());
+        Ok(known)
+    }
+
     /// Notes which contents of a folder or a list make it unreadable.
     fn note_unreadable(&mut self, object: &ObjectId, depth: u32) -> Result<(), VerifyError> {
         let Some(depth) = depth.checked_sub(1) else {

@@ -20,8 +20,6 @@ use time_and_chance::Timestamp;
 const VERIFICATION_TYPE: &str = "e3-verification";
 /// The form of the document in them.
 const VERSION: u32 = 1;
-/// Damaged files of one snapshot that are remembered by name.
-const FILES_MAX: usize = 100;
 
 /// A snapshot was found whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,14 +51,18 @@ pub struct KnownDamage {
 }
 
 impl KnownDamage {
-    /// Returns what was found at `time`; long lists are cut.
-    pub fn new(time: Timestamp, mut files: Vec<DamagedFile>) -> Self {
-        let more = files.len().saturating_sub(FILES_MAX);
-        files.truncate(FILES_MAX);
+    /// Damaged files of one snapshot that are remembered by name.
+    pub const FILES_MAX: usize = 100;
+
+    /// Returns what was found at `time`, and how many files more than these are damaged; long lists
+    /// are cut.
+    pub fn new(time: Timestamp, mut files: Vec<DamagedFile>, more: u64) -> Self {
+        let cut = files.len().saturating_sub(Self::FILES_MAX);
+        files.truncate(Self::FILES_MAX);
         Self {
             time,
             files,
-            files_not_listed: more as u64,
+            files_not_listed: more + cut as u64,
         }
     }
 
@@ -371,7 +373,7 @@ mod tests {
             path: path.to_owned(),
             reason: "lost".to_owned(),
         };
-        KnownDamage::new(second(time), vec![file])
+        KnownDamage::new(second(time), vec![file], 0)
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn nothing_is_taken_over_from_a_snapshot_that_is_known_to_be_damaged() {
     let first = world.back_up(&source, &options()).unwrap();
     let writer = Writer::new(&world.repo, 1).unwrap();
     let mut verified = Snapshots::load(&world.repo).unwrap().verified().clone();
-    let damage = KnownDamage::new(world.repo.clock().now(), Vec::new());
+    let damage = KnownDamage::new(world.repo.clock().now(), Vec::new(), 0);
     verified.note_damage(first.root, damage);
     verified.save(&writer).unwrap();
 

@@ -1,6 +1,6 @@
 //! Contents that cannot be read, packs whose own index is damaged, and the maintenance schedule.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kopia::blob_name::MAINTENANCE;
 use kopia::content_id::ContentId;
@@ -21,20 +21,33 @@ type Copies = BTreeMap<ContentId, Vec<ContentRecord>>;
 
 impl Run<'_> {
     /// Stores contents that cannot be read anew from whichever copy is sound; returns those, or those
-    /// that could be.
+    /// that could be. They are wanted in order.
     pub(super) fn mend_contents(
         &mut self,
-        wanted: &BTreeSet<ContentId>,
-    ) -> Result<BTreeSet<ContentId>, VerifyError> {
-        let mut mended = BTreeSet::new();
-        if wanted.is_empty() {
-            return Ok(mended);
+        wanted: &[ContentId],
+    ) -> Result<Vec<ContentId>, VerifyError> {
+        let mut mended = Vec::new();
+        let mut restored = BTreeMap::new();
+        for wanted in wanted.chunks(self.searched_max) {
+            self.mend_together(wanted, &mut mended, &mut restored)?;
         }
+        for (pack, count) in restored {
+            self.note(MendedKind::Contents, pack, count);
+        }
+        Ok(mended)
+    }
+
+    /// Searches the packs once for all of these; adds what came back, and how much of which pack.
+    fn mend_together(
+        &self,
+        wanted: &[ContentId],
+        mended: &mut Vec<ContentId>,
+        restored: &mut BTreeMap<String, u64>,
+    ) -> Result<(), VerifyError> {
         self.progress
             .phase("looking for other copies of what is damaged");
         let mut copies = self.copies_in_packs(wanted)?;
         self.add_superseded_copies(wanted, &mut copies)?;
-        let mut restored: BTreeMap<String, u64> = BTreeMap::new();
         for id in wanted {
             self.progress.stop.check().map_err(stopped)?;
             let known = self.repo.records_of(id).map_err(repo_error(DOING))?;
@@ -48,24 +61,20 @@ impl Run<'_> {
             tried.extend(copies.remove(id).unwrap_or_default());
             for copy in &tried {
                 if self.store_copy(copy)? {
-                    mended.insert(*id);
+                    mended.push(*id);
                     *restored.entry(from).or_default() += 1;
                     break;
                 }
             }
         }
-        self.flush()?;
-        for (pack, count) in restored {
-            self.note(MendedKind::Contents, pack, count);
-        }
-        Ok(mended)
+        self.flush()
     }
 
-    fn copies_in_packs(&self, wanted: &BTreeSet<ContentId>) -> Result<Copies, VerifyError> {
+    fn copies_in_packs(&self, wanted: &[ContentId]) -> Result<Copies, VerifyError> {
         let mut copies = Copies::new();
         PackScan::new(self.repo, self.progress)?.each(&mut |pack, records| {
             for record in records.unwrap_or_default() {
-                if *record.pack_blob == *pack && wanted.contains(&record.id) {
+                if *record.pack_blob == *pack && wanted.binary_search(&record.id).is_ok() {
                     add_copy(&mut copies, record);
                 }
             }
@@ -78,14 +87,14 @@ impl Run<'_> {
     /// index is damaged do not tell of them.
     fn add_superseded_copies(
         &self,
-        wanted: &BTreeSet<ContentId>,
+        wanted: &[ContentId],
         copies: &mut Copies,
     ) -> Result<(), VerifyError> {
         let superseded = self.repo.superseded_indexes().map_err(repo_error(DOING))?;
         for (blob, bytes) in &superseded {
             self.progress.stop.check().map_err(stopped)?;
             let read = self.repo.for_each_in_index(blob, *bytes, &mut |record| {
-                if wanted.contains(&record.id) {
+                if wanted.binary_search(&record.id).is_ok() {
                     add_copy(copies, record);
                 }
                 Ok(())

@@ -70,7 +70,7 @@ impl Run<'_> {
         let manifests = self.repo.manifests().map_err(repo_error(DOING))?;
         let unreadable = manifests.unreadable().iter().map(|(id, _)| *id);
         let unreadable: BTreeSet<ContentId> = unreadable.collect();
-        let rest = unreadable.difference(searched).copied().collect();
+        let rest: Vec<_> = unreadable.difference(searched).copied().collect();
         mended.extend(self.mend_contents(&rest)?);
         let mut lost = Vec::new();
         for id in unreadable.difference(&mended) {

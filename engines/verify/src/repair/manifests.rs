@@ -11,7 +11,9 @@ use repo::Writer;
 
 use super::mended::MendedKind;
 use super::run::{DOING, Run};
+use crate::bad::Bad;
 use crate::error::{VerifyError, repo_error};
+use crate::harm::{Harm, Window};
 use crate::packs::Packs;
 use crate::walk::Walk;
 
@@ -144,8 +146,12 @@ impl Run<'_> {
             .ok()
             .and_then(|manifest| manifest.root_entry);
         let Some(root) = root else { return Ok(false) };
-        let none_bad = std::collections::HashMap::new();
-        let mut walk = Walk::new(self.repo, packs, &none_bad, None);
+        let none_bad = Bad::telling(0);
+        let nothing = Harm::within(Window {
+            behind: None,
+            max: 0,
+        });
+        let mut walk = Walk::new(self.repo, packs, &none_bad, nothing);
         walk.accepts_deleted = deleted == Deleted::IsThere;
         let mut is_whole = true;
         walk.tree(&root, false, &silent(self.progress), &mut |_, _, _| {

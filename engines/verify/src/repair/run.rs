@@ -21,6 +21,8 @@ pub(super) struct Run<'a> {
     pub(super) left: Vec<(String, String)>,
     /// Of those, blobs that keys with more rights can delete or overwrite.
     pub(super) needs_other_keys: Vec<String>,
+    /// So many contents are searched for at a time.
+    pub(super) searched_max: usize,
 }
 
 impl Run<'_> {

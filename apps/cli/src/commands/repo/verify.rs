@@ -18,6 +18,7 @@ use crate::answer::Answer;
 use crate::commands::points::list;
 use crate::display::Subjects;
 use crate::failure::{FAILED, Failure, FailureKind};
+use crate::plain;
 use crate::repositories::RepoArguments;
 use crate::verified;
 use crate::world::World;
@@ -109,21 +110,27 @@ impl Verify {
         };
         let started = world.clock().now();
         let progress = world.progress(Subjects::Wholes);
-        let (found, repaired) = if self.repair {
-            let repair = Repair {
-                repo: &repo,
-                options: &options,
-                dry_run: self.dry_run,
-                take_ownership: self.take_ownership,
-                give_up_lost_manifests: self.give_up_lost_manifests,
-                progress: &progress,
-            };
-            let repaired = repair.run()?;
-            (repaired.found.clone(), Some(repaired))
-        } else {
-            (verify(&repo, &options, &progress)?, None)
+        let repair = Repair {
+            repo: &repo,
+            options: &options,
+            dry_run: self.dry_run,
+            take_ownership: self.take_ownership,
+            give_up_lost_manifests: self.give_up_lost_manifests,
+            progress: &progress,
         };
-        if !self.dry_run && can_be_remembered(&found) {
+        let repaired = match self.repair {
+            true => Some(repair.run()?),
+            false => None,
+        };
+        let looked;
+        let found = match &repaired {
+            Some(repaired) => &repaired.found,
+            None => {
+                looked = verify(&repo, &options, &progress)?;
+                &looked
+            }
+        };
+        if !self.dry_run && can_be_remembered(found) {
             let remembered = found.remembered(&repo, started, self.data)?;
             match self.local {
                 true => remembered.keep_here(&repo)?,
@@ -131,7 +138,7 @@ impl Verify {
             }
         }
         let mut text = String::new();
-        let mut document = document(&found, self.data, seed);
+        let mut document = document(found, self.data, seed);
         if let Some(repaired) = &repaired {
             tell_mended(&mut text, &repaired.mended, &repaired.left, self.dry_run);
             document["dry_run"] = json!(self.dry_run);
@@ -140,11 +147,14 @@ impl Verify {
             tell_given_up(&mut text, &repaired.given_up, self.dry_run);
             document["given_up"] = repaired.given_up.iter().map(given_up_document).collect();
         }
-        tell(&mut text, &found, self.data, seed);
+        tell(&mut text, found, self.data, seed);
         if found.is_sound() {
             return Ok(Answer::new(text, document));
         }
-        if repaired.is_some_and(|repaired| repaired.only_needs_other_keys()) {
+        if repaired
+            .as_ref()
+            .is_some_and(|repaired| repaired.only_needs_other_keys())
+        {
             return Ok(Answer::in_part(text, document));
         }
         let failure = Failure::new(FailureKind::DamageFound, "the repository is damaged");
@@ -320,11 +330,11 @@ fn tell(text: &mut String, found: &Verification, percent: f64, seed: u64) {
         let _ = writeln!(text, "{head} blob {}: {}", damage.blob, damage.reason);
     }
     for damage in &found.damages {
-        let _ = writeln!(
-            text,
+        let damaged = format!(
             "damaged: point {} {} {}: {}",
             damage.point_id, damage.source, damage.path, damage.reason
         );
+        let _ = writeln!(text, "{}", plain::line(&damaged));
         for (offset, bytes) in &damage.ranges {
             let end = offset.saturating_add(*bytes);
             let _ = writeln!(text, "         bytes {offset} to {end} of the file");
