@@ -6,6 +6,7 @@
 //! points  manifests that no index named ─► listed again if they are whole
 //! data    contents that cannot be read ◄─ any sound copy in any pack ─► stored anew
 //! loss    manifests that cannot be had from anywhere ─► given up, if the operator says so
+//! gone    places that the index names anew though their packs are gone: nobody takes them for stored
 //! rest    the epoch's marker, the maintenance schedule, packs whose own index is damaged
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! machine.
 
 mod contents;
+mod gone;
 mod indexes;
 mod lost_manifests;
 mod manifests;
@@ -138,6 +140,7 @@ impl Repair<'_> {
         let came_back = run.manifests_that_came_back()?;
         run.list_again(came_back, Deleted::IsThere)?;
         run.join_owners()?;
+        run.remember_what_cannot_be_there()?;
         let mut search = Search::default();
         let mut found = loop {
             let (found, back) = self.search_all(&mut run, &mut search, bounds)?;

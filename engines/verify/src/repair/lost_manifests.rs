@@ -9,14 +9,13 @@ use std::collections::BTreeSet;
 
 use kopia::content_id::{ContentId, prefix};
 use kopia::record::ContentRecord;
-use repo::LostContents;
 use snapshot::Snapshots;
 use time_and_chance::Timestamp;
 
+use super::gone::add_what_cannot_be_there;
 use super::manifests::Deleted;
 use super::run::{DOING, Run};
 use crate::error::{VerifyError, repo_error};
-use crate::packs::Packs;
 use crate::report::{BlobRole, Verification};
 
 /// What can be done about manifests that are lost.
@@ -128,7 +127,7 @@ impl Run<'_> {
             let snapshots = Snapshots::load(self.repo).map_err(repo_error(DOING))?;
             let mut verified = snapshots.verified().clone();
             let mut lost_contents = verified.lost().clone();
-            self.add_what_cannot_be_there(&mut lost_contents)?;
+            add_what_cannot_be_there(self.repo, &mut lost_contents)?;
             for LostManifests { content, pack, .. } in &lost {
                 let known = self.repo.find(content).map_err(repo_error(DOING))?;
                 if let Some(record) = known.filter(|record| *record.pack_blob == **pack) {
@@ -142,33 +141,6 @@ impl Run<'_> {
             verified.save(writer).map_err(repo_error(DOING))?;
         }
         Ok(lost)
-    }
-
-    /// Adds contents whose packs are gone or end before them, whether a point needs them or not: those
-    /// that only lost points needed are named nowhere else, and the next backup must not take them for
-    /// stored.
-    fn add_what_cannot_be_there(&self, lost: &mut LostContents) -> Result<(), VerifyError> {
-        let index = self.repo.walk_index();
-        let packs = Packs::list(self.repo.store())?;
-        let mut bytes = index.per_pack::<Option<u64>>();
-        let named = index.for_each_pack(&mut |place, pack| {
-            bytes[place] = packs.bytes_of(pack);
-            Ok(())
-        });
-        named.map_err(repo_error(DOING))?;
-        let walked = index.for_each(&mut |row| {
-            if row.is_deleted() {
-                return Ok(());
-            }
-            let record = row.record()?;
-            match bytes[row.pack()] {
-                None => drop(lost.packs.insert(record.pack_blob)),
-                Some(bytes) if end_of(&record) > bytes => lost.add(record.id, &record.pack_blob),
-                Some(_) => {}
-            }
-            Ok(())
-        });
-        walked.map_err(repo_error(DOING))
     }
 
     /// Returns contents of manifests that others took the place of and that can still be read.
@@ -199,8 +171,4 @@ impl Run<'_> {
             Err(error) => Err(repo_error(DOING)(error)),
         }
     }
-}
-
-fn end_of(record: &ContentRecord) -> u64 {
-    u64::from(record.pack_offset) + u64::from(record.packed_bytes)
 }

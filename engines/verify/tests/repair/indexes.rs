@@ -5,6 +5,8 @@ use std::sync::Arc;
 use blob::{BlobErrorKind, BlobStore as _, Faulty, Operation, Rule, Strike};
 use kopia::maintenance::MAINTENANCE_TYPE;
 use kopia::record::ContentRecord;
+use repo::Writer;
+use snapshot::Snapshots;
 use time_and_chance::StopSignal;
 use verify::BlobRole;
 
@@ -136,4 +138,45 @@ fn what_was_compacted_and_is_still_there_gives_a_compacted_index_back() {
     assert_eq!(world.whole(&repo), world.ids());
     let manifests = repo.manifests().unwrap();
     assert_eq!(manifests.find(MAINTENANCE_TYPE, &[]).count(), 1);
+}
+
+#[test]
+fn what_only_a_lost_index_knew_to_be_deleted_is_not_taken_for_stored() {
+    let mut world = World::new();
+    let repo = world.open();
+    let id = world.back_up(&repo, &[1, 2, 3]);
+    world.snapshots.remove(&id);
+    Snapshots::delete(&Writer::new(&repo, 1).unwrap(), &id).unwrap();
+    // Long ago: everything that it needed was collected, and its packs are gone.
+    let mut records = Vec::new();
+    let collected = repo.for_each_content(None, &mut |record| {
+        records.push(record);
+        Ok(())
+    });
+    collected.unwrap();
+    records.retain(|record| record.pack_blob.starts_with('p'));
+    assert!(!records.is_empty());
+    let before = world.names("xn");
+    let writer = Writer::new(&repo, 1).unwrap();
+    for record in &records {
+        writer.bury(record).unwrap();
+    }
+    writer.flush().unwrap();
+    drop(writer);
+    for pack in world.names("p") {
+        world.store.delete(&pack).unwrap();
+    }
+    let after = world.names("xn");
+    let deletions: Vec<_> = after.iter().filter(|it| !before.contains(it)).collect();
+    assert!(!deletions.is_empty());
+    for blob in deletions {
+        damage(&world, blob);
+    }
+
+    let repaired = repair(&world.open_cold().unwrap()).unwrap();
+    assert!(repaired.found.is_sound(), "{repaired:?}");
+    let other = world.open();
+    Snapshots::load(&other).unwrap();
+    world.back_up(&other, &[1, 2, 3]);
+    assert_eq!(world.whole(&other), world.ids());
 }
