@@ -344,7 +344,7 @@ impl<'a> TreeRestore<'a> {
                 Ok(())
             }
             // Windows lets only some people make links, and FAT has none.
-            Err(error) if cannot_link(&error) => {
+            Err(error) if os::cannot_have_links(&error) => {
                 self.outcome.warnings.add(Difference::Link, path);
                 Ok(())
             }
@@ -363,11 +363,4 @@ impl<'a> TreeRestore<'a> {
             let _ = std::fs::remove_file(&temporary);
         })
     }
-}
-
-fn cannot_link(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::Unsupported
-    )
 }

@@ -107,6 +107,13 @@ pub(crate) fn create_link(target: &[u8], path: &Path) -> io::Result<()> {
     symlink(OsStr::from_bytes(target), path)
 }
 
+/// Says whether no link can be made there at all. Whoever may not write to the folder (`EACCES`) is
+/// told so, as with a file; it is a file system without links that says `EPERM`.
+pub(crate) fn cannot_have_links(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    errno == Some(rustix::io::Errno::PERM) || error.kind() == io::ErrorKind::Unsupported
+}
+
 /// Gives a symbolic link the owner and time of its entry.
 pub(crate) fn set_link_metadata(
     path: &Path,

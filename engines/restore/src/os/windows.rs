@@ -89,6 +89,12 @@ pub(crate) fn create_link(target: &[u8], path: &Path) -> io::Result<()> {
     }
 }
 
+/// Says whether no link can be made there at all: only some people may make them.
+pub(crate) fn cannot_have_links(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported];
+    kinds.contains(&error.kind())
+}
+
 /// Gives a symbolic link the time of its entry.
 pub(crate) fn set_link_metadata(
     path: &Path,
