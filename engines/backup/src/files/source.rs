@@ -77,6 +77,15 @@ impl FileSource {
     /// Returns whether every name means in an earlier snapshot what it means now, given what
     /// its manifest says.
     pub(super) fn means_the_same(&self, earlier: &BTreeMap<String, Value>) -> bool {
+        // A path that is no text is filed under that of others, too.
+        let is_text = |path: &PathBuf| path.to_str().is_some();
+        let all_are_text = match &self.content {
+            SourceContent::One(path) => is_text(path),
+            SourceContent::Several(paths) => paths.iter().all(is_text),
+        };
+        if !all_are_text {
+            return false;
+        }
         let now = self.manifest_members();
         let Some(Value::Object(now)) = now.get(PATHS_MEMBER) else {
             return true;
@@ -149,6 +158,23 @@ mod tests {
             assert_eq!(source.identity.path, clean);
             assert_eq!(source.content, SourceContent::One(clean.into()));
         }
+    }
+
+    #[test]
+    fn an_earlier_snapshot_of_a_path_that_is_no_text_may_be_another_paths() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt as _;
+        let source = |path: &[u8]| FileSource::one("u", "h", Path::new(OsStr::from_bytes(path)));
+        let (one, other) = (source(b"/a\xff"), source(b"/a\xfe"));
+        assert_eq!(one.identity, other.identity);
+        assert!(!one.means_the_same(&other.manifest_members()));
+        let several = FileSource::several(
+            "u",
+            "h",
+            "all",
+            &[Path::new(OsStr::from_bytes(b"/a\xff")).into()],
+        );
+        assert!(!several.means_the_same(&several.manifest_members()));
     }
 
     #[test]
