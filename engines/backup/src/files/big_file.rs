@@ -13,6 +13,8 @@ use super::os::OpenFile;
 pub(super) struct BigFile {
     pub job: FileJob,
     pub open: OpenFile,
+    /// How far it is read.
+    end: u64,
     part_bytes: u64,
     parts: Mutex<Vec<Option<Segments>>>,
     left: AtomicUsize,
@@ -20,11 +22,12 @@ pub(super) struct BigFile {
 }
 
 impl BigFile {
-    /// Returns a file of so many parts.
-    pub fn new(job: FileJob, open: OpenFile, parts: u64, part_bytes: u64) -> Self {
+    /// Returns a file of so many parts, of which the last reaches as far as it is read.
+    pub fn new(job: FileJob, open: OpenFile, end: u64, parts: u64, part_bytes: u64) -> Self {
         Self {
             job,
             open,
+            end,
             part_bytes,
             parts: Mutex::new(vec![None; parts as usize]),
             left: AtomicUsize::new(parts as usize),
@@ -37,7 +40,7 @@ impl BigFile {
         let is_last = part as usize + 1 == self.lock().len();
         let start = part * self.part_bytes;
         start..if is_last {
-            u64::MAX
+            self.end
         } else {
             start + self.part_bytes
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use time_and_chance::Timestamp;
 
-use super::os::{self, OpenFile};
+use super::os::{self, Facts, OpenFile};
 
 /// So much is read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -88,10 +88,59 @@ impl<'f> FileReader<'f> {
     }
 }
 
+/// Returns how far a file is read. Files without a length are read to their end: those that a system
+/// makes up as they are read have none.
+pub(super) fn end_of(facts: &Facts, growth_bytes_max: u64) -> u64 {
+    match facts.bytes {
+        0 => u64::MAX,
+        bytes => bytes.saturating_add(growth_bytes_max),
+    }
+}
+
 /// Returns how long the time of a file may stay the same although it is written.
 pub(super) fn tick_of(mtime: Timestamp) -> Duration {
     match mtime.subsec_nanosecond() {
         0 => COARSE_TICK,
         _ => FINE_TICK,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::io::Write as _;
+
+    use super::super::os::FolderHandle;
+    use super::*;
+
+    /// Writes to a file that is open already, then reads it; returns how much that was.
+    fn bytes_read_after_growth(before: &[u8], growth: usize, growth_bytes_max: u64) -> u64 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, before).unwrap();
+        let handle = FolderHandle::named(folder.path()).unwrap();
+        let open = handle.open_file(OsStr::new("log")).unwrap();
+        let mut writer = std::fs::File::options().append(true).open(&path).unwrap();
+        writer.write_all(&vec![b'x'; growth]).unwrap();
+        let mut buffer = Vec::new();
+        let end = end_of(&open.facts, growth_bytes_max);
+        let mut reader = FileReader::new(&open, 0..end, &mut buffer);
+        let mut bytes = 0;
+        loop {
+            match reader.next().unwrap() {
+                Piece::End => return bytes,
+                Piece::Data(data) => bytes += data.len() as u64,
+                Piece::Hole(hole) => bytes += hole,
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_grows_while_it_is_read_comes_to_an_end() {
+        let growth = 300_000;
+        assert_eq!(bytes_read_after_growth(b"begun", growth, 1 << 20), 300_005);
+        assert_eq!(bytes_read_after_growth(b"begun", growth, 70_000), 70_005);
+        // What tells no length is read whole.
+        assert_eq!(bytes_read_after_growth(b"", growth, 70_000), 300_000);
     }
 }

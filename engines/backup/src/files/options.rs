@@ -24,6 +24,9 @@ pub struct FileOptions {
     pub tags: BTreeMap<String, String>,
     /// How many files are read at once.
     pub workers: usize,
+    /// How far a file is read beyond the length that it had when it was opened: one that grows as fast
+    /// as it is read would never end.
+    pub growth_bytes_max: u64,
     /// What is stored is protected by a checkpoint manifest this often.
     pub checkpoint_manifest_every: Duration,
 }
@@ -55,6 +58,7 @@ impl Default for FileOptions {
             workers: std::thread::available_parallelism()
                 .map_or(4, usize::from)
                 .clamp(2, 8),
+            growth_bytes_max: 1 << 30,
             checkpoint_manifest_every: Duration::from_mins(45),
         }
     }

@@ -16,7 +16,7 @@ use repo::{Encoder, ObjectWriter, RepoErrorKind, Segments};
 use time_and_chance::Timestamp;
 
 use super::big_file::BigFile;
-use super::file_reader::{FileReader, Piece, tick_of};
+use super::file_reader::{FileReader, Piece, end_of, tick_of};
 use super::folder_policy::FolderPolicy;
 use super::node::{FileJob, Node, Role, Whole};
 use super::os::{self, Facts, FolderHandle, Kind, OpenFile};
@@ -66,16 +66,17 @@ impl Hand<'_, '_> {
             Err(error) => return self.fail_file(&job, &error),
         };
         self.wait_for_next_tick(open.facts.mtime)?;
+        let end = end_of(&open.facts, self.walk.options.growth_bytes_max);
         let policy = self.walk.policy_of(&job.parent, &job.name);
         if let Some((parts, part_bytes)) = policy.parts(open.facts.bytes) {
-            let file = Arc::new(BigFile::new(job, open, parts, part_bytes));
+            let file = Arc::new(BigFile::new(job, open, end, parts, part_bytes));
             self.walk.note_open_file(&file);
             self.walk
                 .queue
                 .add(|waiting| waiting.add_parts(&file, parts));
             return Ok(());
         }
-        match self.store_range(&job.name, &open, 0..u64::MAX, &policy) {
+        match self.store_range(&job.name, &open, 0..end, &policy) {
             Ok(segments) => self.finish_file(&job, &open, segments),
             Err(Trouble::Source(error)) => self.fail_file(&job, &error),
             Err(Trouble::Fatal(error)) => Err(error),
