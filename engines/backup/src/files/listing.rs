@@ -22,6 +22,9 @@ const CACHE_TAG_BYTES: u64 = 64;
 /// No file of patterns is longer.
 const DOT_IGNORE_BYTES_MAX: u64 = 16 << 20;
 
+/// Why a folder is not taken that is empty since its file system is gone.
+const UNMOUNTED: &str = "the file system that was mounted there is gone";
+
 /// An entry with the name that it gets in the snapshot.
 struct Named {
     name: String,
@@ -51,11 +54,18 @@ impl Hand<'_, '_> {
             others,
         } = job;
         let policy = self.walk.policy_of(&parent, &name);
-        let is_named = matches!(place, Place::Open(_));
+        let listed_on = match &place {
+            Place::Open(_) => None,
+            Place::In { device, .. } => Some(*device),
+        };
         let entered = enter(&parent, place).and_then(|(folder, facts, listing)| {
-            let rules = match is_named {
-                true => self.rules_of_source(&policy.effective),
-                false => self.rules_below(&parent, &name),
+            let is_gone = |listed| was_unmounted(parent.device, listed, facts.device);
+            if listed_on.is_some_and(is_gone) {
+                return Err(io::Error::other(UNMOUNTED));
+            }
+            let rules = match listed_on {
+                None => self.rules_of_source(&policy.effective),
+                Some(_) => self.rules_below(&parent, &name),
             };
             let rules = rules.map_err(io::Error::other)?;
             let warn = |file: &str| {
@@ -80,6 +90,11 @@ impl Hand<'_, '_> {
                 return self.one_done(parent);
             }
         };
+        // What was mounted since the folder was listed is judged as what it is now.
+        let is_mounted_since = listed_on.is_some_and(|listed| listed != facts.device);
+        if is_mounted_since && self.is_excluded(&parent, &name, &facts) {
+            return self.one_done(parent);
+        }
         let node = Node::opened(&parent, name, folder, &facts, policy, rules, old);
         self.walk.note_open(&node);
         for (name, error) in &listing.failed {
@@ -205,7 +220,10 @@ impl Hand<'_, '_> {
                     sorted.folders.push(FolderJob {
                         parent: Arc::clone(node),
                         name,
-                        place: Place::In(disk_name),
+                        place: Place::In {
+                            name: disk_name,
+                            device: facts.device,
+                        },
                         old: first,
                         others,
                     });
@@ -288,10 +306,16 @@ impl Hand<'_, '_> {
     }
 }
 
+/// Says whether what was mounted on a folder is gone: what is there now is the folder that it was
+/// mounted on, which says nothing of what was listed.
+fn was_unmounted(parent: u64, listed: u64, entered: u64) -> bool {
+    listed != entered && entered == parent
+}
+
 fn enter(parent: &Node, place: Place) -> io::Result<(FolderHandle, Facts, Listing)> {
     let folder = match place {
         Place::Open(folder) => folder,
-        Place::In(name) => match &parent.folder {
+        Place::In { name, .. } => match &parent.folder {
             Some(folder) => folder.enter(&name)?,
             None => return Err(io::ErrorKind::NotFound.into()),
         },
@@ -345,6 +369,26 @@ fn read_rules(folder: &FolderHandle, name: &str, bytes_max: u64) -> io::Result<O
         Err(error) => {
             let reason = format!("read {name} in it: {}", os::reason(&error));
             Err(io::Error::new(error.kind(), reason))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_whose_file_system_went_is_told_from_one_that_was_mounted_since() {
+        let (outer, inner, other) = (1, 2, 3);
+        for (listed, entered, is_gone) in [
+            (outer, outer, false),
+            (inner, inner, false),
+            (inner, outer, true),
+            // Mounted since, be it for the first time or once more.
+            (outer, inner, false),
+            (inner, other, false),
+        ] {
+            assert_eq!(was_unmounted(outer, listed, entered), is_gone);
         }
     }
 }

@@ -29,8 +29,8 @@ pub(super) struct FolderJob {
 
 /// Where a folder is.
 pub(super) enum Place {
-    /// In its parent, under this name.
-    In(OsString),
+    /// In its parent, under this name; on this file system when it was listed.
+    In { name: OsString, device: u64 },
     /// Opened already: the user named it.
     Open(FolderHandle),
 }
