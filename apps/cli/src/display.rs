@@ -11,6 +11,8 @@ use time_and_chance::SharedClock;
 use bars::Bars;
 use lines::Lines;
 
+use crate::stderr;
+
 /// What the parts of the work are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subjects {
@@ -61,7 +63,7 @@ impl Monitor for Display {
             Form::Bars(bars) => bars.hear(news),
             Form::Lines(lines) => {
                 if let Some(line) = lines.hear(news) {
-                    eprintln!("{line}");
+                    stderr::say(&line);
                 }
             }
         }

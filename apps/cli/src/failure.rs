@@ -13,7 +13,7 @@ use restore::{RestoreError, RestoreErrorKind};
 use serde_json::{Value, json};
 use verify::{VerifyError, VerifyErrorKind};
 
-use crate::stdout;
+use crate::{stderr, stdout};
 
 /// The exit status of a failure without one of its own.
 pub const FAILED: u8 = 1;
@@ -152,19 +152,19 @@ impl Failure {
 
     /// Tells the failure on stderr.
     pub fn tell(&self) {
-        eprintln!("error: {}", self.message);
+        stderr::say(&format!("error: {}", self.message));
         self.tell_hint();
     }
 
     /// Tells the failure of a part of the work, which has a name, on stderr.
     pub fn tell_of(&self, part: &str) {
-        eprintln!("error: {part}: {}", self.message);
+        stderr::say(&format!("error: {part}: {}", self.message));
         self.tell_hint();
     }
 
     fn tell_hint(&self) {
         if !self.kind.hint().is_empty() {
-            eprintln!("hint: {}", self.kind.hint());
+            stderr::say(&format!("hint: {}", self.kind.hint()));
         }
     }
 

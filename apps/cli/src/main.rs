@@ -15,8 +15,10 @@ mod hosts;
 mod identity;
 mod password;
 mod places;
+mod plain;
 mod repositories;
 mod signals;
+mod stderr;
 mod stdout;
 mod table;
 mod verified;
@@ -58,7 +60,7 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Nothing was parsed, so the wish for JSON has to be looked for by hand.
-    if std::env::args().any(|argument| argument == "--json") {
+    if std::env::args_os().any(|argument| argument == "--json") {
         let text = error.to_string();
         // Usage and further hints follow after an empty line.
         let what = text.split("\n\n").next().unwrap_or_default();

@@ -13,6 +13,7 @@ use crate::credentials::{Keeper, S3Keys};
 use crate::failure::{Failure, FailureKind};
 use crate::identity;
 use crate::password::FoundPassword;
+use crate::stderr;
 use crate::verified;
 use crate::world::World;
 
@@ -74,7 +75,7 @@ impl RepoArguments {
         world.opened(&repository);
         verified::take_over(world, &repository);
         for warning in repository.warnings() {
-            eprintln!("warning: {warning}");
+            stderr::warn(warning);
         }
         Ok(repository)
     }

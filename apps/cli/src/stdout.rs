@@ -4,6 +4,8 @@ use std::io::{BufWriter, Write as _};
 
 use serde::{Serialize, Serializer};
 
+use crate::plain;
+
 /// Writes a document; lists in it that are [`Each`] are made while they are written.
 pub fn show_document(document: &impl Serialize) {
     let mut stdout = BufWriter::new(std::io::stdout().lock());
@@ -16,7 +18,7 @@ pub fn show_document(document: &impl Serialize) {
 pub fn show_text(text: &str) {
     if !text.is_empty() {
         // Whoever closed the pipe does not want the rest.
-        let _ = writeln!(std::io::stdout().lock(), "{text}");
+        let _ = writeln!(std::io::stdout().lock(), "{}", plain::lines(text));
     }
 }
 

@@ -1,8 +1,16 @@
 //! Text in columns.
 
+use std::borrow::Cow;
+
+use crate::plain;
+
 /// Returns rows under headings, every column as wide as its widest cell; `right` columns, such
 /// as sizes, are aligned to the right.
 pub fn table(headings: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<Cow<'_, str>>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| plain::line(cell)).collect())
+        .collect();
     let cell_width = |text: &str| text.chars().count();
     let widths: Vec<usize> = headings
         .iter()
@@ -33,11 +41,11 @@ pub fn table(headings: &[&str], right: &[usize], rows: &[Vec<String>]) -> String
         line.trim_end().to_owned() + "\n"
     };
     let mut text = line(headings);
-    for row in rows {
+    for row in &rows {
         let cells: Vec<&str> = row
             .iter()
             .take(headings.len())
-            .map(String::as_str)
+            .map(|cell| &**cell)
             .collect();
         text.push_str(&line(&cells));
     }

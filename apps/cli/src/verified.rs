@@ -11,6 +11,8 @@ use snapshot::{Proof, Remembered, Verified};
 
 use crate::amounts;
 use crate::failure::Failure;
+use crate::plain;
+use crate::stderr;
 use crate::world::World;
 
 /// Lets what was kept on this machine count like what the repository remembers, from now on.
@@ -20,9 +22,9 @@ pub fn take_over(world: &World, repo: &Repository) {
     };
     repo.keep_notes_in(folder.join("verified"));
     if let Err(error) = Verified::check_kept_here(repo) {
-        eprintln!(
-            "warning: what `repo verify` found and kept on this machine counts as never found, for it was not possible to {error}"
-        );
+        stderr::warn(&format!(
+            "what `repo verify` found and kept on this machine counts as never found, for it was not possible to {error}"
+        ));
     }
 }
 
@@ -33,9 +35,9 @@ pub fn keep(repo: &Arc<Repository>, verified: &Verified) -> Result<(), Failure> 
         Err(error) if error.kind() == VerifyErrorKind::Stopped => return Err(error.into()),
         Err(error) => error,
     };
-    eprintln!(
-        "warning: the result is kept on this machine and not in the repository, for it was not possible to {error}"
-    );
+    stderr::warn(&format!(
+        "the result is kept on this machine and not in the repository, for it was not possible to {error}"
+    ));
     Ok(verified.keep_here(repo)?)
 }
 
@@ -70,7 +72,11 @@ pub fn in_full(remembered: Option<&Remembered>) -> String {
     if let Some(damage) = &known.damage {
         let mut text = format!("DAMAGED as of {}\n", amounts::time(damage.time));
         for file in &damage.files {
-            text.push_str(&format!("        {}: {}\n", file.path, file.reason));
+            let named = format!("{}: {}", file.path, file.reason);
+            text.push_str(&format!("        {}\n", plain::line(&named)));
+        }
+        if damage.files_not_listed > 0 {
+            text.push_str(&format!("        and {} more\n", damage.files_not_listed));
         }
         return text;
     }
@@ -109,17 +115,20 @@ pub fn document(remembered: Option<&Remembered>) -> Value {
 pub fn warn(points: &Points, point: &Point<'_>) {
     let damage = point.remembered(points).and_then(|it| it.damage.as_ref());
     let Some(damage) = damage else { return };
-    let names: Vec<&str> = damage
+    let mut names: Vec<String> = damage
         .files
         .iter()
         .map(|file| match file.path.as_str() {
-            "" => "all of it",
-            path => path,
+            "" => "all of it".to_owned(),
+            path => path.to_owned(),
         })
         .collect();
-    eprintln!(
-        "warning: verification found this point damaged at {}: {}; what is damaged cannot be restored",
+    if damage.files_not_listed > 0 {
+        names.push(format!("and {} more", damage.files_not_listed));
+    }
+    stderr::warn(&format!(
+        "verification found this point damaged at {}: {}; what is damaged cannot be restored",
         amounts::time(damage.time),
         names.join(", ")
-    );
+    ));
 }

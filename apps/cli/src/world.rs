@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::password::FoundPassword;
 use crate::signals::Signals;
+use crate::stderr;
 use crate::{password, places};
 
 /// The world around a command.
@@ -108,7 +109,7 @@ impl World {
                     subject: "",
                     text: &text,
                 }),
-                None => eprintln!("warning: {text}"),
+                None => stderr::warn(&text),
             }
         })
     }

@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use progress::News;
 
 use super::{Subjects, about};
+use crate::plain;
 
 const BAR: &str = "{prefix:20!} {wide_bar} {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left";
 const SPINNER: &str = "{spinner} {msg}";
@@ -47,7 +48,7 @@ impl Bars {
                     line.enable_steady_tick(TICK);
                     line
                 });
-                line.set_message(about(subject, phase));
+                line.set_message(plain::line(&about(subject, phase)).into_owned());
             }
             News::DiskBegins {
                 subject,
@@ -56,7 +57,7 @@ impl Bars {
             } => {
                 let bar = ProgressBar::new(bytes)
                     .with_style(style(BAR))
-                    .with_prefix(self.subjects.label(subject, disk));
+                    .with_prefix(plain::line(&self.subjects.label(subject, disk)).into_owned());
                 let bar = self.all.add(bar);
                 if let Some(old) = self.lock().disks.insert((subject.to_owned(), disk), bar) {
                     old.finish_and_clear();
@@ -102,7 +103,7 @@ impl Bars {
 
     fn say(&self, line: &str) {
         // A terminal that went away needs no lines.
-        let _ = self.all.println(line);
+        let _ = self.all.println(plain::line(line));
     }
 
     fn lock(&self) -> MutexGuard<'_, Shown> {

@@ -39,6 +39,24 @@ fn wrong_usage_is_2_with_a_document_if_asked_for() {
         &[
             "restore", "disk", "abc", "--repo", "repo", "--to", "file", "--format", "vmdk",
         ],
+        &[
+            "backup",
+            "files",
+            "host",
+            "--repo",
+            "repo",
+            "--exclude",
+            "[a-",
+        ],
+        &[
+            "policy",
+            "set",
+            "--global",
+            "--add-ignore",
+            "x\\",
+            "--repo",
+            "repo",
+        ],
         &["sim", "fault", "host", "--vm", "web"],
         &["sim", "add-vm", "host", "--name", "x", "--new", "4X"],
     ] {

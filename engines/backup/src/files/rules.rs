@@ -37,6 +37,12 @@ pub fn is_cache_tag(start: &[u8]) -> bool {
     start.starts_with(CACHE_TAG_START)
 }
 
+/// Returns a pattern that somebody wrote, if it means something: one that does not would fail every
+/// folder it is asked about.
+pub fn checked_pattern(text: &str) -> Result<String, PatternProblem> {
+    Pattern::parse(text, "").map(|_| text.to_owned())
+}
+
 /// A pattern that means nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("read the pattern {pattern:?} of {origin}: {problem}")]

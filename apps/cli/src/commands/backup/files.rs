@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use backup::files::rules::checked_pattern;
 use backup::files::{
     FileBackup, FileCounts, FileFailure, FileOptions, FileReport, FileSource, FileThreads,
 };
@@ -20,7 +21,9 @@ use crate::amounts;
 use crate::answer::Answer;
 use crate::display::Subjects;
 use crate::failure::{CANCELLED, DONE_IN_PART, FAILED, Failure, FailureKind};
+use crate::plain;
 use crate::repositories::RepoArguments;
+use crate::stderr;
 use crate::world::World;
 
 /// Failures of a source that the text names; the document names more.
@@ -52,7 +55,7 @@ pub struct Files {
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: Option<String>,
     /// Leave out what matches, in the syntax of .gitignore, beside what policies say.
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = checked_pattern)]
     exclude: Vec<String>,
     /// Stay on the file system that each PATH is on.
     #[arg(long)]
@@ -125,9 +128,7 @@ impl Files {
         if outcomes.iter().any(|outcome| outcome.result.is_ok()) {
             warnings.extend(tidy_up(&writer));
         }
-        warnings
-            .iter()
-            .for_each(|warning| eprintln!("warning: {warning}"));
+        warnings.iter().for_each(|warning| stderr::warn(warning));
         Ok(answer(&outcomes, &warnings, world.stop().is_stopped()))
     }
 
@@ -223,6 +224,7 @@ fn estimate(
         let estimate = estimate?;
         let counts = &estimate.counts;
         is_whole &= counts.failed == 0;
+        let name = plain::line(name);
         let _ = writeln!(
             text,
             "{name}: would read {} files ({}); {} unchanged ({}), {} folders",
@@ -290,6 +292,7 @@ fn answer(outcomes: &[Outcome], warnings: &[String], was_stopped: bool) -> Answe
 
 fn describe(text: &mut String, name: &str, report: &FileReport) {
     let counts = &report.counts;
+    let name = plain::line(name);
     let _ = writeln!(
         text,
         "{name}: {} files, {} folders, {} links, {} in {}: point {}",
@@ -328,7 +331,8 @@ fn describe_rest(text: &mut String, counts: &FileCounts, failures: &[FileFailure
         let _ = writeln!(text, "  {unread} entries could not be read:");
         for failure in failures.iter().take(NAMED_MAX) {
             let ignored = if failure.is_ignored { " (ignored)" } else { "" };
-            let _ = writeln!(text, "    {}: {}{ignored}", failure.path, failure.reason);
+            let named = format!("{}: {}{ignored}", failure.path, failure.reason);
+            let _ = writeln!(text, "    {}", plain::line(&named));
         }
         if unread > NAMED_MAX as u64 {
             let _ = writeln!(text, "    and {} more", unread - NAMED_MAX as u64);

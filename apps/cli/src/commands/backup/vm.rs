@@ -20,6 +20,7 @@ use crate::display::Subjects;
 use crate::failure::{CANCELLED, FAILED, Failure, FailureKind};
 use crate::hosts::HostArguments;
 use crate::repositories::RepoArguments;
+use crate::stderr;
 use crate::vm_names;
 use crate::world::World;
 
@@ -137,9 +138,7 @@ impl Vm {
         if outcomes.iter().any(|outcome| outcome.result.is_ok()) {
             warnings.extend(tidy_up(&writer));
         }
-        warnings
-            .iter()
-            .for_each(|warning| eprintln!("warning: {warning}"));
+        warnings.iter().for_each(|warning| stderr::warn(warning));
         Ok(answer(&outcomes, &warnings, world.stop().is_stopped()))
     }
 

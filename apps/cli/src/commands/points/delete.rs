@@ -11,6 +11,7 @@ use super::vm_bases::{VmBases, next_is_full};
 use crate::answer::Answer;
 use crate::failure::{Failure, FailureKind};
 use crate::repositories::RepoArguments;
+use crate::stderr;
 use crate::world::World;
 
 /// The arguments.
@@ -70,7 +71,7 @@ impl Delete {
         let ids: Vec<&str> = found.iter().map(|point| point.id()).collect();
         Snapshots::delete_all(&writer, ids.iter().copied())?;
         for warning in &warnings {
-            eprintln!("warning: {warning}");
+            stderr::warn(warning);
         }
         let text: String = ids.iter().map(|id| format!("deleted {id}\n")).collect();
         Ok(Answer::new(

@@ -16,7 +16,9 @@ use super::vm_bases::{HeldBase, VmBases, next_is_full};
 use crate::amounts;
 use crate::answer::Answer;
 use crate::failure::Failure;
+use crate::plain;
 use crate::repositories::RepoArguments;
+use crate::stderr;
 use crate::stdout::{Each, show_document};
 use crate::world::World;
 
@@ -99,7 +101,7 @@ impl Expire {
             ));
         }
         for warning in &decision.warnings {
-            eprintln!("warning: {warning}");
+            stderr::warn(warning);
         }
         if !world.wants_json() {
             let text = self.text(&decision.sources, gone.len());
@@ -150,10 +152,11 @@ impl Expire {
                 .rev()
                 .find_map(|judged| Point::of(judged.snapshot).tag("vm-name"));
             let name = name.map_or_else(String::new, |name| format!(" ({name})"));
+            let source = format!("{}{name}", PolicyTarget::source(plan.source));
             let _ = writeln!(
                 text,
-                "{}{name}: keeps {}",
-                PolicyTarget::source(plan.source),
+                "{}: keeps {}",
+                plain::line(&source),
                 numbers(&plan.retention)
             );
             for judged in judged.iter().filter(|judged| self.dry_run || judged.goes) {
@@ -163,7 +166,7 @@ impl Expire {
                     if judged.goes { "goes " } else { "stays" },
                     amounts::time(judged.snapshot.manifest.start_time),
                     judged.snapshot.id,
-                    judged.why(&plan.retention).join("; ")
+                    plain::line(&judged.why(&plan.retention).join("; "))
                 );
             }
         }

@@ -10,6 +10,7 @@ use crate::amounts;
 use crate::answer::Answer;
 use crate::failure::{FAILED, Failure, FailureKind};
 use crate::repositories::RepoArguments;
+use crate::stderr;
 use crate::stdout::{Each, show_document};
 use crate::table::table;
 use crate::verified;
@@ -41,9 +42,9 @@ impl List {
         let points = Points::load(&repo)?;
         let unreadable = points.snapshots().unreadable();
         for (id, why) in unreadable {
-            eprintln!(
-                "warning: the manifest {id} cannot be read and may be a restore point: {why}"
-            );
+            stderr::warn(&format!(
+                "the manifest {id} cannot be read and may be a restore point: {why}"
+            ));
         }
         let failure = (!unreadable.is_empty()).then(|| {
             Failure::new(

@@ -12,6 +12,7 @@ use super::list;
 use crate::amounts;
 use crate::answer::Answer;
 use crate::failure::Failure;
+use crate::plain;
 use crate::repositories::RepoArguments;
 use crate::table::table;
 use crate::verified;
@@ -77,12 +78,12 @@ fn head(point: &Point<'_>) -> String {
     let pins = if manifest.pins.is_empty() {
         String::new()
     } else {
-        format!("pinned  {}\n", manifest.pins.join(", "))
+        format!("pinned  {}\n", plain::line(&manifest.pins.join(", ")))
     };
     format!(
         "id      {}\n{uuid}source  {}\ntime    {}\n{pins}",
         point.id(),
-        list::source(point),
+        plain::line(&list::source(point)),
         amounts::time(manifest.start_time)
     )
 }
@@ -99,10 +100,11 @@ fn describe_files(text: &mut String, document: &mut Value, point: &Point<'_>) {
     });
     let _ = writeln!(text, "holds   {files}{folders}, {size}");
     if !manifest.description.is_empty() {
-        let _ = writeln!(text, "about   {}", manifest.description);
+        let _ = writeln!(text, "about   {}", plain::line(&manifest.description));
     }
     for (key, value) in &manifest.tags {
-        let _ = writeln!(text, "tag     {}: {value}", key.trim_start_matches("tag:"));
+        let tag = format!("tag     {}: {value}", key.trim_start_matches("tag:"));
+        let _ = writeln!(text, "{}", plain::line(&tag));
     }
     if let Some(root) = root {
         document["root"] =
@@ -118,7 +120,8 @@ fn describe_files(text: &mut String, document: &mut Value, point: &Point<'_>) {
         );
     }
     for failure in &summary.errors {
-        let _ = writeln!(text, "        {}: {}", failure.path, failure.error);
+        let named = format!("{}: {}", failure.path, failure.error);
+        let _ = writeln!(text, "        {}", plain::line(&named));
     }
 }
 

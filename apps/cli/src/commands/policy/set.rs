@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use backup::files::rules::checked_pattern;
 use clap::Args;
 use kopia::policy::Policy;
 use repo::Writer;
@@ -118,7 +119,7 @@ struct Compression {
 #[command(next_help_heading = "Which files are left out")]
 struct Files {
     /// Leave out what this pattern matches.
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = checked_pattern)]
     add_ignore: Vec<String>,
     /// No longer.
     #[arg(long, value_name = "PATTERN")]

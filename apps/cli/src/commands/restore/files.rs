@@ -14,6 +14,7 @@ use crate::amounts;
 use crate::answer::Answer;
 use crate::display::Subjects;
 use crate::failure::{Failure, FailureKind};
+use crate::plain;
 use crate::repositories::RepoArguments;
 use crate::verified;
 use crate::world::World;
@@ -142,7 +143,7 @@ impl Files {
             restored.folders,
             restored.symlinks,
             amounts::bytes(restored.bytes),
-            self.to.display()
+            plain::line(&plain::path(&self.to))
         );
         if restored.replaced > 0 {
             let _ = write!(
@@ -156,17 +157,15 @@ impl Files {
         }
         if self.dry_run {
             for path in &restored.replaced_first {
-                let _ = write!(text, "\n{replaced} {}", path.display());
+                let path = plain::path(path);
+                let _ = write!(text, "\n{replaced} {}", plain::line(&path));
             }
             ellipsis(&mut text, restored.replaced, restored.replaced_first.len());
         }
         for failed_entry in &restored.failed_first {
             let path = failed_entry.path.display();
-            let _ = write!(
-                text,
-                "\n{failed}: {path}: failed to {}",
-                failed_entry.reason
-            );
+            let named = format!("{failed}: {path}: failed to {}", failed_entry.reason);
+            let _ = write!(text, "\n{}", plain::line(&named));
         }
         ellipsis(&mut text, restored.failed, restored.failed_first.len());
         text
@@ -175,17 +174,17 @@ impl Files {
     fn document(&self, restored: &RestoredFiles) -> Value {
         let failed = restored.failed_first.iter();
         let failed: Vec<Value> = failed
-            .map(|failed| json!({ "path": failed.path, "reason": failed.reason }))
+            .map(|failed| json!({ "path": plain::path(&failed.path), "reason": failed.reason }))
             .collect();
         json!({
-            "folder": self.to,
+            "folder": plain::path(&self.to),
             "dry_run": self.dry_run,
             "files": restored.files,
             "folders": restored.folders,
             "symlinks": restored.symlinks,
             "bytes": restored.bytes,
             "replaced": restored.replaced,
-            "replaced_first": restored.replaced_first,
+            "replaced_first": restored.replaced_first.iter().map(|path| plain::path(path)).collect::<Vec<_>>(),
             "kept": restored.kept,
             "failed": restored.failed,
             "failed_first": failed,

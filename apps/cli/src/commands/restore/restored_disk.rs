@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::amounts;
+use crate::plain;
 
 /// Options of every restore.
 #[derive(Debug, Args)]
@@ -45,7 +46,7 @@ pub fn describe(text: &mut String, disk: &RestoredDisk) {
 pub fn document(disk: &RestoredDisk) -> Value {
     json!({
         "number": disk.number,
-        "path": disk.path,
+        "path": plain::path(&disk.path),
         "virtual_bytes": disk.virtual_bytes,
         "written_bytes": disk.written_bytes,
     })

@@ -16,6 +16,7 @@ use crate::answer::Answer;
 use crate::display::Subjects;
 use crate::failure::Failure;
 use crate::hosts::HostArguments;
+use crate::plain;
 use crate::repositories::RepoArguments;
 use crate::verified;
 use crate::world::World;
@@ -99,7 +100,7 @@ impl Vm {
         let documents: Vec<_> = disks.iter().map(restored_disk::document).collect();
         Ok(Answer::new(
             text,
-            json!({ "vm": opened.descriptor().name, "folder": folder, "disks": documents }),
+            json!({ "vm": opened.descriptor().name, "folder": plain::path(folder), "disks": documents }),
         ))
     }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::answer::Answer;
 use crate::failure::Failure;
+use crate::plain;
 use crate::world::World;
 
 /// The arguments.
@@ -44,7 +45,7 @@ impl Create {
         );
         Ok(Answer::new(
             text,
-            json!({ "name": self.name, "folder": host.folder() }),
+            json!({ "name": self.name, "folder": plain::path(host.folder()) }),
         ))
     }
 }

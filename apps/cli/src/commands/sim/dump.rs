@@ -8,6 +8,7 @@ use serde_json::json;
 use super::simulated_vm::DiskArguments;
 use crate::answer::Answer;
 use crate::failure::{Failure, FailureKind};
+use crate::plain;
 use crate::world::World;
 
 /// The arguments.
@@ -40,7 +41,7 @@ impl Dump {
         let text = format!("wrote disk {} to {}", self.disk.disk, self.to.display());
         Ok(Answer::new(
             text,
-            json!({ "disk": self.disk.disk, "path": self.to }),
+            json!({ "disk": self.disk.disk, "path": plain::path(&self.to) }),
         ))
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::amounts;
 use crate::answer::Answer;
 use crate::failure::Failure;
+use crate::plain;
 use crate::stdout::{show_document, show_text};
 use crate::world::World;
 
@@ -139,11 +140,10 @@ fn amount_document(amount: Amount) -> Value {
 fn line(changed: &ChangedEntry<'_>) -> String {
     let entry = changed.after.or(changed.before);
     let is_folder = entry.is_some_and(|entry| entry.entry_type == EntryType::Directory);
-    // What a terminal would take for an order must not reach it.
     let path = match (changed.path, is_folder) {
         ("", _) => "the root".to_owned(),
-        (path, true) => format!("{}/", path.escape_debug()),
-        (path, false) => path.escape_debug().to_string(),
+        (path, true) => format!("{}/", plain::line(path)),
+        (path, false) => plain::line(path).into_owned(),
     };
     let size = |entry: Option<&DirectoryEntry>| {
         let Some(entry) = entry else {

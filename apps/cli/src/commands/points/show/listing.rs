@@ -53,8 +53,7 @@ fn row(entry: &DirectoryEntry) -> Vec<String> {
         format!("{}:{}", entry.uid, entry.gid),
         amounts::bytes(Amount::of(entry).bytes),
         amounts::time(entry.mtime),
-        // What a terminal would take for an order must not reach it.
-        format!("{}{mark}", entry.name.escape_debug()),
+        format!("{}{mark}", entry.name),
     ]
 }
 
