@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 
 use crate::agent::{Agent, Outcome, tool};
 
+/// What is done to a blob.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Damage {
+pub enum Damage {
     Flip,
     Cut,
     Empty,
     Delete,
 }
 
-const ALL: [Damage; 4] = [Damage::Flip, Damage::Cut, Damage::Empty, Damage::Delete];
+/// All that can be.
+pub const ALL: [Damage; 4] = [Damage::Flip, Damage::Cut, Damage::Empty, Damage::Delete];
 
 /// What can be hoped for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +41,7 @@ const KINDS: [(&str, Damage, Hope); 6] = [
 ];
 
 /// Returns the files of the blobs whose names begin so, with these names.
-fn blobs(repo: &Path, prefix: &str) -> Vec<(PathBuf, String)> {
+pub fn blobs(repo: &Path, prefix: &str) -> Vec<(PathBuf, String)> {
     let mut folders = vec![repo.to_owned()];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -61,7 +63,8 @@ fn blobs(repo: &Path, prefix: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-fn do_to(blob: &Path, damage: Damage) {
+/// Damages a blob.
+pub fn do_to(blob: &Path, damage: Damage) {
     let mut bytes = fs::read(blob).unwrap();
     let middle = bytes.len() / 2;
     match damage {

@@ -20,14 +20,19 @@ const FIXTURES: [&str; 7] = [
     "ecc-5",
 ];
 
-struct Fixture {
-    agent: Agent,
-    repo: PathBuf,
-    expected: Value,
+/// A repository that Kopia wrote, and what it says of it.
+pub struct Fixture {
+    /// Where the executable runs.
+    pub agent: Agent,
+    /// Where the repository is.
+    pub repo: PathBuf,
+    /// What Kopia says.
+    pub expected: Value,
 }
 
 impl Fixture {
-    fn open(name: &str) -> Self {
+    /// Opens it where it lies.
+    pub fn open(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../testdata/kopia")
             .join(name);
@@ -40,7 +45,8 @@ impl Fixture {
         }
     }
 
-    fn run(&self, arguments: &[&str]) -> Outcome {
+    /// Runs the executable with the repository.
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
         let mut command = self.agent.command(arguments);
         command.arg("--repo").arg(&self.repo).env(
             "E3_REPO_PASSWORD",

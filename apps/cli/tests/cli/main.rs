@@ -7,8 +7,10 @@
 
 mod agent;
 mod damage;
+mod damage_of_kopias;
 mod end_to_end;
 mod exit_status;
+mod few_rights;
 mod files;
 mod help;
 mod keeping;
@@ -16,8 +18,10 @@ mod kills;
 mod kopias_own;
 mod lock;
 mod maintain;
+mod odd_names;
 mod older_agent;
 mod on_every_system;
 mod password;
 mod performance;
 mod remember;
+mod s3_server;

@@ -3,14 +3,13 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
 use crate::agent::{Agent, Outcome, PASSWORD, outcome};
+use crate::s3_server::{KEYS, S3Server};
 
 const REMEMBER: [&str; 4] = ["repo", "remember", "--repo", "repo"];
 const FORGET: [&str; 4] = ["repo", "forget", "--repo", "repo"];
@@ -158,54 +157,6 @@ fn keys_of_a_folder_are_wrong_usage() {
     let refused = agent.run([&REMEMBER[..], &["--with-s3-keys"]].concat());
     assert_eq!(refused.status, 2, "{refused:?}");
     assert!(!agent.path("state/credentials").exists());
-}
-
-const KEYS: [(&str, &str); 2] = [
-    ("AWS_ACCESS_KEY_ID", "test-key-id"),
-    ("AWS_SECRET_ACCESS_KEY", "test-secret+/="),
-];
-
-/// A server of S3 that checks signatures.
-struct S3Server {
-    process: Child,
-    repository: String,
-}
-
-impl S3Server {
-    fn start(agent: &Agent) -> Self {
-        let tools = std::env::var_os("E3_TEST_TOOLS").expect("./check names the test servers");
-        fs::create_dir_all(agent.path("buckets/bucket")).unwrap();
-        let mut process = Command::new(PathBuf::from(tools).join("rclone"))
-            .args(["serve", "s3", "--config", "", "--addr", "127.0.0.1:0"])
-            .arg("--auth-key")
-            .arg(KEYS.map(|(_, value)| value).join(","))
-            .arg(agent.path("buckets"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let endpoint = lines.find_map(|line| {
-            let line = line.unwrap();
-            let (_, after) = line.split_once("http://127.0.0.1:")?;
-            let port: String = after.chars().take_while(char::is_ascii_digit).collect();
-            Some(format!("http://127.0.0.1:{port}"))
-        });
-        // Whoever does not read what a server says may end it.
-        std::thread::spawn(move || lines.for_each(drop));
-        let endpoint = endpoint.expect("the server says where it listens");
-        Self {
-            process,
-            repository: format!("s3://bucket/web?endpoint={endpoint}"),
-        }
-    }
-}
-
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
 }
 
 #[test]
