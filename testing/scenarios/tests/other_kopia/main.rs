@@ -14,6 +14,7 @@ mod retention;
 mod rounds;
 mod stand_in;
 mod stock;
+mod trees;
 
 use std::path::Path;
 
