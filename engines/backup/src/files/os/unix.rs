@@ -19,6 +19,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use super::{Facts, Found, Kind, Listing, Oddity, OpenFile, timestamp};
 
 const MODE_BITS: u32 = 0o7777;
+/// Why what was listed as a link cannot be read as one.
+const NO_LINK: &str = "it was replaced by something that is no link while the backup ran";
 /// The unit that allocation is counted in.
 const BLOCK_BYTES: u64 = 512;
 
@@ -122,7 +124,10 @@ impl FolderHandle {
 
     /// Returns where a symbolic link leads.
     pub fn read_link(&self, name: &OsStr) -> io::Result<Vec<u8>> {
-        Ok(rustix::fs::readlinkat(&self.0, name, Vec::new())?.into_bytes())
+        match rustix::fs::readlinkat(&self.0, name, Vec::new()) {
+            Err(Errno::INVAL) => Err(io::Error::other(NO_LINK)),
+            target => Ok(target?.into_bytes()),
+        }
     }
 }
 
@@ -226,4 +231,22 @@ pub(in crate::files) fn next_data(file: &File, offset: u64) -> Option<Range<u64>
 /// Returns the bytes of a name.
 pub(in crate::files) fn path_bytes(name: &OsStr) -> &[u8] {
     name.as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_took_a_links_place_is_named_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let handle = FolderHandle::named(folder.path()).unwrap();
+        std::os::unix::fs::symlink("somewhere", folder.path().join("link")).unwrap();
+        std::fs::write(folder.path().join("file"), "text").unwrap();
+        assert_eq!(handle.read_link(OsStr::new("link")).unwrap(), b"somewhere");
+        let error = handle.read_link(OsStr::new("file")).unwrap_err();
+        assert_eq!(error.to_string(), NO_LINK);
+        let error = handle.read_link(OsStr::new("nothing")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
 }
