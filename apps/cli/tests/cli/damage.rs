@@ -180,7 +180,9 @@ fn damage_is_named_nothing_false_is_restored_and_there_is_a_way_out() {
             }
             let found = world.run(&VERIFY);
             let told = format!("{}{}", found.stdout, found.stderr);
-            let is_named = damaged.iter().any(|(_, name)| told.contains(name));
+            // Nobody knows the name of an index blob that is gone; what only it named is told.
+            let is_told = damage == Damage::Delete && told.contains("no index names");
+            let is_named = is_told || damaged.iter().any(|(_, name)| told.contains(name));
             assert!(is_named, "{context} is not named: {told}");
             let restores = world.restores();
             assert!(!restores || hope != Hope::None, "{context}");

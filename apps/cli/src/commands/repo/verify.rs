@@ -26,6 +26,11 @@ use crate::world::World;
 /// Contents read at once.
 const READERS: usize = 8;
 
+/// What is to be said of packs that no index names.
+const NOT_LISTED: &str = "\
+what no index names is in no list: points may be missing, and `repo verify --repair` brings back what can be had
+";
+
 /// What giving manifests up means.
 const GIVING_UP: &str = "\
 Points that were listed only in lost manifests are no longer listed, and maintenance collects their data
@@ -323,9 +328,10 @@ fn tell(text: &mut String, found: &Verification, percent: f64, seed: u64) {
         );
     }
     for damage in &found.blobs {
-        let head = match damage.role.is_needed() {
-            true => "damaged:",
-            false => "warning, no point needs it:",
+        let head = match damage.role {
+            role if role.is_needed() => "damaged:",
+            BlobRole::Unindexed => "warning, there may be points that need it:",
+            _ => "warning, no point needs it:",
         };
         let _ = writeln!(text, "{head} blob {}: {}", damage.blob, damage.reason);
     }
@@ -345,6 +351,10 @@ fn tell(text: &mut String, found: &Verification, percent: f64, seed: u64) {
     }
     if found.is_sound() {
         text.push_str("no damage found\n");
+        let mut blobs = found.blobs.iter();
+        if blobs.any(|damage| damage.role == BlobRole::Unindexed) {
+            text.push_str(NOT_LISTED);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `restore vm`: a whole VM, to a folder or onto a host.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::restore::vm::{HostTarget, to_folder, to_host};
@@ -83,7 +83,7 @@ impl Vm {
         world: &World,
         repo: &Arc<Repository>,
         opened: &OpenPoint,
-        folder: &PathBuf,
+        folder: &Path,
     ) -> Result<Answer, Failure> {
         let progress = world
             .progress(Subjects::Disks)
