@@ -11,7 +11,7 @@ use backup::BackupErrorKind;
 use backup::vm::{ConsistencyPolicy, Step, VmBackup};
 use blob::{BlobErrorKind, Faulty, FilesystemStore, Operation, Rule, Strike};
 use hyperv::sim::{SimDisk, SimFault, SimVm};
-use hyperv::{Consistency, HypervHost, VmState};
+use hyperv::{Consistency, HypervHost, RequestedConsistency, VmState};
 use point::BackupType;
 use progress::Progress;
 use repo::Writer;
@@ -166,6 +166,31 @@ fn another_products_checkpoint_is_left_alone_and_told_of() {
     assert_eq!(error.kind(), BackupErrorKind::Locked);
     assert!(error.to_string().contains("another product"), "{error}");
     assert_eq!(world.host.checkpoints(vm).unwrap().len(), 1);
+}
+
+#[test]
+fn a_checkpoint_that_a_dead_run_came_not_to_name_is_removed_and_nobody_elses() {
+    let (world, vm) = world_with_a_point(26);
+    let died = world.back_up_until(vm, "repo", &|step| step != Step::Announced);
+    assert_eq!(died.unwrap_err().kind(), BackupErrorKind::Killed);
+    // The host goes on with what was asked of it, and gives the checkpoint a name of its own.
+    let name = world.host.vm(vm).unwrap().name;
+    let take = || {
+        let (crash, stop) = (RequestedConsistency::Crash, StopSignal::new());
+        let name = format!("{name} - (3/1/2026 - 12:00:04 PM)");
+        let taken = world
+            .host
+            .create_recovery_checkpoint(vm, crash, &name, &stop);
+        taken.unwrap();
+    };
+    take();
+    let report = world.back_up(vm, "repo").unwrap();
+    assert_eq!(report.descriptor.backup_type(), BackupType::Incremental);
+    world.assert_no_checkpoint(vm);
+    // This one no run of ours announced.
+    take();
+    let error = world.back_up(vm, "repo").unwrap_err();
+    assert_eq!(error.kind(), BackupErrorKind::Locked);
 }
 
 #[test]

@@ -1,19 +1,23 @@
 //! What a run that died left on a VM, and how it goes away (Hyper-V spec 12).
 
 use hyperv::{
-    Checkpoint, CheckpointId, CheckpointKind, HypervErrorKind, HypervHost, ReferencePointId,
-    VirtualDisk, Vm, VmId,
+    Checkpoint, CheckpointId, CheckpointKind, HypervErrorKind, HypervHost, OperationInProgress,
+    ReferencePointId, VirtualDisk, Vm, VmId,
 };
 use time_and_chance::Timestamp;
 
 use super::increment_base::Base;
-use super::state::{BaseFile, Converting, StateFolder};
-use crate::error::{BackupError, host_error};
+use super::state::{Announced, BaseFile, Converting, JournalEntry, StateFolder};
+use crate::error::{BackupError, BackupErrorKind, host_error};
 
 /// The beginning of every name we give to a checkpoint.
 pub const MARK: &str = "e3-backup-agent backup";
 /// A foreign recovery checkpoint younger than this means that another product is at work.
 const FOREIGN_AT_WORK_SECONDS: i64 = 24 * 3600;
+/// How long after it was announced a checkpoint is taken at most: guests are given twenty minutes.
+const ANNOUNCED_SECONDS_MAX: i64 = 30 * 60;
+/// How much earlier a checkpoint may seem to be than what came before it.
+const CLOCK_SLACK_SECONDS: i64 = 5;
 /// More reference points of ours than this on one VM are worth a word.
 const REFERENCE_POINTS_MAX: usize = 4;
 /// So is one older than this.
@@ -49,12 +53,16 @@ pub fn clean(
     let checkpoints = host
         .checkpoints(vm)
         .map_err(host_error("look for checkpoints"))?;
+    if let Some(entry) = journal.as_ref().filter(|entry| is_in_doubt(entry)) {
+        check_that_none_is_being_made(host, vm, entry)?;
+    }
     let is_ours = |checkpoint: &Checkpoint| {
         checkpoint.kind == CheckpointKind::Recovery
             && (checkpoint.name.starts_with(MARK)
-                || journal
-                    .as_ref()
-                    .is_some_and(|entry| entry.checkpoint == Some(checkpoint.id)))
+                || journal.as_ref().is_some_and(|entry| {
+                    entry.checkpoint == Some(checkpoint.id)
+                        || is_in_doubt(entry) && is_announced(&entry.announced, checkpoint)
+                }))
     };
     let mut all_gone = true;
     for checkpoint in &checkpoints {
@@ -85,6 +93,41 @@ pub fn clean(
         state.clear_journal(vm)?;
     }
     Ok(found)
+}
+
+/// Returns whether a run died before it knew its checkpoint.
+fn is_in_doubt(entry: &JournalEntry) -> bool {
+    entry.checkpoint.is_none() && entry.converting.is_none()
+}
+
+/// Checks that the host is not still making the checkpoint of a run that died: once it is there it
+/// can be told from others, and until then nothing may forget it.
+fn check_that_none_is_being_made(
+    host: &dyn HypervHost,
+    vm: VmId,
+    entry: &JournalEntry,
+) -> Result<(), BackupError> {
+    let machine = host.vm(vm).map_err(host_error("look at the VM"))?;
+    if machine.operation != Some(OperationInProgress::CreatingCheckpoint) {
+        return Ok(());
+    }
+    Err(BackupError::new(
+        BackupErrorKind::Host(HypervErrorKind::Busy),
+        format!(
+            "remove what run {} left: the host is still making its checkpoint; try again when that is over",
+            entry.run
+        ),
+    ))
+}
+
+/// Returns whether a checkpoint is the one that a run announced and came neither to name nor to
+/// note (Hyper-V spec 4.2): it was not there before, was made soon after, and carries the name that
+/// the host gives. Other products name theirs at once, too.
+fn is_announced(announced: &Announced, checkpoint: &Checkpoint) -> bool {
+    let age_seconds = checkpoint.created.as_second() - announced.at.as_second();
+    !announced.before.contains(&checkpoint.id)
+        && (-CLOCK_SLACK_SECONDS..=ANNOUNCED_SECONDS_MAX).contains(&age_seconds)
+        && checkpoint.name.starts_with(&announced.vm_name)
 }
 
 /// Drops reference points that were replaced and are still there, and tells when there are many.
@@ -219,4 +262,39 @@ fn settle_conversion(
         .removed_reference_points
         .extend(drop_replaced(host, state, &converting.repository, vm)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_a_run_announced_is_told_from_others() {
+        let id = |number| CheckpointId(Uuid::from_u128(number));
+        let at = Timestamp::UNIX_EPOCH;
+        let announced = Announced {
+            at,
+            vm_name: "web".to_owned(),
+            before: vec![id(1)],
+        };
+        let checkpoint = |number, name: &str, seconds| Checkpoint {
+            id: id(number),
+            kind: CheckpointKind::Recovery,
+            name: name.to_owned(),
+            created: at + Duration::from_secs(seconds),
+        };
+        for (number, name, seconds, ours) in [
+            (2, "web - (3/1/2026 - 12:00:04 PM)", 4, true),
+            (1, "web - (3/1/2026 - 12:00:04 PM)", 4, false),
+            (2, "another product", 4, false),
+            (2, "web - (3/1/2026 - 3:00:00 PM)", 3 * 3600, false),
+        ] {
+            let found = checkpoint(number, name, seconds);
+            assert_eq!(is_announced(&announced, &found), ours, "{found:?}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ use super::leftovers::{self, MARK};
 use super::options::Step;
 use super::pass::{Begun, Lookout, Pass};
 use super::passes::{NextPass, next_pass};
-use super::state::JournalEntry;
+use super::state::{Announced, JournalEntry};
 use super::vm_backup::VmBackup;
 use super::watch::CheckpointWatch;
 use crate::error::{BackupError, BackupErrorKind, host_error};
@@ -178,9 +178,19 @@ impl VmBackup<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<Published, BackupError> {
         let vm = machine.id;
+        let now = self.clock().now();
+        let before = self
+            .host
+            .checkpoints(vm)
+            .map_err(host_error("look for checkpoints"))?;
         let journal = &mut JournalEntry {
             run: pass.run,
-            mark: format!("{MARK} {} {}", pass.run, self.clock().now()),
+            mark: format!("{MARK} {} {now}", pass.run),
+            announced: Announced {
+                at: now,
+                vm_name: machine.name.clone(),
+                before: before.iter().map(|checkpoint| checkpoint.id).collect(),
+            },
             checkpoint: None,
             converting: None,
         };

@@ -19,6 +19,7 @@ use kopia::snapshot::SnapshotSource;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use time_and_chance::Timestamp;
 use uuid::Uuid;
 
 use super::increment_base::Base;
@@ -38,10 +39,24 @@ pub struct JournalEntry {
     pub run: Uuid,
     /// The name our checkpoint carries.
     pub mark: String,
+    /// What its checkpoint is known by until it carries that name.
+    pub announced: Announced,
     /// The checkpoint, once it is known.
     pub checkpoint: Option<CheckpointId>,
     /// The conversion that has begun, if it has: the point is published by then.
     pub converting: Option<Converting>,
+}
+
+/// What tells a checkpoint that is about to be taken from all others: until it is named it carries
+/// the name that the host gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// When.
+    pub at: Timestamp,
+    /// The VM's name, with which the host's begins.
+    pub vm_name: String,
+    /// The checkpoints that were there.
+    pub before: Vec<CheckpointId>,
 }
 
 /// A conversion whose outcome may not be known.
@@ -205,6 +220,11 @@ mod tests {
         JournalEntry {
             run: Uuid::from_u128(1),
             mark: "mark".into(),
+            announced: Announced {
+                at: Timestamp::UNIX_EPOCH,
+                vm_name: "web".into(),
+                before: vec![CheckpointId(Uuid::from_u128(2))],
+            },
             checkpoint: None,
             converting: None,
         }
