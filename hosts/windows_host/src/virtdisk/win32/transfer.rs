@@ -4,7 +4,7 @@
 //! buffers of ours. A transfer that is not over in time is cancelled: storage that hangs must not
 //! hang a backup for ever.
 //!
-//! Unsafe code is run by: `several_threads_read_at_once`, `a_disk_is_made_and_written_like_the_models`, `calls_gain_neither_handles_nor_memory_on_disks`.
+//! Unsafe code is run by: `several_threads_read_at_once`, `a_transfer_that_does_not_end_is_cancelled`, `a_disk_is_made_and_written_like_the_models`, `calls_gain_neither_handles_nor_memory_on_disks`.
 
 #![expect(unsafe_code, reason = "overlapped transfers take raw pointers")]
 
@@ -32,12 +32,27 @@ const ALIGNMENT: usize = 4096;
 const LIMIT_MS: u32 = 5 * 60 * 1000;
 
 /// The transfers of one open disk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Transfers {
     idle: Mutex<Vec<Transfer>>,
+    limit_ms: u32,
+}
+
+impl Default for Transfers {
+    fn default() -> Self {
+        Self::within(LIMIT_MS)
+    }
 }
 
 impl Transfers {
+    /// Returns transfers that may take so long each.
+    fn within(limit_ms: u32) -> Self {
+        Self {
+            idle: Mutex::default(),
+            limit_ms,
+        }
+    }
+
     /// Fills `buf` from `offset` on.
     pub(super) fn read(
         &self,
@@ -84,7 +99,7 @@ impl Transfers {
         let taken = idle().pop();
         let mut transfer = match taken {
             Some(transfer) => transfer,
-            None => Transfer::new()?,
+            None => Transfer::within(self.limit_ms)?,
         };
         let done = work(&mut transfer);
         idle().push(transfer);
@@ -97,16 +112,18 @@ impl Transfers {
 struct Transfer {
     event: OwnedHandle,
     memory: Vec<u8>,
+    limit_ms: u32,
 }
 
 impl Transfer {
-    fn new() -> Result<Self, u32> {
+    fn within(limit_ms: u32) -> Result<Self, u32> {
         calls::count("virtdisk.create_event");
         // SAFETY: no pointer is passed; the event is ours alone, and resets by hand.
         let event = unsafe { CreateEventW(None, true, false, None) };
         Ok(Self {
             event: OwnedHandle::new(event.map_err(|cause| code_of(&cause))?),
             memory: vec![0; PIECE_BYTES + ALIGNMENT],
+            limit_ms,
         })
     }
 
@@ -123,7 +140,7 @@ impl Transfer {
         // SAFETY: buffer, event and OVERLAPPED are borrowed until `finish` returns, and it does
         // not return before the system has let go of them.
         let begun = unsafe { ReadFile(handle, Some(buffer), None, Some(&mut overlapped)) };
-        finish(handle, &overlapped, begun, bytes)?;
+        finish(handle, &overlapped, begun, bytes, self.limit_ms)?;
         Ok(self.parts(bytes).0)
     }
 
@@ -134,7 +151,7 @@ impl Transfer {
         calls::count("virtdisk.write_file");
         // SAFETY: as for reading.
         let begun = unsafe { WriteFile(handle, Some(buffer), None, Some(&mut overlapped)) };
-        finish(handle, &overlapped, begun, data.len())
+        finish(handle, &overlapped, begun, data.len(), self.limit_ms)
     }
 }
 
@@ -157,6 +174,7 @@ fn finish(
     overlapped: &OVERLAPPED,
     begun: WinResult<()>,
     bytes_wanted: usize,
+    limit_ms: u32,
 ) -> Result<(), u32> {
     if let Err(cause) = begun {
         let code = code_of(&cause);
@@ -165,7 +183,7 @@ fn finish(
         }
     }
     // SAFETY: the event lives as long as the transfer.
-    let in_time = unsafe { WaitForSingleObject(overlapped.hEvent, LIMIT_MS) } == WAIT_OBJECT_0;
+    let in_time = unsafe { WaitForSingleObject(overlapped.hEvent, limit_ms) } == WAIT_OBJECT_0;
     if !in_time {
         calls::count("virtdisk.cancel_io");
         // SAFETY: handle and OVERLAPPED are those of the transfer. If it cannot be cancelled it
@@ -182,5 +200,38 @@ fn finish(
         Err(cause) => Err(code_of(&cause)),
         Ok(()) if bytes as usize == bytes_wanted => Ok(()),
         Ok(()) => Err(ERROR_HANDLE_EOF.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
+
+    use windows::Win32::Storage::FileSystem::{FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX};
+    use windows::Win32::System::Pipes::{CreateNamedPipeW, PIPE_TYPE_BYTE};
+    use windows::core::HSTRING;
+
+    use super::*;
+
+    #[test]
+    fn a_transfer_that_does_not_end_is_cancelled() {
+        // Storage that hangs: a pipe into which nobody writes.
+        let name = format!(r"\\.\pipe\e3-transfer-{}", std::process::id());
+        let how = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED;
+        // SAFETY: the name ends with 0 and lives through the call; the pipe becomes ours.
+        let pipe = unsafe {
+            let name = HSTRING::from(name.as_str());
+            CreateNamedPipeW(&name, how, PIPE_TYPE_BYTE, 1, 4096, 4096, 0, None)
+        };
+        let pipe = OwnedHandle::new(pipe);
+        let mut writer = File::options().write(true).open(&name).unwrap();
+        let transfers = Transfers::within(20);
+        let mut seen = [0; 512];
+        let mut read = || transfers.read(pipe.raw(), Path::new("pipe"), 0, &mut seen);
+        assert_eq!(read().unwrap_err().code, ERROR_TIMEOUT.0);
+        writer.write_all(&[7; 512]).unwrap();
+        read().unwrap();
+        assert_eq!(seen, [7; 512]);
     }
 }
