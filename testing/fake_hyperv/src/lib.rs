@@ -10,14 +10,17 @@
 //!                                        └─ call ──► methods ─► the simulated host, jobs
 //! ```
 
+pub mod apart;
 mod codes;
 mod embedded;
+mod environment;
 mod extras;
 mod failure;
 mod jobs;
 mod manners;
 pub mod meddling;
 mod methods;
+mod not_here;
 mod object_path;
 pub mod schema;
 mod session;
@@ -25,6 +28,7 @@ pub mod virtdisk;
 mod world;
 mod wql;
 
+pub use environment::from_environment;
 pub use extras::{Cluster, Extras, GuestCluster};
 pub use manners::{Manners, PointEntries};
 pub use session::FakeNamespaces;

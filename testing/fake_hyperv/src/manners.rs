@@ -110,6 +110,9 @@ impl Manners {
             Some(("finished-job-looks", looks)) => {
                 self.finished_job_looks = Some(looks.parse().ok()?);
             }
+            Some(("no-local-host-refused", code)) => {
+                self.no_local_host_refused = Some(code.parse().ok()?);
+            }
             Some(_) => return None,
             None => match word {
                 "server-2016" => self.server_2016 = true,
@@ -125,6 +128,8 @@ impl Manners {
                 "point-entries-of-their-own" => self.point_entries = PointEntries::Point,
                 "disconnected-has-no-connection" => self.disconnected_has_connection = false,
                 "old-state-numbers" => self.old_state_numbers = true,
+                "newer-changes-on-frozen-disks" => self.newer_changes_on_frozen_disks = true,
+                "information-is-like-reading" => self.information_is_like_reading = true,
                 _ => return None,
             },
         }
@@ -139,11 +144,13 @@ mod tests {
     #[test]
     fn switches_are_told_by_words() {
         assert_eq!("".parse(), Ok(Manners::default()));
-        let words = "server-2016,job-states=2+12+4,finished-job-looks=1,jobs-work-last";
+        let words = "server-2016,job-states=2+12+4,finished-job-looks=1,jobs-work-last,\
+            no-local-host-refused=50";
         let manners: Manners = words.parse().expect("these are switches");
         assert!(manners.server_2016 && !manners.jobs_work_first);
         assert_eq!(manners.job_states, [2, 12, 4]);
         assert_eq!(manners.finished_job_looks, Some(1));
+        assert_eq!(manners.no_local_host_refused, Some(50));
         for nonsense in ["explode", "job-states=a", "no-jobs=1"] {
             assert!(nonsense.parse::<Manners>().is_err(), "{nonsense}");
         }

@@ -82,17 +82,17 @@ impl SimHost {
         access: SimAccess,
     ) -> Result<SimVirtualDisk, HypervError> {
         let file = self.inside(path)?;
-        let owner = self.session()?.find_file(&file)?.owner;
-        match owner {
+        let mut session = self.session()?;
+        match session.find_file(&file)?.owner {
             // That is a step of a backup, which faults may strike.
             Some(Owner {
                 vm,
                 place: Place::Frozen(_),
                 ..
-            }) if access == SimAccess::Read => self.vm_call(vm, Step::Open, |session| {
+            }) if access == SimAccess::Read => session.vm_call(vm, Step::Open, |session| {
                 session.open_virtual_disk(&file, access)
             }),
-            _ => self.session()?.open_virtual_disk(&file, access),
+            _ => session.open_virtual_disk(&file, access),
         }
     }
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use fake_hyperv::from_environment;
 use fake_hyperv::virtdisk::{FakeVirtualDiskFile, FakeVirtualDisks};
 use hyperv::query_loop::PartialAnswer;
-use hyperv::sim::SimHost;
 use time_and_chance::{Chance, SystemClock};
 use windows::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_DEV_NOT_EXIST, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
@@ -19,7 +19,6 @@ use windows_host::virtdisk::{
 };
 
 use crate::answer::Answer;
-use crate::environment;
 use crate::raw_image;
 
 const VHD_INVALID_TYPE: u32 = 0xC03A_001B;
@@ -35,6 +34,9 @@ struct Handle {
     path: PathBuf,
     access: Access,
     image: PathBuf,
+    /// What answers while nothing is attached, where that holds no file open: nobody tells us when
+    /// the program closes its handle.
+    asked: Option<FakeVirtualDiskFile>,
     attached: Option<Attached>,
 }
 
@@ -57,11 +59,10 @@ impl Disks {
     pub fn get() -> Result<&'static Self, u32> {
         static DISKS: OnceLock<Option<Disks>> = OnceLock::new();
         let opened = DISKS.get_or_init(|| {
-            let folder = environment::host_folder()?;
-            let host = SimHost::open(&folder, SystemClock::new(), Chance::from_system()).ok()?;
+            let (host, manners) = from_environment(SystemClock::new(), Chance::from_system())?;
             Some(Self {
                 images: host.folder().join("attached"),
-                disks: FakeVirtualDisks::new(host, environment::manners()?),
+                disks: FakeVirtualDisks::new(host, manners),
                 next_image: AtomicU64::new(0),
                 handles: Mutex::default(),
             })
@@ -73,7 +74,10 @@ impl Disks {
     pub fn open(&self, path: &Path, access: Access) -> Result<HANDLE, u32> {
         let written = self.image_of_writing(path);
         self.take_in_abandoned(path, &written)?;
-        drop(self.disks.open_file(path, access).map_err(code)?);
+        let opened = self.disks.open_file(path, access).map_err(code)?;
+        let holds_nothing =
+            access == Access::Information && !self.disks.manners().information_is_like_reading;
+        let asked = holds_nothing.then_some(opened);
         let image = match access {
             Access::Write if written.exists() => return Err(ERROR_SHARING_VIOLATION.0),
             Access::Write => written,
@@ -85,6 +89,7 @@ impl Disks {
             path: path.to_path_buf(),
             access,
             image,
+            asked,
             attached: None,
         };
         // A number that comes again belonged to a handle that was closed.
@@ -207,9 +212,10 @@ impl Disks {
         handle: HANDLE,
         work: impl FnOnce(&FakeVirtualDiskFile) -> Result<T, u32>,
     ) -> Result<T, u32> {
-        self.with(handle, |handle| match &handle.attached {
-            Some(attached) => work(&attached.disk),
-            None => work(
+        self.with(handle, |handle| match (&handle.attached, &handle.asked) {
+            (Some(attached), _) => work(&attached.disk),
+            (None, Some(asked)) => work(asked),
+            (None, None) => work(
                 &self
                     .disks
                     .open_file(&handle.path, Access::Information)

@@ -12,7 +12,8 @@
 //! ReadFile and CloseHandle go to the system, past this DLL. So a handle is that of a real file:
 //! attaching fills it with the disk's content, detaching takes what was written into the VHDX.
 //! Whoever closes without detaching is detached when the next file is opened, and one that dies
-//! when another opens the disk. An unreadable place is where the file ends: a short read.
+//! when another opens the disk. An unreadable place is where the file ends: a short read. Switches of
+//! the model come from `E3_FAKE_HYPERV_MANNERS`.
 //!
 //! | Behaviour | Spec | Confidence |
 //! |---|---|---|
@@ -29,6 +30,5 @@
 
 mod answer;
 mod disks;
-mod environment;
 mod exports;
 mod raw_image;

@@ -1,16 +1,9 @@
 //! The one model of this process.
 
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use fake_hyperv::{FakeNamespaces, Manners};
-use hyperv::sim::SimHost;
+use fake_hyperv::{FakeNamespaces, from_environment};
 use time_and_chance::{Chance, SystemClock};
-
-/// Names the folder of the simulated host.
-const HOST: &str = "E3_FAKE_HYPERV";
-/// Names switches of the model, with commas between them.
-const MANNERS: &str = "E3_FAKE_HYPERV_MANNERS";
 
 static MODEL: OnceLock<Option<FakeNamespaces>> = OnceLock::new();
 
@@ -20,9 +13,7 @@ pub fn model() -> Option<&'static FakeNamespaces> {
 }
 
 fn make() -> Option<FakeNamespaces> {
-    let folder = std::env::var_os(HOST).map(PathBuf::from)?;
-    let manners: Manners = std::env::var(MANNERS).unwrap_or_default().parse().ok()?;
     let (clock, chance) = (SystemClock::new(), Chance::from_system());
-    let host = SimHost::open(&folder, clock.clone(), chance.clone()).ok()?;
+    let (host, manners) = from_environment(clock.clone(), chance.clone())?;
     Some(FakeNamespaces::new(host, manners, clock, chance))
 }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use fake_hyperv::schema::Schema;
+use fake_hyperv::services_not_here;
 use windows::Win32::Foundation::E_NOTIMPL;
 use windows::Win32::System::Wmi::{
     IEnumWbemClassObject, IWbemCallResult, IWbemClassObject, IWbemContext, IWbemLocator,
@@ -108,33 +109,6 @@ fn class_of(path: &str) -> &str {
     head.rsplit_once(':').map_or(head, |(_, class)| class)
 }
 
-/// Methods that nothing here calls: they answer that they are not there.
-macro_rules! not_here {
-    ($($name:ident($($of:ty),*) $(-> $out:ty)?;)*) => {
-        $(not_here!(@one $name, $($of),*; $($out)?);)*
-    };
-    (@one $name:ident, $($of:ty),*; ) => { not_here!(@one $name, $($of),*; ()); };
-    (@one $name:ident, $a:ty; $out:ty) => {
-        fn $name(&self, _: $a) -> Result<$out> { Err(E_NOTIMPL.into()) }
-    };
-    (@one $name:ident, $a:ty, $b:ty, $c:ty; $out:ty) => {
-        fn $name(&self, _: $a, _: $b, _: $c) -> Result<$out> { Err(E_NOTIMPL.into()) }
-    };
-    (@one $name:ident, $a:ty, $b:ty, $c:ty, $d:ty; $out:ty) => {
-        fn $name(&self, _: $a, _: $b, _: $c, _: $d) -> Result<$out> { Err(E_NOTIMPL.into()) }
-    };
-    (@one $name:ident, $a:ty, $b:ty, $c:ty, $d:ty, $e:ty; $out:ty) => {
-        fn $name(&self, _: $a, _: $b, _: $c, _: $d, _: $e) -> Result<$out> {
-            Err(E_NOTIMPL.into())
-        }
-    };
-    (@one $name:ident, $a:ty, $b:ty, $c:ty, $d:ty, $e:ty, $f:ty; $out:ty) => {
-        fn $name(&self, _: $a, _: $b, _: $c, _: $d, _: $e, _: $f) -> Result<$out> {
-            Err(E_NOTIMPL.into())
-        }
-    };
-}
-
 type Flags = WBEM_GENERIC_FLAG_TYPE;
 type Context<'a> = Ref<'a, IWbemContext>;
 type Sink<'a> = Ref<'a, IWbemObjectSink>;
@@ -166,15 +140,6 @@ impl IWbemServices_Impl for Services_Impl {
         self.rows(&query.to_string())
     }
 
-    fn CreateInstanceEnum(
-        &self,
-        class: &BSTR,
-        _: Flags,
-        _: Context,
-    ) -> Result<IEnumWbemClassObject> {
-        self.rows(&format!("SELECT * FROM {class}"))
-    }
-
     fn ExecMethod(
         &self,
         path: &BSTR,
@@ -192,25 +157,5 @@ impl IWbemServices_Impl for Services_Impl {
         }
     }
 
-    not_here! {
-        OpenNamespace(&BSTR, Flags, Context, OutRef<IWbemServices>, Pending);
-        CancelAsyncCall(Sink);
-        QueryObjectSink(Flags) -> IWbemObjectSink;
-        GetObjectAsync(&BSTR, Flags, Context, Sink);
-        PutClass(Object, Flags, Context, Pending);
-        PutClassAsync(Object, Flags, Context, Sink);
-        DeleteClass(&BSTR, Flags, Context, Pending);
-        DeleteClassAsync(&BSTR, Flags, Context, Sink);
-        CreateClassEnum(&BSTR, Flags, Context) -> IEnumWbemClassObject;
-        CreateClassEnumAsync(&BSTR, Flags, Context, Sink);
-        PutInstance(Object, Flags, Context, Pending);
-        PutInstanceAsync(Object, Flags, Context, Sink);
-        DeleteInstance(&BSTR, Flags, Context, Pending);
-        DeleteInstanceAsync(&BSTR, Flags, Context, Sink);
-        CreateInstanceEnumAsync(&BSTR, Flags, Context, Sink);
-        ExecQueryAsync(&BSTR, &BSTR, Flags, Context, Sink);
-        ExecNotificationQuery(&BSTR, &BSTR, Flags, Context) -> IEnumWbemClassObject;
-        ExecNotificationQueryAsync(&BSTR, &BSTR, Flags, Context, Sink);
-        ExecMethodAsync(&BSTR, &BSTR, Flags, Context, Object, Sink);
-    }
+    services_not_here! {}
 }

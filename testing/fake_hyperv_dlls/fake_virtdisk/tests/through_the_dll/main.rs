@@ -13,7 +13,6 @@
     reason = "what a process holds is asked for by raw pointers"
 )]
 
-mod apart;
 mod leaks;
 mod world;
 
@@ -21,6 +20,7 @@ use std::path::Path;
 use std::process::Command;
 
 use disk::ByteRange;
+use fake_hyperv::apart::Dll;
 use hyperv::HypervHost as _;
 use hyperv::query_loop::query_loop;
 use hyperv::sim::SimFault;
@@ -32,8 +32,12 @@ use windows_host::virtdisk::{
     Access, Container, NewVirtualDisk, Subtype, VirtualDiskFile, VirtualDisks,
 };
 
-use apart::apart;
 use world::{DISK_BYTES, World};
+
+const DLL: Dll = Dll {
+    built: "fake_virtdisk.dll",
+    wanted: "virtdisk.dll",
+};
 
 fn new_disk() -> NewVirtualDisk {
     NewVirtualDisk {
@@ -72,6 +76,11 @@ fn assert_same(one: &dyn VirtualDiskFile, other: &dyn VirtualDiskFile) {
 
 fn code_of_opening(disks: &dyn VirtualDisks, path: &Path, access: Access) -> u32 {
     disks.open(path, access).unwrap_err().code
+}
+
+/// Runs a test beside the DLL, in a process of its own.
+fn apart(test: &str, manners: &str, work: impl FnOnce()) {
+    fake_hyperv::apart::apart(DLL, test, manners, work);
 }
 
 #[test]

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use fake_hyperv::Manners;
+use fake_hyperv::apart::host_folder;
 use fake_hyperv::virtdisk::FakeVirtualDisks;
 use hyperv::sim::{SimDisk, SimFault, SimHost, SimOptions, SimVm};
 use hyperv::{CheckpointId, HypervHost as _, RequestedConsistency, VmId};
 use time_and_chance::{Chance, ManualClock, StopSignal, Timestamp};
 use windows_host::virtdisk::win32::Win32VirtualDisks;
 use windows_host::virtdisk::{Access, VirtualDisks};
-
-use crate::apart::host_folder;
 
 pub const DISK_BYTES: u64 = 16 << 20;
 

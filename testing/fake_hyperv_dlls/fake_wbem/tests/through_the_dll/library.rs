@@ -50,7 +50,7 @@ pub fn register() {
 
 fn entry() -> GetClassObject {
     let program = std::env::current_exe().unwrap();
-    let library = HSTRING::from(program.with_file_name("fake_wbem.dll").as_path());
+    let library = HSTRING::from(program.with_file_name(super::DLL.built).as_path());
     // SAFETY: the name lives through the call; the entry has the type that COM gives it.
     unsafe {
         let library = LoadLibraryW(&library).unwrap();

@@ -6,19 +6,25 @@
     reason = "a panic in a test is the failure report"
 )]
 
-mod apart;
 mod library;
 
 use std::sync::Arc;
 
+use fake_hyperv::apart::{Dll, host_folder};
+use fake_hyperv::virtdisk::FakeVirtualDisks;
 use fake_hyperv::{FakeNamespaces, Manners};
 use hyperv::sim::{SimDisk, SimFault, SimHost, SimOptions, SimVm};
 use hyperv::{HypervHost as _, VmId};
 use time_and_chance::{Chance, ManualClock, Timestamp};
+use windows_host::calls;
+use windows_host::hyperv::{Beliefs, Parts, SystemVolumes, WindowsHypervHost};
 use windows_host::wmi::com::ComNamespaces;
 use windows_host::wmi::{EmbeddedSource, Namespaces, Value, WmiObject, WmiSession};
 
-use apart::{apart, host_folder};
+const DLL: Dll = Dll {
+    built: "fake_wbem.dll",
+    wanted: "fake_wbem.dll",
+};
 
 const NAMESPACE: &str = r"root\virtualization\v2";
 const MIB: u64 = 1 << 20;
@@ -101,6 +107,11 @@ impl World {
             }
         }
     }
+}
+
+/// Runs a test beside the DLL, in a process of its own.
+fn apart(test: &str, manners: &str, work: impl FnOnce()) {
+    fake_hyperv::apart::apart(DLL, test, manners, work);
 }
 
 #[test]
@@ -256,4 +267,53 @@ fn switches_of_the_model_come_from_the_environment() {
             assert_eq!(world.snapshot(2).u32("ReturnValue").unwrap(), 0);
         },
     );
+}
+
+/// Returns how often WMI was asked while `work` ran.
+fn round_trips(work: impl FnOnce()) -> u64 {
+    let asked = || -> u64 {
+        let asking = [
+            "wmi.exec_query",
+            "wmi.next",
+            "wmi.get_object",
+            "wmi.exec_method",
+        ];
+        let counted = calls::counted().into_iter();
+        counted
+            .filter(|(name, _)| asking.contains(name))
+            .map(|(_, calls)| calls)
+            .sum()
+    };
+    let before = asked();
+    work();
+    asked() - before
+}
+
+#[test]
+fn a_hundred_vms_are_listed_in_hardly_more_round_trips_than_one() {
+    let test = "a_hundred_vms_are_listed_in_hardly_more_round_trips_than_one";
+    apart(test, "", || {
+        let world = World::new("");
+        let host = WindowsHypervHost::connect(Parts {
+            namespaces: Arc::new(ComNamespaces::default()),
+            virtual_disks: Arc::new(FakeVirtualDisks::new(
+                world.host.clone(),
+                Manners::default(),
+            )),
+            volumes: Arc::new(SystemVolumes),
+            clock: ManualClock::at(Timestamp::UNIX_EPOCH),
+            beliefs: Beliefs::default(),
+        })
+        .unwrap();
+        let listed = |count| assert_eq!(host.vms().unwrap().len(), count);
+        let for_one = round_trips(|| listed(1));
+        for number in 1..100 {
+            let vm = SimVm::new(format!("vm{number}"), vec![SimDisk::new(4 * MIB)]);
+            world.host.add_vm(&vm).unwrap();
+        }
+        let for_hundred = round_trips(|| listed(100));
+        println!("{for_one} round trips for one VM, {for_hundred} for a hundred");
+        // Rows come 64 at a time, and no class has more than a dozen of a VM.
+        assert!(for_hundred < for_one + 40, "{for_one}, {for_hundred}");
+    });
 }
