@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail, ensure};
 const USAGE: &str = "usage: cargo xtask check [--long]
        cargo xtask tidy
        cargo xtask unsafe-list
-       cargo xtask windows build | clippy | test [what cargo test takes, such as -p blob]";
+       cargo xtask windows build | clippy | test [--shipped | what cargo test takes, such as -p blob]";
 
 fn main() -> ExitCode {
     match run() {
@@ -42,7 +42,10 @@ fn run() -> Result<bool> {
         ["windows", "build"] => windows::build(&root()?),
         ["windows", "clippy"] => windows::clippy(&root()?),
         ["windows", "test", chosen @ ..] => {
-            let (passed, totals) = windows::test(&root()?, chosen)?;
+            let (passed, totals) = match chosen {
+                ["--shipped"] => windows::test_shipped(&root()?)?,
+                chosen => windows::test(&root()?, chosen)?,
+            };
             println!("\n{totals}");
             Ok(passed)
         }

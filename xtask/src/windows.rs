@@ -21,7 +21,7 @@ mod test_run;
 mod toolchain;
 mod wine_prefix;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -34,14 +34,19 @@ use wine_prefix::WinePrefix;
 
 /// Builds `e3-backup-agent.exe` as it is shipped; `false` if cargo failed or the file is not fit.
 pub fn build(root: &Path) -> Result<bool> {
-    let toolchain = prepared(root)?;
+    Ok(shipped(&prepared(root)?)?.is_some())
+}
+
+/// Builds what is shipped and returns where it is; none if cargo failed or the file is not fit.
+fn shipped(toolchain: &Toolchain) -> Result<Option<PathBuf>> {
     let mut build = toolchain.cargo();
     build.args(["build", "--release", "--locked", "--package", "cli"]);
     if !succeeds(&mut build)? {
-        return Ok(false);
+        return Ok(None);
     }
     let built = toolchain.release_folder().join("e3-backup-agent.exe");
-    executable::check(&executable::without_debug_data(&built)?)
+    let shipped = executable::without_debug_data(&built)?;
+    Ok(executable::check(&shipped)?.then_some(shipped))
 }
 
 /// Lints the crates whose code differs on Windows, and all they use.
@@ -56,6 +61,18 @@ pub fn test(root: &Path, chosen: &[&str]) -> Result<(bool, TestTotals)> {
     let prefix = WinePrefix::ready(root, &toolchain.target_folder())?;
     crash_probe::check(&toolchain, &prefix)?;
     test_run::run(root, &toolchain, &prefix, chosen)
+}
+
+/// Builds what is shipped and runs with it, under Wine, the tests of the executable on a machine with
+/// Hyper-V; `false` if it is not fit or any failed.
+pub fn test_shipped(root: &Path) -> Result<(bool, TestTotals)> {
+    let toolchain = prepared(root)?;
+    let Some(shipped) = shipped(&toolchain)? else {
+        return Ok((false, TestTotals::default()));
+    };
+    let prefix = WinePrefix::ready(root, &toolchain.target_folder())?;
+    crash_probe::check(&toolchain, &prefix)?;
+    test_run::run_with(&toolchain, &prefix, &shipped)
 }
 
 fn lints(toolchain: &Toolchain) -> Command {

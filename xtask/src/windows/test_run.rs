@@ -50,6 +50,9 @@ const TARGETS: [&str; 20] = [
     "through_the_dll",
 ];
 
+/// Names the executable to be tested; without it, it is the one that cargo builds for the tests.
+const TESTED: &str = "E3_TEST_AGENT";
+
 const NO_PROGRAMS: &str = "drives programs of Linux (qemu-img, mke2fs, kill, sh)";
 const NO_HOLES: &str = "holes cannot be asked for under wine, so terabytes of zeros would be read";
 const NOT_THEIR_NAMES: &str = "restores names that Windows refuses";
@@ -117,14 +120,9 @@ pub fn run(
     prefix: &WinePrefix,
     chosen: &[&str],
 ) -> Result<(bool, TestTotals)> {
-    let mut tests = tests(toolchain);
+    let mut tests = tests_under_wine(toolchain, prefix);
     let calls = CallLog::new(&toolchain.target_folder())?;
     calls.enter(&mut tests);
-    prefix
-        .enter(&mut tests)
-        // Servers of the Linux tests, and their long form, are not for here.
-        .env_remove("E3_TEST_TOOLS")
-        .env_remove("E3_TEST_LONG");
     if chosen.is_empty() {
         tests.args(packages()).args(TARGETS).arg("--");
         for (test, reason) in LEFT_OUT {
@@ -142,6 +140,34 @@ pub fn run(
     let reached = calls.judge(root)?;
     // A run in which no test ran proves nothing.
     Ok((passed && reached && totals.passed > 0, totals))
+}
+
+/// Runs the tests that take any executable with this one.
+pub fn run_with(
+    toolchain: &Toolchain,
+    prefix: &WinePrefix,
+    executable: &Path,
+) -> Result<(bool, TestTotals)> {
+    let mut tests = tests_under_wine(toolchain, prefix);
+    tests.env(TESTED, executable);
+    // All crates, as ever: each by itself would be given other dependencies.
+    tests.args(packages());
+    tests.args(["--test", "cli", "--", "on_hyperv::"]);
+    let mut totals = TestTotals::default();
+    let passed = run_counted(&mut tests, &mut totals)?;
+    Ok((passed && totals.passed > 0, totals))
+}
+
+fn tests_under_wine(toolchain: &Toolchain, prefix: &WinePrefix) -> Command {
+    let mut tests = tests(toolchain);
+    prefix
+        .enter(&mut tests)
+        // Servers of the Linux tests, and their long form, are not for here; nor is another
+        // executable, unless it is asked for.
+        .env_remove("E3_TEST_TOOLS")
+        .env_remove("E3_TEST_LONG")
+        .env_remove(TESTED);
+    tests
 }
 
 fn tests(toolchain: &Toolchain) -> Command {

@@ -1,6 +1,6 @@
 //! The executable with a world of its own: folders, a repository, a simulated host.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,6 +13,9 @@ pub const PASSWORD: &str = "correct horse";
 /// A folder in which the executable runs.
 pub struct Agent {
     folder: TempDir,
+    program: PathBuf,
+    /// Variables of its environment, besides those that follow from the folder.
+    variables: Vec<(&'static str, OsString)>,
 }
 
 /// How a run ended.
@@ -42,9 +45,23 @@ pub const BACKUP_OF_WEB: [&str; 9] = [
 impl Agent {
     /// Returns an empty world.
     pub fn new() -> Self {
-        Self {
+        Self::running(env!("CARGO_BIN_EXE_e3-backup-agent"))
+    }
+
+    /// Returns an empty world for another copy of the executable.
+    pub fn running(program: impl Into<PathBuf>) -> Self {
+        let empty = Self {
             folder: tempfile::tempdir().unwrap(),
-        }
+            program: program.into(),
+            variables: Vec::new(),
+        };
+        empty.with("E3_REPO_PASSWORD", PASSWORD)
+    }
+
+    /// Gives the executable another variable of its environment.
+    pub fn with(mut self, variable: &'static str, value: impl Into<OsString>) -> Self {
+        self.variables.push((variable, value.into()));
+        self
     }
 
     /// Returns a world with the repository `repo` and the simulated host `host`.
@@ -62,14 +79,14 @@ impl Agent {
 
     /// Returns the command with these arguments, in this world alone.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_e3-backup-agent"));
+        let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .current_dir(self.folder.path())
-            .env("E3_REPO_PASSWORD", PASSWORD)
             .env("E3_STATE_DIR", self.path("state"))
             .env("E3_CACHE_DIR", self.path("cache"))
             .env_remove("COLUMNS")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }
@@ -114,7 +131,18 @@ pub fn tool(name: &str, arguments: &[&OsStr]) {
     assert_eq!(outcome.status, 0, "{name}: {outcome:?}");
 }
 
-/// Compares two files byte for byte.
+/// Compares a file with what it should hold, byte for byte.
+pub fn assert_holds(path: &Path, bytes: &[u8]) {
+    let found = std::fs::read(path).unwrap();
+    assert_eq!(found.len(), bytes.len(), "{}", path.display());
+    let differs = found
+        .iter()
+        .zip(bytes)
+        .position(|(one, other)| one != other);
+    assert_eq!(differs, None, "first difference in {}", path.display());
+}
+
+/// Compares two files byte for byte, with a program of Linux.
 pub fn assert_same_bytes(one: &Path, other: &Path) {
     tool("cmp", &[one.as_os_str(), other.as_os_str()]);
 }

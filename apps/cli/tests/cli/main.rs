@@ -21,6 +21,8 @@ mod maintain;
 mod odd_names;
 mod older_agent;
 mod on_every_system;
+#[cfg(windows)]
+mod on_hyperv;
 mod password;
 mod performance;
 mod remember;

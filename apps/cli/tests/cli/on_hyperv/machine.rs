@@ -1,0 +1,187 @@
+//! A machine with Hyper-V, a repository, and the executable beside our DLLs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use hyperv::VmId;
+use hyperv::sim::{SimDisk, SimHost, SimView, SimVm, SimVmView};
+use serde_json::Value;
+use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock};
+
+use crate::agent::Agent;
+
+pub const MIB: u64 = 1 << 20;
+
+/// Names switches of the model of Hyper-V.
+const MANNERS: &str = "E3_FAKE_HYPERV_MANNERS";
+/// A job is looked at once before its end: the executable waits between two looks.
+const QUICK_JOBS: &str = "job-states=4";
+const SLOW_JOBS: &str = "job-states=2+4+4";
+
+/// Names another executable than the one built for the tests, such as the one that is shipped.
+const TESTED: &str = "E3_TEST_AGENT";
+/// What makes COM take WMI's locator and its text source from our DLL.
+const MANIFEST: &str = r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
+<assembly xmlns="urn:schemas-microsoft-com:asm.v1" manifestVersion="1.0">
+  <assemblyIdentity type="win32" name="e3-backup-agent" version="1.0.0.0"/>
+  <file name="fake_wbem.dll">
+    <comClass clsid="{4590F811-1D3A-11D0-891F-00AA004B2E24}" threadingModel="Both"/>
+    <comClass clsid="{8D1C559D-84F0-4BB3-A7D5-56A7435A9BA6}" threadingModel="Both"/>
+  </file>
+</assembly>
+"#;
+
+/// The DLLs as they are built, and as Windows looks for them. They have the names of their crates.
+const DLLS: [[&str; 2]; 2] = [
+    [concat!(stringify!(fake_wbem), ".dll"), "fake_wbem.dll"],
+    [concat!(stringify!(fake_virtdisk), ".dll"), "virtdisk.dll"],
+];
+
+/// The executable in a folder with everything that makes it meet our Hyper-V.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let built = env!("CARGO_BIN_EXE_e3-backup-agent");
+    let tested = std::env::var_os(TESTED).map_or_else(|| PathBuf::from(built), PathBuf::from);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("on_hyperv");
+    fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("e3-backup-agent.exe");
+    place(&tested, &program);
+    let this = std::env::current_exe().unwrap();
+    for [built, wanted] in DLLS {
+        place(&this.with_file_name(built), &folder.join(wanted));
+    }
+    fs::write(folder.join("e3-backup-agent.exe.manifest"), MANIFEST).unwrap();
+    program
+});
+
+/// Puts a file where another may lie, without writing it again where that can be spared.
+fn place(from: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_file(to).unwrap();
+    }
+    fs::hard_link(from, to)
+        .or_else(|_| fs::copy(from, to).map(drop))
+        .unwrap();
+}
+
+/// A machine.
+pub struct Machine {
+    pub agent: Agent,
+    pub host: SimHost,
+    clock: SharedClock,
+    chance: Chance,
+}
+
+impl Machine {
+    /// Returns one without VMs, and the repository `repo`.
+    pub fn new() -> Self {
+        let agent = Agent::running(&*PROGRAM);
+        let folder = agent.path("host");
+        let agent = agent
+            .with("E3_FAKE_HYPERV", &folder)
+            .with(MANNERS, QUICK_JOBS);
+        agent.succeeds(["sim", "create", "host"]);
+        agent.succeeds(["repo", "create", "--repo", "repo"]);
+        let clock = SystemClock::new();
+        Self {
+            host: SimHost::open(&folder, clock.clone(), Chance::from_system()).unwrap(),
+            agent,
+            clock,
+            chance: Chance::from_seed(1),
+        }
+    }
+
+    /// Adds a running VM with one disk, of which the guest has written some.
+    pub fn add_vm(&self, name: &str, disk_bytes: u64, written_bytes: u64) -> VmId {
+        let vm = SimVm::new(name, vec![SimDisk::new(disk_bytes)]);
+        let vm = self.host.add_vm(&vm).unwrap();
+        self.guest_writes(vm, written_bytes);
+        vm
+    }
+
+    /// Lets the guest write here and there.
+    pub fn guest_writes(&self, vm: VmId, bytes: u64) {
+        let seed = self.chance.below(1 << 32);
+        self.host.write_random(vm, 0, bytes, seed).unwrap();
+    }
+
+    /// Returns what the guest sees of its disk.
+    pub fn disk(&self, vm: VmId, number: u32) -> Vec<u8> {
+        let raw = self.agent.path("dumped.raw");
+        self.host.dump(vm, number, &raw).unwrap();
+        fs::read(raw).unwrap()
+    }
+
+    /// Backs up what `which` names, which must end with `status`; returns the document.
+    pub fn backup(&self, status: i32, which: &[&str]) -> Value {
+        self.agent.json(status, &backup_arguments(which))
+    }
+
+    /// Backs one VM up; returns its part of the document.
+    pub fn backup_one(&self, vm: VmId) -> Value {
+        self.backup(0, &[&vm.to_string()])["vms"][0].clone()
+    }
+
+    /// Begins to back up what `which` names; jobs are looked at so often that whoever sees what
+    /// one made has a second before the executable knows.
+    pub fn spawn_backup(&self, which: &[&str]) -> Child {
+        let mut command = self.agent.command(backup_arguments(which));
+        command.arg("--json").env(MANNERS, SLOW_JOBS);
+        let (stdout, stderr) = (Stdio::piped(), Stdio::piped());
+        command.stdout(stdout).stderr(stderr).spawn().unwrap()
+    }
+
+    /// Waits while a process runs until what is on the host `fits`; tells whether it came to that.
+    pub fn wait_for(&self, child: &mut Child, fits: impl Fn(&SimView) -> bool) -> bool {
+        while child.try_wait().unwrap().is_none() {
+            if fits(&self.host.show().unwrap()) {
+                return true;
+            }
+            let moment = Duration::from_millis(2);
+            self.clock.sleep(moment, &StopSignal::new()).unwrap();
+        }
+        false
+    }
+
+    /// Checks that nothing of a run is on the host but what the next increment is counted from.
+    pub fn assert_clean(&self, vm: VmId) {
+        let view = self.view(vm);
+        assert_eq!(view.checkpoints, [], "{view:?}");
+        assert!(view.reference_points.len() <= 1, "{view:?}");
+        let found = self.agent.json(0, &["host", "clean", "--dry-run"]);
+        for of_vm in found["vms"].as_array().unwrap() {
+            for what in ["checkpoints", "reference_points", "warnings"] {
+                assert_eq!(of_vm[what], Value::Array(Vec::new()), "{found}");
+            }
+        }
+    }
+
+    /// Returns a VM as the simulated host shows it.
+    pub fn view(&self, vm: VmId) -> SimVmView {
+        let mut vms = self.host.show().unwrap().vms.into_iter();
+        vms.find(|view| view.vm.id == vm).unwrap()
+    }
+
+    /// Restores a disk of a point and compares it.
+    pub fn assert_restores(&self, point: &Value, number: u32, bytes: &[u8]) {
+        let id = format!("{}:{number}", point["point_id"].as_str().unwrap());
+        let to = ["--to", "restored.raw", "--format", "raw", "--overwrite"];
+        self.agent
+            .succeeds([&["restore", "disk", &id, "--repo", "repo"][..], &to].concat());
+        crate::agent::assert_holds(&self.agent.path("restored.raw"), bytes);
+    }
+}
+
+/// Returns the arguments of a backup, however full the disk is.
+fn backup_arguments<'a>(which: &[&'a str]) -> Vec<&'a str> {
+    let always = ["--repo", "repo", "--min-free-gib", "0"];
+    [&["backup", "vm"][..], which, &always].concat()
+}
+
+/// Returns whether a VM has a checkpoint.
+pub fn has_checkpoint(view: &SimView, vm: VmId) -> bool {
+    let mut vms = view.vms.iter();
+    vms.any(|view| view.vm.id == vm && !view.checkpoints.is_empty())
+}
