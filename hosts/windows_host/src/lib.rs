@@ -16,6 +16,8 @@
 
 #[cfg(windows)]
 pub mod acl;
+#[cfg(windows)]
+mod apartment;
 pub mod calls;
 #[cfg(windows)]
 pub mod dpapi;

@@ -15,9 +15,9 @@ use windows::Win32::System::Wmi::{
 };
 use windows::core::{BSTR, Error};
 
-use super::apartment::secure;
 use super::class_object;
 use super::failure::{NO_ANSWER, code_of, failed};
+use crate::apartment::secure;
 use crate::calls;
 use crate::wmi::{Value, WmiError, WmiObject};
 

@@ -10,7 +10,6 @@
 //!
 //! Nobody above knows COM, and nothing here knows Hyper-V.
 
-mod apartment;
 mod class_object;
 mod connection;
 mod failure;

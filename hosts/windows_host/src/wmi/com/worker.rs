@@ -3,10 +3,10 @@
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 
-use super::apartment::Apartment;
 use super::connection::Connection;
 use super::failure::{NO_ANSWER, failed};
 use super::namespaces::TimeLimits;
+use crate::apartment::Apartment;
 use crate::wmi::WmiError;
 
 /// What a worker is given to do.
