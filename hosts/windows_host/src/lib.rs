@@ -2,17 +2,19 @@
 //!
 //! ```text
 //! hyperv/            HypervHost by WMI and virtdisk                no unsafe, runs everywhere
+//! volume/            VolumeHost by WMI and VSS
 //!   │
 //! wmi/  virtdisk/    what they need of Windows, as traits and      no unsafe, runs everywhere
-//!   │                plain values
+//! vss/               plain values
+//!   │
 //! wmi/com/  …        the same by COM and Win32, one to one         unsafe, Windows only
 //!
 //! files/             which file, what it is, where links lead      the calls unsafe, Windows only
 //! ```
 //!
-//! What decides anything is plain Rust over two narrow traits, so every machine can test it
-//! against a model of Hyper-V's provider; what only translates calls is unsafe, thin, and runs
-//! under Wine against the same model. It knows nothing of repositories and backups.
+//! What decides anything is plain Rust over narrow traits, so every machine can test it
+//! against models of Hyper-V's provider and of VSS; what only translates calls is unsafe, thin, and runs
+//! under Wine against the same models. It knows nothing of repositories and backups.
 
 #[cfg(windows)]
 pub mod acl;
@@ -32,10 +34,14 @@ mod machine_secrets;
 #[cfg(windows)]
 pub mod priority;
 #[cfg(windows)]
+mod raw_devices;
+#[cfg(windows)]
 pub mod service;
 pub mod virtdisk;
+pub mod volume;
 #[cfg(windows)]
 pub mod volumes;
+pub mod vss;
 #[cfg(windows)]
 mod win32_error;
 pub mod wmi;

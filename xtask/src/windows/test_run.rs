@@ -14,15 +14,17 @@ use super::wine_prefix::WinePrefix;
 use crate::test_totals::{TestTotals, run_counted};
 
 /// Crates that hold code of their own for Windows, or whose files meet the system's.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 11] = [
     "local_file",
     "blob",
     "hyperv",
+    "volume",
     "windows_host",
     "backup",
     "restore",
     "cli",
     "fake_virtdisk",
+    "fake_vssapi",
     "fake_wbem",
 ];
 

@@ -14,13 +14,20 @@ use crate::commands::{output_of, quietly};
 /// Keys and values of the registry: where, name, type, value.
 ///
 /// Without wine's debugger a crash ends `wine` with a status other than 0; with it, often with 0.
+/// A vssapi.dll beside a program comes before wine's own, which has no VSS behind it.
 /// The rest makes it a server of the generation that Hyper-V hosts are (Windows Server 2022).
-const REGISTRY: [[&str; 4]; 5] = [
+const REGISTRY: [[&str; 4]; 6] = [
     [
         r"HKCU\Software\Wine\DllOverrides",
         "winedbg.exe",
         "REG_SZ",
         "",
+    ],
+    [
+        r"HKCU\Software\Wine\DllOverrides",
+        "vssapi",
+        "REG_SZ",
+        "native,builtin",
     ],
     [
         r"HKLM\Software\Microsoft\Windows NT\CurrentVersion",

@@ -1,7 +1,8 @@
 //! The structures that we hand to Windows, against independent headers.
 //!
-//! `virtdisk.txt` says how long structures are and where their fields lie. On Linux a C compiler
-//! judges it by mingw's headers; under Wine it is compared with the structures that we use.
+//! `virtdisk.txt` and `vss.txt` say how long structures are and where their fields lie, those of
+//! COM's tables of methods, too. On Linux a C compiler judges them by mingw's headers; under Wine
+//! they are compared with the structures that we use.
 //!
 //! What follows the sector size in the second version of CREATE_VIRTUAL_DISK_PARAMETERS is not in
 //! the table: mingw's header lacks `PhysicalSectorSizeInBytes`, which Microsoft documents there.
@@ -13,7 +14,8 @@
     )
 )]
 
-const TABLE: &str = include_str!("virtdisk.txt");
+const VIRTDISK: &str = include_str!("virtdisk.txt");
+const VSS: &str = include_str!("vss.txt");
 
 #[cfg(unix)]
 mod headers {
@@ -23,9 +25,11 @@ mod headers {
 
     const COMPILER: &str = "x86_64-w64-mingw32-gcc";
 
-    fn program(table: &str) -> String {
-        let mut program = String::from("#include <windows.h>\n#include <virtdisk.h>\n");
-        program.push_str("#include <stddef.h>\n");
+    fn program(headers: &[&str], table: &str) -> String {
+        let mut program = String::from("#include <windows.h>\n#include <stddef.h>\n");
+        for header in headers {
+            let _ = writeln!(program, "#include <{header}>");
+        }
         for line in table.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             let (place, number) = match words[..] {
@@ -61,16 +65,33 @@ mod headers {
         })
     }
 
-    #[test]
-    fn mingws_headers_agree_with_the_table() {
+    /// Compares a table with headers, and one with `right` replaced by `wrong`, which must differ.
+    fn judge(headers: &[&str], table: &str, right: &str, wrong: &str) {
         // `cargo xtask windows` installs the compiler; without it there is nothing to ask.
-        let Some(compiled) = compiles(&program(super::TABLE)) else {
+        let Some(compiled) = compiles(&program(headers, table)) else {
             println!("left out: there is no {COMPILER}");
             return;
         };
         assert_eq!(compiled, Ok(()));
-        let wrong = super::TABLE.replacen(" 32", " 33", 1);
-        assert!(compiles(&program(&wrong)).unwrap().is_err());
+        let false_one = table.replacen(right, wrong, 1);
+        assert_ne!(false_one, table);
+        assert!(compiles(&program(headers, &false_one)).unwrap().is_err());
+    }
+
+    #[test]
+    fn mingws_headers_agree_with_the_table() {
+        judge(&["virtdisk.h"], super::VIRTDISK, " 32", " 33");
+    }
+
+    #[test]
+    fn mingws_headers_agree_on_vss() {
+        let headers = ["vss.h", "vswriter.h", "vsbackup.h"];
+        judge(
+            &headers,
+            super::VSS,
+            "DoSnapshotSet 304",
+            "DoSnapshotSet 296",
+        );
     }
 }
 
@@ -83,7 +104,12 @@ mod ours {
         CREATE_VIRTUAL_DISK_PARAMETERS, GET_VIRTUAL_DISK_INFO, OPEN_VIRTUAL_DISK_PARAMETERS,
         QUERY_CHANGES_VIRTUAL_DISK_RANGE, VIRTUAL_STORAGE_TYPE,
     };
+    use windows::Win32::Storage::Vss::VSS_SNAPSHOT_PROP;
     use windows::Win32::System::IO::OVERLAPPED;
+    use windows_host::vss::com::{
+        ComponentInfo, IVssBackupComponents_Vtbl, IVssExamineWriterMetadata_Vtbl,
+        IVssWMComponent_Vtbl,
+    };
 
     macro_rules! places {
         (size: $($of:ident),*; fields: $($in:ident $field:ident),*;
@@ -134,10 +160,84 @@ mod ours {
                 GET_VIRTUAL_DISK_INFO ChangeTrackingState.NewerChanges,
                 GET_VIRTUAL_DISK_INFO ChangeTrackingState.MostRecentId,
         };
-        let table = super::TABLE.lines().map(|line| {
+        assert_eq!(ours, numbers(super::VIRTDISK));
+    }
+
+    fn numbers(table: &str) -> BTreeMap<String, usize> {
+        let lines = table.lines().map(|line| {
             let (place, number) = line.rsplit_once(' ').unwrap();
             (place.to_owned(), number.parse().unwrap())
         });
-        assert_eq!(ours, table.collect::<BTreeMap<_, usize>>());
+        lines.collect()
+    }
+
+    macro_rules! methods {
+        ($($table:ident = $named:literal: $($method:ident),*;)*) => {
+            BTreeMap::from([
+                $(
+                    (concat!("size ", $named).to_owned(), size_of::<$table>()),
+                    $((
+                        concat!("offset ", $named, " ", stringify!($method)).to_owned(),
+                        offset_of!($table, $method),
+                    ),)*
+                )*
+            ])
+        };
+    }
+
+    #[test]
+    fn tables_of_methods_agree_with_the_table() {
+        let mut ours = methods! {
+            IVssBackupComponents_Vtbl = "IVssBackupComponentsVtbl":
+                GetWriterComponentsCount, GetWriterComponents, InitializeForBackup, SetBackupState, InitializeForRestore, SetRestoreState, GatherWriterMetadata, GetWriterMetadataCount, GetWriterMetadata, FreeWriterMetadata, AddComponent, PrepareForBackup, AbortBackup, GatherWriterStatus, GetWriterStatusCount, FreeWriterStatus, GetWriterStatus, SetBackupSucceeded, SetBackupOptions, SetSelectedForRestore, SetRestoreOptions, SetAdditionalRestores, SetPreviousBackupStamp, SaveAsXML, BackupComplete, AddAlternativeLocationMapping, AddRestoreSubcomponent, SetFileRestoreStatus, AddNewTarget, SetRangesFilePath, PreRestore, PostRestore, SetContext, StartSnapshotSet, AddToSnapshotSet, DoSnapshotSet, DeleteSnapshots, ImportSnapshots, BreakSnapshotSet, GetSnapshotProperties, Query, IsVolumeSupported, DisableWriterClasses, EnableWriterClasses, DisableWriterInstances, ExposeSnapshot, RevertToSnapshot, QueryRevertStatus;
+            IVssExamineWriterMetadata_Vtbl = "IVssExamineWriterMetadataVtbl":
+                GetIdentity, GetFileCounts, GetIncludeFile, GetExcludeFile, GetComponent, GetRestoreMethod, GetAlternateLocationMapping, GetBackupSchema, GetDocument, SaveAsXML, LoadFromXML;
+            IVssWMComponent_Vtbl = "IVssWMComponentVtbl":
+                GetComponentInfo, FreeComponentInfo, GetFile, GetDatabaseFile, GetDatabaseLogFile, GetDependency;
+        };
+        let info = "offset VSS_COMPONENTINFO";
+        for (place, number) in [
+            (
+                "size VSS_SNAPSHOT_PROP".to_owned(),
+                size_of::<VSS_SNAPSHOT_PROP>(),
+            ),
+            (
+                "size VSS_COMPONENTINFO".to_owned(),
+                size_of::<ComponentInfo>(),
+            ),
+            (format!("{info} type"), offset_of!(ComponentInfo, kind)),
+            (
+                format!("{info} bstrLogicalPath"),
+                offset_of!(ComponentInfo, logical_path),
+            ),
+            (
+                format!("{info} bstrComponentName"),
+                offset_of!(ComponentInfo, name),
+            ),
+            (format!("{info} pbIcon"), offset_of!(ComponentInfo, icon)),
+            (
+                format!("{info} cbIcon"),
+                offset_of!(ComponentInfo, icon_bytes),
+            ),
+            (
+                format!("{info} bRestoreMetadata"),
+                offset_of!(ComponentInfo, restore_metadata),
+            ),
+            (
+                format!("{info} bSelectableForRestore"),
+                offset_of!(ComponentInfo, selectable_for_restore),
+            ),
+            (
+                format!("{info} dwComponentFlags"),
+                offset_of!(ComponentInfo, flags),
+            ),
+            (
+                format!("{info} cDependencies"),
+                offset_of!(ComponentInfo, dependencies),
+            ),
+        ] {
+            ours.insert(place, number);
+        }
+        assert_eq!(ours, numbers(super::VSS));
     }
 }
