@@ -12,6 +12,7 @@ use repo::{RepoError, RepoErrorKind};
 use restore::{RestoreError, RestoreErrorKind};
 use serde_json::{Value, json};
 use verify::{VerifyError, VerifyErrorKind};
+use volume::{VolumeError, VolumeErrorKind};
 
 use crate::{stderr, stdout};
 
@@ -75,6 +76,8 @@ kinds! {
     NotInPoint = "not_in_point", NOT_FOUND, "`points show` tells what the point holds";
     Cancelled = "cancelled", CANCELLED, "what was stored stays and serves the next run";
     NotEmpty = "not_empty", FAILED, "choose an empty place, or use the repository that is there";
+    VolumeNotFound = "volume_not_found", FAILED, "`host volumes` shows the volumes of this machine";
+    WriterFailed = "writer_failed", FAILED, "`vssadmin list writers` shows how writers do; restart the service of the one that failed, or leave it out";
     VmNotFound = "vm_not_found", FAILED, "`host list` shows the VMs of the host";
     SourceUnreadable = "source_unreadable", FAILED, "check the path and the rights of whoever runs this";
     Exists = "exists", FAILED, "nothing that was there was touched; choose another place, or see --help for what replaces it";
@@ -224,6 +227,24 @@ fn of_host(kind: HypervErrorKind) -> FailureKind {
         | HypervErrorKind::OutcomeUnknown
         | HypervErrorKind::Invalid
         | HypervErrorKind::Failed => FailureKind::Host,
+    }
+}
+
+impl From<VolumeError> for Failure {
+    fn from(error: VolumeError) -> Self {
+        let kind = match error.kind() {
+            VolumeErrorKind::NotFound => FailureKind::VolumeNotFound,
+            VolumeErrorKind::Busy => FailureKind::Busy,
+            VolumeErrorKind::WriterFailed => FailureKind::WriterFailed,
+            VolumeErrorKind::Full => FailureKind::NoSpace,
+            VolumeErrorKind::Denied => FailureKind::Denied,
+            VolumeErrorKind::Unsupported => FailureKind::Unsupported,
+            VolumeErrorKind::Invalid => FailureKind::WrongUsage,
+            VolumeErrorKind::Unavailable => FailureKind::Unavailable,
+            VolumeErrorKind::Failed => FailureKind::Failed,
+            VolumeErrorKind::Stopped => FailureKind::Cancelled,
+        };
+        Self::of(kind, &error)
     }
 }
 

@@ -20,6 +20,7 @@ mod repositories;
 mod signals;
 mod stderr;
 mod stdout;
+mod storage;
 mod table;
 mod verified;
 mod vm_names;

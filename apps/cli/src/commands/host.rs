@@ -1,8 +1,10 @@
-//! Looking at a Hyper-V host.
+//! Looking at a Hyper-V host, and at this machine's disks and volumes.
 
 mod clean;
+mod freeze;
 mod list;
 mod show;
+mod volumes;
 
 use clap::Subcommand;
 
@@ -19,6 +21,10 @@ pub enum Command {
     Show(show::Show),
     /// Remove what failed runs of this program left on a host.
     Clean(clean::Clean),
+    /// List the disks and volumes of this machine.
+    Volumes(volumes::Volumes),
+    /// Freeze volumes for a moment, to see whether a backup could.
+    Freeze(freeze::Freeze),
 }
 
 impl Command {
@@ -28,6 +34,8 @@ impl Command {
             Self::List(command) => command.run(world),
             Self::Show(command) => command.run(world),
             Self::Clean(command) => command.run(world),
+            Self::Volumes(command) => command.run(world),
+            Self::Freeze(command) => command.run(world),
         }
     }
 }

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 49] = [
+const COMMANDS: [&str; 51] = [
     "",
     "host",
     "host list",
     "host show",
     "host clean",
+    "host volumes",
+    "host freeze",
     "backup",
     "backup vm",
     "backup files",

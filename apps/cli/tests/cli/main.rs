@@ -27,3 +27,4 @@ mod password;
 mod performance;
 mod remember;
 mod s3_server;
+mod volumes;
