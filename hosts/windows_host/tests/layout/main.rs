@@ -6,12 +6,9 @@
 //!
 //! What follows the sector size in the second version of CREATE_VIRTUAL_DISK_PARAMETERS is not in
 //! the table: mingw's header lacks `PhysicalSectorSizeInBytes`, which Microsoft documents there.
-#![cfg_attr(
-    unix,
-    expect(
-        clippy::unwrap_used,
-        reason = "a panic in a test is the failure report"
-    )
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic in a test is the failure report"
 )]
 
 const VIRTDISK: &str = include_str!("virtdisk.txt");

@@ -93,7 +93,7 @@ impl Drop for Installed {
 fn the_service_itself() {
     let _alone = alone();
     let is = |name: &str| std::env::args().any(|argument| argument == name);
-    let name = [WAITS, SLOW].into_iter().find(|name| is(*name));
+    let name = [WAITS, SLOW].into_iter().find(|name| is(name));
     let is_service = name.is_some() || is(FAILS);
     let name = name.unwrap_or(FAILS);
     let result = run(name, move |reporter| match name {
