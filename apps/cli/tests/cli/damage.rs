@@ -16,6 +16,9 @@ pub enum Damage {
     Delete,
 }
 
+/// A bit turns in each so many bytes: whatever lies in a blob is hit, wherever its padding is.
+const FLIPPED_EVERY: usize = 40;
+
 /// All that can be.
 pub const ALL: [Damage; 4] = [Damage::Flip, Damage::Cut, Damage::Empty, Damage::Delete];
 
@@ -68,7 +71,10 @@ pub fn do_to(blob: &Path, damage: Damage) {
     let mut bytes = fs::read(blob).unwrap();
     let middle = bytes.len() / 2;
     match damage {
-        Damage::Flip => bytes[middle] ^= 0x10,
+        Damage::Flip => {
+            let places = bytes.iter_mut().skip(middle % FLIPPED_EVERY);
+            places.step_by(FLIPPED_EVERY).for_each(|it| *it ^= 0x10);
+        }
         Damage::Cut => bytes.truncate(middle),
         Damage::Empty => bytes.clear(),
         Damage::Delete => return fs::remove_file(blob).unwrap(),
