@@ -1,0 +1,176 @@
+//! What restores order.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::Command;
+use crate::hyperv_results::BackupType;
+use crate::identifier::{BackupPointId, RestorePointId};
+use crate::path_map::PathMap;
+use crate::{WireId, lenient};
+
+/// Restores files.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Restore {
+    /// The restore point, where the order is about one.
+    #[serde(deserialize_with = "lenient::optional_row")]
+    pub restore_point_id: Option<RestorePointId>,
+    /// The manifest; empty means that of the context.
+    #[serde(deserialize_with = "lenient::text")]
+    pub manifest_id: String,
+    /// The folder to restore into.
+    #[serde(deserialize_with = "lenient::text")]
+    pub target_path: String,
+    /// Whether the snapshot is to be mounted rather than restored.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub mount: bool,
+    /// Which agent is to restore.
+    #[serde(deserialize_with = "lenient::optional_text")]
+    pub target_agent_uuid: Option<String>,
+    /// Paths below the snapshot's root; none means everything.
+    #[serde(deserialize_with = "lenient::texts")]
+    pub selected_paths: Vec<String>,
+    /// The run to report to; use [`Restore::run_to_report_to`].
+    #[serde(deserialize_with = "lenient::optional_id")]
+    pub restore_run_id: Option<WireId>,
+    /// The same as a UUID.
+    #[serde(deserialize_with = "lenient::optional_id")]
+    pub restore_run_uuid: Option<WireId>,
+    /// The repository's UUID on the server.
+    #[serde(deserialize_with = "lenient::optional_text")]
+    pub repository_id: Option<String>,
+}
+
+impl Restore {
+    /// Returns the run to report to: the restore's. Of an order about a restore point, it is the command's
+    /// own run too.
+    pub fn run_to_report_to(&self, command: &Command) -> Option<WireId> {
+        let named = self
+            .restore_run_id
+            .clone()
+            .or_else(|| self.restore_run_uuid.clone());
+        let own = command
+            .run_id
+            .clone()
+            .filter(|_| self.restore_point_id.is_some());
+        named.or(own)
+    }
+}
+
+/// Restores VMs, each into a folder of its own if there are several.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct HypervRestore {
+    /// The folder below which everything goes.
+    #[serde(deserialize_with = "lenient::text")]
+    pub target_path: String,
+    /// `Incremental` if any of the points is one; for the event's text alone.
+    #[serde(deserialize_with = "backup_type")]
+    pub backup_type: Option<BackupType>,
+    /// The run to report to; use [`HypervRestore::run_to_report_to`].
+    #[serde(deserialize_with = "lenient::optional_id")]
+    pub restore_run_id: Option<WireId>,
+    /// The same as a UUID.
+    #[serde(deserialize_with = "lenient::optional_id")]
+    pub restore_run_uuid: Option<WireId>,
+    /// The VMs.
+    #[serde(deserialize_with = "lenient::list")]
+    pub vms: Vec<RestoreVm>,
+    /// The only VM, from old servers; [`Command::order`] moves it into the list.
+    #[serde(flatten, skip_serializing)]
+    only: RestoreVm,
+}
+
+impl HypervRestore {
+    /// Returns the run to report to: the restore's, never the command's own, which is the backup's.
+    pub fn run_to_report_to(&self) -> Option<WireId> {
+        self.restore_run_id
+            .clone()
+            .or_else(|| self.restore_run_uuid.clone())
+    }
+
+    pub(super) fn from_old_form(mut self) -> Self {
+        let only = std::mem::take(&mut self.only);
+        let has_only = !only.disk_manifests.is_empty() || !only.restore_chain.is_empty();
+        if self.vms.is_empty() && has_only {
+            self.vms.push(only);
+        }
+        self
+    }
+}
+
+/// A VM to restore.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RestoreVm {
+    /// The server's row of the point.
+    #[serde(deserialize_with = "lenient::optional_row")]
+    pub backup_point_id: Option<BackupPointId>,
+    /// The VM's name.
+    #[serde(deserialize_with = "lenient::text")]
+    pub vm_name: String,
+    /// Hyper-V's id of the VM.
+    #[serde(deserialize_with = "lenient::text")]
+    pub vm_guid: String,
+    /// The folder below the target's; empty for a single VM.
+    #[serde(deserialize_with = "lenient::text")]
+    pub subfolder: String,
+    /// The disks that were picked: original path to manifest.
+    pub disk_manifests: PathMap,
+    /// Points from the last full one to this one. Each is whole, so the last is all that is needed.
+    #[serde(deserialize_with = "chain")]
+    pub restore_chain: Vec<ChainLink>,
+    /// Whether the point is incremental in the server's eyes.
+    #[serde(deserialize_with = "backup_type")]
+    pub backup_type: Option<BackupType>,
+}
+
+/// A point in a chain.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ChainLink {
+    /// The server's row of the point.
+    #[serde(deserialize_with = "lenient::optional_row")]
+    pub backup_point_id: Option<BackupPointId>,
+    /// Its primary manifest.
+    #[serde(deserialize_with = "lenient::text")]
+    pub manifest_id: String,
+    /// Whether it is incremental in the server's eyes.
+    #[serde(deserialize_with = "backup_type")]
+    pub backup_type: Option<BackupType>,
+    /// Original path to manifest.
+    pub disk_manifests: PathMap,
+}
+
+/// Links are manifests as texts, or objects.
+fn chain<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ChainLink>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Link {
+        Manifest(String),
+        Point(ChainLink),
+    }
+    // Nobody acts on a chain here: what is no link is left out.
+    let links = match Value::deserialize(from)? {
+        Value::Array(links) => links,
+        _ => return Ok(Vec::new()),
+    };
+    let read = links
+        .into_iter()
+        .filter_map(|link| serde_json::from_value(link).ok());
+    Ok(read
+        .map(|link| match link {
+            Link::Manifest(manifest_id) => ChainLink {
+                manifest_id,
+                ..ChainLink::default()
+            },
+            Link::Point(point) => point,
+        })
+        .collect())
+}
+
+/// For texts alone, so a word that is not known is none.
+fn backup_type<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BackupType>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(from)?).ok())
+}
