@@ -212,7 +212,7 @@ pub(crate) fn judge(response: &Response) -> Result<(String, Map<String, Value>),
         (404, _) => Err(NoAnswer::NoSuchEndpoint),
         (_, Envelope::Html) => Err(NoAnswer::Firewall { http_status }),
         (403 | 406, _) => Err(NoAnswer::Firewall { http_status }),
-        (300..400, _) => Err(unreadable(
+        (300..=399, _) => Err(unreadable(
             "the server sends elsewhere: set `api_base_url` to the address it really has",
         )),
         (_, Envelope::Members(_)) => Err(unreadable("an object without `status`")),
