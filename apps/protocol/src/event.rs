@@ -141,9 +141,6 @@ macro_rules! events {
             }
         }
     )*
-
-        #[cfg(test)]
-        pub(super) const NAMES: &[&str] = &[$($message_id,)*];
     };
 }
 

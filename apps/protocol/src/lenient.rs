@@ -5,7 +5,10 @@
 //! sense is refused: a limit that cannot be read is not "no limit". Messages never repeat what was
 //! received, for it may be secret.
 
-use serde::de::{DeserializeOwned, Error};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
@@ -26,7 +29,10 @@ pub(crate) fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Reading<
     let culprit = candidates.into_iter().find(|name| {
         let mut others = members.clone();
         others.remove(*name);
-        serde_json::from_value::<T>(Value::Object(others)).is_ok()
+        match serde_json::from_value::<T>(Value::Object(others)) {
+            Ok(_) => true,
+            Err(without) => without.to_string() != wrong.to_string(),
+        }
     });
     Err(match culprit {
         Some(name) => format!(
@@ -161,6 +167,52 @@ where
             .map(|element| read(map_of(element)?))
             .collect()
     })
+}
+
+/// Reads a list of objects without taking them apart first: maps in them keep their order.
+pub(crate) fn ordered_list<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    from.deserialize_any(OrderedList(PhantomData))
+}
+
+struct OrderedList<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OrderedList<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = elements.next_element()? {
+            list.push(element);
+        }
+        Ok(list)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some((_, element)) = members.next_entry::<IgnoredAny, T>()? {
+            list.push(element);
+        }
+        Ok(list)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
+        match text.trim() {
+            "" => Ok(Vec::new()),
+            _ => Err(E::custom("not a list")),
+        }
+    }
 }
 
 /// Reads those objects of a list that make sense: one that does not must not cost the others.

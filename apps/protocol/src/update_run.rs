@@ -138,7 +138,7 @@ pub struct UpdateRun {
     /// What the run has of each VM; sent once, with the terminal status.
     #[serde(
         default,
-        deserialize_with = "lenient::list",
+        deserialize_with = "lenient::ordered_list",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub hyperv_results: Vec<HypervResult>,
