@@ -296,7 +296,8 @@ pub struct PushAgentEvents {
     pub agent_version: String,
     /// The events.
     pub events: Vec<AgentEvent>,
-    /// Whether a firewall refused the batch: it then goes packed, however small it is.
+    /// Whether a firewall refused the batch: it then goes packed, however small it is. Who reads one cannot
+    /// know.
     pub after_firewall: bool,
 }
 
@@ -337,13 +338,12 @@ impl<'de> Deserialize<'de> for PushAgentEvents {
             agent_version: String,
         }
         let mut members = lenient::map(from)?;
-        let after_firewall = members.contains_key("events_b64");
         let events = unpacked(&mut members).map_err(serde::de::Error::custom)?;
         let wire: Wire = lenient::read(members).map_err(serde::de::Error::custom)?;
         Ok(Self {
             agent_version: wire.agent_version,
             events,
-            after_firewall,
+            after_firewall: false,
         })
     }
 }

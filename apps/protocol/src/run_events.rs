@@ -23,7 +23,8 @@ pub struct PushEvents {
     pub manifest_id: String,
     /// Who reports; the version gate wants it.
     pub agent_version: String,
-    /// Whether a firewall refused the batch: it then goes compact and packed, however small it is.
+    /// Whether a firewall refused the batch: it then goes compact and packed, however small it is. Who reads
+    /// one cannot know.
     pub after_firewall: bool,
 }
 
@@ -196,7 +197,6 @@ impl<'de> Deserialize<'de> for PushEvents {
             manifest_id: String,
         }
         let mut members = lenient::map(from)?;
-        let after_firewall = members.contains_key("events_b64");
         let events = unpacked(&mut members).map_err(serde::de::Error::custom)?;
         let wire: Wire = lenient::read(members).map_err(serde::de::Error::custom)?;
         Ok(Self {
@@ -205,7 +205,7 @@ impl<'de> Deserialize<'de> for PushEvents {
             logs: wire.logs,
             manifest_id: wire.manifest_id,
             agent_version: wire.agent_version,
-            after_firewall,
+            after_firewall: false,
         })
     }
 }

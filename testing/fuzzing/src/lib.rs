@@ -17,6 +17,8 @@
 
 mod kopia_bodies;
 mod mutation;
+mod protocol_bodies;
+mod protocol_seeds;
 mod seeds;
 
 pub use mutation::mutate;
@@ -83,6 +85,21 @@ pub const TARGETS: &[Target] = &[
         name: "kopia_error_correction",
         body: kopia_bodies::error_correction,
         seeds: seeds::error_corrected,
+    },
+    Target {
+        name: "protocol_answer",
+        body: protocol_bodies::answer,
+        seeds: protocol_seeds::answers,
+    },
+    Target {
+        name: "protocol_body",
+        body: protocol_bodies::body,
+        seeds: protocol_seeds::bodies,
+    },
+    Target {
+        name: "protocol_packed",
+        body: protocol_bodies::packed,
+        seeds: protocol_seeds::packed,
     },
     Target {
         name: "vhdx",
