@@ -1,0 +1,49 @@
+//! Operations on repositories: one per call, the oldest first, completed with its token.
+
+use serde_json::{Value, json};
+
+use crate::record::Call;
+use crate::reply::Reply;
+use crate::world::{Now, World};
+
+pub(super) fn poll(world: &mut World, now: Now) -> Reply {
+    let again = std::mem::take(&mut world.deliver_again);
+    let operation = claim(world, again, now);
+    Reply::success(json!({"operation": operation}))
+}
+
+pub(super) fn claim(world: &mut World, again: bool, now: Now) -> Value {
+    let waiting = world
+        .operations
+        .iter_mut()
+        .find(|operation| operation.status == "queued");
+    let Some(operation) = waiting else {
+        return Value::Null;
+    };
+    operation.claimed.get_or_insert(now.since);
+    if !again {
+        operation.status = "running".to_owned();
+    }
+    Value::Object(operation.order.clone())
+}
+
+pub(super) fn complete(world: &mut World, call: &Call) -> Reply {
+    let field = |name: &str| call.body[name].as_str().unwrap_or_default();
+    let id = field("operation_id").parse::<u64>().unwrap_or_default();
+    let operation = world
+        .operations
+        .iter_mut()
+        .find(|operation| operation.id == id);
+    let Some(operation) = operation else {
+        return Reply::fail(403, "Operation not found");
+    };
+    if operation.token != field("operation_token") || operation.status == "queued" {
+        return Reply::fail(403, "Invalid operation token");
+    }
+    if !matches!(field("status"), "success" | "failed") {
+        return Reply::fail(200, "Invalid status");
+    }
+    operation.status = field("status").to_owned();
+    operation.result = serde_json::from_str(field("result_json")).unwrap_or_default();
+    Reply::success(json!({}))
+}
