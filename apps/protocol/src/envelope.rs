@@ -145,8 +145,8 @@ impl fmt::Display for NoAnswer {
             }
             Self::Unauthorized { message } => write!(
                 f,
-                "the server does not know this agent: {message} (HTTP 401); it was disabled, deleted or \
-                 enrolled elsewhere: look it up in the portal, and enrol it again if needed"
+                "the server lets nobody in by this name and secret: {message} (HTTP 401); an agent that worked before was \
+                 disabled, deleted or enrolled elsewhere: look it up in the portal, and enrol it again if needed"
             ),
             Self::TooOld {
                 min_version,
