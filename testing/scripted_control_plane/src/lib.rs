@@ -22,7 +22,7 @@
 //! plane.inject("agent_update_run", 3, Fault::AnswerLost);
 //! // … let an agent work against plane.url() …
 //! assert_eq!(plane.violations(), []);
-//! assert_eq!(plane.with(|world| world.run_status(&run)), "success");
+//! assert_eq!(plane.with(|world| world.run_status(&run).to_owned()), "success");
 //! ```
 //!
 //! The clock is the caller's: heartbeats, the watchdog, holding a long poll and the spacing of calls are
