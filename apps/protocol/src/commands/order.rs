@@ -77,7 +77,9 @@ impl Command {
         Ok(match self.name.as_str() {
             "cancel" => Order::Cancel,
             "restore" => Order::Restore(self.read()?),
-            "hyperv_restore" => Order::HypervRestore(self.read::<HypervRestore>()?.from_old_form()),
+            "hyperv_restore" => {
+                Order::HypervRestore(self.read::<HypervRestore>()?.with_only_vm_listed())
+            }
             "maintenance_quick" => Order::MaintenanceQuick,
             "maintenance_full" => Order::MaintenanceFull,
             "browse_directory" => Order::BrowseDirectory(self.read()?),

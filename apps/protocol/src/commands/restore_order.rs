@@ -90,7 +90,7 @@ impl HypervRestore {
             .or_else(|| self.restore_run_uuid.clone())
     }
 
-    pub(super) fn from_old_form(mut self) -> Self {
+    pub(super) fn with_only_vm_listed(mut self) -> Self {
         let only = std::mem::take(&mut self.only);
         let has_only = !only.disk_manifests.is_empty() || !only.restore_chain.is_empty();
         if self.vms.is_empty() && has_only {

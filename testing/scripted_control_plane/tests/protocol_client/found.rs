@@ -287,8 +287,13 @@ fn commands_that_are_reported_wrongly() {
     let command = pair
         .plane
         .queue_command(CommandOrder::new("browse_directory", json!({"path": ""})));
-    let other = pair.plane.queue_command(CommandOrder::new("list_disks", json!({})));
-    pair.send("agent_complete_command", &json!({"command_id": other, "status": "completed"}));
+    let other = pair
+        .plane
+        .queue_command(CommandOrder::new("list_disks", json!({})));
+    pair.send(
+        "agent_complete_command",
+        &json!({"command_id": other, "status": "completed"}),
+    );
     pair.assert_found("it was not handed out");
     pair.pass(1);
     pair.call(&protocol::commands::Poll { long: false })
