@@ -9,12 +9,11 @@ fn text() -> String {
 
 /// Returns one event of each kind.
 pub fn all() -> Vec<Event> {
-    let mut events: Vec<Event> = Vec::new();
-    events.push(BackupStarting { engine: text() }.into());
-    events.push(ScanningSource {}.into());
-    events.push(NoChanges {}.into());
-    events.push(LogTruncated {}.into());
-    events.push(
+    let mut events: Vec<Event> = vec![
+        BackupStarting { engine: text() }.into(),
+        ScanningSource {}.into(),
+        NoChanges {}.into(),
+        LogTruncated {}.into(),
         ProgressUpdate {
             pct: Percent::of(1, 3),
             bytes_done: 7,
@@ -25,36 +24,30 @@ pub fn all() -> Vec<Event> {
             eta_seconds: 7,
         }
         .into(),
-    );
-    events.push(SummaryTotal { bytes_done: 7 }.into());
-    events.push(CompletedSuccess { engine: text() }.into());
-    events.push(CompletedWarning {}.into());
-    events.push(
+        SummaryTotal { bytes_done: 7 }.into(),
+        CompletedSuccess { engine: text() }.into(),
+        CompletedWarning {}.into(),
         CompletedFailed {
             error: text(),
             engine: text(),
         }
         .into(),
-    );
-    events.push(CancelRequested { message: text() }.into());
-    events.push(
+        CancelRequested { message: text() }.into(),
         Cancelled {
             message: text(),
             vm_name: text(),
         }
         .into(),
-    );
-    events.push(ValidationStart {}.into());
-    events.push(ValidationSuccess {}.into());
-    events.push(ValidationFailed {}.into());
-    events.push(ErrorAuth {}.into());
-    events.push(ErrorPermission {}.into());
-    events.push(ErrorNotFound {}.into());
-    events.push(ErrorNetwork {}.into());
-    events.push(ErrorRateLimit {}.into());
-    events.push(ErrorQuota {}.into());
-    events.push(ErrorInternal {}.into());
-    events.push(
+        ValidationStart {}.into(),
+        ValidationSuccess {}.into(),
+        ValidationFailed {}.into(),
+        ErrorAuth {}.into(),
+        ErrorPermission {}.into(),
+        ErrorNotFound {}.into(),
+        ErrorNetwork {}.into(),
+        ErrorRateLimit {}.into(),
+        ErrorQuota {}.into(),
+        ErrorInternal {}.into(),
         KopiaStage {
             stage: Stage::UploadStart,
             bucket: Some(text()),
@@ -71,47 +64,35 @@ pub fn all() -> Vec<Event> {
             repo_path: Some(text()),
         }
         .into(),
-    );
-    events.push(KopiaSourceEmpty { source: text() }.into());
-    events.push(KopiaSourceEstimate { files: 7, bytes: 7 }.into());
-    events.push(
+        KopiaSourceEmpty { source: text() }.into(),
+        KopiaSourceEstimate { files: 7, bytes: 7 }.into(),
         KopiaMultiSource {
             sources: vec![text(), text()],
         }
         .into(),
-    );
-    events.push(
         KopiaPolicy {
             compression: text(),
             parallel_uploads: 7,
             bandwidth_kbps: Some(7),
         }
         .into(),
-    );
-    events.push(
         KopiaThrottleSet {
             upload_bytes_per_sec: 7,
             bandwidth_kbps: 7,
         }
         .into(),
-    );
-    events.push(KopiaThrottleSetFailed { error: text() }.into());
-    events.push(
+        KopiaThrottleSetFailed { error: text() }.into(),
         KopiaPreviousSnapshots {
             count: 7,
             stable_source: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaUploadCallStart {
             stable_source: text(),
             bucket: text(),
             prefix: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaUploadStart {
             source: text(),
             bucket: text(),
@@ -121,8 +102,6 @@ pub fn all() -> Vec<Event> {
             previous_snapshots: Some(7),
         }
         .into(),
-    );
-    events.push(
         KopiaProgressUpdate {
             pct: Percent::of(1, 3),
             bytes_processed: 7,
@@ -135,33 +114,25 @@ pub fn all() -> Vec<Event> {
             current: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaUploadFinished {
             bytes_hashed: 7,
             bytes_uploaded: 7,
         }
         .into(),
-    );
-    events.push(
         KopiaUploadComplete {
             manifest_id: text(),
             stable_source: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaUploadCallDone {
             duration_ms: 7,
             error: text(),
         }
         .into(),
-    );
-    events.push(KopiaUploadFailed { error: text() }.into());
-    events.push(KopiaUploadNilManifest {}.into());
-    events.push(KopiaSaveSnapshotFailed { error: text() }.into());
-    events.push(KopiaManifestUpdateFailed { error: text() }.into());
-    events.push(
+        KopiaUploadFailed { error: text() }.into(),
+        KopiaUploadNilManifest {}.into(),
+        KopiaSaveSnapshotFailed { error: text() }.into(),
+        KopiaManifestUpdateFailed { error: text() }.into(),
         KopiaManifestRecorded {
             manifest_id: text(),
             source: text(),
@@ -169,8 +140,6 @@ pub fn all() -> Vec<Event> {
             prefix: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaManifestFallback {
             manifest_id: text(),
             source: text(),
@@ -178,62 +147,46 @@ pub fn all() -> Vec<Event> {
             prefix: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaManifestMissing {
             source: text(),
             bucket: text(),
             prefix: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaRetentionStart {
             keep_last: 7,
             source: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaRetentionComplete {
             deleted_count: 7,
             keep_last: 7,
         }
         .into(),
-    );
-    events.push(KopiaRetentionFailed { error: text() }.into());
-    events.push(HypervNoVms { error: text() }.into());
-    events.push(
+        KopiaRetentionFailed { error: text() }.into(),
+        HypervNoVms { error: text() }.into(),
         HypervVmStarting {
             vm_name: text(),
             vm_id: 7,
             message: text(),
         }
         .into(),
-    );
-    events.push(
         HypervDiskStarting {
             vm_name: text(),
             disk_path: text(),
             size: 7,
         }
         .into(),
-    );
-    events.push(
         HypervCheckpointsDisabled {
             vm_name: text(),
             message: text(),
         }
         .into(),
-    );
-    events.push(
         HypervReferencePointFailed {
             vm_name: text(),
             message: text(),
         }
         .into(),
-    );
-    events.push(
         HypervFinalizing {
             vm_name: text(),
             phase: FinalPhase::Merging,
@@ -244,8 +197,6 @@ pub fn all() -> Vec<Event> {
             merged_pct: Some(Percent::of(1, 3)),
         }
         .into(),
-    );
-    events.push(
         HypervVmComplete {
             vm_name: text(),
             backup_type: BackupType::Full,
@@ -256,8 +207,6 @@ pub fn all() -> Vec<Event> {
             warnings: vec![text(), text()],
         }
         .into(),
-    );
-    events.push(
         HypervVmFailed {
             vm_name: text(),
             message: text(),
@@ -265,8 +214,6 @@ pub fn all() -> Vec<Event> {
             technical_log: text(),
         }
         .into(),
-    );
-    events.push(
         HypervRestoreStarting {
             vm_name: text(),
             vm_count: 7,
@@ -275,8 +222,6 @@ pub fn all() -> Vec<Event> {
             backup_type: BackupType::Full,
         }
         .into(),
-    );
-    events.push(
         HypervRestoreDiskStarting {
             vm_name: text(),
             disk_name: text(),
@@ -285,8 +230,6 @@ pub fn all() -> Vec<Event> {
             manifest_id: text(),
         }
         .into(),
-    );
-    events.push(
         HypervRestoreDiskProgress {
             disk_name: text(),
             bytes_done: 7,
@@ -294,8 +237,6 @@ pub fn all() -> Vec<Event> {
             status: text(),
         }
         .into(),
-    );
-    events.push(
         HypervRestoreDiskComplete {
             vm_name: text(),
             disk_name: text(),
@@ -303,17 +244,13 @@ pub fn all() -> Vec<Event> {
             total_disks: 7,
         }
         .into(),
-    );
-    events.push(
         HypervRestoreDiskFailed {
             vm_name: text(),
             disk_name: text(),
             message: text(),
         }
         .into(),
-    );
-    events.push(HypervRestoreFailed { message: text() }.into());
-    events.push(
+        HypervRestoreFailed { message: text() }.into(),
         HypervRestoreComplete {
             status: text(),
             message: text(),
@@ -323,16 +260,12 @@ pub fn all() -> Vec<Event> {
             target_path: text(),
         }
         .into(),
-    );
-    events.push(
         RestoreStarting {
             manifest_id: text(),
             target_path: text(),
             mount: true,
         }
         .into(),
-    );
-    events.push(
         RestoreProgress {
             files_restored: 7,
             dirs_restored: 7,
@@ -340,53 +273,39 @@ pub fn all() -> Vec<Event> {
             files_skipped: 7,
         }
         .into(),
-    );
-    events.push(
         RestoreCompleted {
             manifest_id: text(),
             target_path: text(),
         }
         .into(),
-    );
-    events.push(
         RestoreFailed {
             error: text(),
             manifest_id: text(),
             target_path: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaRestoreConnecting {
             bucket: text(),
             prefix: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaRestoreLoading {
             manifest_id: text(),
             disk_name: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaRestoreSnapshotLoaded {
             manifest_id: text(),
             source_path: text(),
             start_time: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaRestoreStarted {
             manifest_id: text(),
             target_path: text(),
             disk_name: text(),
         }
         .into(),
-    );
-    events.push(
         KopiaRestoreStats {
             files_restored: 7,
             dirs_restored: 7,
@@ -396,36 +315,28 @@ pub fn all() -> Vec<Event> {
             disk_name: Some(text()),
         }
         .into(),
-    );
-    events.push(
         DiskRestoreStarting {
             target_disk: text(),
             manifest_id: text(),
         }
         .into(),
-    );
-    events.push(
         DiskRestoreStarted {
             target_disk: text(),
         }
         .into(),
-    );
-    events.push(
         DiskRestoreCompleted {
             target_disk: text(),
         }
         .into(),
-    );
-    events.push(DiskRestoreFailed { error: text() }.into());
-    events.push(MaintenanceStarting { mode: text() }.into());
-    events.push(MaintenanceCompleted { mode: text() }.into());
-    events.push(
+        DiskRestoreFailed { error: text() }.into(),
+        MaintenanceStarting { mode: text() }.into(),
+        MaintenanceCompleted { mode: text() }.into(),
         MaintenanceFailed {
             mode: text(),
             error: text(),
         }
         .into(),
-    );
+    ];
     for reason in [
         StorageReason::DnsLookupFailed,
         StorageReason::TcpTimeout,
