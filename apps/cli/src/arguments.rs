@@ -36,7 +36,8 @@ A repository (--repo) is a folder, or
   s3://bucket/prefix?endpoint=URL&region=R&style=path|virtual&ca=FILE&insecure=true
 with credentials from the AWS variables, ~/.aws/credentials or the machine's role. Its password
 comes from --password-file, from E3_REPO_PASSWORD, from what `repo remember` keeps on this machine,
-or is asked for, in this order.
+or is asked for, in this order. On Windows, folders on a share (\\\\server\\share\\…) are reached with
+the account in E3_SMB_USER and E3_SMB_PASSWORD, where these are set.
 
 Exit status: 0 all done, 1 failed, 2 wrong usage, 3 done in part, 4 wrong password, 5 repository
 or point not found, 130 cancelled.";

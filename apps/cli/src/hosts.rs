@@ -71,6 +71,7 @@ mod own {
     use std::sync::Arc;
 
     use hyperv::SharedHypervHost;
+    use windows_host::event_channel::SystemEventChannels;
     use windows_host::hyperv::{Beliefs, Parts, SystemVolumes, WindowsHypervHost};
     use windows_host::virtdisk::win32::Win32VirtualDisks;
     use windows_host::wmi::com::ComNamespaces;
@@ -79,6 +80,11 @@ mod own {
     use crate::world::World;
 
     pub(super) fn open(world: &World) -> Result<SharedHypervHost, Failure> {
+        if windows_host::elevation::is_elevated() == Ok(false) {
+            eprintln!(
+                "warning: this process is not elevated: Hyper-V shows its VMs to SYSTEM, to elevated administrators and to Hyper-V administrators alone, and disks are opened for the first two; start it from an elevated prompt or as SYSTEM"
+            );
+        }
         let host = WindowsHypervHost::connect(Parts {
             namespaces: Arc::new(ComNamespaces::default()),
             virtual_disks: Arc::new(Win32VirtualDisks::new(world.chance().clone())),
@@ -86,7 +92,7 @@ mod own {
             clock: world.clock().clone(),
             beliefs: Beliefs::default(),
         })?;
-        Ok(Arc::new(host))
+        Ok(Arc::new(host.with_events(Arc::new(SystemEventChannels))))
     }
 }
 

@@ -17,6 +17,7 @@ mod password;
 mod places;
 mod plain;
 mod repositories;
+mod shares;
 mod signals;
 mod stderr;
 mod stdout;

@@ -96,6 +96,7 @@ impl RepoArguments {
     /// that falls silent later is waited for.
     pub fn open_store(&self, world: &World) -> Result<SharedBlobStore, Failure> {
         let location = self.location()?;
+        reach(world, &location)?;
         let keys = remembered_keys(world, &location)?;
         let store = blob::open(&location, &opening(world, &environment(keys.as_ref())));
         Ok(retrying(store?, world))
@@ -104,6 +105,7 @@ impl RepoArguments {
     /// Makes an empty store for a new repository.
     pub fn create_store(&self, world: &World) -> Result<SharedBlobStore, Failure> {
         let location = self.location()?;
+        reach(world, &location)?;
         let environment = environment(None);
         let opening = opening(world, &environment);
         let created = blob::create(&location, blob::NewLayout::Sharded, &opening);
@@ -114,6 +116,14 @@ impl RepoArguments {
             _ => error.into(),
         })?;
         Ok(retrying(store, world))
+    }
+}
+
+/// Makes sure that a repository can be reached that may lie on a share.
+fn reach(world: &World, location: &Location) -> Result<(), Failure> {
+    match location {
+        Location::Folder(folder) => world.reach(folder),
+        Location::S3(_) => Ok(()),
     }
 }
 

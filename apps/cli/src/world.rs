@@ -15,6 +15,7 @@ use crate::display::{Display, Subjects};
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::password::FoundPassword;
+use crate::shares::Shares;
 use crate::signals::Signals;
 use crate::stderr;
 use crate::{password, places};
@@ -31,6 +32,8 @@ pub struct World {
     json: bool,
     /// The repository that was opened, to be asked what it has to say in the end.
     repository: OnceLock<Arc<Repository>>,
+    /// Connections to shares that paths lie on.
+    shares: Shares,
     /// The display, for as long as somebody shows progress on it.
     display: Arc<Mutex<Weak<Display>>>,
 }
@@ -48,8 +51,14 @@ impl World {
             password_file: globals.password_file.clone(),
             json: globals.json,
             repository: OnceLock::new(),
+            shares: Shares::default(),
             display: Arc::default(),
         })
+    }
+
+    /// Makes sure that a path can be reached that may lie on a share.
+    pub fn reach(&self, path: &Path) -> Result<(), Failure> {
+        self.shares.reach(path)
     }
 
     /// Returns the clock.

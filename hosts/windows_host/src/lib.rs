@@ -26,6 +26,8 @@ pub mod dpapi;
 #[cfg(windows)]
 pub mod elevation;
 #[cfg(windows)]
+pub mod event_channel;
+#[cfg(windows)]
 pub mod event_log;
 pub mod files;
 pub mod hyperv;
@@ -34,9 +36,15 @@ mod machine_secrets;
 #[cfg(windows)]
 pub mod priority;
 #[cfg(windows)]
+pub mod privileges;
+#[cfg(windows)]
 mod raw_devices;
 #[cfg(windows)]
 pub mod service;
+#[cfg(windows)]
+pub mod shares;
+#[cfg(windows)]
+mod token;
 pub mod virtdisk;
 pub mod volume;
 #[cfg(windows)]

@@ -4,12 +4,14 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::{OpenOptionsExt, symlink_dir, symlink_file};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use kopia::directory::DirectoryEntry;
+use windows_host::privileges::Privilege;
 
 use super::{Attributes, Owner, system_time};
 
-/// `FILE_FLAG_BACKUP_SEMANTICS`: folders can be opened.
+/// `FILE_FLAG_BACKUP_SEMANTICS`: folders can be opened, and whoever may restore may write.
 const FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
 /// `FILE_FLAG_OPEN_REPARSE_POINT`: links are opened themselves, never followed.
 const FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
@@ -20,11 +22,21 @@ const WRITE_BITS: u32 = 0o222;
 
 /// Opens a new file.
 pub(crate) fn create_new_file(path: &Path) -> io::Result<File> {
+    ask_for_rights();
     OpenOptions::new()
         .read(true)
         .write(true)
         .create_new(true)
+        .custom_flags(FLAG_BACKUP_SEMANTICS)
         .open(path)
+}
+
+/// Asks for the right to write where access lists let nobody write; who has it not, goes on without.
+fn ask_for_rights() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _has_it = windows_host::privileges::enable(Privilege::Restore);
+    });
 }
 
 /// Opens a new file; those of Windows have no modes.
@@ -34,6 +46,7 @@ pub(crate) fn create_plain_file(path: &Path) -> io::Result<File> {
 
 /// Makes a folder.
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
+    ask_for_rights();
     std::fs::create_dir(path)
 }
 

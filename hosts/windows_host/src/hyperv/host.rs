@@ -14,6 +14,7 @@ use time_and_chance::{SharedClock, StopSignal};
 use super::beliefs::Beliefs;
 use super::cluster::Cluster;
 use super::errors::{file_error, wmi_error};
+use super::events::EventChannels;
 use super::frozen_disk::FrozenDiskSource;
 use super::merges::MergeWatch;
 use super::new_disk::NewDiskWriter;
@@ -75,6 +76,12 @@ impl WindowsHypervHost {
             open_disks: OpenDisks::default(),
             merge_watch: MergeWatch::default(),
         })
+    }
+
+    /// Has errors say what Hyper-V logged about their VM.
+    pub fn with_events(mut self, events: Arc<dyn EventChannels>) -> Self {
+        self.provider.events = Some(events);
+        self
     }
 }
 

@@ -12,6 +12,9 @@ use super::provider::Provider;
 use super::{checkpoints, discovery, disk_facts, disk_kinds, merge_settings, settings};
 use crate::virtdisk::VirtualDisks;
 
+/// Merges that do not begin have been logged within this time.
+const LOGGED_OF_LATE: Duration = Duration::from_hours(1);
+
 /// Since when disks have been seen waiting for their merges to begin.
 ///
 /// A differencing file that no checkpoint owns is about to be merged or never will be; only time
@@ -67,8 +70,9 @@ pub(super) fn state(
         return Ok(MergeState::Running(None));
     }
     Ok(MergeState::Stuck(format!(
-        "{} belongs to no checkpoint and is not being merged; look for event 19100 in Hyper-V-VMMS-Admin, for an antivirus or filter driver on the volume, and at the rights of NT VIRTUAL MACHINE on the folder; moving the VM or restarting it merges it",
-        file.display()
+        "{} belongs to no checkpoint and is not being merged; look for event 19100 in Hyper-V-VMMS-Admin, for an antivirus or filter driver on the volume, and at the rights of NT VIRTUAL MACHINE on the folder; moving the VM or restarting it merges it{}",
+        file.display(),
+        provider.logged(vm, LOGGED_OF_LATE)
     )))
 }
 

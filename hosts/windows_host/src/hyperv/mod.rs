@@ -27,6 +27,7 @@ mod disk_kinds;
 mod documented_codes;
 mod embedded;
 mod errors;
+mod events;
 mod frozen_disk;
 mod frozen_disks;
 mod guest;
@@ -55,5 +56,6 @@ mod staging;
 mod volumes;
 
 pub use beliefs::{Beliefs, Limits};
+pub use events::{EventChannels, LoggedEvent};
 pub use host::{Parts, WindowsHypervHost};
 pub use volumes::{SystemVolumes, Volumes};

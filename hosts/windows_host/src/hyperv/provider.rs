@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyperv::{HypervError, HypervErrorKind as Kind, VmId};
 use time_and_chance::{SharedClock, StopSignal};
@@ -13,6 +14,7 @@ use super::cluster::Cluster;
 use super::errors::{
     WBEM_INVALID_CLASS, WBEM_NOT_FOUND, answer_was_lost, change_error, return_error, wmi_error,
 };
+use super::events::{self, EventChannels};
 use super::instance_id::guid_text;
 use super::jobs::{JobMessage, JobPhase, pause, reason};
 use super::method::{Answer, Change, Failed};
@@ -26,6 +28,8 @@ pub(super) const MANAGEMENT: &str = "Msvm_VirtualSystemManagementService";
 /// The class of VMs, and of the host's own row among them.
 pub(super) const COMPUTER_SYSTEM: &str = "Msvm_ComputerSystem";
 
+/// What was logged just before a step began may explain it too.
+const LOGGED_BEFORE: Duration = Duration::from_secs(5);
 /// `RequestedState` of a job: terminate.
 const TERMINATE: u16 = 4;
 
@@ -37,6 +41,8 @@ pub(super) struct Provider {
     pub(super) clock: SharedClock,
     pub(super) beliefs: Beliefs,
     services: Mutex<HashMap<&'static str, String>>,
+    /// Where Hyper-V logs what happens.
+    pub(super) events: Option<Arc<dyn EventChannels>>,
 }
 
 impl Provider {
@@ -52,6 +58,7 @@ impl Provider {
             clock,
             beliefs,
             services: Mutex::default(),
+            events: None,
         }
     }
 
@@ -378,7 +385,10 @@ impl Provider {
                             .into()
                         });
                     }
-                    JobPhase::Failed => return Err(self.failure(change.doing, job, object)),
+                    JobPhase::Failed => {
+                        let took = self.clock.monotonic() - begun;
+                        return Err(self.failure(change, job, object, took));
+                    }
                     JobPhase::Unknown(state) => {
                         return Err(
                             unknown(change.doing, &format!("its job is in state {state}")).into(),
@@ -431,7 +441,8 @@ impl Provider {
     }
 
     /// Returns what a failed job says (spec 2.7).
-    fn failure(&self, doing: &str, job: &str, object: &WmiObject) -> Failed {
+    fn failure(&self, change: Change<'_>, job: &str, object: &WmiObject, took: Duration) -> Failed {
+        let doing = change.doing;
         let messages = self.messages(job, object);
         let error_code = object.u32("ErrorCode").ok();
         let reason = reason(&messages, error_code);
@@ -445,9 +456,13 @@ impl Provider {
             }
             false => said.join("; "),
         };
+        let logged = change
+            .vm
+            .map(|vm| self.logged(vm, took + LOGGED_BEFORE))
+            .unwrap_or_default();
         let text = match reason.text {
-            Some(text) => format!("{doing}: {text} ({said})"),
-            None => format!("{doing}: {said}"),
+            Some(text) => format!("{doing}: {text} ({said}){logged}"),
+            None => format!("{doing}: {said}{logged}"),
         };
         let mut error = HypervError::new(reason.kind.unwrap_or(Kind::Failed), text);
         if let Some(code) = reason.code {
@@ -459,6 +474,12 @@ impl Provider {
             messages,
             job: Some(job.to_owned()),
         }
+    }
+
+    /// Returns what Hyper-V logged about a VM of late, to be put behind an error.
+    pub(super) fn logged(&self, vm: VmId, age: Duration) -> String {
+        let channels = self.events.as_deref();
+        channels.map_or_else(String::new, |channels| events::about(channels, vm, age))
     }
 
     /// Returns all messages of a job.

@@ -15,6 +15,7 @@ fn it_keeps_the_contract_on_server_2016_and_with_other_ids_and_jobs() {
     contract::run_all(|| {
         World::with(Manners {
             server_2016: true,
+            jobs_work_first: false,
             job_states: vec![2, 3, 4, 5, 12],
             jobs_end_with_warnings: true,
             family_b_everywhere: true,

@@ -1,12 +1,13 @@
 //! What goes wrong in Hyper-V, and what a caller may act on (Hyper-V spec 16).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyperv::HypervErrorKind as Kind;
 use hyperv::RequestedConsistency::{Application, Crash};
 use hyperv::{HypervHost, VmId};
 use time_and_chance::{Clock, StopSignal};
-use windows_host::hyperv::Beliefs;
+use windows_host::hyperv::{Beliefs, EventChannels, LoggedEvent};
 use windows_host::wmi::Value;
 
 use crate::world::{MARK, World};
@@ -402,4 +403,32 @@ fn a_cluster_that_does_not_tell_its_name_does_not_lend_the_hosts() {
         .meddler
         .twist("connect MSCluster", 1, Twist::Error(0x8004_1003));
     assert_eq!(world.host.name().unwrap_err().kind(), Kind::Denied);
+}
+
+/// A log with one event of a VM.
+#[derive(Debug)]
+struct Logged(VmId);
+
+impl EventChannels for Logged {
+    fn newest(&self, _: &str, _: &str, _: Duration, _: usize) -> std::io::Result<Vec<LoggedEvent>> {
+        Ok(vec![LoggedEvent {
+            xml: format!("<EventID>18012</EventID><VmId>{}</VmId>", self.0),
+            message: Some("Prüfpunkt fehlgeschlagen.".to_owned()),
+        }])
+    }
+}
+
+#[test]
+fn a_job_that_fails_without_detail_is_told_with_what_was_logged_of_its_vm() {
+    let world = World::new();
+    let (vm, other) = (world.vm("logged"), world.vm("other"));
+    let host = world.reconnect().unwrap().with_events(Arc::new(Logged(vm)));
+    for (id, is_told) in [(vm, true), (other, false)] {
+        world.meddler.twist(CREATE, 1, Twist::Job(10, None));
+        let error = host
+            .create_recovery_checkpoint(id, Crash, MARK, &StopSignal::new())
+            .unwrap_err();
+        let text = error.to_string();
+        assert_eq!(text.contains("event 18012: Prüfpunkt"), is_told, "{text}");
+    }
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use windows_host::event_log::{self, EventLog, Severity};
+use windows_host::privileges::{self, Privilege};
 use windows_host::service::{self, ServiceToInstall};
+use windows_host::shares::Share;
 use windows_host::{acl, dpapi, elevation, files, volumes};
 
 use super::held::{alone, gains_nothing};
@@ -23,6 +25,12 @@ fn look() {
     gains_nothing("elevation", || {
         elevation::is_elevated().expect("it can be asked");
         elevation::is_system().expect("it can be asked");
+    });
+    gains_nothing("privileges", || {
+        privileges::enable(Privilege::Backup).expect("it can be asked for");
+    });
+    gains_nothing("shares", || {
+        Share::connect(r"\\127.0.0.1\no such share", "x", "y").expect_err("nobody shares that");
     });
     gains_nothing("acl", || {
         acl::restrict(folder.path()).expect("it can be restricted");

@@ -103,6 +103,9 @@ impl Files {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
         let repo = self.repo.open(world)?;
+        for path in &self.paths {
+            world.reach(&absolute(path)?)?;
+        }
         let sources = self.sources(&repo.identity().username, &repo.identity().hostname)?;
         let segment_bytes_max = repo.splitter()?.segment_bytes_max();
         let memory_bytes = u64::from(self.memory_mib) << 20;

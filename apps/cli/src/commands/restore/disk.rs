@@ -75,6 +75,7 @@ impl Disk {
                     ))
                 })?,
         };
+        world.reach(&self.to)?;
         let progress = world.progress(Subjects::Disks).about(name);
         let disk = to_file(
             &repo,

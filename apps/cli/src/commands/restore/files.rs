@@ -96,6 +96,7 @@ impl Files {
         let point = points.find(&self.id)?;
         verified::warn(&points, &point);
         let root = point.root()?;
+        world.reach(&self.to)?;
         let progress = world.progress(Subjects::Wholes).about("files");
         let restored = to_folder(
             &repo,

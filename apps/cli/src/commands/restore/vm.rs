@@ -85,6 +85,7 @@ impl Vm {
         opened: &OpenPoint,
         folder: &Path,
     ) -> Result<Answer, Failure> {
+        world.reach(folder)?;
         let progress = world
             .progress(Subjects::Disks)
             .about(&opened.descriptor().name);
