@@ -7,7 +7,9 @@ mod error;
 pub mod files;
 pub mod pattern;
 mod run_lock;
+mod tidy_up;
 pub mod vm;
 
 pub use error::{BackupError, BackupErrorKind};
 pub use run_lock::RunLock;
+pub use tidy_up::tidy_up;

@@ -15,6 +15,7 @@ mod publication;
 mod run;
 mod state;
 mod vm_backup;
+mod vm_bases;
 mod watch;
 
 pub use increment_base::{Base, BaseDisk};
@@ -25,3 +26,4 @@ pub use options::{ConsistencyPolicy, Options, Step};
 pub use run::PointReport;
 pub use state::{BaseFile, JournalEntry, StateFolder};
 pub use vm_backup::VmBackup;
+pub use vm_bases::{HeldBase, VmBases, next_is_full};

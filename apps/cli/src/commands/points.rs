@@ -6,7 +6,6 @@ mod expire;
 pub(super) mod list;
 mod pin;
 mod show;
-mod vm_bases;
 
 use clap::Subcommand;
 

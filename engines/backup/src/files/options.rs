@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kopia::compression::CompressionAlgorithm;
 use kopia::policy::Policy;
 
 /// How files are backed up. What is not said here, the repository's policies say.
@@ -18,6 +19,8 @@ pub struct FileOptions {
     pub file_bytes_max: Option<u64>,
     /// End the run at the first entry that cannot be read.
     pub fail_fast: bool,
+    /// How files are compressed, if at all, whatever policies say.
+    pub compression: Option<Option<CompressionAlgorithm>>,
     /// What the snapshot's maker says about it.
     pub description: String,
     /// Tags of the snapshot; the keys without Kopia's `tag:` before them.
@@ -53,6 +56,7 @@ impl Default for FileOptions {
             one_file_system: false,
             file_bytes_max: None,
             fail_fast: false,
+            compression: None,
             description: String::new(),
             tags: BTreeMap::new(),
             workers: std::thread::available_parallelism()

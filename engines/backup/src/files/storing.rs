@@ -156,7 +156,8 @@ impl Hand<'_, '_> {
         range: Range<u64>,
         policy: &FolderPolicy,
     ) -> Result<Segments, Trouble> {
-        let compression = policy.compression_of(name, open.facts.bytes);
+        let of_policy = || policy.compression_of(name, open.facts.bytes);
+        let compression = self.walk.options.compression.unwrap_or_else(of_policy);
         let doing = || repo_error("store a file's content");
         let Self {
             walk,

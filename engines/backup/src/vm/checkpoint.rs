@@ -33,7 +33,7 @@ impl VmBackup<'_> {
         let running = machine.state == VmState::Running;
         let mut refusal = None;
         if running && policy != ConsistencyPolicy::Crash {
-            match self.create(machine.id, RequestedConsistency::Application, mark, stop) {
+            match self.create_quiesced(machine.id, mark, stop) {
                 Ok(id) => {
                     let (consistency, reason) = quiesced(machine);
                     return Ok(Taken {
@@ -82,6 +82,41 @@ impl VmBackup<'_> {
             reason,
             frozen_at: self.clock().now(),
         })
+    }
+
+    /// Creates a checkpoint of a guest that is asked to quiesce, for no longer than the options say.
+    fn create_quiesced(
+        &self,
+        vm: VmId,
+        mark: &str,
+        stop: &StopSignal,
+    ) -> Result<CheckpointId, BackupError> {
+        let wanted = RequestedConsistency::Application;
+        let Some(quiesce_max) = self.options.quiesce_max else {
+            return self.create(vm, wanted, mark, stop);
+        };
+        let (given_up, is_over) = (stop.child(), StopSignal::new());
+        let created = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if self.clock().sleep(quiesce_max, &is_over).is_ok() {
+                    given_up.stop();
+                }
+            });
+            let created = self.create(vm, wanted, mark, &given_up);
+            is_over.stop();
+            created
+        });
+        match created {
+            Err(error) if error.kind() == BackupErrorKind::Stopped && !stop.is_stopped() => {
+                let refused = BackupErrorKind::Host(HypervErrorKind::GuestRefused);
+                let what = format!(
+                    "take a checkpoint: the guest was not quiesced within {} s",
+                    quiesce_max.as_secs()
+                );
+                Err(BackupError::new(refused, what).caused_by(error))
+            }
+            other => other,
+        }
     }
 
     /// Creates a checkpoint; where the outcome is unknown, what is there is taken away and it is

@@ -23,6 +23,8 @@ pub struct Options {
     pub full: bool,
     /// How consistent points have to be.
     pub consistency: ConsistencyPolicy,
+    /// How long guests may take to be quiesced; `None` leaves it to the host.
+    pub quiesce_max: Option<Duration>,
     /// Disks left out, by file name, case ignored, `*` and `?` allowed.
     pub exclude_disks: Vec<String>,
     /// How chunks are compressed.
@@ -51,6 +53,7 @@ impl Default for Options {
         Self {
             full: false,
             consistency: ConsistencyPolicy::Application,
+            quiesce_max: None,
             exclude_disks: Vec::new(),
             compression: None,
             workers: std::thread::available_parallelism()

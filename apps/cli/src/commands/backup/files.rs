@@ -9,6 +9,7 @@ use backup::files::rules::checked_pattern;
 use backup::files::{
     FileBackup, FileCounts, FileFailure, FileOptions, FileReport, FileSource, FileThreads,
 };
+use backup::tidy_up;
 use backup::vm::StateFolder;
 use blob::Location;
 use clap::Args;
@@ -16,7 +17,6 @@ use progress::Progress;
 use repo::Writer;
 use serde_json::{Value, json};
 
-use super::tidy_up;
 use crate::amounts;
 use crate::answer::Answer;
 use crate::display::Subjects;

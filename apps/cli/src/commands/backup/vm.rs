@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use backup::tidy_up;
 use backup::vm::{ConsistencyPolicy, Options, Threads, VmBackup, VmOutcome, run_all};
 use clap::{Args, ValueEnum};
 use hyperv::{HypervHost, Vm as HostVm};
@@ -13,7 +14,6 @@ use repo::{Manifests, Writer};
 use serde_json::{Value, json};
 use snapshot::compression_for;
 
-use super::tidy_up;
 use crate::amounts;
 use crate::answer::Answer;
 use crate::display::Subjects;

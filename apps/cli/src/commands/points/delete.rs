@@ -1,5 +1,6 @@
 //! `points delete`: deletes restore points.
 
+use backup::vm::{VmBases, next_is_full};
 use clap::Args;
 use point::Points;
 use repo::Writer;
@@ -7,7 +8,6 @@ use serde_json::json;
 use snapshot::Snapshots;
 
 use super::list;
-use super::vm_bases::{VmBases, next_is_full};
 use crate::answer::Answer;
 use crate::failure::{Failure, FailureKind};
 use crate::repositories::RepoArguments;

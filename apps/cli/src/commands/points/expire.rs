@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use backup::vm::{HeldBase, VmBases, next_is_full};
 use clap::Args;
 use kopia::policy::{PolicyTarget, RetentionPolicy};
 use kopia::retention::{Finding, Rule, Verdict, keeps_all};
@@ -12,7 +13,6 @@ use serde_json::{Map, Value, json};
 use snapshot::{Snapshot, Snapshots, SourcePlan, expires, plan_expiry};
 
 use super::list;
-use super::vm_bases::{HeldBase, VmBases, next_is_full};
 use crate::amounts;
 use crate::answer::Answer;
 use crate::failure::Failure;

@@ -3,13 +3,12 @@
 //! A base is known on the machine that makes the backups, by its state folder. Elsewhere no point
 //! is known as one, and the run that finds its base gone reads the disks in full.
 
-use backup::BackupErrorKind;
-use backup::RunLock;
-use backup::vm::StateFolder;
 use hyperv::VmId;
 use point::Point;
 
-use crate::failure::Failure;
+use super::state::StateFolder;
+use crate::error::{BackupError, BackupErrorKind};
+use crate::run_lock::RunLock;
 
 /// The bases of this machine's VMs in one repository.
 pub struct VmBases {
@@ -29,7 +28,7 @@ impl VmBases {
     }
 
     /// Returns the VM whose next increment builds on this point, if there is one.
-    pub fn vm_on(&self, point: &Point<'_>) -> Result<Option<VmId>, Failure> {
+    pub fn vm_on(&self, point: &Point<'_>) -> Result<Option<VmId>, BackupError> {
         let (Some(uuid), Some(vm)) = (point.point(), point.tag("vm-guid")) else {
             return Ok(None);
         };
@@ -41,11 +40,11 @@ impl VmBases {
     }
 
     /// Takes hold of a VM; `None` if a backup of it is running.
-    pub fn hold(&self, vm: VmId) -> Result<Option<HeldBase>, Failure> {
+    pub fn hold(&self, vm: VmId) -> Result<Option<HeldBase>, BackupError> {
         match self.state.lock(vm) {
             Ok(lock) => Ok(Some(HeldBase { _lock: lock })),
             Err(error) if error.kind() == BackupErrorKind::Locked => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 }
