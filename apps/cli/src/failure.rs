@@ -10,6 +10,7 @@ use maintain::{MaintainError, MaintainErrorKind};
 use point::{PointError, PointErrorKind};
 use repo::{RepoError, RepoErrorKind};
 use restore::{RestoreError, RestoreErrorKind};
+use secrets::{SecretError, SecretErrorKind};
 use serde_json::{Value, json};
 use verify::{VerifyError, VerifyErrorKind};
 use volume::{VolumeError, VolumeErrorKind};
@@ -263,6 +264,16 @@ impl From<RepoError> for Failure {
 impl From<HypervError> for Failure {
     fn from(error: HypervError) -> Self {
         Self::of(of_host(error.kind()), &error)
+    }
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Self {
+        let kind = match error.kind() {
+            SecretErrorKind::Exposed | SecretErrorKind::Unreadable => FailureKind::Remembered,
+            SecretErrorKind::Unwritable => FailureKind::State,
+        };
+        Self::of(kind, &error)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent::credentials::S3Keys;
 use blob::{
     BlobErrorKind, Environment, Location, Opening, RetryLimits, Retrying, S3Limits, SharedBlobStore,
 };
@@ -9,7 +10,7 @@ use clap::Args;
 use repo::{RepoError, Repository, Surroundings};
 use zeroize::Zeroizing;
 
-use crate::credentials::{Keeper, S3Keys};
+use crate::credentials;
 use crate::failure::{Failure, FailureKind};
 use crate::identity;
 use crate::password::FoundPassword;
@@ -84,7 +85,7 @@ impl RepoArguments {
     pub fn password(&self, world: &World) -> Result<FoundPassword, Failure> {
         let location = self.location()?;
         world.password(&|| {
-            let Some(keeper) = Keeper::of(world, &location)? else {
+            let Some(keeper) = credentials::keeper(world, &location)? else {
                 return Ok(None);
             };
             let credentials = keeper.read()?;
@@ -144,7 +145,7 @@ fn remembered_keys(world: &World, location: &Location) -> Result<Option<S3Keys>,
     if matches!(location, Location::Folder(_)) || ENVIRONMENT_OF_KEYS.iter().any(names_keys) {
         return Ok(None);
     }
-    let Some(keeper) = Keeper::of(world, location)? else {
+    let Some(keeper) = credentials::keeper(world, location)? else {
         return Ok(None);
     };
     let credentials = keeper.read()?;
@@ -168,7 +169,7 @@ fn tell_of_remembered(
     location: &Location,
     password: &FoundPassword,
 ) -> Failure {
-    let Ok(Some(keeper)) = Keeper::of(world, location) else {
+    let Ok(Some(keeper)) = credentials::keeper(world, location) else {
         return failure;
     };
     let place = keeper.place();

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::answer::Answer;
-use crate::credentials::Keeper;
+use crate::credentials;
 use crate::failure::Failure;
 use crate::repositories::RepoArguments;
 use crate::world::World;
@@ -27,7 +27,7 @@ impl Forget {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
         let location = self.repo.location()?;
-        let forgotten = match Keeper::of(world, &location)? {
+        let forgotten = match credentials::keeper(world, &location)? {
             Some(keeper) => keeper.forget()?,
             None => false,
         };

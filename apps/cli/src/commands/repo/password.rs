@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use agent::credentials::Credentials;
 use blob::Location;
 use clap::Args;
 use repo::{PasswordChange, change_password};
 use serde_json::json;
 
 use crate::answer::Answer;
-use crate::credentials::{Credentials, Keeper};
+use crate::credentials;
 use crate::failure::Failure;
 use crate::repositories::RepoArguments;
 use crate::world::World;
@@ -80,7 +81,7 @@ enum Remembered {
 /// nothing else.
 fn remember(world: &World, location: &Location, new: &str) -> Remembered {
     let replace = || -> Result<Remembered, Failure> {
-        let Some(keeper) = Keeper::of(world, location)? else {
+        let Some(keeper) = credentials::keeper(world, location)? else {
             return Ok(Remembered::Nothing);
         };
         let Some(known) = keeper.read()? else {

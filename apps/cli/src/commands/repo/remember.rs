@@ -1,11 +1,12 @@
 //! `repo remember`: a repository's password, kept on this machine.
 
+use agent::credentials::{Credentials, S3Keys};
 use blob::Location;
 use clap::Args;
 use serde_json::json;
 
 use crate::answer::Answer;
-use crate::credentials::{Credentials, Keeper, S3Keys};
+use crate::credentials;
 use crate::failure::{Failure, FailureKind};
 use crate::repositories::RepoArguments;
 use crate::world::World;
@@ -41,7 +42,7 @@ impl Remember {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
         let location = self.repo.location()?;
-        let keeper = Keeper::of(world, &location)?.ok_or_else(|| {
+        let keeper = credentials::keeper(world, &location)?.ok_or_else(|| {
             Failure::new(
                 FailureKind::Unsupported,
                 "failed to remember the password: this system's protection is not supported yet; give --password-file or E3_REPO_PASSWORD",
@@ -131,7 +132,7 @@ mod tests {
             ("s3://b", &empty[..]),
             ("s3://b", &[][..]),
         ] {
-            let refused = keys(location, variables).err().expect("they are refused");
+            let refused = keys(location, variables).expect_err("they are refused");
             assert_eq!(refused.kind(), FailureKind::WrongUsage);
             let said = refused.document().to_string();
             assert!(!said.contains("hush"), "{said}");

@@ -20,7 +20,7 @@ use time_and_chance::{SignedDuration, Timestamp};
 use super::connect_command::connect_command;
 use crate::amounts;
 use crate::answer::Answer;
-use crate::credentials::Keeper;
+use crate::credentials;
 use crate::display::Subjects;
 use crate::failure::Failure;
 use crate::repositories::RepoArguments;
@@ -340,8 +340,8 @@ impl Found {
 
 impl KeptHere {
     fn look(world: &World, location: &Location) -> Self {
-        let kept = Keeper::of(world, location).and_then(|keeper| match keeper {
-            Some(keeper) => keeper.read(),
+        let kept = credentials::keeper(world, location).and_then(|keeper| match keeper {
+            Some(keeper) => Ok(keeper.read()?),
             None => Ok(None),
         });
         match kept {

@@ -1,0 +1,376 @@
+//! `hyperv_restore`: disks of VMs, to folders of this machine.
+//!
+//! All disks of a VM are in one point, so they come with the same manifest: which disk is meant, the
+//! original path says. Points of the older agent hold one disk each.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kopia::object_id::ObjectId;
+use point::{Points, restored_file_names};
+use protocol::commands::{Command, HypervRestore, RestoreVm};
+use protocol::event::{
+    HypervRestoreComplete, HypervRestoreDiskComplete, HypervRestoreDiskFailed,
+    HypervRestoreDiskStarting, HypervRestoreFailed, HypervRestoreStarting, KopiaRestoreConnecting,
+};
+use protocol::hyperv_results::BackupType;
+use protocol::update_run::{Ending, Progress as Told, RunStatus};
+use repo::Repository;
+use restore::disk::{disk_objects, to_file};
+use restore::{DiskFormat, RestoreOptions};
+
+use super::restore::{failed, reply};
+use super::{Reply, context};
+use crate::destination::Destination;
+use crate::meter::Meter;
+use crate::parts::Parts;
+use crate::repositories::Absent;
+use crate::supervision::{Ended, Kind, Work, supervise};
+
+/// Carries a restore of VMs out, and reports to its run.
+pub fn carry_out(parts: &Parts, command: &Command, order: &HypervRestore) -> Result<Reply, String> {
+    let run_id = order
+        .run_to_report_to()
+        .ok_or("the order names no run to report to")?;
+    let kind = Kind {
+        name: "hyperv_restore".to_owned(),
+        is_backup: false,
+        job_id: command.job_id.clone(),
+    };
+    let meter = Arc::new(Meter::new(0, |_| {}));
+    let ending = supervise(parts, &run_id, &kind, &meter, |work| {
+        let restoring = Restoring {
+            work,
+            command,
+            order,
+        };
+        restoring.carry_out().unwrap_or_else(|why| Ended {
+            ending: work.fails(&why),
+            last_events: vec![HypervRestoreFailed { message: why }.into()],
+        })
+    });
+    reply(ending)
+}
+
+/// A disk to be restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct WantedDisk {
+    vm_name: String,
+    /// Empty where the order says only which point.
+    original_path: String,
+    manifest_id: String,
+    file: PathBuf,
+}
+
+struct Restoring<'a> {
+    work: &'a Work<'a>,
+    command: &'a Command,
+    order: &'a HypervRestore,
+}
+
+impl Restoring<'_> {
+    fn carry_out(&self) -> Result<Ended, String> {
+        let (work, order) = (self.work, self.order);
+        let target = PathBuf::from(&order.target_path);
+        if !target.is_absolute() {
+            return Err(format!(
+                "{:?} is no whole path of a folder to restore to",
+                order.target_path
+            ));
+        }
+        let context = context(self.command)?;
+        work.meter.is_at("", "opening the repository");
+        work.reporter.event(KopiaRestoreConnecting {
+            bucket: context.destination.dest_bucket_name.clone(),
+            prefix: context.destination.dest_prefix.clone(),
+        });
+        let destination =
+            Destination::of(&context.destination, &work.parts.config).map_err(failed)?;
+        let repositories = &work.parts.repositories;
+        let lease = repositories
+            .open(&destination, Absent::IsAnError, 0, work.cancellation)
+            .map_err(failed)?;
+        let points = Points::load(lease.repository()).map_err(failed)?;
+        let mut wanted = Vec::new();
+        for vm in &order.vms {
+            wanted.extend(self.disks_of(vm, &target, &points, lease.repository())?);
+        }
+        if wanted.is_empty() {
+            return Err("the order names no disks; choose at least one".to_owned());
+        }
+        self.tell_of_start(&wanted);
+        work.meter.expect_subjects(wanted.len() as u64);
+        let mut failures = Vec::new();
+        let mut written_bytes = 0;
+        for (index, disk) in (1..).zip(&wanted) {
+            if work.cancellation.stop().is_stopped() {
+                break;
+            }
+            match self.restore(
+                disk,
+                index,
+                wanted.len() as u64,
+                &points,
+                lease.repository(),
+            ) {
+                Ok(bytes) => written_bytes += bytes,
+                Err(why) => {
+                    failures.push(format!("{} of {}: {why}", shown(&disk.file), disk.vm_name))
+                }
+            }
+        }
+        Ok(self.ended(&wanted, &failures, written_bytes))
+    }
+
+    /// Returns the disks of a VM that are wanted, each with the file it is restored to.
+    fn disks_of(
+        &self,
+        vm: &RestoreVm,
+        target: &Path,
+        points: &Points,
+        repository: &Arc<Repository>,
+    ) -> Result<Vec<WantedDisk>, String> {
+        let folder = match vm.subfolder.trim() {
+            "" => target.to_owned(),
+            name => target.join(folder_name(name)?),
+        };
+        let mut disks: Vec<(String, String)> = vm
+            .disk_manifests
+            .iter()
+            .map(|(path, manifest)| (path.to_owned(), manifest.to_owned()))
+            .collect();
+        if disks.is_empty() {
+            disks = self.disks_of_point(vm, points, repository)?;
+        }
+        let numbered = (0..).zip(disks.iter().map(|(path, _)| &**path));
+        let names = restored_file_names(numbered);
+        let wanted = disks.into_iter().zip(names);
+        let wanted = wanted.map(|((original_path, manifest_id), name)| WantedDisk {
+            vm_name: vm.vm_name.clone(),
+            file: folder.join(name),
+            original_path,
+            manifest_id,
+        });
+        Ok(wanted.collect())
+    }
+
+    /// Returns all disks of the point that an order names without naming disks.
+    fn disks_of_point(
+        &self,
+        vm: &RestoreVm,
+        points: &Points,
+        repository: &Arc<Repository>,
+    ) -> Result<Vec<(String, String)>, String> {
+        let Some(target) = vm.restore_chain.last() else {
+            return Ok(Vec::new());
+        };
+        let named = target.disk_manifests.iter();
+        let named: Vec<(String, String)> = named
+            .map(|(path, manifest)| (path.to_owned(), manifest.to_owned()))
+            .collect();
+        if !named.is_empty() || target.manifest_id.is_empty() {
+            return Ok(named);
+        }
+        let point = points.find(&target.manifest_id).map_err(failed)?;
+        let id = target.manifest_id.clone();
+        if point.point().is_none() {
+            return Ok(vec![(point.snapshot().manifest.source.path.clone(), id)]);
+        }
+        let open = point.open(repository).map_err(failed)?;
+        let disks = open.descriptor().disks.iter();
+        Ok(disks
+            .map(|disk| (disk.original_path.clone(), id.clone()))
+            .collect())
+    }
+
+    fn restore(
+        &self,
+        disk: &WantedDisk,
+        disk_index: u64,
+        total_disks: u64,
+        points: &Points,
+        repository: &Arc<Repository>,
+    ) -> Result<u64, String> {
+        let reporter = self.work.reporter;
+        let (vm_name, disk_name) = (disk.vm_name.clone(), shown(&disk.file));
+        reporter.event(HypervRestoreDiskStarting {
+            vm_name: vm_name.clone(),
+            disk_name: disk_name.clone(),
+            disk_index,
+            total_disks,
+            manifest_id: disk.manifest_id.clone(),
+        });
+        let restored = self.write(disk, points, repository);
+        match &restored {
+            Ok(_) => reporter.event(HypervRestoreDiskComplete {
+                vm_name,
+                disk_name,
+                disk_index,
+                total_disks,
+            }),
+            Err(message) => reporter.event(HypervRestoreDiskFailed {
+                vm_name,
+                disk_name,
+                message: message.clone(),
+            }),
+        }
+        restored
+    }
+
+    fn write(
+        &self,
+        disk: &WantedDisk,
+        points: &Points,
+        repository: &Arc<Repository>,
+    ) -> Result<u64, String> {
+        let (number, object) = find_disk(disk, points, repository)?;
+        if let Some(folder) = disk.file.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| format!("failed to create {}: {error}", folder.display()))?;
+        }
+        let progress = self.work.progress().about(shown(&disk.file));
+        let memory_bytes = u64::from(self.work.parts.config.memory_mib) << 20;
+        let options = RestoreOptions::within(memory_bytes);
+        let restored = to_file(
+            repository,
+            &object,
+            number,
+            &disk.file,
+            DiskFormat::Vhdx,
+            &options,
+            &progress,
+        );
+        progress.ends(restored.is_ok());
+        Ok(restored.map_err(failed)?.written_bytes)
+    }
+
+    fn tell_of_start(&self, wanted: &[WantedDisk]) {
+        let names: Vec<&str> = self.order.vms.iter().map(|vm| &*vm.vm_name).collect();
+        self.work.reporter.event(HypervRestoreStarting {
+            vm_name: names.join(", "),
+            vm_count: names.len() as u64,
+            disk_count: wanted.len() as u64,
+            target_path: self.order.target_path.clone(),
+            backup_type: self.order.backup_type.unwrap_or(BackupType::Full),
+        });
+    }
+
+    fn ended(&self, wanted: &[WantedDisk], failures: &[String], written_bytes: u64) -> Ended {
+        let work = self.work;
+        let total_disks = wanted.len() as u64;
+        let is_cancelled = work.cancellation.stop().is_stopped();
+        let status = match failures.len() {
+            _ if is_cancelled => RunStatus::Cancelled,
+            0 => RunStatus::Success,
+            failed if failed < wanted.len() => RunStatus::Warning,
+            _ => RunStatus::Failed,
+        };
+        let restored_disks = match is_cancelled {
+            true => work
+                .meter
+                .measured()
+                .subjects_done
+                .saturating_sub(failures.len() as u64),
+            false => total_disks - failures.len() as u64,
+        };
+        let error_summary = match status {
+            RunStatus::Success => String::new(),
+            RunStatus::Cancelled => "cancelled on request".to_owned(),
+            _ => format!(
+                "{} of {total_disks} disks could not be restored: {}",
+                failures.len(),
+                failures.join("; ")
+            ),
+        };
+        let message = match status {
+            RunStatus::Success => format!("{total_disks} disks are restored."),
+            _ => error_summary.clone(),
+        };
+        let event = HypervRestoreComplete {
+            status: status.as_str().to_owned(),
+            message,
+            restored_disks,
+            total_disks,
+            vm_count: self.order.vms.len() as u64,
+            target_path: self.order.target_path.clone(),
+        };
+        Ended {
+            ending: Ending {
+                error_summary,
+                progress: Told {
+                    progress_pct: (status == RunStatus::Success).then_some(100.0),
+                    bytes_transferred: Some(written_bytes),
+                    objects_transferred: Some(restored_disks),
+                    objects_total: Some(total_disks),
+                    ..Told::default()
+                },
+                ..Ending::new(status, work.parts.ports.clock.now())
+            },
+            last_events: vec![event.into()],
+        }
+    }
+}
+
+/// Finds the disk that is meant: by its original path in a point of ours, else the only one.
+fn find_disk(
+    disk: &WantedDisk,
+    points: &Points,
+    repository: &Arc<Repository>,
+) -> Result<(u32, ObjectId), String> {
+    let point = points.find(&disk.manifest_id).map_err(failed)?;
+    if point.point().is_some() {
+        let open = point.open(repository).map_err(failed)?;
+        let disks = &open.descriptor().disks;
+        let by_path = disks
+            .iter()
+            .find(|it| it.original_path.eq_ignore_ascii_case(&disk.original_path));
+        let described = by_path.ok_or_else(|| {
+            let there: Vec<&str> = disks.iter().map(|it| &*it.original_path).collect();
+            format!(
+                "failed to find the disk {} in the point: it holds {}",
+                disk.original_path,
+                there.join(", ")
+            )
+        })?;
+        let object = open.disk_object(described);
+        let object =
+            object.ok_or_else(|| format!("failed to find {} in the point", described.file))?;
+        return Ok((described.number, object));
+    }
+    let objects = disk_objects(repository, &point).map_err(failed)?;
+    match &objects[..] {
+        [(number, _, object)] => Ok((*number, *object)),
+        several => Err(format!(
+            "failed to find the disk {}: the snapshot holds {} disks",
+            disk.original_path,
+            several.len()
+        )),
+    }
+}
+
+/// Returns the name of one folder that a server sends; one that would lead elsewhere is refused.
+fn folder_name(name: &str) -> Result<&str, String> {
+    let is_odd = |letter: char| "<>:\"/\\|?*".contains(letter) || letter.is_control();
+    match name == "." || name == ".." || name.contains(is_odd) {
+        true => Err(format!("{name:?} is no name of a folder")),
+        false => Ok(name),
+    }
+}
+
+fn shown(file: &Path) -> String {
+    let name = file.file_name();
+    name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folder_name;
+
+    #[test]
+    fn a_subfolder_leads_nowhere_else() {
+        assert_eq!(folder_name("web 01").unwrap(), "web 01");
+        for name in ["..", ".", "../x", "a/b", "a\\b", "C:", "a\nb"] {
+            assert!(folder_name(name).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Operations on repositories that the control plane queues after runs: retention, maintenance.
+
+use protocol::repo_operations::{EffectivePolicy, OperationKind, OperationResult, RepoOperation};
+use snapshot::RetentionRule;
+
+use super::maintenance::maintain;
+use super::restore::failed;
+use crate::cancellation::Cancellation;
+use crate::credentials::S3Keys;
+use crate::destination::Destination;
+use crate::parts::Parts;
+use crate::repositories::Absent;
+use crate::retention::{Retaining, rule_of};
+
+/// Carries an operation out, on a repository that a run of this agent has used before: operations
+/// are of any agent of the client, and name neither prefix nor password.
+pub fn carry_out(parts: &Parts, operation: &RepoOperation) -> Result<OperationResult, String> {
+    let kind = operation.kind().ok_or_else(|| {
+        format!(
+            "{:?} is no operation that this version knows",
+            operation.op_type
+        )
+    })?;
+    let place = parts.repositories.place_of(&operation.repository_id);
+    let location = place.ok_or(
+        "this agent has not used the repository, so it knows neither its prefix nor its password; the agent that backs up to it can do this",
+    )?;
+    let keys = match operation.dest_access_key.is_empty() || operation.dest_secret_key.is_empty() {
+        true => None,
+        false => Some(S3Keys {
+            access_key_id: operation.dest_access_key.reveal().to_owned(),
+            secret_access_key: operation.dest_secret_key.reveal().to_owned(),
+        }),
+    };
+    let destination = Destination::known(location, operation.bucket_name.clone(), keys);
+    let cancellation = Cancellation::below(&parts.stop);
+    let lease = parts
+        .repositories
+        .open(&destination, Absent::IsAnError, 0, &cancellation)
+        .map_err(failed)?;
+    match kind {
+        OperationKind::RetentionApply => {
+            let retaining = Retaining {
+                repository: lease.repository(),
+                state: &parts.state,
+                time_zone: &parts.ports.time_zone,
+            };
+            let rule = rule_of_repository(&operation.effective_policy);
+            let retained = retaining.of_repository(rule).map_err(failed)?;
+            retained.warnings.iter().for_each(|it| parts.log.warn(it));
+            Ok(OperationResult {
+                deleted_count: Some(retained.deleted_count),
+                sources_count: Some(retained.sources_count),
+                ..OperationResult::default()
+            })
+        }
+        OperationKind::MaintenanceQuick | OperationKind::MaintenanceFull => {
+            let full = kind == OperationKind::MaintenanceFull;
+            maintain(parts, lease.repository(), full, &cancellation)?;
+            Ok(OperationResult::default())
+        }
+    }
+}
+
+/// Returns the rule for sources that have none of their own.
+fn rule_of_repository(policy: &EffectivePolicy) -> RetentionRule {
+    let days = policy
+        .vault_default_days
+        .and_then(|it| u32::try_from(it).ok());
+    let days = days.filter(|days| *days > 0).map(RetentionRule::KeepDays);
+    rule_of(&policy.retention)
+        .or(days)
+        .unwrap_or(RetentionRule::OF_REPOSITORY)
+}

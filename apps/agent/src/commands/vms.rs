@@ -1,0 +1,88 @@
+//! `list_hyperv_vms` and `list_hyperv_vm_details`: what VMs there are, and their disks.
+
+use hyperv::{Controller, Generation, Vm as HostVm, VmId, VmState};
+use protocol::commands::ListVmDetails;
+use protocol::reports::{Vm, VmDetail, VmDetails, VmDisk, Vms};
+
+use crate::parts::Parts;
+
+/// Lists the host's VMs.
+pub fn list(parts: &Parts) -> Result<Vms, String> {
+    let here = of_host(parts)?;
+    Ok(here.iter().map(described).collect::<Vec<_>>().into())
+}
+
+/// Lists the disks of some VMs; of all, if none is named.
+pub fn details(parts: &Parts, order: &ListVmDetails) -> Result<VmDetails, String> {
+    let wanted: Vec<VmId> = order
+        .vm_ids
+        .iter()
+        .filter_map(|id| id.trim().parse().ok())
+        .collect();
+    let is_wanted = |vm: &&HostVm| order.vm_ids.is_empty() || wanted.contains(&vm.id);
+    let here = of_host(parts)?;
+    let details = here.iter().filter(is_wanted).map(detailed);
+    Ok(details.collect::<Vec<_>>().into())
+}
+
+fn of_host(parts: &Parts) -> Result<Vec<HostVm>, String> {
+    let host = parts.open_host();
+    let host = host.map_err(|error| format!("failed to open the Hyper-V host: {error}"))?;
+    host.vms()
+        .map_err(|error| format!("failed to list the host's VMs: {error}"))
+}
+
+/// Returns a VM's id as Hyper-V writes it.
+fn id(vm: &HostVm) -> String {
+    vm.id.to_string().to_uppercase()
+}
+
+fn described(vm: &HostVm) -> Vm {
+    Vm {
+        id: id(vm),
+        name: vm.name.clone(),
+        state: match vm.state {
+            VmState::Running => "Running".to_owned(),
+            VmState::Off => "Off".to_owned(),
+            VmState::Saved => "Saved".to_owned(),
+            VmState::Paused => "Paused".to_owned(),
+            VmState::Other(number) => format!("State {number}"),
+        },
+        generation: match vm.generation {
+            Generation::One => 1,
+            Generation::Two => 2,
+        },
+        cpu_count: vm.processors,
+        memory_mb: vm.memory_bytes >> 20,
+        integration_services: vm.guest.is_some(),
+        is_linux: vm.guest.as_ref().is_some_and(|guest| !guest.windows),
+        rct_enabled: vm.disks.iter().any(|disk| disk.tracked == Some(true)),
+        disk_count: vm.disks.len(),
+    }
+}
+
+fn detailed(vm: &HostVm) -> VmDetail {
+    let disks = vm.disks.iter().map(|disk| {
+        let path = disk.original_path.display().to_string();
+        let is_vhd = path.to_lowercase().ends_with(".vhd");
+        VmDisk {
+            size_bytes: disk.virtual_bytes,
+            used_bytes: std::fs::metadata(&disk.original_path).map_or(0, |it| it.len()),
+            vhd_format: if is_vhd { "VHD" } else { "VHDX" }.to_owned(),
+            rct_enabled: disk.tracked == Some(true),
+            controller_type: match disk.controller {
+                Controller::Ide => "IDE",
+                Controller::Scsi => "SCSI",
+                Controller::Pmem => "PMEM",
+            }
+            .to_owned(),
+            path,
+        }
+    });
+    VmDetail {
+        id: id(vm),
+        name: vm.name.clone(),
+        disk_count: vm.disks.len(),
+        disks: disks.collect(),
+    }
+}

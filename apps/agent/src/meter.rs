@@ -1,0 +1,192 @@
+//! How far a piece of work is: news from engines, added up.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use progress::{Monitor, News};
+
+/// What is done and what there is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Measured {
+    /// How far it is: each subject counts the same, for nobody knows the length of those that have
+    /// not begun.
+    pub percent: f64,
+    /// Bytes that were dealt with.
+    pub done_bytes: u64,
+    /// Bytes that there are, as far as is known.
+    pub total_bytes: u64,
+    /// Bytes of packs that it took.
+    pub packed_bytes: u64,
+    /// Subjects that are over.
+    pub subjects_done: u64,
+    /// Subjects in all.
+    pub subjects_total: u64,
+    /// What is worked on.
+    pub subject: String,
+    /// And in which phase.
+    pub phase: String,
+}
+
+/// Adds news up. `hook` hears each piece before it counts.
+pub struct Meter {
+    hook: Box<dyn Fn(&News<'_>) + Send + Sync>,
+    state: Mutex<State>,
+}
+
+impl std::fmt::Debug for Meter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meter").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    disks: BTreeMap<(String, u32), (u64, u64)>,
+    measured: Measured,
+}
+
+impl Meter {
+    /// Returns a meter of work on so many subjects.
+    pub fn new(subjects_total: u64, hook: impl Fn(&News<'_>) + Send + Sync + 'static) -> Self {
+        let meter = Self {
+            hook: Box::new(hook),
+            state: Mutex::default(),
+        };
+        meter.lock().measured.subjects_total = subjects_total;
+        meter
+    }
+
+    /// Returns how far the work is.
+    pub fn measured(&self) -> Measured {
+        let state = self.lock();
+        Measured {
+            percent: state.percent(),
+            ..state.measured.clone()
+        }
+    }
+
+    /// Sets how many subjects there are.
+    pub fn expect_subjects(&self, subjects_total: u64) {
+        self.lock().measured.subjects_total = subjects_total;
+    }
+
+    /// Says what is worked on.
+    pub fn is_at(&self, subject: &str, phase: &str) {
+        let measured = &mut self.lock().measured;
+        subject.clone_into(&mut measured.subject);
+        phase.clone_into(&mut measured.phase);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while he counts")
+    }
+}
+
+impl State {
+    fn disk(&mut self, subject: &str, disk: u32) -> &mut (u64, u64) {
+        self.disks.entry((subject.to_owned(), disk)).or_default()
+    }
+
+    fn percent(&self) -> f64 {
+        let (done, total) = self
+            .disks
+            .values()
+            .fold((0, 0), |sum, disk| (sum.0 + disk.0, sum.1 + disk.1));
+        let within = match total {
+            0 => 0.0,
+            total => (done as f64 / total as f64).min(1.0),
+        };
+        let subjects = self.measured.subjects_total.max(1) as f64;
+        let whole = self.measured.subjects_done as f64;
+        ((whole + within) / subjects * 100.0).min(100.0)
+    }
+}
+
+impl Monitor for Meter {
+    fn hear(&self, news: &News<'_>) {
+        (self.hook)(news);
+        let state = &mut *self.lock();
+        match *news {
+            News::Phase { subject, phase } => {
+                subject.clone_into(&mut state.measured.subject);
+                phase.clone_into(&mut state.measured.phase);
+            }
+            News::DiskBegins {
+                subject,
+                disk,
+                bytes,
+            } => {
+                // A disk that begins again, in another pass, is counted anew.
+                let (done, total) = std::mem::replace(state.disk(subject, disk), (0, bytes));
+                let measured = &mut state.measured;
+                measured.done_bytes = measured.done_bytes.saturating_sub(done);
+                measured.total_bytes = (measured.total_bytes + bytes).saturating_sub(total);
+            }
+            News::DiskAdvances {
+                subject,
+                disk,
+                bytes,
+                packed_bytes,
+            } => {
+                state.disk(subject, disk).0 += bytes;
+                state.measured.done_bytes += bytes;
+                state.measured.packed_bytes += packed_bytes;
+            }
+            News::Ends { subject, .. } => {
+                state.disks.retain(|(of, _), _| of != subject);
+                state.measured.subjects_done += 1;
+            }
+            News::DiskEnds { .. } | News::Warning { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_begins_again_is_counted_anew() {
+        let meter = Meter::new(1, |_| {});
+        let begins = |bytes| News::DiskBegins {
+            subject: "web",
+            disk: 0,
+            bytes,
+        };
+        let advances = News::DiskAdvances {
+            subject: "web",
+            disk: 0,
+            bytes: 40,
+            packed_bytes: 7,
+        };
+        meter.hear(&begins(100));
+        meter.hear(&advances);
+        assert_eq!(meter.measured().percent, 40.0);
+        meter.hear(&begins(60));
+        let measured = meter.measured();
+        assert_eq!((measured.done_bytes, measured.total_bytes), (0, 60));
+        assert_eq!(measured.packed_bytes, 7);
+    }
+
+    #[test]
+    fn each_vm_counts_the_same() {
+        let meter = Meter::new(4, |_| {});
+        meter.hear(&News::DiskBegins {
+            subject: "a",
+            disk: 0,
+            bytes: 10,
+        });
+        meter.hear(&News::DiskAdvances {
+            subject: "a",
+            disk: 0,
+            bytes: 5,
+            packed_bytes: 0,
+        });
+        assert_eq!(meter.measured().percent, 12.5);
+        meter.hear(&News::Ends {
+            subject: "a",
+            done: true,
+        });
+        assert_eq!(meter.measured().percent, 25.0);
+    }
+}

@@ -1,0 +1,108 @@
+//! How often to ask: at the usual pace, slower while nobody answers, and never all agents at once.
+
+use std::time::Duration;
+
+use time_and_chance::Chance;
+
+use crate::control_plane::CallError;
+
+/// Nobody is asked less often, unless he wants it so.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A control plane that does not know this agent is asked this often.
+const UNKNOWN_PAUSE: Duration = Duration::from_mins(5);
+/// And one that wants to be asked more often is not.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// A pace of asking.
+#[derive(Debug)]
+pub struct Pace {
+    usual: Duration,
+    failures: u32,
+    chance: Chance,
+}
+
+impl Pace {
+    /// Returns a pace that is this one as a rule.
+    pub fn new(usual: Duration, chance: &Chance) -> Self {
+        Self {
+            usual,
+            failures: 0,
+            chance: chance.clone(),
+        }
+    }
+
+    /// Returns the pause after an answer.
+    pub fn after_answer(&mut self) -> Duration {
+        self.after_answer_wishing(None)
+    }
+
+    /// Returns the pause after an answer that says when to ask again.
+    pub fn after_answer_wishing(&mut self, wish: Option<Duration>) -> Duration {
+        self.failures = 0;
+        let pause = wish
+            .unwrap_or(self.usual)
+            .clamp(PAUSE_MIN, PAUSE_MAX.max(self.usual));
+        self.spread(pause)
+    }
+
+    /// Returns the pause after a failure: it doubles with each.
+    pub fn after_failure(&mut self, error: &CallError) -> Duration {
+        let doubled = self.usual.saturating_mul(1 << self.failures.min(6));
+        self.failures += 1;
+        let pause = match error.is_unauthorized() {
+            true => UNKNOWN_PAUSE,
+            false => doubled.clamp(self.usual, PAUSE_MAX.max(self.usual)),
+        };
+        // Agents that lost the server at one time must not come back at one time.
+        self.spread(pause).max(error.after().unwrap_or_default())
+    }
+
+    /// Makes a pause up to a quarter longer.
+    fn spread(&self, pause: Duration) -> Duration {
+        let drawn = u16::from_le_bytes(self.chance.bytes::<2>());
+        pause + pause.mul_f64(f64::from(drawn) / f64::from(u16::MAX) / 4.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::NoAnswer;
+
+    use super::*;
+
+    const USUAL: Duration = Duration::from_secs(5);
+
+    fn refusal(after: Option<Duration>) -> CallError {
+        CallError::NoAnswer(NoAnswer::Retry {
+            http_status: 500,
+            after,
+            message: String::new(),
+        })
+    }
+
+    #[test]
+    fn a_silent_server_is_asked_ever_less_often_and_never_by_all_at_once() {
+        let mut pace = Pace::new(USUAL, &Chance::from_seed(1));
+        let pauses: Vec<Duration> = (0..8).map(|_| pace.after_failure(&refusal(None))).collect();
+        assert!(pauses[0] >= USUAL && pauses[0] <= USUAL.mul_f64(1.25));
+        assert!(pauses[2] >= USUAL * 4);
+        assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX.mul_f64(1.25)));
+        let mut other = Pace::new(USUAL, &Chance::from_seed(2));
+        assert_ne!(other.after_failure(&refusal(None)), pauses[0]);
+        assert!(pace.after_answer() <= USUAL.mul_f64(1.25));
+    }
+
+    #[test]
+    fn a_server_is_left_alone_as_long_as_it_wants() {
+        let mut pace = Pace::new(USUAL, &Chance::from_seed(1));
+        let hour = Duration::from_hours(1);
+        assert!(pace.after_failure(&refusal(Some(hour))) >= hour);
+        let wish = Some(Duration::from_secs(15));
+        assert!(pace.after_answer_wishing(wish) >= Duration::from_secs(15));
+        assert!(pace.after_answer_wishing(Some(Duration::ZERO)) >= PAUSE_MIN);
+        let unknown = CallError::NoAnswer(NoAnswer::Unauthorized {
+            message: String::new(),
+        });
+        assert!(pace.after_failure(&unknown) >= UNKNOWN_PAUSE);
+    }
+}

@@ -1,0 +1,445 @@
+//! Repositories, opened for runs and commands: passwords by candidates, handles that go from one
+//! run to the next, and what is known of where each repository is.
+//!
+//! A handle belongs to one run at a time, for its waits end with that run; afterwards the next one
+//! takes it over, with its keys derived and its index loaded.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use blob::{
+    BlobError, BlobErrorKind, Location, NewLayout, Opening, OutageListener, RetryLimits, Retrying,
+    S3Limits, SharedBlobStore, ThrottleLimits, Throttled,
+};
+use fault::Fault;
+use protocol::SecretText;
+use repo::{CreateOptions, Identity, RepoError, RepoErrorKind, Repository, Surroundings};
+use secrets::SecretStore;
+use snapshot::Verified;
+use time_and_chance::{Chance, SharedClock, StopSignal};
+
+use crate::cancellation::Cancellation;
+use crate::credentials::{Credentials, Keeper, S3Keys};
+use crate::destination::Destination;
+use crate::log::Log;
+
+/// A handle that nobody took over for so long is closed.
+const IDLE_MAX: Duration = Duration::from_mins(30);
+/// So many handles wait to be taken over.
+const IDLE_COUNT_MAX: usize = 4;
+/// The file that says where repositories are.
+const PLACES_FILE: &str = "repositories.json";
+
+/// What a caller can act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenErrorKind {
+    /// There is none.
+    NoRepository,
+    /// No password that is known opens it.
+    WrongPassword,
+    /// The store does not answer or refuses.
+    Store(BlobErrorKind),
+    /// The work was told to stop.
+    Stopped,
+    /// Anything else.
+    Other,
+}
+
+/// A repository that could not be opened.
+pub type OpenError = Fault<OpenErrorKind>;
+
+/// What to do where there is no repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// It is made, as the older agent would (control-plane API 9.3).
+    IsCreated,
+    /// That is an error.
+    IsAnError,
+}
+
+/// What repositories need from the world around them.
+#[derive(Debug, Clone)]
+pub struct RepositoryPorts {
+    /// The time.
+    pub clock: SharedClock,
+    /// Keys, nonces and names.
+    pub chance: Chance,
+    /// What keeps passwords on this machine.
+    pub secrets: Arc<dyn SecretStore>,
+    /// Where indexes are cached.
+    pub cache_folder: PathBuf,
+    /// Where state is kept.
+    pub state_folder: PathBuf,
+    /// Who we are to other clients.
+    pub identity: Identity,
+    /// Ends everything.
+    pub stop: StopSignal,
+}
+
+/// The repositories.
+#[derive(Debug)]
+pub struct Repositories {
+    ports: RepositoryPorts,
+    log: Arc<Log>,
+    idle: Mutex<Vec<Idle>>,
+    places: Mutex<BTreeMap<String, String>>,
+}
+
+/// What tells handles apart.
+#[derive(Clone, PartialEq, Eq)]
+struct HandleKey {
+    location: String,
+    keys: Option<(String, String)>,
+    upload_bytes_per_second: u64,
+}
+
+impl std::fmt::Debug for HandleKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("HandleKey").field(&self.location).finish()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Handle {
+    key: HandleKey,
+    repository: Arc<Repository>,
+    stop: StopSignal,
+}
+
+#[derive(Debug)]
+struct Idle {
+    handle: Handle,
+    since: Duration,
+}
+
+/// A repository that is open for one run; the next takes the handle over.
+#[derive(Debug)]
+pub struct Lease<'r> {
+    handle: Option<Handle>,
+    repositories: &'r Repositories,
+}
+
+impl Lease<'_> {
+    /// Returns the repository.
+    pub fn repository(&self) -> &Arc<Repository> {
+        let handle = self.handle.as_ref();
+        &handle.expect("it is taken away in drop alone").repository
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.take().filter(|it| !it.stop.is_stopped()) {
+            self.repositories.give_back(handle);
+        }
+    }
+}
+
+impl Repositories {
+    /// Returns the repositories that a state folder knows.
+    pub fn new(ports: RepositoryPorts, log: Arc<Log>) -> Self {
+        let path = ports.state_folder.join(PLACES_FILE);
+        // Lost, it costs repository operations until each repository was used again.
+        let known = std::fs::read(path).ok();
+        let places = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Self {
+            ports,
+            log,
+            idle: Mutex::default(),
+            places: Mutex::new(places.unwrap_or_default()),
+        }
+    }
+
+    /// Opens a repository for work that `cancellation` may end, uploading no faster than the limit
+    /// says; 0 is no limit.
+    pub fn open(
+        &self,
+        destination: &Destination,
+        absent: Absent,
+        upload_bytes_per_second: u64,
+        cancellation: &Cancellation,
+    ) -> Result<Lease<'_>, OpenError> {
+        destination.secrets().for_each(|it| self.log.hide(&it));
+        let keys = destination.keys.as_ref();
+        let key = HandleKey {
+            location: destination.location.to_string(),
+            keys: keys.map(|it| (it.access_key_id.clone(), it.secret_access_key.clone())),
+            upload_bytes_per_second,
+        };
+        let handle = match self.take_idle(&key) {
+            Some(handle) => {
+                cancellation.stops_too(&handle.stop);
+                handle
+            }
+            None => self.open_anew(key, destination, absent, cancellation)?,
+        };
+        self.note_place(destination);
+        Ok(Lease {
+            handle: Some(handle),
+            repositories: self,
+        })
+    }
+
+    /// Returns where a repository is that a run used before, by what the control plane calls it.
+    pub fn place_of(&self, repository_id: &str) -> Option<Location> {
+        let places = self.places.lock().expect("nobody panics while he holds it");
+        places.get(repository_id)?.parse().ok()
+    }
+
+    fn open_anew(
+        &self,
+        key: HandleKey,
+        destination: &Destination,
+        absent: Absent,
+        cancellation: &Cancellation,
+    ) -> Result<Handle, OpenError> {
+        let opener = Opener {
+            repositories: self,
+            destination,
+            stop: self.ports.stop.child(),
+            upload_bytes_per_second: key.upload_bytes_per_second,
+        };
+        cancellation.stops_too(&opener.stop);
+        let repository = opener.open(absent)?;
+        let verified = self.ports.state_folder.join("verified");
+        repository.keep_notes_in(verified);
+        if let Err(error) = Verified::check_kept_here(&repository) {
+            self.log.warn(&format!("what verification found and kept on this machine counts as never found: failed to {error}"));
+        }
+        for warning in repository.warnings() {
+            self.log.warn(warning);
+        }
+        Ok(Handle {
+            key,
+            repository,
+            stop: opener.stop,
+        })
+    }
+
+    fn take_idle(&self, key: &HandleKey) -> Option<Handle> {
+        let mut idle = self.lock_idle();
+        let place = idle.iter().position(|it| it.handle.key == *key)?;
+        Some(idle.swap_remove(place).handle)
+    }
+
+    fn give_back(&self, handle: Handle) {
+        let now = self.ports.clock.monotonic();
+        let mut idle = self.lock_idle();
+        idle.push(Idle { handle, since: now });
+        if idle.len() > IDLE_COUNT_MAX {
+            idle.remove(0);
+        }
+    }
+
+    /// Closes what nobody took over for long.
+    pub fn close_idle(&self) {
+        let now = self.ports.clock.monotonic();
+        self.lock_idle()
+            .retain(|it| now.saturating_sub(it.since) < IDLE_MAX);
+    }
+
+    fn lock_idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().expect("nobody panics while he holds it")
+    }
+
+    fn note_place(&self, destination: &Destination) {
+        let Some(id) = &destination.repository_id else {
+            return;
+        };
+        let place = destination.location.to_string();
+        let mut places = self.places.lock().expect("nobody panics while he holds it");
+        if places.get(id) == Some(&place) {
+            return;
+        }
+        places.insert(id.clone(), place);
+        let bytes = serde_json::to_vec(&*places).expect("texts have JSON");
+        let path = self.ports.state_folder.join(PLACES_FILE);
+        if let Err(error) = local_file::replace(&path, &bytes) {
+            self.log
+                .warn(&format!("failed to write {}: {error}", path.display()));
+        }
+    }
+}
+
+/// Opens one repository.
+struct Opener<'a> {
+    repositories: &'a Repositories,
+    destination: &'a Destination,
+    stop: StopSignal,
+    upload_bytes_per_second: u64,
+}
+
+impl Opener<'_> {
+    fn open(&self, absent: Absent) -> Result<Arc<Repository>, OpenError> {
+        let (location, ports) = (&self.destination.location, &self.repositories.ports);
+        let keeper = Keeper::new(Arc::clone(&ports.secrets), location);
+        let remembered = keeper.read().unwrap_or_else(|error| {
+            self.repositories.log.warn(&format!("failed to {error}"));
+            None
+        });
+        let store = match self.with_store(&|opening| blob::open(location, opening)) {
+            Ok(store) => store,
+            Err(error) if error.kind() == BlobErrorKind::NotFound => {
+                return self.create(absent, remembered.as_ref(), &keeper);
+            }
+            Err(error) => return Err(of_store(error)),
+        };
+        let mut is_there = false;
+        for candidate in self.destination.candidates(remembered.as_ref()) {
+            let store = Arc::clone(&store);
+            match Repository::open(store, candidate.reveal(), self.surroundings()) {
+                Ok(repository) => {
+                    self.remember(&keeper, remembered.as_ref(), &candidate);
+                    return Ok(repository);
+                }
+                Err(error) if error.kind() == RepoErrorKind::WrongPassword => is_there = true,
+                Err(error) if error.kind() == RepoErrorKind::NoRepository => break,
+                Err(error) => return Err(of_repository(error)),
+            }
+        }
+        match is_there {
+            true => Err(OpenError::new(
+                OpenErrorKind::WrongPassword,
+                format!(
+                    "open the repository at {location}: it is there, and neither the password that opened it before, nor the control plane's, nor that of the storage keys is right; `e3-backup-agent repo remember` teaches this machine the right one"
+                ),
+            )),
+            false => self.create(absent, remembered.as_ref(), &keeper),
+        }
+    }
+
+    fn create(
+        &self,
+        absent: Absent,
+        remembered: Option<&Credentials>,
+        keeper: &Keeper,
+    ) -> Result<Arc<Repository>, OpenError> {
+        let location = &self.destination.location;
+        let missing = |what: &str| {
+            let what = format!("open the repository at {location}: {what}");
+            Err(OpenError::new(OpenErrorKind::NoRepository, what))
+        };
+        if absent == Absent::IsAnError {
+            return missing("there is none");
+        }
+        // An empty folder where a repository was is mostly a disk that is not mounted.
+        if remembered.is_some() && matches!(location, Location::Folder(_)) {
+            return missing(
+                "it was there before and is gone; connect its disk, or let `e3-backup-agent repo forget` allow a new one",
+            );
+        }
+        let Some(password) = self.destination.first_password() else {
+            return missing(
+                "there is none, and the control plane sent no password and no keys for a new one",
+            );
+        };
+        let create = |opening: &Opening<'_>| blob::create(location, NewLayout::Sharded, opening);
+        let store = self.with_store(&create).map_err(of_store)?;
+        let options = CreateOptions {
+            format_version: 2,
+            compression: None,
+            ..CreateOptions::default()
+        };
+        let created = repo::create(store, password.reveal(), &options, self.surroundings());
+        let repository = created.map_err(of_repository)?;
+        self.repositories
+            .log
+            .info(&format!("created a repository at {location}"));
+        self.remember(keeper, None, &password);
+        Ok(repository)
+    }
+
+    /// Remembers what opened the repository. Without it the next run finds it again by trying.
+    fn remember(&self, keeper: &Keeper, known: Option<&Credentials>, password: &SecretText) {
+        let keys = self.destination.keys.clone();
+        let is_known = known.is_some_and(|known| {
+            known.password == password.reveal()
+                && pair(known.s3_keys.as_ref()) == pair(keys.as_ref())
+        });
+        if is_known {
+            return;
+        }
+        // Keys that fit the repository's first password are worth more than newer ones.
+        let earlier = known.and_then(|known| known.s3_keys.clone());
+        let keys = keys.or(earlier);
+        let credentials = Credentials::new(&self.destination.location, password.reveal(), keys);
+        if let Err(error) = keeper.keep(&credentials) {
+            self.repositories.log.warn(&format!("failed to {error}"));
+        }
+    }
+
+    fn with_store(
+        &self,
+        open: &dyn Fn(&Opening<'_>) -> Result<SharedBlobStore, BlobError>,
+    ) -> Result<SharedBlobStore, BlobError> {
+        let ports = &self.repositories.ports;
+        let keys = self.destination.keys.as_ref();
+        let environment = |name: &str| match name {
+            "AWS_ACCESS_KEY_ID" => keys.map(|it| it.access_key_id.clone()),
+            "AWS_SECRET_ACCESS_KEY" => keys.map(|it| it.secret_access_key.clone()),
+            _ => None,
+        };
+        let store = open(&Opening {
+            environment: &environment,
+            chance: ports.chance.clone(),
+            s3_limits: S3Limits::default(),
+            stop: self.stop.clone(),
+        })?;
+        let limits = ThrottleLimits {
+            upload_bytes_per_second: Some(self.upload_bytes_per_second),
+            ..ThrottleLimits::default()
+        };
+        let throttled = Throttled::new(store, limits, ports.clock.clone(), self.stop.clone());
+        let retrying = Retrying::new(
+            Arc::new(throttled),
+            RetryLimits::default(),
+            ports.clock.clone(),
+            ports.chance.clone(),
+            self.stop.clone(),
+        );
+        Ok(Arc::new(retrying.telling(self.outage_listener())))
+    }
+
+    fn outage_listener(&self) -> OutageListener {
+        let log = Arc::clone(&self.repositories.log);
+        Arc::new(move |error, total_max| {
+            let minutes = total_max.as_secs() / 60;
+            log.warn(&format!("the repository's store does not answer; trying again for up to {minutes} minutes (failed to {error})"));
+        })
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let ports = &self.repositories.ports;
+        Surroundings {
+            cache_folder: ports.cache_folder.clone(),
+            identity: ports.identity.clone(),
+            clock: ports.clock.clone(),
+            chance: ports.chance.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+fn pair(keys: Option<&S3Keys>) -> Option<(&str, &str)> {
+    keys.map(|it| (&*it.access_key_id, &*it.secret_access_key))
+}
+
+fn of_store(error: BlobError) -> OpenError {
+    let kind = match error.kind() {
+        BlobErrorKind::Stopped => OpenErrorKind::Stopped,
+        kind => OpenErrorKind::Store(kind),
+    };
+    OpenError::new(kind, "open the repository's storage").caused_by(error)
+}
+
+fn of_repository(error: RepoError) -> OpenError {
+    let kind = match error.kind() {
+        RepoErrorKind::Stopped => OpenErrorKind::Stopped,
+        RepoErrorKind::Store(kind) => OpenErrorKind::Store(kind),
+        RepoErrorKind::NoRepository => OpenErrorKind::NoRepository,
+        _ => OpenErrorKind::Other,
+    };
+    OpenError::new(kind, "open the repository").caused_by(error)
+}

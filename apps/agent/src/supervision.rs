@@ -1,0 +1,322 @@
+//! Around every run, of a backup or of a restore: begun, told of, listened for, ended exactly once.
+//!
+//! ```text
+//! work ───────────────────────────────────► Ending ─► outbox
+//! teller    how far it is, a heartbeat at the least
+//! listener  whether it was cancelled, commands
+//! ```
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use progress::Progress;
+use protocol::WireId;
+use protocol::event::{CancelRequested, Event, Percent, ProgressUpdate};
+use protocol::update_run::{Ending, Progress as Told, RunStatus};
+use time_and_chance::StopSignal;
+
+use crate::active::ActiveRun;
+use crate::cancellation::Cancellation;
+use crate::commands;
+use crate::meter::{Measured, Meter};
+use crate::parts::Parts;
+use crate::reporter::Reporter;
+use crate::runs_begun::BegunRun;
+
+/// What a piece of work has at hand.
+#[derive(Debug)]
+pub struct Work<'p> {
+    /// What the whole service works with.
+    pub parts: &'p Parts,
+    /// Tells the control plane.
+    pub reporter: &'p Reporter<'p>,
+    /// How far it is.
+    pub meter: &'p Arc<Meter>,
+    /// What ends it.
+    pub cancellation: &'p Cancellation,
+}
+
+impl Work<'_> {
+    /// Returns progress for engines.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            monitor: Arc::clone(self.meter) as _,
+            stop: self.cancellation.stop().clone(),
+            subject: String::new(),
+        }
+    }
+
+    /// Returns an ending that says why there is nothing to show: cancelled if that was the reason.
+    pub fn fails(&self, why: &str) -> Ending {
+        let now = self.parts.ports.clock.now();
+        match self.cancellation.is_cancelled() {
+            true => Ending {
+                error_summary: "cancelled on request".to_owned(),
+                ..Ending::new(RunStatus::Cancelled, now)
+            },
+            false => Ending::failed(now, why),
+        }
+    }
+}
+
+/// What a piece of work came to.
+#[derive(Debug)]
+pub struct Ended {
+    /// How the run ends.
+    pub ending: Ending,
+    /// What is told after that.
+    pub last_events: Vec<Event>,
+}
+
+impl From<Ending> for Ended {
+    fn from(ending: Ending) -> Self {
+        Self {
+            ending,
+            last_events: Vec::new(),
+        }
+    }
+}
+
+/// What kind of run it is.
+#[derive(Debug, Clone)]
+pub struct Kind {
+    /// For people: the engine, or `restore`.
+    pub name: String,
+    /// Whether the control plane hands it out again after a crash.
+    pub is_backup: bool,
+    /// The job, for events of the service's health.
+    pub job_id: Option<WireId>,
+}
+
+/// Carries a run out, unless it is being carried out; returns how it ended.
+pub fn supervise(
+    parts: &Parts,
+    run_id: &WireId,
+    kind: &Kind,
+    meter: &Arc<Meter>,
+    work: impl FnOnce(&Work<'_>) -> Ended,
+) -> Option<Ending> {
+    let cancellation = Cancellation::below(&parts.stop);
+    let begun_at = parts.ports.clock.now();
+    let _held = parts.active.begin(ActiveRun {
+        run_id: run_id.clone(),
+        kind: kind.name.clone(),
+        begun_at,
+        is_backup: kind.is_backup,
+        meter: Arc::clone(meter),
+        cancellation: cancellation.clone(),
+    })?;
+    parts
+        .log
+        .info(&format!("run {run_id} ({}) begins", kind.name));
+    parts.runs_begun.add(&BegunRun {
+        run_id: run_id.clone(),
+        is_backup: kind.is_backup,
+        begun_at,
+    });
+    parts.health.run_started(run_id, kind.job_id.as_ref());
+    let reporter = Reporter::new(parts, run_id.clone());
+    let works = Work {
+        parts,
+        reporter: &reporter,
+        meter,
+        cancellation: &cancellation,
+    };
+    let Ended {
+        ending,
+        last_events,
+    } = accompanied(&works, run_id, work);
+    if parts.stop.is_stopped() && !cancellation.is_cancelled() && !is_good(ending.status) {
+        if kind.is_backup {
+            // It did not fail: the control plane hands it out again when the service is back.
+            parts
+                .log
+                .info(&format!("run {run_id} goes on when the service is back"));
+            return None;
+        }
+        let why = "the service was stopped while this was going on; order it again";
+        reporter.ends(Ending::failed(ending.finished_at, why));
+        return Some(ending);
+    }
+    reporter.ends(ending.clone());
+    last_events
+        .into_iter()
+        .for_each(|event| reporter.event(event));
+    parts.health.run_finished(run_id, ending.status.as_str());
+    Some(ending)
+}
+
+fn is_good(status: RunStatus) -> bool {
+    !matches!(status, RunStatus::Failed | RunStatus::Cancelled)
+}
+
+/// Does the work, beside those who tell of it and listen for it.
+fn accompanied(works: &Work<'_>, run_id: &WireId, work: impl FnOnce(&Work<'_>) -> Ended) -> Ended {
+    let is_over = StopSignal::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| tell(works, &is_over));
+        scope.spawn(|| listen(works, run_id, &is_over));
+        let done = catch_unwind(AssertUnwindSafe(|| work(works)));
+        is_over.stop();
+        done.unwrap_or_else(|panic| {
+            let why = format!(
+                "a fault of this program ended the run; please report it: {}",
+                panic_text(&*panic)
+            );
+            works.parts.log.error(&why);
+            Ending::failed(works.parts.ports.clock.now(), why).into()
+        })
+    })
+}
+
+/// Returns what a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it said nothing")
+}
+
+/// Tells how far the run is until it is over.
+fn tell(works: &Work<'_>, is_over: &StopSignal) {
+    let (parts, clock) = (works.parts, &works.parts.ports.clock);
+    let mut rate = Rate::default();
+    let mut told: Option<(Measured, Duration)> = None;
+    let mut durable = Durable::default();
+    loop {
+        let measured = works.meter.measured();
+        let now = clock.monotonic();
+        rate.note(measured.done_bytes, now);
+        let is_due = told.as_ref().is_none_or(|(last, at)| {
+            *last != measured || now.saturating_sub(*at) >= parts.ports.cadence.heartbeat
+        });
+        if is_due && works.reporter.is_at(as_told(&measured, &rate), is_over) {
+            told = Some((measured.clone(), now));
+        }
+        if durable.is_due(&measured, now, parts) {
+            works.reporter.event(progress_event(&measured, &rate));
+        }
+        if clock.sleep(parts.ports.cadence.progress, is_over).is_err() {
+            return;
+        }
+    }
+}
+
+/// Looks whether the run was cancelled, and for commands, until it is over.
+fn listen(works: &Work<'_>, run_id: &WireId, is_over: &StopSignal) {
+    let (parts, cadence) = (works.parts, &works.parts.ports.cadence);
+    let mut pause = cadence.cancel_look;
+    while parts.ports.clock.sleep(pause, is_over).is_ok() {
+        pause = cadence.cancel_look;
+        match commands::of_run(parts, run_id, is_over) {
+            Ok(true) if !works.cancellation.is_cancelled() => {
+                parts
+                    .log
+                    .info(&format!("run {run_id} is cancelled on request"));
+                works.reporter.event(CancelRequested {
+                    message: "Cancellation was requested; the run is being stopped.".to_owned(),
+                });
+                works.cancellation.cancel();
+            }
+            Ok(_) => {}
+            Err(error) => pause = pause.max(error.after().unwrap_or_default()),
+        }
+    }
+}
+
+/// When the next durable event of progress is due.
+#[derive(Default)]
+struct Durable {
+    last: Option<(f64, Duration)>,
+}
+
+impl Durable {
+    fn is_due(&mut self, measured: &Measured, now: Duration, parts: &Parts) -> bool {
+        /// However large the step, a run has room for so many events.
+        const APART_MIN: Duration = Duration::from_secs(2);
+        let (percent, at) = *self.last.get_or_insert((measured.percent, now));
+        let apart = now.saturating_sub(at);
+        let by_time = apart.as_secs() >= parts.config.progress_event_interval_secs;
+        let step = parts.config.progress_event_pct_step.max(0.1);
+        let by_step = measured.percent - percent >= step && apart >= APART_MIN;
+        let is_due = measured.percent > percent && (by_time || by_step);
+        if is_due {
+            self.last = Some((measured.percent, now));
+        }
+        is_due
+    }
+}
+
+/// How fast it goes, over the last half minute.
+#[derive(Default)]
+struct Rate {
+    first: Option<(u64, Duration)>,
+    last: (u64, Duration),
+}
+
+impl Rate {
+    fn note(&mut self, bytes: u64, now: Duration) {
+        const WINDOW: Duration = Duration::from_secs(30);
+        let begun = *self.first.get_or_insert((bytes, now));
+        if now.saturating_sub(begun.1) > WINDOW {
+            self.first = Some(self.last);
+        }
+        self.last = (bytes, now);
+    }
+
+    fn bytes_per_second(&self) -> u64 {
+        let Some((bytes, at)) = self.first else {
+            return 0;
+        };
+        let millis = self.last.1.saturating_sub(at).as_millis().max(1);
+        let moved = u128::from(self.last.0.saturating_sub(bytes));
+        u64::try_from(moved * 1000 / millis).unwrap_or(u64::MAX)
+    }
+
+    fn seconds_left(&self, measured: &Measured) -> u64 {
+        let left = measured.total_bytes.saturating_sub(measured.done_bytes);
+        left.checked_div(self.bytes_per_second()).unwrap_or(0)
+    }
+}
+
+fn as_told(measured: &Measured, rate: &Rate) -> Told {
+    let some = |number: u64| Some(number).filter(|number| *number > 0);
+    Told {
+        progress_pct: Some(measured.percent).filter(|percent| *percent > 0.0),
+        bytes_processed: some(measured.done_bytes),
+        bytes_transferred: some(measured.packed_bytes),
+        bytes_total: some(measured.total_bytes),
+        objects_transferred: some(measured.subjects_done),
+        objects_total: some(measured.subjects_total),
+        speed_bytes_per_sec: some(rate.bytes_per_second()),
+        eta_seconds: some(rate.seconds_left(measured)),
+        current_item: current_item(measured),
+    }
+}
+
+fn current_item(measured: &Measured) -> String {
+    let (subject, phase) = (&measured.subject, &measured.phase);
+    if subject.is_empty() {
+        return phase.clone();
+    }
+    match measured.subjects_total {
+        0 | 1 => subject.clone(),
+        total => {
+            let number = total.min(measured.subjects_done + 1);
+            format!("VM {number}/{total}: {subject}")
+        }
+    }
+}
+
+fn progress_event(measured: &Measured, rate: &Rate) -> ProgressUpdate {
+    ProgressUpdate {
+        pct: Percent::new(measured.percent),
+        bytes_done: measured.done_bytes,
+        bytes_total: measured.total_bytes,
+        files_done: measured.subjects_done,
+        files_total: measured.subjects_total,
+        speed_bps: rate.bytes_per_second(),
+        eta_seconds: rate.seconds_left(measured),
+    }
+}

@@ -1,0 +1,239 @@
+//! Commands: found out, restored, maintained, refused.
+
+use std::fs;
+
+use agent::Afterwards;
+use hyperv::HypervHost as _;
+use hyperv::sim::{SimDisk, SimVm};
+use scripted_control_plane::world::OperationOrder;
+use scripted_control_plane::world::VmOrder;
+use scripted_control_plane::{CommandOrder, Fault, RunOrder, Settings};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// Backs the source up, and returns the manifest.
+fn backed_up(world: &World) -> String {
+    let run = world.queue(world.files());
+    assert_eq!(world.end_of(&run), "success");
+    let update = world.last_update(&run);
+    update["manifest_id"].as_str().unwrap().to_owned()
+}
+
+fn result_of(world: &World, command: u64) -> Value {
+    let (is_done, words) = world.answer_to(command);
+    assert!(is_done, "{words}");
+    world
+        .plane
+        .with(|world| world.command(command).result.clone())
+}
+
+#[test]
+fn what_is_there_is_found_out() {
+    let mut world = World::new(Settings::default());
+    world.with_vms(&["web"]);
+    world.begin();
+    let order =
+        |name: &str, payload: Value| world.plane.queue_command(CommandOrder::new(name, payload));
+    let path = world.path("source").display().to_string();
+    let found = result_of(&world, order("browse_directory", json!({"path": path})));
+    assert_eq!(found["entries"][0]["name"], "letter.txt");
+    assert_eq!(found["entries"][0]["size"], 8);
+    let found = result_of(&world, order("list_hyperv_vms", json!([])));
+    assert_eq!(found["count"], 1);
+    assert_eq!(found["vms"][0]["name"], "web");
+    let id = found["vms"][0]["id"].clone();
+    let found = result_of(
+        &world,
+        order("list_hyperv_vm_details", json!({"vm_ids": [id]})),
+    );
+    assert_eq!(found["details"][0]["disk_count"], 2);
+    let found = result_of(
+        &world,
+        order("fetch_log_tail", json!({"log_path": "agent.log"})),
+    );
+    assert!(
+        found["content"]
+            .as_str()
+            .unwrap()
+            .contains("the service begins")
+    );
+    let (is_done, _) = world.answer_to(order("refresh_inventory", json!({})));
+    assert!(is_done);
+    assert!(!world.plane.calls_of("agent_report_volumes").is_empty());
+    world.check();
+}
+
+#[test]
+fn what_this_version_does_not_do_is_refused_in_words() {
+    let world = World::at_work(Settings::default());
+    for (name, words) in [
+        ("nas_mount", "not in this version"),
+        ("nas_unmount_snapshot", "not in this version"),
+        ("agent_update", "not in this version"),
+        ("brew_coffee", "no command that this version knows"),
+    ] {
+        let payload = json!({"update_job_id": 3});
+        let command = world.plane.queue_command(CommandOrder::new(name, payload));
+        let (is_done, said) = world.answer_to(command);
+        assert!(!is_done && said.contains(words), "{name}: {said}");
+    }
+    let run = world
+        .plane
+        .with(|world| world.queue_restore_run("disk_restore"));
+    let payload = json!({"restore_point_id": 4, "manifest_id": "aa", "restore_run_id": run});
+    let order = CommandOrder::new("disk_restore", payload).about(&run);
+    let (is_done, said) = world.answer_to(world.plane.queue_command(order));
+    assert!(
+        !is_done && said.contains("disk_image is not in this version"),
+        "{said}"
+    );
+    assert_eq!(world.end_of(&run), "failed");
+    world.check();
+}
+
+#[test]
+fn files_are_browsed_and_restored() {
+    let world = World::at_work(Settings::default());
+    let manifest = backed_up(&world);
+    let browse = json!({"restore_point_id": 5, "path": ""});
+    let found = result_of(&world, world.command("browse_snapshot", browse, &manifest));
+    assert_eq!(found["entries"][0]["name"], "letter.txt");
+    let target = world.path("restored");
+    for (selected, manifest_id) in [(json!(null), ""), (json!(["letter.txt"]), &*manifest)] {
+        let run = world.plane.with(|world| world.queue_restore_run("restore"));
+        let payload = json!({
+            "manifest_id": manifest_id, "target_path": target, "mount": false,
+            "selected_paths": selected, "restore_run_id": run, "restore_run_uuid": run,
+        });
+        let (is_done, said) = world.answer_to(world.command("restore", payload, &manifest));
+        assert!(is_done, "{said}");
+        assert_eq!(world.end_of(&run), "success");
+        assert_eq!(fs::read(target.join("letter.txt")).unwrap(), b"dear all");
+        fs::remove_dir_all(&target).unwrap();
+    }
+    let run = world.plane.with(|world| world.queue_restore_run("restore"));
+    let missing = "00112233445566778899aabbccddeeff";
+    let payload = json!({"manifest_id": missing, "target_path": target, "restore_run_id": run});
+    let (is_done, said) = world.answer_to(world.command("restore", payload, ""));
+    assert!(!is_done && said.contains(missing), "{said}");
+    assert_eq!(world.end_of(&run), "failed");
+    world.check();
+}
+
+#[test]
+fn disks_of_a_vm_are_restored_by_their_original_paths() {
+    let mut world = World::new(Settings::default());
+    let vms = world.with_vms(&["web"]);
+    world.begin();
+    let order = world.stored_in_folder(RunOrder {
+        engine: "hyperv".to_owned(),
+        vms: vec![VmOrder {
+            name: "web".to_owned(),
+            guid: vms[0].to_string(),
+            unregistered: false,
+        }],
+        ..RunOrder::default()
+    });
+    let backup = world.queue(order);
+    assert_eq!(world.end_of(&backup), "success");
+    let result = world.last_update(&backup)["hyperv_results"][0].clone();
+    let run = world
+        .plane
+        .with(|world| world.queue_restore_run("hyperv_restore"));
+    let target = world.path("restored");
+    let vm = |subfolder: &str, disks: &Value| {
+        json!({"vm_name": "web", "vm_guid": vms[0].to_string(), "subfolder": subfolder,
+            "disk_manifests": disks, "backup_type": "Full",
+            "restore_chain": [result["disk_manifests"].as_object().unwrap().values().next()]})
+    };
+    let payload = json!({
+        "target_path": target, "backup_type": "Full", "restore_run_id": run, "restore_run_uuid": run,
+        "vms": [vm("one", &result["disk_manifests"]), vm("two", &json!([]))],
+    });
+    let command = CommandOrder::new("hyperv_restore", payload).about(&backup);
+    let command = command.with_context(world.destination());
+    let (is_done, said) = world.answer_to(world.plane.queue_command(command));
+    assert!(is_done, "{said}");
+    assert_eq!(world.end_of(&run), "success");
+    let host = world.host();
+    let there = host.vm(vms[0]).unwrap().disks;
+    for (folder, number) in [("one", 0), ("one", 1), ("two", 0), ("two", 1)] {
+        let name = there[number].original_path.file_name().unwrap();
+        let copy = SimDisk::copy_of(target.join(folder).join(name));
+        let copy = host.add_vm(&SimVm::new("copy", vec![copy])).unwrap();
+        let (before, after) = (world.path("before"), world.path("after"));
+        host.dump(vms[0], number as u32, &before).unwrap();
+        host.dump(copy, 0, &after).unwrap();
+        assert!(fs::read(before).unwrap() == fs::read(after).unwrap());
+    }
+    world.check();
+}
+
+#[test]
+fn a_command_that_comes_twice_runs_once() {
+    let world = World::at_work(Settings::default());
+    let manifest = backed_up(&world);
+    for call in 1..6 {
+        world
+            .plane
+            .inject("agent_poll", call, Fault::DeliveredTwice);
+    }
+    let run = world.plane.with(|world| world.queue_restore_run("restore"));
+    let payload = json!({"manifest_id": manifest, "target_path": world.path("restored"), "restore_run_id": run});
+    let (is_done, said) = world.answer_to(world.command("restore", payload, ""));
+    assert!(is_done, "{said}");
+    assert_eq!(world.end_of(&run), "success");
+    world.check();
+}
+
+#[test]
+fn retention_and_maintenance_are_done_where_the_repository_is_known() {
+    let world = World::at_work(Settings::default());
+    backed_up(&world);
+    let operate = |op_type: &str, repository_id: &str| {
+        let order = OperationOrder {
+            op_type: op_type.to_owned(),
+            repository_id: repository_id.to_owned(),
+            effective_policy: json!({"daily": "30"}),
+            ..OperationOrder::default()
+        };
+        let id = world.plane.with(|world| world.queue_operation(order));
+        let status = |plane: &scripted_control_plane::ControlPlane| {
+            plane.with(|world| {
+                let operation = world.operations.iter().find(|it| it.id == id).unwrap();
+                (operation.status.clone(), operation.result.clone())
+            })
+        };
+        world.wait_for("the operation", |plane| {
+            matches!(&*status(plane).0, "success" | "failed")
+        });
+        status(&world.plane)
+    };
+    let known = "5c0e0000-0000-4000-8000-000000000001";
+    let (status, result) = operate("kopia_retention_apply", known);
+    assert_eq!(status, "success", "{result}");
+    for kind in ["maintenance_quick", "kopia_maintenance_full"] {
+        let (status, result) = operate(kind, known);
+        assert_eq!(status, "success", "{result}");
+    }
+    let (status, result) = operate("retention_apply", "5c0e0000-0000-4000-8000-000000000009");
+    assert_eq!(status, "failed");
+    assert!(
+        result.to_string().contains("has not used the repository"),
+        "{result}"
+    );
+    world.check();
+}
+
+#[test]
+fn a_reset_is_answered_before_the_service_ends() {
+    let mut world = World::at_work(Settings::default());
+    let command = world
+        .plane
+        .queue_command(CommandOrder::new("reset_agent", json!({})));
+    let (is_done, _) = world.answer_to(command);
+    assert!(is_done);
+    assert_eq!(world.ends(), Afterwards::Restart);
+    world.check();
+}

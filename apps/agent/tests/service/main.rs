@@ -1,0 +1,10 @@
+//! The service against a control plane that goes by a script and judges every call.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a panic in a test is its failure")]
+
+mod commands;
+mod enrolment;
+mod files;
+mod hyperv_runs;
+mod world;
