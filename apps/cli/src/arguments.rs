@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::answer::Answer;
-use crate::commands::{backup, completions, host, points, policy, repo, restore, sim};
+use crate::commands::{
+    backup, completions, enroll, host, points, policy, repo, restore, run, sim, status,
+};
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::world::World;
@@ -63,6 +65,12 @@ pub enum Command {
     /// Create, look at and verify repositories.
     #[command(subcommand)]
     Repo(repo::Command),
+    /// Be the service: take work from a control plane and report to it, in the foreground.
+    Run(run::Run),
+    /// Make this machine known to a control plane.
+    Enroll(enroll::Enroll),
+    /// Show what the service is doing now.
+    Status(status::Status),
     /// Drive a simulated Hyper-V host: a folder that behaves like one.
     #[command(subcommand)]
     Sim(sim::Command),
@@ -80,6 +88,9 @@ impl Command {
             Self::Policy(command) => command.run(world),
             Self::Restore(command) => command.run(world),
             Self::Repo(command) => command.run(world),
+            Self::Run(command) => command.run(world),
+            Self::Enroll(command) => command.run(world),
+            Self::Status(command) => command.run(world),
             Self::Sim(command) => command.run(world),
             Self::Completions(command) => command.run(),
         }

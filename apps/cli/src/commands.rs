@@ -2,9 +2,12 @@
 
 pub mod backup;
 pub mod completions;
+pub mod enroll;
 pub mod host;
 pub mod points;
 pub mod policy;
 pub mod repo;
 pub mod restore;
+pub mod run;
 pub mod sim;
+pub mod status;

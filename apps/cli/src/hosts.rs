@@ -1,10 +1,12 @@
 //! From `--host` to a Hyper-V host: this machine, or a folder that plays one.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use hyperv::SharedHypervHost;
 use hyperv::sim::SimHost;
+use time_and_chance::{Chance, SharedClock};
 
 use crate::failure::Failure;
 use crate::world::World;
@@ -25,25 +27,23 @@ pub struct HostArguments {
 impl HostArguments {
     /// Opens the host.
     pub fn open(&self, world: &World) -> Result<SharedHypervHost, Failure> {
-        match self.host.as_deref() {
-            Some(name) => open(name, world),
-            None if cfg!(windows) => open(HYPERV, world),
-            None => Err(Failure::wrong_usage(
-                "Hyper-V runs on Windows only: say --host sim:DIR for a simulated host",
-            )),
-        }
+        let name = self.host.as_deref().unwrap_or_default();
+        open(name, world.clock(), world.chance())
     }
 }
 
-fn open(name: &str, world: &World) -> Result<SharedHypervHost, Failure> {
-    if let Some(folder) = name.strip_prefix(SIM).filter(|folder| !folder.is_empty()) {
-        return Ok(std::sync::Arc::new(open_simulated(
-            Path::new(folder),
-            world,
-        )?));
+/// Opens the host of this name; of none, this machine's own where it has one.
+pub fn open(name: &str, clock: &SharedClock, chance: &Chance) -> Result<SharedHypervHost, Failure> {
+    if name.is_empty() && !cfg!(windows) {
+        return Err(Failure::wrong_usage(
+            "Hyper-V runs on Windows only: say --host sim:DIR for a simulated host",
+        ));
     }
-    if name.eq_ignore_ascii_case(HYPERV) {
-        return own::open(world);
+    if let Some(folder) = name.strip_prefix(SIM).filter(|folder| !folder.is_empty()) {
+        return Ok(Arc::new(open_simulated(Path::new(folder), clock, chance)?));
+    }
+    if name.is_empty() || name.eq_ignore_ascii_case(HYPERV) {
+        return own::open(clock, chance);
     }
     Err(Failure::wrong_usage(format!(
         "{name:?} is no host: there are {HYPERV} and {SIM}DIR"
@@ -51,18 +51,18 @@ fn open(name: &str, world: &World) -> Result<SharedHypervHost, Failure> {
 }
 
 /// Opens the simulated host in a folder.
-pub fn open_simulated(folder: &Path, world: &World) -> Result<SimHost, Failure> {
+pub fn open_simulated(
+    folder: &Path,
+    clock: &SharedClock,
+    chance: &Chance,
+) -> Result<SimHost, Failure> {
     if !folder.join("host.json").is_file() {
         return Err(Failure::wrong_usage(format!(
             "there is no simulated host in {}; `sim create` makes one",
             folder.display()
         )));
     }
-    Ok(SimHost::open(
-        folder,
-        world.clock().clone(),
-        world.chance().clone(),
-    )?)
+    Ok(SimHost::open(folder, clock.clone(), chance.clone())?)
 }
 
 /// This machine's own Hyper-V.
@@ -76,10 +76,11 @@ mod own {
     use windows_host::virtdisk::win32::Win32VirtualDisks;
     use windows_host::wmi::com::ComNamespaces;
 
-    use crate::failure::Failure;
-    use crate::world::World;
+    use time_and_chance::{Chance, SharedClock};
 
-    pub(super) fn open(world: &World) -> Result<SharedHypervHost, Failure> {
+    use crate::failure::Failure;
+
+    pub(super) fn open(clock: &SharedClock, chance: &Chance) -> Result<SharedHypervHost, Failure> {
         if windows_host::elevation::is_elevated() == Ok(false) {
             eprintln!(
                 "warning: this process is not elevated: Hyper-V shows its VMs to SYSTEM, to elevated administrators and to Hyper-V administrators alone, and disks are opened for the first two; start it from an elevated prompt or as SYSTEM"
@@ -87,9 +88,9 @@ mod own {
         }
         let host = WindowsHypervHost::connect(Parts {
             namespaces: Arc::new(ComNamespaces::default()),
-            virtual_disks: Arc::new(Win32VirtualDisks::new(world.chance().clone())),
+            virtual_disks: Arc::new(Win32VirtualDisks::new(chance.clone())),
             volumes: Arc::new(SystemVolumes),
-            clock: world.clock().clone(),
+            clock: clock.clone(),
             beliefs: Beliefs::default(),
         })?;
         Ok(Arc::new(host.with_events(Arc::new(SystemEventChannels))))
@@ -101,10 +102,11 @@ mod own {
 mod own {
     use hyperv::SharedHypervHost;
 
-    use crate::failure::{Failure, FailureKind};
-    use crate::world::World;
+    use time_and_chance::{Chance, SharedClock};
 
-    pub(super) fn open(_: &World) -> Result<SharedHypervHost, Failure> {
+    use crate::failure::{Failure, FailureKind};
+
+    pub(super) fn open(_: &SharedClock, _: &Chance) -> Result<SharedHypervHost, Failure> {
         Err(Failure::new(
             FailureKind::Unsupported,
             "this machine has no Hyper-V, which runs on Windows only: say --host sim:DIR for a simulated host",

@@ -10,6 +10,14 @@ pub fn identity() -> Identity {
     }
 }
 
+/// Returns the host's name as its system has it.
+pub fn host_name() -> String {
+    match system_name().as_str() {
+        "" => std::env::consts::OS.to_owned(),
+        name => name.to_owned(),
+    }
+}
+
 fn short_name(name: &str) -> String {
     let short = name.split('.').next().unwrap_or_default().to_lowercase();
     if short.is_empty() {

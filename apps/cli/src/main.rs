@@ -16,6 +16,7 @@ mod identity;
 mod password;
 mod places;
 mod plain;
+mod program;
 mod repositories;
 mod shares;
 mod signals;

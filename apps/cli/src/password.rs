@@ -51,6 +51,21 @@ pub fn new_password(file: Option<&Path>, signals: &Signals) -> Result<Zeroizing<
     Ok(wanted.find(file, &|| Ok(None), signals)?.text)
 }
 
+/// Returns the password of a login at the control plane.
+pub fn login_password(
+    file: Option<&Path>,
+    signals: &Signals,
+) -> Result<Zeroizing<String>, Failure> {
+    let wanted = Wanted {
+        what: "the login's password",
+        prompt: "Password of the login: ",
+        option: "--login-password-file",
+        variable: "E3_LOGIN_PASSWORD",
+        twice: false,
+    };
+    Ok(wanted.find(file, &|| Ok(None), signals)?.text)
+}
+
 fn of_repository(twice: bool) -> Wanted {
     Wanted {
         what: "the repository's password",

@@ -14,6 +14,21 @@ pub fn cache_folder() -> Result<PathBuf, Failure> {
     system::cache_folder()
 }
 
+/// Returns the folder for the service's log.
+pub fn log_folder() -> Result<PathBuf, Failure> {
+    // All of the service's folders lie side by side.
+    let state = state_folder()?;
+    Ok(state.with_file_name("logs"))
+}
+
+/// Returns the service's configuration file.
+pub fn config_file() -> Result<PathBuf, Failure> {
+    match cfg!(windows) {
+        true => Ok(state_folder()?.with_file_name("agent.conf")),
+        false => Ok("/etc/e3-backup-agent/agent.conf".into()),
+    }
+}
+
 /// Returns the folder that a variable names, if it names one by its whole path.
 fn folder_in(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable)

@@ -136,6 +136,14 @@ impl World {
         }
     }
 
+    /// Returns the folder for the service's log.
+    pub fn log_folder(&self) -> Result<PathBuf, Failure> {
+        match &self.state_folder {
+            Some(folder) => Ok(folder.join("logs")),
+            None => places::log_folder(),
+        }
+    }
+
     /// Returns the folder for repositories' indexes.
     pub fn cache_folder(&self) -> Result<PathBuf, Failure> {
         match &self.cache_folder {
@@ -167,6 +175,11 @@ impl World {
     /// Returns the password of a new repository.
     pub fn first_password(&self) -> Result<Zeroizing<String>, Failure> {
         password::first_password(self.password_file.as_deref(), &self.signals)
+    }
+
+    /// Returns the password of a login at the control plane.
+    pub fn login_password(&self, file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
+        password::login_password(file, &self.signals)
     }
 
     /// Returns the password that is to replace the repository's.

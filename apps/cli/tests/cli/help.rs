@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 51] = [
+const COMMANDS: [&str; 54] = [
     "",
     "host",
     "host list",
@@ -41,6 +41,9 @@ const COMMANDS: [&str; 51] = [
     "repo password",
     "repo remember",
     "repo forget",
+    "run",
+    "enroll",
+    "status",
     "sim",
     "sim create",
     "sim add-vm",

@@ -68,7 +68,7 @@ enum Guest {
 impl AddVm {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
-        let host = open_simulated(&self.folder, world)?;
+        let host = open_simulated(&self.folder, world.clock(), world.chance())?;
         let disks = match self.new {
             Some(virtual_bytes) => vec![SimDisk::holding(SimDiskContent::New {
                 virtual_bytes,

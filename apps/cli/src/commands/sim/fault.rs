@@ -61,7 +61,7 @@ pub struct Fault {
 impl Fault {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
-        let host = open_simulated(&self.folder, world)?;
+        let host = open_simulated(&self.folder, world.clock(), world.chance())?;
         let vm = self
             .vm
             .as_deref()

@@ -25,7 +25,7 @@ pub struct Show {
 impl Show {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
-        let view = open_simulated(&self.folder, world)?.show()?;
+        let view = open_simulated(&self.folder, world.clock(), world.chance())?.show()?;
         let mut text = format!(
             "{}: a simulated host in {}, configuration version {}\n",
             view.name,

@@ -25,7 +25,7 @@ pub struct VmArguments {
 impl VmArguments {
     /// Opens the host and finds the VM.
     pub fn find(&self, world: &World) -> Result<(SimHost, VmId), Failure> {
-        let host = open_simulated(&self.folder, world)?;
+        let host = open_simulated(&self.folder, world.clock(), world.chance())?;
         let id = find(&host, &self.vm)?;
         Ok((host, id))
     }

@@ -1,0 +1,120 @@
+//! `run`: the service's loop, in the foreground.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use agent::Afterwards;
+use agent::config::{Config, ConfigFile};
+use agent::http::Https;
+use agent::log::{Level, Log};
+use agent::ports::{Cadence, Places, Ports};
+use agent::service::serve;
+use clap::Args;
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::credentials;
+use crate::failure::{Failure, FailureKind};
+use crate::hosts;
+use crate::identity;
+use crate::places;
+use crate::program;
+use crate::world::World;
+
+/// What says how much is logged, before the configuration does.
+const LEVEL_VARIABLE: &str = "E3_AGENT_LOG_LEVEL";
+/// The exit status that lets a service manager start the service anew.
+const RESTART: u8 = 2;
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  e3-backup-agent run --config /etc/e3-backup-agent/agent.conf
+  E3_AGENT_LOG_LEVEL=debug e3-backup-agent run --config agent.conf --state-dir /tmp/state
+
+Runs of whole VMs (engine hyperv) and of files (engine kopia) are carried out; others end as failed
+at once. The log goes to stderr and to agent.log, five megabytes three times. While the control
+plane does not answer, work goes on, and is told when it answers again. Ctrl-C and SIGTERM end the
+service: a backup that was going on is taken up again by the next start. Exit status 2 after the
+command to begin anew.")]
+pub struct Run {
+    /// The configuration [default: the service's own].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Run {
+    /// Runs the command.
+    pub fn run(&self, world: &World) -> Result<Answer, Failure> {
+        let file = config_file(self.config.as_ref())?;
+        let config = file.load().unwrap_or_default();
+        let log = Log::in_folder(
+            &world.log_folder()?,
+            level(&config),
+            true,
+            world.clock().clone(),
+        );
+        let ports = ports(world)?;
+        let served = serve(&ports, &file, &Arc::new(log), world.stop());
+        let afterwards = served
+            .map_err(|error| Failure::new(FailureKind::State, format!("failed to {error}")))?;
+        let (word, status) = match afterwards {
+            Afterwards::Stop => ("stopped", 0),
+            Afterwards::Restart => ("restart", RESTART),
+        };
+        Ok(Answer::with_status(
+            String::new(),
+            json!({ "ended": word }),
+            status,
+        ))
+    }
+}
+
+fn level(config: &Config) -> Level {
+    let variable = std::env::var(LEVEL_VARIABLE).ok();
+    let named = variable.and_then(|word| word.parse().ok());
+    named
+        .or_else(|| config.log_level.parse().ok())
+        .unwrap_or_default()
+}
+
+/// Returns the configuration file that is named, or the service's own.
+pub fn config_file(named: Option<&PathBuf>) -> Result<ConfigFile, Failure> {
+    let path = match named {
+        Some(path) => path.clone(),
+        None => places::config_file()?,
+    };
+    Ok(ConfigFile::at(path))
+}
+
+/// Returns the real parts of a service.
+pub fn ports(world: &World) -> Result<Ports, Failure> {
+    let line = Https::new()
+        .map_err(|error| Failure::new(FailureKind::Failed, format!("failed to {error}")))?;
+    let secrets = credentials::store(world)?.ok_or_else(|| {
+        Failure::new(
+            FailureKind::Unsupported,
+            "failed to find protection for passwords: this system's is not supported yet",
+        )
+    })?;
+    let (clock, chance) = (world.clock().clone(), world.chance().clone());
+    Ok(Ports {
+        clock: world.clock().clone(),
+        chance: world.chance().clone(),
+        transport: Arc::new(line),
+        open_host: Arc::new(move |name| {
+            hosts::open(name, &clock, &chance).map_err(|failure| failure.to_string())
+        }),
+        secrets,
+        host_name: identity::host_name(),
+        program: program::program(),
+        places: Places {
+            state: world.state_folder()?,
+            cache: world.cache_folder()?,
+            logs: world.log_folder()?,
+        },
+        time_zone: world.time_zone(),
+        cadence: Cadence::default(),
+    })
+}
