@@ -19,7 +19,8 @@ pub const MIB: u64 = 1 << 20;
 const MANNERS: &str = "E3_FAKE_HYPERV_MANNERS";
 /// A job is looked at once before its end: the executable waits between two looks.
 const QUICK_JOBS: &str = "job-states=4";
-const SLOW_JOBS: &str = "job-states=2+4+4";
+/// The other way: jobs take their time, and disks can be attached as drives only.
+const SLOW_JOBS: &str = "job-states=2+4+4,no-local-host-refused=50";
 
 /// Names another executable than the one built for the tests, such as the one that is shipped.
 const TESTED: &str = "E3_TEST_AGENT";
