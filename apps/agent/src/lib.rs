@@ -31,6 +31,7 @@ mod outbox;
 mod pace;
 mod parts;
 pub mod ports;
+pub mod pulse;
 mod reporter;
 mod repositories;
 mod retention;

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard};
 
 use protocol::SecretText;
-use time_and_chance::{SharedClock, Timestamp};
+use time_and_chance::SharedClock;
 
 /// The name of the newest file.
 pub const FILE_NAME: &str = "agent.log";
@@ -61,6 +61,16 @@ impl Level {
             Self::Error => "error",
         }
     }
+
+    /// Returns syslog's number for it.
+    fn priority(self) -> u8 {
+        match self {
+            Self::Debug => 7,
+            Self::Info => 6,
+            Self::Warn => 4,
+            Self::Error => 3,
+        }
+    }
 }
 
 /// The end of the log.
@@ -81,6 +91,7 @@ pub struct Log {
     path: Option<PathBuf>,
     level: Level,
     on_stderr: bool,
+    is_for_the_journal: bool,
     file: Mutex<Option<File>>,
     secrets: Mutex<Secrets>,
 }
@@ -115,8 +126,18 @@ impl Log {
             path: None,
             level,
             on_stderr,
+            is_for_the_journal: false,
             file: Mutex::default(),
             secrets: Mutex::default(),
+        }
+    }
+
+    /// Returns the log with its lines on stderr as systemd's journal takes them: with the priority in
+    /// front that the journal sorts by (sd-daemon(3)), and without the time, which it adds itself.
+    pub fn for_the_journal(self) -> Self {
+        Self {
+            is_for_the_journal: true,
+            ..self
         }
     }
 
@@ -168,10 +189,15 @@ impl Log {
         if level < self.level {
             return;
         }
-        let line = line(self.clock.now(), level, &self.redacted(text));
+        let text = in_one_line(&self.redacted(text));
+        let line = format!("{:.3} {:<5} {text}\n", self.clock.now(), level.word());
         if self.on_stderr {
+            let echo = match self.is_for_the_journal {
+                true => format!("<{}>{text}\n", level.priority()),
+                false => line.clone(),
+            };
             // Who closed it does not want to know.
-            let _ = io::stderr().write_all(line.as_bytes());
+            let _ = io::stderr().write_all(echo.as_bytes());
         }
         // It is on stderr already, and there is no other place.
         let _ = self.append(line.as_bytes());
@@ -237,9 +263,9 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// Returns one line: whatever comes from outside stays in it.
-fn line(now: Timestamp, level: Level, text: &str) -> String {
-    let mut line = format!("{now:.3} {:<5} ", level.word());
+/// Returns a text in one line: whatever comes from outside stays in it.
+fn in_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
     for letter in text.chars().take(LINE_CHARS_MAX) {
         match letter {
             '\n' => line.push_str(" | "),
@@ -249,13 +275,12 @@ fn line(now: Timestamp, level: Level, text: &str) -> String {
             letter => line.push(letter),
         }
     }
-    line.push('\n');
     line
 }
 
 #[cfg(test)]
 mod tests {
-    use time_and_chance::ManualClock;
+    use time_and_chance::{ManualClock, Timestamp};
 
     use super::*;
 

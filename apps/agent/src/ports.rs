@@ -11,6 +11,7 @@ use secrets::SecretStore;
 use time_and_chance::{Chance, SharedClock, TimeZone};
 
 use crate::http::Transport;
+use crate::pulse::Pulse;
 
 /// Opens the Hyper-V host of this machine, or one that plays it; the text is `hyperv_host` of the
 /// configuration, and the error says for people why there is none.
@@ -87,6 +88,8 @@ pub struct Ports {
     pub time_zone: TimeZone,
     /// How often things are done.
     pub cadence: Cadence,
+    /// Where the service shows that it lives.
+    pub pulse: Pulse,
 }
 
 impl fmt::Debug for Ports {

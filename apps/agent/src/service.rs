@@ -37,8 +37,9 @@ use crate::volumes;
 const CONFIG_PAUSE: Duration = Duration::from_secs(2);
 /// An enrolment that failed is tried again after so long.
 const ENROL_PAUSE: Duration = Duration::from_secs(60);
-/// What is being carried out may take so long to end when the service ends.
-const END_MAX: Duration = Duration::from_secs(20);
+/// What is being carried out may take so long to end when the service ends: giving up a checkpoint
+/// takes its time, and service managers wait for three minutes.
+const END_MAX: Duration = Duration::from_secs(150);
 /// What waits to be sent may take so long when the service ends.
 const LAST_MAIL_MAX: Duration = Duration::from_secs(8);
 /// An answer that took so long was held back by the server until there was work.
@@ -100,6 +101,7 @@ fn enrolled(ports: &Ports, file: &ConfigFile, log: &Arc<Log>, stop: &StopSignal)
         }
     };
     loop {
+        ports.pulse.beat();
         stop.check().ok()?;
         let mut pause = CONFIG_PAUSE;
         match file.load() {
@@ -182,6 +184,7 @@ fn take_runs(parts: &Arc<Parts>, file: &ConfigFile) {
     let mut next_look = begun;
     let mut seen = modified(file);
     loop {
+        parts.ports.pulse.beat();
         let now = clock.monotonic();
         for arrived in parts.take_arrived() {
             start(parts, arrived);
@@ -371,6 +374,7 @@ fn wait_for_work(parts: &Parts) {
     let never = StopSignal::new();
     let begun = parts.ports.clock.monotonic();
     while parts.threads.load(Ordering::SeqCst) > 0 {
+        parts.ports.pulse.beat();
         if parts.ports.clock.monotonic().saturating_sub(begun) > END_MAX {
             parts
                 .log

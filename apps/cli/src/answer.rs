@@ -37,6 +37,12 @@ impl Answer {
         }
     }
 
+    /// Returns what the program ends with.
+    #[cfg(windows)]
+    pub fn status(&self) -> u8 {
+        self.status
+    }
+
     /// Returns the answer of a command that has written it already, since it is as long as the
     /// repository is large.
     pub fn shown(status: u8) -> Self {

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::answer::Answer;
 use crate::commands::{
-    backup, completions, enroll, host, points, policy, repo, restore, run, sim, status,
+    backup, completions, enroll, host, points, policy, repo, restore, run, service, sim, status,
 };
 use crate::failure::Failure;
 use crate::globals::Globals;
@@ -71,6 +71,9 @@ pub enum Command {
     Enroll(enroll::Enroll),
     /// Show what the service is doing now.
     Status(status::Status),
+    /// Install this program as a service, start and stop it, see how it is.
+    #[command(subcommand)]
+    Service(service::Command),
     /// Drive a simulated Hyper-V host: a folder that behaves like one.
     #[command(subcommand)]
     Sim(sim::Command),
@@ -79,6 +82,12 @@ pub enum Command {
 }
 
 impl Command {
+    /// Returns whether this is what a service manager starts.
+    #[cfg(windows)]
+    pub fn is_the_service(&self) -> bool {
+        matches!(self, Self::Run(_))
+    }
+
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
         match self {
@@ -91,6 +100,7 @@ impl Command {
             Self::Run(command) => command.run(world),
             Self::Enroll(command) => command.run(world),
             Self::Status(command) => command.run(world),
+            Self::Service(command) => command.run(world),
             Self::Sim(command) => command.run(world),
             Self::Completions(command) => command.run(),
         }

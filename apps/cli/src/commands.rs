@@ -9,5 +9,6 @@ pub mod policy;
 pub mod repo;
 pub mod restore;
 pub mod run;
+pub mod service;
 pub mod sim;
 pub mod status;

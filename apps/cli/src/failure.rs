@@ -96,6 +96,10 @@ kinds! {
     Damaged = "damaged", FAILED, "`repo verify --data 100` shows everything that is damaged, and with --repair mends what can be mended";
     DamageFound = "damaged", FAILED, "what is not named can be restored; `repo verify --repair --data 100` mends what can be had from elsewhere; for the rest, look in a copy of the store";
         Unsupported = "unsupported", FAILED, "";
+    AlreadyInstalled = "already_installed", FAILED, "`service status` says how it is; `service uninstall` removes it, an older agent's too";
+    NotInstalled = "not_installed", FAILED, "`service install` installs it";
+    NotElevated = "not_elevated", FAILED, "run it as root, by sudo for example; on Windows from a prompt that was opened as administrator";
+    Service = "service", FAILED, "`service status` says how it is; why, the journal says (`journalctl -u e3-backup-agent`), or on Windows the event log and agent.log";
     State = "state", FAILED, "check the state and cache folders (--state-dir, --cache-dir)";
     Host = "host", FAILED, "see the host's own log; `host clean` removes what a failed run left";
     Failed = "failed", FAILED, "";

@@ -48,6 +48,15 @@ impl Signals {
         Ok(signals)
     }
 
+    /// Returns signals that somebody else hears, who throws `stop`.
+    #[cfg(windows)]
+    pub fn heard_by(stop: StopSignal) -> Self {
+        Self {
+            stop,
+            asking: Arc::default(),
+        }
+    }
+
     /// Returns the switch that the signals throw.
     pub fn stop(&self) -> &StopSignal {
         &self.stop

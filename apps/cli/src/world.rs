@@ -18,6 +18,7 @@ use crate::password::FoundPassword;
 use crate::shares::Shares;
 use crate::signals::Signals;
 use crate::stderr;
+use crate::supervisor::Supervisor;
 use crate::{password, places};
 
 /// The world around a command.
@@ -26,6 +27,7 @@ pub struct World {
     clock: SharedClock,
     chance: Chance,
     signals: Signals,
+    supervisor: Supervisor,
     state_folder: Option<PathBuf>,
     cache_folder: Option<PathBuf>,
     password_file: Option<PathBuf>,
@@ -40,10 +42,17 @@ pub struct World {
 
 impl World {
     /// Returns the real world, as the command line wants it.
-    pub fn new(globals: &Globals) -> Result<Self, Failure> {
+    pub fn new(globals: &Globals, supervisor: Supervisor) -> Result<Self, Failure> {
         let clock: SharedClock = SystemClock::new();
+        let signals = match &supervisor {
+            // A service hears of a logoff what others hear of Ctrl-C, and must not stop for it.
+            #[cfg(windows)]
+            Supervisor::Windows(manager) => Signals::heard_by(manager.stop().clone()),
+            _ => Signals::listen(clock.clone())?,
+        };
         Ok(Self {
-            signals: Signals::listen(clock.clone())?,
+            signals,
+            supervisor,
             clock,
             chance: Chance::from_system(),
             state_folder: globals.state_dir.clone(),
@@ -84,6 +93,11 @@ impl World {
     /// Returns what Ctrl-C throws.
     pub fn stop(&self) -> &StopSignal {
         self.signals.stop()
+    }
+
+    /// Returns whoever keeps this program running.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     /// Returns progress that is shown on stderr.

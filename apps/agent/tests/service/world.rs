@@ -119,6 +119,7 @@ impl World {
                 logs: self.path("logs"),
             },
             time_zone: TimeZone::UTC,
+            pulse: agent::pulse::Pulse::default(),
             cadence: Cadence {
                 progress: Duration::from_millis(200),
                 heartbeat: Duration::from_secs(2),

@@ -1,6 +1,6 @@
 //! `run`: the service's loop, in the foreground.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent::Afterwards;
@@ -8,9 +8,12 @@ use agent::config::{Config, ConfigFile};
 use agent::http::Https;
 use agent::log::{Level, Log};
 use agent::ports::{Cadence, Places, Ports};
+use agent::pulse::Pulse;
 use agent::service::serve;
+use agent::status::Status;
 use clap::Args;
 use serde_json::json;
+use time_and_chance::StopSignal;
 
 use crate::answer::Answer;
 use crate::credentials;
@@ -19,6 +22,7 @@ use crate::hosts;
 use crate::identity;
 use crate::places;
 use crate::program;
+use crate::supervisor;
 use crate::world::World;
 
 /// What says how much is logged, before the configuration does.
@@ -55,8 +59,14 @@ impl Run {
             true,
             world.clock().clone(),
         );
+        let log = match supervisor::stderr_is_the_journal() {
+            true => log.for_the_journal(),
+            false => log,
+        };
         let ports = ports(world)?;
-        let served = serve(&ports, &file, &Arc::new(log), world.stop());
+        let served = supervised(world, &ports, || {
+            serve(&ports, &file, &Arc::new(log), world.stop())
+        });
         let afterwards = served
             .map_err(|error| Failure::new(FailureKind::State, format!("failed to {error}")))?;
         let (word, status) = match afterwards {
@@ -68,6 +78,41 @@ impl Run {
             json!({ "ended": word }),
             status,
         ))
+    }
+}
+
+/// Serves, and tells whoever keeps this program running how that goes.
+fn supervised<T>(world: &World, ports: &Ports, serve: impl FnOnce() -> T) -> T {
+    let (supervisor, stop) = (world.supervisor(), world.stop());
+    let (pulse, state) = (&ports.pulse, &ports.places.state);
+    let (beats, says) = (|| pulse.beats(), || said(state));
+    let done = StopSignal::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| supervisor.watch(&beats, &says, stop, &done));
+        supervisor.running();
+        let served = serve();
+        // It may have ended by itself.
+        stop.stop();
+        done.stop();
+        served
+    })
+}
+
+/// Returns in a few words what the service does, as it wrote it down itself.
+fn said(state: &Path) -> String {
+    let written = Status::read(state).ok().flatten();
+    let own = written.filter(|it| it.process == std::process::id());
+    let Some(own) = own else {
+        return "not at work yet: the log says what it waits for".to_owned();
+    };
+    let runs = match own.runs.len() {
+        0 => "waiting for work".to_owned(),
+        1 => "one run is being carried out".to_owned(),
+        more => format!("{more} runs are being carried out"),
+    };
+    match own.silent_since {
+        Some(_) => format!("{runs}; the control plane does not answer"),
+        None => runs,
     }
 }
 
@@ -116,5 +161,6 @@ pub fn ports(world: &World) -> Result<Ports, Failure> {
         },
         time_zone: world.time_zone(),
         cadence: Cadence::default(),
+        pulse: Pulse::default(),
     })
 }

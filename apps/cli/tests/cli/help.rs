@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 54] = [
+const COMMANDS: [&str; 61] = [
     "",
     "host",
     "host list",
@@ -44,6 +44,13 @@ const COMMANDS: [&str; 54] = [
     "run",
     "enroll",
     "status",
+    "service",
+    "service install",
+    "service uninstall",
+    "service start",
+    "service stop",
+    "service restart",
+    "service status",
     "sim",
     "sim create",
     "sim add-vm",

@@ -27,4 +27,9 @@ mod password;
 mod performance;
 mod remember;
 mod s3_server;
+mod service;
+mod supervised_run;
+#[cfg(unix)]
+mod systemd_world;
 mod volumes;
+mod windows_service;
