@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use windows_host::wmi::TextForm;
+
 /// Switches for behaviours of low confidence; the default is what the Hyper-V spec believes.
 ///
 /// Code that works with the model in one position of a switch has to work in the other too.
@@ -42,12 +44,20 @@ pub struct Manners {
     /// Whether a frozen disk says that there were writes after its newest id (Hyper-V spec 7.1,
     /// RH-1).
     pub newer_changes_on_frozen_disks: bool,
+    /// Reference points name instants by ids of their own, which the frozen disks do not tell
+    /// (Hyper-V spec 5.3, RH-1).
+    pub points_have_ids_of_their_own: bool,
+    /// Methods take embedded instances in this form alone; none for in either (spec 2.3, RH-17).
+    pub only_text_form: Option<TextForm>,
     /// Whether asking a file for information needs what reading it needs, so that what a running
     /// VM writes to cannot be asked (Hyper-V spec 7.1, low).
     pub information_is_like_reading: bool,
     /// Attaching without a local host works; otherwise it is refused with this code (RH-14).
     pub no_local_host_refused: Option<u32>,
 }
+
+/// What stands behind an id in a reference point that has ids of its own.
+pub(crate) const OWN_ID_END: &str = ":P";
 
 /// Whose GUID the disk entries of a reference point begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +87,8 @@ impl Default for Manners {
             disconnected_has_connection: true,
             old_state_numbers: false,
             newer_changes_on_frozen_disks: false,
+            points_have_ids_of_their_own: false,
+            only_text_form: None,
             information_is_like_reading: false,
             no_local_host_refused: None,
         }
@@ -129,6 +141,9 @@ impl Manners {
                 "disconnected-has-no-connection" => self.disconnected_has_connection = false,
                 "old-state-numbers" => self.old_state_numbers = true,
                 "newer-changes-on-frozen-disks" => self.newer_changes_on_frozen_disks = true,
+                "points-have-ids-of-their-own" => self.points_have_ids_of_their_own = true,
+                "only-cim-texts" => self.only_text_form = Some(TextForm::CimDtd20),
+                "only-wmi-texts" => self.only_text_form = Some(TextForm::WmiDtd20),
                 "information-is-like-reading" => self.information_is_like_reading = true,
                 _ => return None,
             },

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hyperv::VmId;
 use hyperv::sim::{SimHost, Step};
 use time_and_chance::{Chance, SharedClock};
-use windows_host::wmi::{EmbeddedSource, Namespaces, Value, WmiError, WmiObject, WmiSession};
+use windows_host::wmi::{
+    EmbeddedSource, Namespaces, TextForm, Value, WmiError, WmiObject, WmiSession,
+};
 
 use crate::Manners;
 use crate::codes;
@@ -83,8 +85,8 @@ impl FakeNamespaces {
     }
 
     /// Returns an object as the text of an embedded instance, as [`WmiSession::embedded`] does.
-    pub fn text(&self, class: &Class, object: &WmiObject) -> String {
-        embedded::write(class, object)
+    pub fn text(&self, form: TextForm, class: &Class, object: &WmiObject) -> String {
+        embedded::write_as(form, class, object)
     }
 }
 
@@ -480,8 +482,9 @@ impl WmiSession for FakeSession {
         methods::call(&self.model, &world, at, method, parameters)
     }
 
-    fn embedded(
+    fn embedded_as(
         &self,
+        form: TextForm,
         source: EmbeddedSource<'_>,
         changes: &[(&str, Value)],
     ) -> Result<String, WmiError> {
@@ -508,6 +511,6 @@ impl WmiSession for FakeSession {
             }
             object.set(&property.name, value.clone());
         }
-        Ok(embedded::write(class, &object))
+        Ok(embedded::write_as(form, class, &object))
     }
 }

@@ -50,6 +50,12 @@ pub trait ContractWorld {
 
     /// Lets a little time pass, for work in the background.
     fn wait(&mut self);
+
+    /// Returns whether reference points have the ids that frozen disks tell, as is believed; a
+    /// host that has others says so here (RH-1).
+    fn points_have_the_frozen_ids(&self) -> bool {
+        true
+    }
 }
 
 /// Runs every check, each in a new world.

@@ -6,12 +6,19 @@
 
 use std::time::Duration;
 
+use crate::wmi::TextForm;
+
 /// What is believed, and for how long things are waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beliefs {
     /// RH-11, RH-22: a frozen file's own block table tells what is allocated, so that holes need
     /// not be read. Whatever is doubtful about a file counts as allocated all the same.
     pub block_tables_tell_allocation: bool,
+    /// RH-17: the form in which methods take embedded instances.
+    pub text_form: TextForm,
+    /// RH-5: a checkpoint's disks have the VM's ids behind the first `\`, so that each is known to
+    /// hang where the VM's disk of that id hangs; otherwise where the checkpoint itself has it.
+    pub checkpoints_keep_ids: bool,
     /// Spec 4.5: an application-consistent checkpoint that failed for no reason anyone can name
     /// failed because of the guest, so that the caller's policy may fall back.
     pub unexplained_failure_is_the_guests: bool,
@@ -49,6 +56,8 @@ impl Default for Beliefs {
     fn default() -> Self {
         Self {
             block_tables_tell_allocation: true,
+            text_form: TextForm::CimDtd20,
+            checkpoints_keep_ids: true,
             unexplained_failure_is_the_guests: true,
             guests_may_truncate_logs: false,
             merge_begins_within: Duration::from_mins(5),

@@ -19,7 +19,8 @@ use crate::wmi::{EmbeddedSource, Value, WmiObject, key_of};
 
 /// The service that takes and ends checkpoints.
 pub(super) const SNAPSHOTS: &str = "Msvm_VirtualSystemSnapshotService";
-const SNAPSHOT_SETTINGS: &str = "Msvm_VirtualSystemSnapshotSettingData";
+/// The class of how a checkpoint is to be taken.
+pub(super) const SNAPSHOT_SETTINGS: &str = "Msvm_VirtualSystemSnapshotSettingData";
 /// `SnapshotType` of a recovery snapshot.
 const RECOVERY: u16 = 32768;
 /// `GuestBackupType`: full, after which applications may truncate their logs, and copy.

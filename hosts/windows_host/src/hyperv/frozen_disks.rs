@@ -22,7 +22,10 @@ pub(super) fn list(
     let held = files(provider, vm, checkpoint)?;
     let system = provider.system(vm)?;
     let own = discovery::own_settings(provider, vm, path(&system)?)?;
-    let present = disk_kinds::disks(&provider.components(path(&own)?)?)?.files;
+    let present = match provider.beliefs.checkpoints_keep_ids {
+        true => disk_kinds::disks(&provider.components(path(&own)?)?)?.files,
+        false => Vec::new(),
+    };
     let mut disks = Vec::new();
     for (disk, place) in held.iter().zip(places(&held, &present)) {
         // A disk that is shared cannot be opened; it may be left out by its name all the same.

@@ -50,11 +50,12 @@ pub struct Parts {
 /// This machine's Hyper-V.
 #[derive(Debug)]
 pub struct WindowsHypervHost {
-    provider: Provider,
-    virtual_disks: Arc<dyn VirtualDisks>,
+    pub(super) provider: Provider,
+    pub(super) namespaces: Arc<dyn Namespaces>,
+    pub(super) virtual_disks: Arc<dyn VirtualDisks>,
     volumes: Arc<dyn Volumes>,
-    open_disks: OpenDisks,
-    merge_watch: MergeWatch,
+    pub(super) open_disks: OpenDisks,
+    pub(super) merge_watch: MergeWatch,
 }
 
 impl WindowsHypervHost {
@@ -68,8 +69,9 @@ impl WindowsHypervHost {
             parts.namespaces.connect(VIRTUALIZATION)
         })
         .map_err(|error| wmi_error("connect to Hyper-V", error))?;
-        let cluster = Cluster::new(parts.namespaces);
+        let cluster = Cluster::new(Arc::clone(&parts.namespaces));
         Ok(Self {
+            namespaces: parts.namespaces,
             provider: Provider::new(session, cluster, parts.clock, parts.beliefs),
             virtual_disks: parts.virtual_disks,
             volumes: parts.volumes,

@@ -5,6 +5,8 @@
 //!   │
 //! discovery  checkpoints  frozen_disks  reference_points  merges  planned  configuration_files
 //!   │                      what the port's words mean in Hyper-V's classes
+//! probing                  what a self-test asks beside the port
+//!   │
 //! settings  disk_kinds  network  guest  chains      objects to values
 //! provider ─ jobs ─ return_codes ─ errors           calls followed to their ends
 //! ```
@@ -47,6 +49,7 @@ mod planned;
 mod planned_parts;
 mod planned_system;
 mod power;
+mod probing;
 mod provider;
 mod reference_points;
 mod return_codes;
@@ -58,4 +61,5 @@ mod volumes;
 pub use beliefs::{Beliefs, Limits};
 pub use events::{EventChannels, LoggedEvent};
 pub use host::{Parts, WindowsHypervHost};
+pub use probing::{DiskEntry, Ending, Probing, WatchedEnd, WindowsVersion, windows_version};
 pub use volumes::{SystemVolumes, Volumes};

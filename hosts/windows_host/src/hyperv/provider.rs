@@ -199,7 +199,8 @@ impl Provider {
         source: EmbeddedSource<'_>,
         changes: &[(&str, Value)],
     ) -> Result<String, HypervError> {
-        self.patiently(|| self.session.embedded(source, changes))
+        let form = self.beliefs.text_form;
+        self.patiently(|| self.session.embedded_as(form, source, changes))
             .map_err(|error| wmi_error(doing, error))
     }
 
@@ -441,7 +442,13 @@ impl Provider {
     }
 
     /// Returns what a failed job says (spec 2.7).
-    fn failure(&self, change: Change<'_>, job: &str, object: &WmiObject, took: Duration) -> Failed {
+    pub(super) fn failure(
+        &self,
+        change: Change<'_>,
+        job: &str,
+        object: &WmiObject,
+        took: Duration,
+    ) -> Failed {
         let doing = change.doing;
         let messages = self.messages(job, object);
         let error_code = object.u32("ErrorCode").ok();

@@ -94,6 +94,36 @@ pub(super) fn convert(
     })
 }
 
+/// Returns a reference point's disks as it names them, each with its tracking id.
+pub(super) fn entries(
+    provider: &Provider,
+    vm: VmId,
+    point: &ReferencePointId,
+) -> Result<Vec<(String, String)>, HypervError> {
+    let doing = format!("read reference point {point} of VM {vm}");
+    let wrong = |error| wmi_error(&doing, error);
+    let found = find(provider, vm, point, &doing)?;
+    let disks = found.texts("VirtualDiskIdentifiers").map_err(wrong)?;
+    let ids = found.texts("ResilientChangeTrackingIdentifiers");
+    let owned = |(disk, id): (&str, &str)| (disk.to_owned(), id.to_owned());
+    let ids = ids.map_err(wrong)?;
+    Ok(disks.into_iter().zip(ids).map(owned).collect())
+}
+
+fn find(
+    provider: &Provider,
+    vm: VmId,
+    point: &ReferencePointId,
+    doing: &str,
+) -> Result<WmiObject, HypervError> {
+    let system = provider.system(vm)?;
+    let points = provider.associated(path(&system)?, OF_VM, POINT)?;
+    let found = points
+        .into_iter()
+        .find(|object| object.text("InstanceID") == Ok(&*point.0));
+    found.ok_or_else(|| HypervError::new(Kind::NotFound, format!("{doing}: there is none")))
+}
+
 /// Removes a reference point.
 pub(super) fn destroy(
     provider: &Provider,
@@ -101,22 +131,12 @@ pub(super) fn destroy(
     point: &ReferencePointId,
 ) -> Result<(), HypervError> {
     let doing = format!("remove reference point {point} of VM {vm}");
-    let system = provider.system(vm)?;
-    let points = provider.associated(path(&system)?, OF_VM, POINT)?;
-    let found = points
-        .iter()
-        .find(|object| object.text("InstanceID") == Ok(&*point.0));
-    let Some(found) = found else {
-        return Err(HypervError::new(
-            Kind::NotFound,
-            format!("{doing}: there is none"),
-        ));
-    };
+    let found = find(provider, vm, point, &doing)?;
     let change = Change {
         doing: &doing,
         object: &provider.service(POINTS)?,
         method: "DestroyReferencePoint",
-        parameters: &[("AffectedReferencePoint", Value::text(path(found)?))],
+        parameters: &[("AffectedReferencePoint", Value::text(path(&found)?))],
         limit: provider.beliefs.limits.destroy,
         is_cancelled_in_the_end: false,
         vm: Some(vm),

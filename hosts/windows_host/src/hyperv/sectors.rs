@@ -210,6 +210,9 @@ mod tests {
         fn change_tracking(&self) -> Result<ChangeTracking, VirtualDiskError> {
             Err(error(50))
         }
+        fn is_unseen(&self) -> bool {
+            true
+        }
         fn query_changes(
             &self,
             _: &str,

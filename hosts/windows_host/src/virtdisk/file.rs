@@ -124,6 +124,10 @@ pub trait VirtualDiskFile: Send + Sync + Debug {
     /// Returns the tracking state (version 15).
     fn change_tracking(&self) -> Result<ChangeTracking, VirtualDiskError>;
 
+    /// Returns whether nobody but this handle sees the disk that it is attached as; otherwise the
+    /// host shows a drive without letters (Hyper-V spec 8, RH-14).
+    fn is_unseen(&self) -> bool;
+
     /// Asks what changed since an id in one stretch of the disk; the answer may be partial.
     fn query_changes(
         &self,

@@ -14,5 +14,5 @@ mod value;
 pub use error::WmiError;
 pub use object::WmiObject;
 pub use path::{key_of, with_key, wql_literal};
-pub use session::{EmbeddedSource, Namespaces, WmiSession};
+pub use session::{EmbeddedSource, Namespaces, TextForm, WmiSession};
 pub use value::Value;

@@ -14,6 +14,16 @@ pub enum EmbeddedSource<'a> {
     Instance(&'a str),
 }
 
+/// The form of text that an object becomes (Hyper-V spec 2.3, RH-17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TextForm {
+    /// CIM DTD 2.0, as Microsoft's own samples have it.
+    #[default]
+    CimDtd20,
+    /// WMI DTD 2.0.
+    WmiDtd20,
+}
+
 /// A connection to one namespace, shared by all threads.
 ///
 /// Implementers promise: a connection that broke is made anew by the next call; every call ends,
@@ -48,12 +58,22 @@ pub trait WmiSession: Send + Sync + Debug {
     ) -> Result<WmiObject, WmiError>;
 
     /// Returns an object as the text that parameters documented as embedded instances take,
-    /// with some properties changed.
+    /// with some properties changed, in this form where the machine can write it.
+    fn embedded_as(
+        &self,
+        form: TextForm,
+        source: EmbeddedSource<'_>,
+        changes: &[(&str, Value)],
+    ) -> Result<String, WmiError>;
+
+    /// Returns it in the usual form.
     fn embedded(
         &self,
         source: EmbeddedSource<'_>,
         changes: &[(&str, Value)],
-    ) -> Result<String, WmiError>;
+    ) -> Result<String, WmiError> {
+        self.embedded_as(TextForm::default(), source, changes)
+    }
 }
 
 /// Makes sessions by the name of a namespace, such as `root\virtualization\v2`.

@@ -2,6 +2,7 @@
 
 use fake_hyperv::{Manners, PointEntries};
 use hyperv::contract;
+use windows_host::wmi::TextForm;
 
 use crate::world::World;
 
@@ -44,6 +45,17 @@ fn it_keeps_the_contract_without_jobs_and_with_results_beside_them() {
             result_beside_job: true,
             finished_job_looks: Some(1),
             newer_changes_on_frozen_disks: true,
+            ..Manners::default()
+        })
+    });
+}
+
+#[test]
+fn it_keeps_the_contract_where_points_have_ids_and_texts_a_form_of_their_own() {
+    contract::run_all(|| {
+        World::with(Manners {
+            points_have_ids_of_their_own: true,
+            only_text_form: Some(TextForm::WmiDtd20),
             ..Manners::default()
         })
     });

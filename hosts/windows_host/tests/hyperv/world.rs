@@ -29,6 +29,7 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     pub meddler: Arc<Meddler>,
     wmi: FakeNamespaces,
+    points_have_the_frozen_ids: bool,
     parts: Parts,
 }
 
@@ -48,6 +49,12 @@ impl World {
         )
         .unwrap();
         let meddler = Meddler::new();
+        let points_have_the_frozen_ids = !manners.points_have_ids_of_their_own;
+        // A host that takes one form of texts alone is believed to.
+        let beliefs = Beliefs {
+            text_form: manners.only_text_form.unwrap_or_default(),
+            ..Beliefs::default()
+        };
         let chance = Chance::from_seed(2);
         let wmi = FakeNamespaces::new(sim.clone(), manners.clone(), clock.clone(), chance);
         let disks = FakeVirtualDisks::new(sim.clone(), manners);
@@ -56,7 +63,7 @@ impl World {
             virtual_disks: Arc::new(MeddledDisks::new(disks, Arc::clone(&meddler))),
             volumes: Arc::new(SystemVolumes),
             clock: clock.clone(),
-            beliefs: Beliefs::default(),
+            beliefs,
         };
         Self {
             _folder: folder,
@@ -65,6 +72,7 @@ impl World {
             clock,
             meddler,
             wmi,
+            points_have_the_frozen_ids,
             parts,
         }
     }
@@ -155,5 +163,9 @@ impl ContractWorld for World {
 
     fn wait(&mut self) {
         self.clock.advance(Duration::from_secs(1));
+    }
+
+    fn points_have_the_frozen_ids(&self) -> bool {
+        self.points_have_the_frozen_ids
     }
 }

@@ -5,7 +5,7 @@
 
 mod xml;
 
-use windows_host::wmi::{Value, WmiObject};
+use windows_host::wmi::{TextForm, Value, WmiObject};
 
 use crate::schema::{CimType, Class, Property, Schema};
 use xml::Element;
@@ -23,9 +23,25 @@ pub(crate) enum EmbeddedError {
     Type,
 }
 
-/// Returns an object of `class` as text, in CIM DTD 2.0.
+/// Returns an object of `class` as text, in the form that Hyper-V hands out.
 pub(crate) fn write(class: &Class, object: &WmiObject) -> String {
+    write_as(TextForm::CimDtd20, class, object)
+}
+
+/// Returns an object of `class` as text. WMI DTD 2.0 tells system properties too, and of each
+/// property the class that it comes from.
+pub(crate) fn write_as(form: TextForm, class: &Class, object: &WmiObject) -> String {
     let mut text = format!("<INSTANCE CLASSNAME=\"{}\">", class.name);
+    let origin = match form {
+        TextForm::CimDtd20 => String::new(),
+        TextForm::WmiDtd20 => {
+            text += &format!(
+                "<PROPERTY NAME=\"__CLASS\" CLASSORIGIN=\"___SYSTEM\" TYPE=\"string\"><VALUE>{}</VALUE></PROPERTY>",
+                class.name
+            );
+            format!(" CLASSORIGIN=\"{}\"", class.name)
+        }
+    };
     for property in &class.properties {
         let value = object.value(&property.name);
         let tag = if property.array {
@@ -34,7 +50,7 @@ pub(crate) fn write(class: &Class, object: &WmiObject) -> String {
             "PROPERTY"
         };
         text += &format!(
-            "<{tag} NAME=\"{}\" TYPE=\"{}\">",
+            "<{tag} NAME=\"{}\"{origin} TYPE=\"{}\">",
             property.name,
             property.cim.name()
         );
@@ -70,6 +86,9 @@ pub(crate) fn read(schema: &Schema, class: &str, text: &str) -> Result<WmiObject
         return Err(EmbeddedError::Syntax);
     }
     let name = root.attribute("CLASSNAME").ok_or(EmbeddedError::Syntax)?;
+    if !schema.takes(form_of(&root)) {
+        return Err(EmbeddedError::Syntax);
+    }
     if !schema.is_a(name, class) {
         return Err(EmbeddedError::Class);
     }
@@ -87,6 +106,15 @@ pub(crate) fn read(schema: &Schema, class: &str, text: &str) -> Result<WmiObject
         }
     }
     Ok(object)
+}
+
+/// Returns the form of an instance: only WMI DTD 2.0 tells where properties come from.
+fn form_of(instance: &Element) -> TextForm {
+    let mut properties = instance.children.iter();
+    match properties.any(|property| property.attribute("CLASSORIGIN").is_some()) {
+        true => TextForm::WmiDtd20,
+        false => TextForm::CimDtd20,
+    }
 }
 
 fn read_property<'a>(
@@ -212,5 +240,24 @@ mod tests {
         let text = "<INSTANCE CLASSNAME=\"Msvm_DiskMergeSettingData\"><PROPERTY NAME=\"__PATH\" CLASSORIGIN=\"___SYSTEM\" TYPE=\"string\"><VALUE>x</VALUE></PROPERTY><PROPERTY NAME=\"EnabledState\" CLASSORIGIN=\"Msvm_DiskMergeSettingData\" TYPE=\"uint16\"><QUALIFIER NAME=\"CIMTYPE\" TYPE=\"string\"><VALUE>uint16</VALUE></QUALIFIER><VALUE>1</VALUE></PROPERTY></INSTANCE>";
         let object = read(&schema(), "Msvm_DiskMergeSettingData", text).unwrap();
         assert_eq!(object.u16("EnabledState").unwrap(), 1);
+    }
+
+    #[test]
+    fn one_form_alone_may_be_taken() {
+        for only in [TextForm::CimDtd20, TextForm::WmiDtd20] {
+            let manners = Manners {
+                only_text_form: Some(only),
+                ..Manners::default()
+            };
+            let schema = Schema::virtualization(&manners);
+            let class = schema.class("Msvm_DiskMergeSettingData").unwrap();
+            let mut object = WmiObject::default();
+            object.set("EnabledState", 1u16);
+            for form in [TextForm::CimDtd20, TextForm::WmiDtd20] {
+                let text = write_as(form, class, &object);
+                let taken = read(&schema, &class.name, &text).is_ok();
+                assert_eq!(taken, form == only, "{text}");
+            }
+        }
     }
 }

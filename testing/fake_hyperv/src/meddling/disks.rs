@@ -112,6 +112,10 @@ impl VirtualDiskFile for MeddledFile {
         self.inner.change_tracking()
     }
 
+    fn is_unseen(&self) -> bool {
+        self.inner.is_unseen()
+    }
+
     fn query_changes(
         &self,
         id: &str,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use windows_host::wmi::{EmbeddedSource, Namespaces, Value, WmiError, WmiObject, WmiSession};
+use windows_host::wmi::{
+    EmbeddedSource, Namespaces, TextForm, Value, WmiError, WmiObject, WmiSession,
+};
 
 use super::{DoomedJob, Meddler, Twist};
 
@@ -144,14 +146,15 @@ impl WmiSession for MeddledSession {
         Ok(out)
     }
 
-    fn embedded(
+    fn embedded_as(
         &self,
+        form: TextForm,
         source: EmbeddedSource<'_>,
         changes: &[(&str, Value)],
     ) -> Result<String, WmiError> {
         if let Some(Twist::Error(code)) = self.meddler.note(format!("embedded {source:?}")) {
             return Err(WmiError::call("write an embedded instance", code));
         }
-        self.inner.embedded(source, changes)
+        self.inner.embedded_as(form, source, changes)
     }
 }

@@ -8,6 +8,7 @@ mod mof;
 use std::collections::HashMap;
 
 pub use cim_type::CimType;
+use windows_host::wmi::TextForm;
 
 use crate::Manners;
 
@@ -101,6 +102,7 @@ impl Class {
 pub struct Schema {
     /// By name in lower case.
     classes: HashMap<String, Class>,
+    only_text_form: Option<TextForm>,
 }
 
 impl Schema {
@@ -142,7 +144,15 @@ impl Schema {
             }
             classes.insert(class.name.to_ascii_lowercase(), class);
         }
-        Self { classes }
+        Self {
+            classes,
+            only_text_form: manners.only_text_form,
+        }
+    }
+
+    /// Returns whether methods take embedded instances in this form (RH-17).
+    pub(crate) fn takes(&self, form: TextForm) -> bool {
+        self.only_text_form.is_none_or(|only| only == form)
     }
 
     /// Returns a class.

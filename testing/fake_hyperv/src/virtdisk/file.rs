@@ -12,6 +12,7 @@ use windows_host::virtdisk::{
 
 use super::code;
 use crate::Manners;
+use crate::manners::OWN_ID_END;
 
 /// A virtual disk file of the simulated host, open.
 #[derive(Debug)]
@@ -100,6 +101,10 @@ impl VirtualDiskFile for FakeVirtualDiskFile {
         })
     }
 
+    fn is_unseen(&self) -> bool {
+        self.manners.no_local_host_refused.is_none()
+    }
+
     fn query_changes(
         &self,
         id: &str,
@@ -111,6 +116,10 @@ impl VirtualDiskFile for FakeVirtualDiskFile {
             let doing = "get changed ranges of";
             return Err(code::failed(doing, &self.path, code::INVALID_PARAMETER));
         }
+        let id = match self.manners.points_have_ids_of_their_own {
+            true => id.strip_suffix(OWN_ID_END).unwrap_or(id),
+            false => id,
+        };
         self.disk
             .query_changes(id, offset, bytes)
             .map_err(|reason| code::query_error(&self.path, reason.code))

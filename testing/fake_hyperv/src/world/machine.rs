@@ -428,7 +428,12 @@ fn add_points(world: &mut World<'_>, truth: &SimVmTruth, system: usize, manners:
             let controller = owner.controller_id(disk.controller, disk.controller_number, manners);
             format!(r"{controller}\{}\L", disk.location)
         });
-        let ids = point.disks.iter().map(|disk| disk.change_id.as_str());
+        let end = match manners.points_have_ids_of_their_own {
+            true => crate::manners::OWN_ID_END,
+            false => "",
+        };
+        let ids = point.disks.iter();
+        let ids = ids.map(|disk| format!("{}{end}", disk.change_id));
         let properties = vec![
             ("InstanceID", point.id.0.as_str().into()),
             ("VirtualSystemIdentifier", guid_text(vm.0).into()),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use volume::sim::SimVolumeHost;
 use volume::{Disk, Partition, PartitionTable, StorageLayout as _, Volume, VolumeError};
-use windows_host::wmi::{EmbeddedSource, Namespaces, Value, WmiError, WmiObject, WmiSession};
+use windows_host::wmi::{
+    EmbeddedSource, Namespaces, TextForm, Value, WmiError, WmiObject, WmiSession,
+};
 
 /// `WBEM_E_INVALID_NAMESPACE`, `WBEM_E_INVALID_QUERY`, `WBEM_E_NOT_SUPPORTED`, `WBEM_E_FAILED`.
 const INVALID_NAMESPACE: u32 = 0x8004_100E;
@@ -71,7 +73,12 @@ impl WmiSession for FakeStorage {
         Err(WmiError::call("call a method", NOT_SUPPORTED))
     }
 
-    fn embedded(&self, _: EmbeddedSource<'_>, _: &[(&str, Value)]) -> Result<String, WmiError> {
+    fn embedded_as(
+        &self,
+        _: TextForm,
+        _: EmbeddedSource<'_>,
+        _: &[(&str, Value)],
+    ) -> Result<String, WmiError> {
         Err(WmiError::call("embed an object", NOT_SUPPORTED))
     }
 }

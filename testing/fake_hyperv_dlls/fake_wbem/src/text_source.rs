@@ -10,13 +10,12 @@ use windows::Win32::System::Wmi::{
     IWbemClassObject, IWbemContext, IWbemObjectTextSrc, IWbemObjectTextSrc_Impl,
 };
 use windows_core::{BSTR, Ref, Result, implement};
+use windows_host::wmi::TextForm;
 
 use crate::class_object::read;
 use crate::failure::bare;
 use crate::model::model;
 
-/// CIM DTD 2.0 and WMI DTD 2.0.
-const FORMATS: [u32; 2] = [1, 2];
 /// `WBEM_E_INVALID_PARAMETER`.
 const INVALID_PARAMETER: u32 = 0x8004_1008;
 
@@ -32,16 +31,18 @@ impl IWbemObjectTextSrc_Impl for TextSource_Impl {
         format: u32,
         _: Ref<IWbemContext>,
     ) -> Result<BSTR> {
-        if !FORMATS.contains(&format) {
-            return Err(bare(INVALID_PARAMETER));
-        }
+        let form = match format {
+            1 => TextForm::CimDtd20,
+            2 => TextForm::WmiDtd20,
+            _ => return Err(bare(INVALID_PARAMETER)),
+        };
         let object = read(object.as_ref().ok_or(E_POINTER)?)?;
         let model = model().ok_or(E_NOTIMPL)?;
         let schema = model.schema(r"root\virtualization\v2").ok_or(E_NOTIMPL)?;
         let class = schema
             .class(&object.class)
             .ok_or_else(|| bare(INVALID_PARAMETER))?;
-        Ok(BSTR::from(model.text(class, &object)))
+        Ok(BSTR::from(model.text(form, class, &object)))
     }
 
     fn CreateFromText(

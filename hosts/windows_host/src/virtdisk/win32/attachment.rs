@@ -68,6 +68,11 @@ impl Attachment {
         self.drive.as_ref().unwrap_or(&self.disk).raw()
     }
 
+    /// Returns whether the host shows no drive for it.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.drive.is_none()
+    }
+
     /// Attaches without a local host, which shows the disk to nobody but this handle; where the
     /// host does not know how, as a drive without letters (Hyper-V spec 8, RH-14).
     fn attach_for_reading(&mut self, path: &Path) -> Result<(), VirtualDiskError> {

@@ -114,6 +114,10 @@ impl VirtualDiskFile for Win32DiskFile {
         })
     }
 
+    fn is_unseen(&self) -> bool {
+        self.attachment.is_unseen()
+    }
+
     #[expect(unsafe_code, reason = "virtdisk fills an array")]
     fn query_changes(
         &self,

@@ -19,13 +19,13 @@ use super::class_object;
 use super::failure::{NO_ANSWER, code_of, failed};
 use crate::apartment::secure;
 use crate::calls;
-use crate::wmi::{Value, WmiError, WmiObject};
+use crate::wmi::{TextForm, Value, WmiError, WmiObject};
 
 /// Rows that one `Next` asks for.
 const ROWS: usize = 64;
-/// The encodings of embedded objects, in the order they are tried: CIM DTD 2.0, WMI DTD 2.0
-/// (Hyper-V spec 2.3).
-const TEXT_FORMATS: [u32; 2] = [1, 2];
+/// The formats of `GetText`: CIM DTD 2.0 and WMI DTD 2.0 (Hyper-V spec 2.3).
+const CIM_DTD_20: u32 = 1;
+const WMI_DTD_20: u32 = 2;
 
 const NO_FLAGS: WBEM_GENERIC_FLAG_TYPE = WBEM_GENERIC_FLAG_TYPE(0);
 const INVALID_METHOD: u32 = 0x8004_102E;
@@ -194,20 +194,22 @@ impl Connection {
     /// Returns a new instance of `class`, changed, as text.
     pub fn new_embedded(
         &self,
+        form: TextForm,
         class: &str,
         changes: &[(String, Value)],
     ) -> Result<String, WmiError> {
         let instance = class_object::spawn(&self.object(class)?)?;
-        as_text(&instance, class, changes)
+        as_text(form, &instance, class, changes)
     }
 
     /// Returns the instance at `path`, changed, as text; what is there stays as it is.
     pub fn changed_embedded(
         &self,
+        form: TextForm,
         path: &str,
         changes: &[(String, Value)],
     ) -> Result<String, WmiError> {
-        as_text(&self.object(path)?, path, changes)
+        as_text(form, &self.object(path)?, path, changes)
     }
 
     fn object(&self, path: &str) -> Result<IWbemClassObject, WmiError> {
@@ -229,8 +231,9 @@ impl Connection {
     }
 }
 
-/// Returns an object as text (Hyper-V spec 2.3), in the first encoding that works.
+/// Returns an object as text (Hyper-V spec 2.3), in the form that is wanted, or else in the other.
 fn as_text(
+    form: TextForm,
     object: &IWbemClassObject,
     what: &str,
     changes: &[(String, Value)],
@@ -243,7 +246,11 @@ fn as_text(
         unsafe { CoCreateInstance(&WbemObjectTextSrc, None, CLSCTX_INPROC_SERVER) }
             .map_err(|error| failed(&doing, &error))?;
     let mut first = None;
-    for format in TEXT_FORMATS {
+    let formats = match form {
+        TextForm::CimDtd20 => [CIM_DTD_20, WMI_DTD_20],
+        TextForm::WmiDtd20 => [WMI_DTD_20, CIM_DTD_20],
+    };
+    for format in formats {
         // SAFETY: the object lives through the call; the text it returns is ours.
         match unsafe { source.GetText(0, object, format, None) } {
             Ok(text) => return Ok(text.to_string()),

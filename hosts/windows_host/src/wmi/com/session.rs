@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::failure::{NO_ANSWER, is_broken};
 use super::namespaces::TimeLimits;
 use super::worker::Worker;
-use crate::wmi::{EmbeddedSource, Value, WmiError, WmiObject, WmiSession};
+use crate::wmi::{EmbeddedSource, TextForm, Value, WmiError, WmiObject, WmiSession};
 
 /// Idle workers that are kept.
 const IDLE_MAX: usize = 4;
@@ -148,8 +148,9 @@ impl WmiSession for ComSession {
         )
     }
 
-    fn embedded(
+    fn embedded_as(
         &self,
+        form: TextForm,
         source: EmbeddedSource<'_>,
         changes: &[(&str, Value)],
     ) -> Result<String, WmiError> {
@@ -159,14 +160,14 @@ impl WmiSession for ComSession {
                 let of = class.to_owned();
                 self.run(
                     || format!("put a new {class} into words"),
-                    move |connection| connection.new_embedded(&of, &changes),
+                    move |connection| connection.new_embedded(form, &of, &changes),
                 )
             }
             EmbeddedSource::Instance(path) => {
                 let of = path.to_owned();
                 self.run(
                     || format!("put {path} into words"),
-                    move |connection| connection.changed_embedded(&of, &changes),
+                    move |connection| connection.changed_embedded(form, &of, &changes),
                 )
             }
         }
