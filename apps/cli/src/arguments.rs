@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::answer::Answer;
 use crate::commands::{
-    backup, completions, enroll, host, points, policy, repo, restore, run, service, sim, status,
+    backup, completions, enroll, host, hyperv, points, policy, repo, restore, run, service, sim,
+    status,
 };
 use crate::failure::Failure;
 use crate::globals::Globals;
@@ -74,6 +75,9 @@ pub enum Command {
     /// Install this program as a service, start and stop it, see how it is.
     #[command(subcommand)]
     Service(service::Command),
+    /// Ask this machine's Hyper-V what it does.
+    #[command(subcommand)]
+    Hyperv(hyperv::Command),
     /// Drive a simulated Hyper-V host: a folder that behaves like one.
     #[command(subcommand)]
     Sim(sim::Command),
@@ -101,6 +105,7 @@ impl Command {
             Self::Enroll(command) => command.run(world),
             Self::Status(command) => command.run(world),
             Self::Service(command) => command.run(world),
+            Self::Hyperv(command) => command.run(world),
             Self::Sim(command) => command.run(world),
             Self::Completions(command) => command.run(),
         }

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod completions;
 pub mod enroll;
 pub mod host;
+pub mod hyperv;
 pub mod points;
 pub mod policy;
 pub mod repo;

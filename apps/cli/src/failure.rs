@@ -11,6 +11,7 @@ use point::{PointError, PointErrorKind};
 use repo::{RepoError, RepoErrorKind};
 use restore::{RestoreError, RestoreErrorKind};
 use secrets::{SecretError, SecretErrorKind};
+use selftest::{SelfTestError, SelfTestErrorKind};
 use serde_json::{Value, json};
 use verify::{VerifyError, VerifyErrorKind};
 use volume::{VolumeError, VolumeErrorKind};
@@ -366,6 +367,18 @@ impl From<&BackupError> for Failure {
             BackupErrorKind::Image(_) | BackupErrorKind::Killed => FailureKind::Failed,
         };
         Self::of(kind, error)
+    }
+}
+
+impl From<SelfTestError> for Failure {
+    fn from(error: SelfTestError) -> Self {
+        let kind = match error.kind() {
+            SelfTestErrorKind::Host(kind) => of_host(kind),
+            SelfTestErrorKind::Locked => FailureKind::Locked,
+            SelfTestErrorKind::State => FailureKind::State,
+            SelfTestErrorKind::Stopped => FailureKind::Cancelled,
+        };
+        Self::of(kind, &error)
     }
 }
 

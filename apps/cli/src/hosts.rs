@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use hyperv::SharedHypervHost;
 use hyperv::sim::SimHost;
+use hyperv::{HypervError, SharedHypervHost};
+use selftest::{Connect, Connected};
 use time_and_chance::{Chance, SharedClock};
+use windows_host::hyperv::Beliefs;
 
 use crate::failure::Failure;
 use crate::world::World;
@@ -25,29 +27,77 @@ pub struct HostArguments {
 }
 
 impl HostArguments {
-    /// Opens the host.
+    /// Opens the host, believing what it answered to a self-test.
     pub fn open(&self, world: &World) -> Result<SharedHypervHost, Failure> {
-        let name = self.host.as_deref().unwrap_or_default();
-        open(name, world.clock(), world.chance())
+        let state_folder = world.state_folder()?;
+        open(self.name(), &state_folder, world.clock(), world.chance())
+    }
+
+    /// Returns what opens the host with one belief and with another.
+    pub fn connector(&self, world: &World) -> Result<Box<dyn Connect>, Failure> {
+        connector(self.name(), world.clock(), world.chance())
+    }
+
+    fn name(&self) -> &str {
+        self.host.as_deref().unwrap_or_default()
     }
 }
 
-/// Opens the host of this name; of none, this machine's own where it has one.
-pub fn open(name: &str, clock: &SharedClock, chance: &Chance) -> Result<SharedHypervHost, Failure> {
+/// Opens the host of this name; of none, this machine's own where it has one. What it answered
+/// to a self-test, as the state folder has it, is believed.
+pub fn open(
+    name: &str,
+    state_folder: &Path,
+    clock: &SharedClock,
+    chance: &Chance,
+) -> Result<SharedHypervHost, Failure> {
+    let connector = connector(name, clock, chance)?;
+    let beliefs = match simulated(name) {
+        Some(_) => Beliefs::default(),
+        None => own::beliefs(state_folder)?,
+    };
+    Ok(connector.connect(&beliefs)?.host)
+}
+
+fn connector(
+    name: &str,
+    clock: &SharedClock,
+    chance: &Chance,
+) -> Result<Box<dyn Connect>, Failure> {
     if name.is_empty() && !cfg!(windows) {
         return Err(Failure::wrong_usage(
             "Hyper-V runs on Windows only: say --host sim:DIR for a simulated host",
         ));
     }
-    if let Some(folder) = name.strip_prefix(SIM).filter(|folder| !folder.is_empty()) {
-        return Ok(Arc::new(open_simulated(Path::new(folder), clock, chance)?));
+    if let Some(folder) = simulated(name) {
+        let host = open_simulated(folder, clock, chance)?;
+        return Ok(Box::new(Simulated(host)));
     }
     if name.is_empty() || name.eq_ignore_ascii_case(HYPERV) {
-        return own::open(clock, chance);
+        return own::connector(clock, chance);
     }
     Err(Failure::wrong_usage(format!(
         "{name:?} is no host: there are {HYPERV} and {SIM}DIR"
     )))
+}
+
+/// Returns the folder of a simulated host, if the name is of one.
+fn simulated(name: &str) -> Option<&Path> {
+    let folder = name.strip_prefix(SIM).filter(|folder| !folder.is_empty());
+    folder.map(Path::new)
+}
+
+/// A simulated host, of which nothing has to be believed.
+#[derive(Debug)]
+struct Simulated(SimHost);
+
+impl Connect for Simulated {
+    fn connect(&self, _: &Beliefs) -> Result<Connected, HypervError> {
+        Ok(Connected {
+            host: Arc::new(self.0.clone()),
+            probing: None,
+        })
+    }
 }
 
 /// Opens the simulated host in a folder.
@@ -68,45 +118,89 @@ pub fn open_simulated(
 /// This machine's own Hyper-V.
 #[cfg(windows)]
 mod own {
+    use std::path::Path;
     use std::sync::Arc;
 
-    use hyperv::SharedHypervHost;
+    use hyperv::HypervError;
+    use selftest::{Answers, Connect, Connected, Kept};
+    use time_and_chance::{Chance, SharedClock};
     use windows_host::event_channel::SystemEventChannels;
-    use windows_host::hyperv::{Beliefs, Parts, SystemVolumes, WindowsHypervHost};
+    use windows_host::hyperv::{Beliefs, Parts, SystemVolumes, WindowsHypervHost, windows_version};
     use windows_host::virtdisk::win32::Win32VirtualDisks;
     use windows_host::wmi::com::ComNamespaces;
 
-    use time_and_chance::{Chance, SharedClock};
-
     use crate::failure::Failure;
 
-    pub(super) fn open(clock: &SharedClock, chance: &Chance) -> Result<SharedHypervHost, Failure> {
+    /// Returns what is believed of this machine's Hyper-V: what it answered to a self-test, if
+    /// this Windows was asked.
+    pub(super) fn beliefs(state_folder: &Path) -> Result<Beliefs, Failure> {
+        let current = || windows_version(&ComNamespaces::default()).map_err(Failure::from);
+        match Answers::kept(state_folder, current)? {
+            Kept::Ours(answers) => Ok(answers.learned.beliefs()),
+            Kept::None => Ok(Beliefs::default()),
+            Kept::Others(others) => {
+                eprintln!(
+                    "note: the answers of an earlier self-test are of another Windows ({}) and are not used; `hyperv selftest` asks this one",
+                    others.join("; ")
+                );
+                Ok(Beliefs::default())
+            }
+        }
+    }
+
+    pub(super) fn connector(
+        clock: &SharedClock,
+        chance: &Chance,
+    ) -> Result<Box<dyn Connect>, Failure> {
         if windows_host::elevation::is_elevated() == Ok(false) {
             eprintln!(
                 "warning: this process is not elevated: Hyper-V shows its VMs to SYSTEM, to elevated administrators and to Hyper-V administrators alone, and disks are opened for the first two; start it from an elevated prompt or as SYSTEM"
             );
         }
-        let host = WindowsHypervHost::connect(Parts {
+        Ok(Box::new(Own(Parts {
             namespaces: Arc::new(ComNamespaces::default()),
             virtual_disks: Arc::new(Win32VirtualDisks::new(chance.clone())),
             volumes: Arc::new(SystemVolumes),
             clock: clock.clone(),
             beliefs: Beliefs::default(),
-        })?;
-        Ok(Arc::new(host.with_events(Arc::new(SystemEventChannels))))
+        })))
+    }
+
+    #[derive(Debug)]
+    struct Own(Parts);
+
+    impl Connect for Own {
+        fn connect(&self, beliefs: &Beliefs) -> Result<Connected, HypervError> {
+            let parts = Parts {
+                beliefs: beliefs.clone(),
+                ..self.0.clone()
+            };
+            let host = WindowsHypervHost::connect(parts)?;
+            let host = Arc::new(host.with_events(Arc::new(SystemEventChannels)));
+            Ok(Connected {
+                host: host.clone(),
+                probing: Some(host),
+            })
+        }
     }
 }
 
 /// This machine has none.
 #[cfg(not(windows))]
 mod own {
-    use hyperv::SharedHypervHost;
+    use std::path::Path;
 
+    use selftest::Connect;
     use time_and_chance::{Chance, SharedClock};
+    use windows_host::hyperv::Beliefs;
 
     use crate::failure::{Failure, FailureKind};
 
-    pub(super) fn open(_: &SharedClock, _: &Chance) -> Result<SharedHypervHost, Failure> {
+    pub(super) fn beliefs(_: &Path) -> Result<Beliefs, Failure> {
+        Ok(Beliefs::default())
+    }
+
+    pub(super) fn connector(_: &SharedClock, _: &Chance) -> Result<Box<dyn Connect>, Failure> {
         Err(Failure::new(
             FailureKind::Unsupported,
             "this machine has no Hyper-V, which runs on Windows only: say --host sim:DIR for a simulated host",

@@ -181,6 +181,11 @@ impl World {
         }
     }
 
+    /// Asks somebody something; a signal ends the program meanwhile.
+    pub fn while_asking<T>(&self, ask: impl FnOnce() -> T) -> T {
+        self.signals.while_asking(ask)
+    }
+
     /// Returns the password of a repository that exists, of which `remembered` may be remembered.
     pub fn password(&self, remembered: password::Remembered<'_>) -> Result<FoundPassword, Failure> {
         password::password(self.password_file.as_deref(), remembered, &self.signals)

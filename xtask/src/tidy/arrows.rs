@@ -3,7 +3,7 @@
 //! ```text
 //! apps ─► engines ─► storage | hosts ─► formats ─► ground        testing and benches name all;
 //!                                                                 only tests name them
-//!         backup, restore, verify, maintain ─► image, point, export ─► progress
+//!         backup, restore, verify, maintain, selftest ─► image, point, export ─► progress
 //! ```
 
 use super::crates::{Crate, Dependency, Kind};
@@ -25,7 +25,7 @@ const WINGS: [(&str, u8); 8] = [
 const BESIDE_THE_PRODUCT: [&str; 2] = ["testing", "benches"];
 
 /// Floors within the engines' wing; an engine names only lower ones.
-const ENGINES: [(&str, u8); 8] = [
+const ENGINES: [(&str, u8); 9] = [
     ("progress", 0),
     ("image", 1),
     ("point", 1),
@@ -34,6 +34,7 @@ const ENGINES: [(&str, u8); 8] = [
     ("restore", 2),
     ("maintain", 2),
     ("verify", 3),
+    ("selftest", 3),
 ];
 
 /// Checks every dependency of one of our crates on another.

@@ -144,12 +144,13 @@ pub fn ports(world: &World) -> Result<Ports, Failure> {
         )
     })?;
     let (clock, chance) = (world.clock().clone(), world.chance().clone());
+    let state_folder = world.state_folder()?;
     Ok(Ports {
         clock: world.clock().clone(),
         chance: world.chance().clone(),
         transport: Arc::new(line),
         open_host: Arc::new(move |name| {
-            hosts::open(name, &clock, &chance).map_err(|failure| failure.to_string())
+            hosts::open(name, &state_folder, &clock, &chance).map_err(|failure| failure.to_string())
         }),
         secrets,
         host_name: identity::host_name(),

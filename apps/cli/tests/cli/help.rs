@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 61] = [
+const COMMANDS: [&str; 63] = [
     "",
     "host",
     "host list",
@@ -51,6 +51,8 @@ const COMMANDS: [&str; 61] = [
     "service stop",
     "service restart",
     "service status",
+    "hyperv",
+    "hyperv selftest",
     "sim",
     "sim create",
     "sim add-vm",

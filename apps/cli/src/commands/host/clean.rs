@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use backup::BackupErrorKind;
-use backup::vm::clean;
+use backup::vm::{Leftovers, clean};
 use clap::Args;
+use selftest::Cleaned;
 use serde_json::json;
 
 use crate::answer::Answer;
@@ -30,22 +31,35 @@ impl Clean {
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
         let host = self.host.open(world)?;
         let state = world.state()?;
+        let state_folder = world.state_folder()?;
         let mut text = String::new();
         let mut documents = Vec::new();
         let (mut failed, mut count) = (0, 0);
         for vm in host.vms()? {
             count += 1;
             let cleaned = state.lock(vm.id).and_then(|_lock| {
-                clean(
+                // What a self-test left comes first: its checkpoints bear a backup's name too.
+                let tested = selftest::clean(&*host, &state_folder, vm.id, self.dry_run);
+                let found = clean(
                     host.as_ref(),
                     &state,
                     vm.id,
                     world.clock().now(),
                     self.dry_run,
-                )
+                )?;
+                Ok((tested, found))
             });
             match cleaned {
-                Ok(found) => {
+                Ok((Err(error), _)) => {
+                    failed += 1;
+                    let failure = Failure::from(error);
+                    failure.tell_of(&vm.name);
+                    documents.push(
+                        json!({ "name": vm.name, "guid": vm.id, "error": failure.document() }),
+                    );
+                }
+                Ok((Ok(tested), found)) => {
+                    let found = with_self_test(found, &tested);
                     let what = if self.dry_run {
                         "would remove"
                     } else {
@@ -56,6 +70,9 @@ impl Clean {
                     }
                     for point in &found.removed_reference_points {
                         let _ = writeln!(text, "{}: {what} reference point {point}", vm.name);
+                    }
+                    for planned in &tested.planned_vms {
+                        let _ = writeln!(text, "{}: {what} planned VM {planned}", vm.name);
                     }
                     for name in &found.foreign_checkpoints {
                         let _ = writeln!(
@@ -72,6 +89,7 @@ impl Clean {
                         "guid": vm.id,
                         "checkpoints": found.removed_checkpoints,
                         "reference_points": found.removed_reference_points,
+                        "planned_vms": tested.planned_vms,
                         "foreign_checkpoints": found.foreign_checkpoints,
                         "warnings": found.warnings,
                     }));
@@ -105,4 +123,17 @@ impl Clean {
             _ => Answer::with_status(text, document, FAILED),
         })
     }
+}
+
+/// Adds what a self-test left to what backups left; a checkpoint that both know is one.
+fn with_self_test(mut found: Leftovers, tested: &Cleaned) -> Leftovers {
+    for checkpoint in &tested.checkpoints {
+        if !found.removed_checkpoints.contains(checkpoint) {
+            found.removed_checkpoints.push(*checkpoint);
+        }
+    }
+    let points = tested.reference_points.iter().cloned();
+    found.removed_reference_points.extend(points);
+    found.warnings.extend(tested.warnings.iter().cloned());
+    found
 }

@@ -1,0 +1,280 @@
+//! Undoing what a self-test did to a VM: at its end, or after it was killed.
+
+use std::path::Path;
+
+use hyperv::{
+    Checkpoint, CheckpointId, CheckpointKind, HypervError, HypervErrorKind, HypervHost,
+    ReferencePoint, ReferencePointId, VmId,
+};
+
+use crate::error::{SelfTestError, host_error};
+use crate::journal::{Converting, Importing, Journal, Journals};
+
+/// What of a self-test was found on a VM, and went away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Checkpoints that were removed (or would be, in a dry run).
+    pub checkpoints: Vec<CheckpointId>,
+    /// Reference points that were removed (or would be).
+    pub reference_points: Vec<ReferencePointId>,
+    /// Planned VMs that were given up (or would be).
+    pub planned_vms: Vec<VmId>,
+    /// What stays for now, and why.
+    pub warnings: Vec<String>,
+}
+
+/// Removes what a self-test left on a VM. What might be another's stays.
+///
+/// The caller holds the VM's lock, so whatever the journal names belongs to nobody alive.
+///
+/// # Errors
+/// `Host` if the host cannot be asked; the journal stays then, and the next attempt goes on.
+pub fn clean(
+    host: &dyn HypervHost,
+    state_folder: &Path,
+    vm: VmId,
+    dry_run: bool,
+) -> Result<Cleaned, SelfTestError> {
+    let journals = Journals::new(state_folder);
+    let Some(journal) = journals.read(vm)? else {
+        return Ok(Cleaned::default());
+    };
+    let mut cleaning = Cleaning {
+        host,
+        vm,
+        dry_run,
+        cleaned: Cleaned::default(),
+        is_all_gone: true,
+    };
+    cleaning.run(&journal)?;
+    if cleaning.is_all_gone && !dry_run {
+        journals.clear(vm)?;
+    }
+    Ok(cleaning.cleaned)
+}
+
+/// What the listed reference points are, by the journal alone.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Points {
+    ours: Vec<ReferencePointId>,
+    /// Whether one of the others may be ours and cannot be told from another product's.
+    is_doubtful: bool,
+}
+
+/// A conversion that began has made a point only if its checkpoint is gone, and that point has the
+/// ids of the frozen disks; where points have ids of their own (RH-1), nobody can tell.
+fn tell_points(journal: &Journal, checkpoints: &[Checkpoint], points: &[ReferencePoint]) -> Points {
+    let known = points
+        .iter()
+        .filter(|point| journal.points.contains(&point.id));
+    let mut ours: Vec<_> = known.map(|point| point.id.clone()).collect();
+    let converted = journal.converting.as_ref().filter(|converting| {
+        let mut left = checkpoints.iter();
+        !left.any(|left| left.id == converting.checkpoint)
+    });
+    let Some(converting) = converted else {
+        return Points {
+            ours,
+            is_doubtful: false,
+        };
+    };
+    let new: Vec<_> = new_points(converting, points).collect();
+    let made = new.iter().find(|point| has_ids(converting, point));
+    ours.extend(made.map(|point| point.id.clone()));
+    Points {
+        is_doubtful: made.is_none() && new.iter().any(|point| !ours.contains(&point.id)),
+        ours,
+    }
+}
+
+fn new_points<'a>(
+    converting: &'a Converting,
+    points: &'a [ReferencePoint],
+) -> impl Iterator<Item = &'a ReferencePoint> {
+    let points = points.iter();
+    points.filter(|point| !converting.before.contains(&point.id))
+}
+
+fn has_ids(converting: &Converting, point: &ReferencePoint) -> bool {
+    let mut disks = point.disks.iter();
+    disks.any(|disk| {
+        let mut ids = converting.change_ids.iter();
+        ids.any(|id| id == disk.change_id.as_str())
+    })
+}
+
+/// Returns the reference point that a conversion has just made: the one with the frozen disks'
+/// ids, or else the only new one.
+pub(crate) fn made_by<'a>(
+    converting: &Converting,
+    points: &'a [ReferencePoint],
+) -> Option<&'a ReferencePoint> {
+    let is_new = |point: &&ReferencePoint| !converting.before.contains(&point.id);
+    let new: Vec<_> = points.iter().filter(is_new).collect();
+    let known = new.iter().find(|point| has_ids(converting, point));
+    match (known, new.as_slice()) {
+        (Some(known), _) => Some(known),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    }
+}
+
+struct Cleaning<'a> {
+    host: &'a dyn HypervHost,
+    vm: VmId,
+    dry_run: bool,
+    cleaned: Cleaned,
+    is_all_gone: bool,
+}
+
+impl Cleaning<'_> {
+    fn run(&mut self, journal: &Journal) -> Result<(), SelfTestError> {
+        let looking = || host_error("look for what a self-test left");
+        let checkpoints = self.host.checkpoints(self.vm).map_err(looking())?;
+        let points = self.host.reference_points(self.vm).map_err(looking())?;
+        let told = tell_points(journal, &checkpoints, &points);
+        for checkpoint in checkpoints {
+            let is_ours =
+                checkpoint.name == journal.mark || journal.checkpoints.contains(&checkpoint.id);
+            if checkpoint.kind == CheckpointKind::Recovery && is_ours {
+                self.cleaned.checkpoints.push(checkpoint.id);
+                self.undo("remove a checkpoint", |host, vm| {
+                    host.destroy_checkpoint(vm, checkpoint.id)
+                })?;
+            }
+        }
+        if told.is_doubtful {
+            self.cleaned.warnings.push(
+                "a reference point appeared while a self-test made one, and may be another product's: it stays".to_owned(),
+            );
+        }
+        for point in told.ours {
+            self.cleaned.reference_points.push(point.clone());
+            self.undo("remove a reference point", |host, vm| {
+                host.destroy_reference_point(vm, &point)
+            })?;
+        }
+        match &journal.importing {
+            Some(importing) => self.give_up(importing),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives planned VMs of ours up. One that was imported and not yet given our name looks like
+    /// anybody's restore of the VM: it is told of, and stays.
+    fn give_up(&mut self, importing: &Importing) -> Result<(), SelfTestError> {
+        let planned = self.host.planned_vms();
+        for (id, name) in planned.map_err(host_error("look for planned VMs"))? {
+            if name == importing.name {
+                self.cleaned.planned_vms.push(id);
+                self.undo("give a planned VM up", |host, _| host.abort_planned(id))?;
+            } else if !importing.before.contains(&id) {
+                self.cleaned.warnings.push(format!(
+                    "planned VM {id} appeared while a self-test imported one; if nobody restores a VM, remove it"
+                ));
+            }
+        }
+        if !self.dry_run {
+            remove_folder(importing);
+        }
+        Ok(())
+    }
+
+    fn undo(
+        &mut self,
+        doing: &str,
+        undo: impl FnOnce(&dyn HypervHost, VmId) -> Result<(), HypervError>,
+    ) -> Result<(), SelfTestError> {
+        if self.dry_run {
+            return Ok(());
+        }
+        match undo(self.host, self.vm) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == HypervErrorKind::NotFound => Ok(()),
+            Err(error)
+                if matches!(error.kind(), HypervErrorKind::InUse | HypervErrorKind::Busy) =>
+            {
+                self.is_all_gone = false;
+                self.cleaned
+                    .warnings
+                    .push(format!("could not {doing} of a self-test yet: {error}"));
+                Ok(())
+            }
+            Err(error) => Err(host_error(doing)(error)),
+        }
+    }
+}
+
+/// Removes the folder of a planned VM that never was: it holds copies of configuration files and
+/// bears a name that nothing else has.
+fn remove_folder(importing: &Importing) {
+    let named = importing.folder.file_name();
+    let is_ours = named.is_some_and(|name| name.to_string_lossy().starts_with(&importing.name));
+    if is_ours {
+        let _small_files_in_the_way_of_nothing = std::fs::remove_dir_all(&importing.folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use disk::ChangeId;
+    use hyperv::{Controller, ReferencePointDisk};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn point(id: &str, change_id: &str) -> ReferencePoint {
+        ReferencePoint {
+            id: ReferencePointId(id.to_owned()),
+            tracking: true,
+            application_level: false,
+            disks: vec![ReferencePointDisk {
+                virtual_disk_id: Uuid::from_u128(1),
+                controller: Controller::Scsi,
+                controller_number: 0,
+                location: 0,
+                change_id: ChangeId::new(change_id),
+            }],
+        }
+    }
+
+    fn checkpoint(id: u128) -> Checkpoint {
+        Checkpoint {
+            id: CheckpointId(Uuid::from_u128(id)),
+            kind: CheckpointKind::Recovery,
+            name: "x".to_owned(),
+            created: "2026-03-01T12:00:00Z".parse().expect("this is a time"),
+        }
+    }
+
+    #[test]
+    fn a_point_is_ours_only_if_nobody_else_can_have_made_it() {
+        let journal = Journal {
+            converting: Some(Converting {
+                checkpoint: CheckpointId(Uuid::from_u128(7)),
+                before: vec![ReferencePointId("old".to_owned())],
+                change_ids: vec!["id 2".to_owned()],
+            }),
+            ..Journal::default()
+        };
+        let (old, ours, other) = (point("old", "id 1"), point("a", "id 2"), point("b", "id 3"));
+        let still_there = [checkpoint(7)];
+        for (checkpoints, points, expected, is_doubtful) in [
+            (&[][..], vec![old.clone()], None, false),
+            (&[], vec![old.clone(), ours.clone()], Some("a"), false),
+            (&[], vec![other.clone(), ours.clone()], Some("a"), false),
+            // It may be ours, with ids of its own, or anybody's.
+            (&[], vec![old.clone(), other.clone()], None, true),
+            // The checkpoint is there, so nothing was made of it.
+            (&still_there, vec![old, other], None, false),
+        ] {
+            let found = tell_points(&journal, checkpoints, &points);
+            let expected = expected.into_iter();
+            let expected = Points {
+                ours: expected.map(|id| ReferencePointId(id.to_owned())).collect(),
+                is_doubtful,
+            };
+            assert_eq!(found, expected, "{points:?}");
+        }
+    }
+}

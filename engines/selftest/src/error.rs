@@ -1,0 +1,54 @@
+//! What can go wrong with a self-test as a whole; a probe that fails is a finding instead.
+
+use std::io;
+use std::path::Path;
+
+use backup::{BackupError, BackupErrorKind};
+use fault::Fault;
+use hyperv::{HypervError, HypervErrorKind};
+
+/// What a caller can act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelfTestErrorKind {
+    /// The host refused, or went away.
+    Host(HypervErrorKind),
+    /// Another run works on the VM.
+    Locked,
+    /// The state folder cannot be used.
+    State,
+    /// The work was told to stop; what it did is undone.
+    Stopped,
+}
+
+/// A self-test that could not be carried out.
+pub type SelfTestError = Fault<SelfTestErrorKind>;
+
+pub(crate) fn host_error(doing: &str) -> impl FnOnce(HypervError) -> SelfTestError + '_ {
+    move |error| {
+        let kind = match error.kind() {
+            HypervErrorKind::Stopped => SelfTestErrorKind::Stopped,
+            kind => SelfTestErrorKind::Host(kind),
+        };
+        SelfTestError::new(kind, doing).caused_by(error)
+    }
+}
+
+pub(crate) fn state_error<'a>(
+    doing: &'a str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> SelfTestError + 'a {
+    move |error| {
+        let message = format!("{doing} {}", path.display());
+        SelfTestError::new(SelfTestErrorKind::State, message).caused_by(error)
+    }
+}
+
+pub(crate) fn backup_error(error: BackupError) -> SelfTestError {
+    let kind = match error.kind() {
+        BackupErrorKind::Locked => SelfTestErrorKind::Locked,
+        BackupErrorKind::Host(kind) => SelfTestErrorKind::Host(kind),
+        BackupErrorKind::Stopped => SelfTestErrorKind::Stopped,
+        _ => SelfTestErrorKind::State,
+    };
+    SelfTestError::new(kind, "begin").caused_by(error)
+}

@@ -1,0 +1,208 @@
+//! What is done to the host, each step written down before it happens.
+
+use std::time::Duration;
+
+use hyperv::{
+    CheckpointId, HypervError, HypervErrorKind, MergeState, ReferencePoint, ReferencePointId,
+    RequestedConsistency, VmId,
+};
+use progress::Progress;
+use time_and_chance::{SharedClock, StopSignal};
+use uuid::Uuid;
+use windows_host::hyperv::{Ending, WatchedEnd};
+
+use crate::cleaning::made_by;
+use crate::error::{SelfTestError, SelfTestErrorKind, host_error};
+use crate::journal::{Converting, Importing, Journal, Journals};
+use crate::open_disk::OpenDisk;
+use crate::options::{Connected, Options};
+use crate::verdicts::Answer;
+
+/// How often a merge is looked at.
+const MERGE_PAUSE: Duration = Duration::from_millis(500);
+
+/// A VM on a host, being asked.
+#[derive(Debug)]
+pub(crate) struct Bench<'a> {
+    pub on: Connected,
+    pub vm: VmId,
+    pub journals: &'a Journals,
+    pub journal: Journal,
+    pub options: &'a Options,
+    pub clock: &'a SharedClock,
+    pub progress: &'a Progress,
+    pub answers: Vec<Answer>,
+    /// How checkpoints ended, where that could be watched.
+    pub ends: Vec<WatchedEnd>,
+}
+
+impl Bench<'_> {
+    pub(crate) fn stop(&self) -> &StopSignal {
+        &self.progress.stop
+    }
+
+    /// Tells what is being done, unless the work was told to stop.
+    pub(crate) fn phase(&self, phase: &str) -> Result<(), SelfTestError> {
+        self.progress.phase(phase);
+        self.stop().check().map_err(|_| stopped())
+    }
+
+    pub(crate) fn answer(&mut self, answers: impl IntoIterator<Item = Answer>) {
+        self.answers.extend(answers);
+    }
+
+    fn note(&mut self, change: impl FnOnce(&mut Journal)) -> Result<(), SelfTestError> {
+        change(&mut self.journal);
+        self.journals.write(self.vm, &self.journal)
+    }
+
+    /// Takes a checkpoint of ours; the inner error is the host's answer.
+    pub(crate) fn try_freeze(
+        &mut self,
+        on: &Connected,
+        consistency: RequestedConsistency,
+    ) -> Result<Result<CheckpointId, HypervError>, SelfTestError> {
+        self.note(|_| {})?;
+        let mark = self.journal.mark.clone();
+        let taken = on
+            .host
+            .create_recovery_checkpoint(self.vm, consistency, &mark, self.stop());
+        if let Ok(checkpoint) = &taken {
+            let checkpoint = *checkpoint;
+            self.note(|journal| journal.checkpoints.push(checkpoint))?;
+        }
+        Ok(taken)
+    }
+
+    pub(crate) fn freeze(
+        &mut self,
+        consistency: RequestedConsistency,
+    ) -> Result<CheckpointId, SelfTestError> {
+        let on = self.on.clone();
+        self.try_freeze(&on, consistency)?
+            .map_err(host_error("take a checkpoint"))
+    }
+
+    pub(crate) fn open(&self, checkpoint: CheckpointId) -> Result<Vec<OpenDisk>, SelfTestError> {
+        let host = &self.on.host;
+        let disks = host.frozen_disks(self.vm, checkpoint);
+        let disks = disks.map_err(host_error("list the disks of a checkpoint"))?;
+        let open = disks.into_iter().map(|frozen| {
+            let source = host.open_frozen_disk(self.vm, checkpoint, &frozen)?;
+            Ok(OpenDisk { frozen, source })
+        });
+        open.collect::<Result<_, HypervError>>()
+            .map_err(host_error("open a frozen disk"))
+    }
+
+    /// Ends a checkpoint; watched where the host can be.
+    fn end(&mut self, checkpoint: CheckpointId, ending: Ending) -> Result<(), SelfTestError> {
+        // A stop is heard before and after: a checkpoint that is ending has to end.
+        let unstoppable = StopSignal::new();
+        if let Some(probing) = self.on.probing.clone() {
+            let end = probing.end_watched(self.vm, checkpoint, ending, &unstoppable);
+            self.ends.push(end.map_err(host_error("end a checkpoint"))?);
+            return Ok(());
+        }
+        let host = &self.on.host;
+        match ending {
+            Ending::Destroy => host.destroy_checkpoint(self.vm, checkpoint),
+            Ending::Convert => host
+                .convert_to_reference_point(self.vm, checkpoint, &unstoppable)
+                .map(drop),
+        }
+        .map_err(host_error("end a checkpoint"))
+    }
+
+    pub(crate) fn destroy(&mut self, checkpoint: CheckpointId) -> Result<(), SelfTestError> {
+        self.end(checkpoint, Ending::Destroy)?;
+        self.wait_for_merge().map(drop)
+    }
+
+    /// Turns a checkpoint into a reference point and returns it.
+    pub(crate) fn convert(
+        &mut self,
+        checkpoint: CheckpointId,
+        frozen: &[(Uuid, Option<String>)],
+    ) -> Result<ReferencePoint, SelfTestError> {
+        let before = self.points()?;
+        let converting = Converting {
+            checkpoint,
+            before: before.into_iter().map(|point| point.id).collect(),
+            change_ids: frozen.iter().filter_map(|(_, id)| id.clone()).collect(),
+        };
+        self.note(|journal| journal.converting = Some(converting.clone()))?;
+        self.end(checkpoint, Ending::Convert)?;
+        let after = self.points()?;
+        let made = made_by(&converting, &after).cloned();
+        let point = made.ok_or_else(|| {
+            SelfTestError::new(
+                SelfTestErrorKind::Host(HypervErrorKind::OutcomeUnknown),
+                "find the reference point that the checkpoint became",
+            )
+        })?;
+        let id = point.id.clone();
+        self.note(|journal| {
+            journal.points.push(id);
+            journal.converting = None;
+        })?;
+        Ok(point)
+    }
+
+    fn points(&self) -> Result<Vec<ReferencePoint>, SelfTestError> {
+        let points = self.on.host.reference_points(self.vm);
+        points.map_err(host_error("list reference points"))
+    }
+
+    pub(crate) fn destroy_point(&mut self, point: &ReferencePointId) -> Result<(), SelfTestError> {
+        self.on
+            .host
+            .destroy_reference_point(self.vm, point)
+            .map_err(host_error("remove a reference point"))?;
+        self.note(|journal| journal.points.retain(|known| known != point))
+    }
+
+    /// Waits until nothing is merged any more; tells for how long, or why that does not come.
+    pub(crate) fn wait_for_merge(&self) -> Result<Result<Duration, String>, SelfTestError> {
+        let begun = self.clock.monotonic();
+        loop {
+            let state = self.on.host.merge_state(self.vm);
+            let state = state.map_err(host_error("look at the merges of the VM"))?;
+            let waited = self.clock.monotonic() - begun;
+            match state {
+                MergeState::Idle => return Ok(Ok(waited)),
+                MergeState::Stuck(why) if waited >= self.options.merge_wait => return Ok(Err(why)),
+                MergeState::Running(_) if waited >= self.options.merge_wait => {
+                    let minutes = self.options.merge_wait.as_secs() / 60;
+                    return Ok(Err(format!("it still runs after {minutes} minutes")));
+                }
+                MergeState::Running(_) | MergeState::Stuck(_) => {}
+            }
+            self.clock
+                .sleep(MERGE_PAUSE, self.stop())
+                .map_err(|_| stopped())?;
+        }
+    }
+
+    /// Writes down that a planned VM of this name is about to be imported, and where to.
+    pub(crate) fn announce_import(&mut self, name: &str) -> Result<Importing, SelfTestError> {
+        let host = &self.on.host;
+        let folder = host.default_vm_folder(name);
+        let planned = host.planned_vms();
+        let importing = Importing {
+            name: name.to_owned(),
+            folder: folder.map_err(host_error("ask where VMs go"))?,
+            before: planned
+                .map_err(host_error("list planned VMs"))?
+                .into_iter()
+                .map(|(id, _)| id)
+                .collect(),
+        };
+        self.note(|journal| journal.importing = Some(importing.clone()))?;
+        Ok(importing)
+    }
+}
+
+fn stopped() -> SelfTestError {
+    SelfTestError::new(SelfTestErrorKind::Stopped, "go on: stopped on request")
+}

@@ -1,0 +1,83 @@
+//! What a self-test leaves: nothing; and what its report tells: nobody's secrets.
+
+use hyperv::VmState;
+use hyperv::sim::SimFault;
+use selftest::{Answers, Kept, SelfTestError};
+
+use crate::world::{World, holds};
+
+#[test]
+fn the_host_is_as_before_byte_for_byte() {
+    let world = World::new();
+    let before = world.picture();
+    let report = world.run().unwrap();
+    assert!(report.is_undone());
+    assert_eq!(world.picture(), before);
+    world.run_simulated().unwrap();
+    assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn a_vm_in_any_state_is_left_in_it() {
+    for state in [VmState::Off, VmState::Saved, VmState::Paused] {
+        let world = World::new();
+        world.sim.set_state(world.vm, state).unwrap();
+        let before = world.picture();
+        let report = world.run().unwrap();
+        assert_eq!(report.ended_early, None, "{state:?}");
+        assert_eq!(world.picture(), before, "{state:?}");
+        assert_eq!(holds(&report, "7.1"), None, "nobody writes to its files");
+    }
+}
+
+#[test]
+fn a_guest_that_cannot_be_quiesced_is_asked_as_at_power_loss() {
+    let world = World::new();
+    let fault = SimFault::NoAppConsistency {
+        leave_checkpoint: true,
+    };
+    world.sim.add_fault(world.vm, fault, Some(1)).unwrap();
+    let before = world.picture();
+    let report = world.run().unwrap();
+    assert_eq!(report.ended_early, None);
+    world.sim.clear_faults(world.vm).unwrap();
+    assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn tracking_that_is_lost_is_told_and_ends_nothing() {
+    let world = World::new();
+    let fault = SimFault::LoseTracking { code: 0xC03A_0022 };
+    world.sim.add_fault(world.vm, fault, None).unwrap();
+    let report = world.run().unwrap();
+    assert_eq!(report.ended_early, None);
+    assert!(report.is_undone(), "{}", report.markdown());
+}
+
+#[test]
+fn a_report_names_no_other_vm_and_no_path() {
+    let world = World::new();
+    let report = world.run().unwrap();
+    let folder = world.sim.folder().display().to_string();
+    for text in [report.markdown(), report.document().to_string()] {
+        assert!(!text.contains("bystander"), "{text}");
+        assert!(!text.contains(&folder), "{text}");
+        assert!(text.contains("asked") && text.contains("20348"), "{text}");
+    }
+}
+
+#[test]
+fn answers_of_one_build_are_not_those_of_another() {
+    let world = World::new();
+    world.run().unwrap();
+    let kept = |build: &str| {
+        let mut version = world.version();
+        version.build = build.to_owned();
+        Answers::kept::<SelfTestError>(&world.state_folder(), || Ok(version)).unwrap()
+    };
+    assert!(matches!(kept("20348"), Kept::Ours(_)));
+    let Kept::Others(others) = kept("26100") else {
+        panic!("answers of another build were used");
+    };
+    assert!(others[0].contains("20348"), "{others:?}");
+}
