@@ -38,7 +38,6 @@ fn main() -> Result<ExitCode> {
     let clock = SystemClock::new();
     let plane = ControlPlane::listen(&arguments.listen, script.settings.clone(), clock.clone())
         .with_context(|| format!("failed to listen on {}", arguments.listen))?;
-    println!("{}", plane.url());
     let stop = StopSignal::new();
     let of_thread = stop.clone();
     std::thread::spawn(move || {
@@ -46,7 +45,9 @@ fn main() -> Result<ExitCode> {
         drop(std::io::stdin().read_to_end(&mut Vec::new()));
         of_thread.stop();
     });
-    script.play(&plane, clock.as_ref(), &stop)?;
+    script.play(&plane, clock.as_ref(), &stop, || {
+        println!("{}", plane.url())
+    })?;
     let round = std::time::Duration::from_secs(3600);
     while clock.sleep(round, &stop).is_ok() {}
     println!("{}", report(&plane));

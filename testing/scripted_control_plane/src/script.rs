@@ -21,7 +21,7 @@
 //! ```
 //!
 //! All parts may be left out. `cancel` names a run by its place among the script's runs. Steps without
-//! `after_secs` are done before the server's first answer; the others when so much time has passed.
+//! `after_secs` are done before the URL is printed; the others when so much time has passed.
 
 use std::time::Duration;
 
@@ -87,8 +87,15 @@ impl Script {
         serde_json::from_str(json).context("failed to read the script")
     }
 
-    /// Does what the script says, until its last step is done or `stop` is thrown.
-    pub fn play(self, plane: &ControlPlane, clock: &dyn Clock, stop: &StopSignal) -> Result<()> {
+    /// Does what the script says, until its last step is done or `stop` is thrown; calls `ready` when all is
+    /// done that takes no time.
+    pub fn play(
+        self,
+        plane: &ControlPlane,
+        clock: &dyn Clock,
+        stop: &StopSignal,
+        ready: impl FnOnce(),
+    ) -> Result<()> {
         plane.with(|world| {
             for agent in &self.agents {
                 world.add_agent(&agent.id, &agent.token);
@@ -103,14 +110,21 @@ impl Script {
         for entry in self.faults {
             plane.inject(&entry.endpoint, entry.call, entry.fault);
         }
-        let mut steps = self.steps;
-        steps.sort_by_key(|step| step.after_secs);
+        let (at_once, mut later): (Vec<_>, Vec<_>) = self
+            .steps
+            .into_iter()
+            .partition(|step| step.after_secs == 0);
+        later.sort_by_key(|step| step.after_secs);
         let begun = clock.monotonic();
         let mut runs = Vec::new();
-        for step in steps {
+        for step in at_once {
+            do_step(step, plane, clock, stop, &mut runs)?;
+        }
+        ready();
+        for step in later {
             let passed = clock.monotonic() - begun;
             let wait = Duration::from_secs(step.after_secs).saturating_sub(passed);
-            if !wait.is_zero() && clock.sleep(wait, stop).is_err() {
+            if clock.sleep(wait, stop).is_err() {
                 return Ok(());
             }
             do_step(step, plane, clock, stop, &mut runs)?;
