@@ -28,7 +28,7 @@ pub mod virtdisk;
 mod world;
 mod wql;
 
-pub use environment::from_environment;
+pub use environment::{HOST_VARIABLE, MANNERS_VARIABLE, from_environment};
 pub use extras::{Cluster, Extras, GuestCluster};
 pub use manners::{Manners, PointEntries};
 pub use session::FakeNamespaces;

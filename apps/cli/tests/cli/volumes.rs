@@ -75,7 +75,7 @@ mod beside_a_fake {
             let ran = run
                 .args(words)
                 .arg("--json")
-                .env("E3_FAKE_VOLUMES", self.machine())
+                .env("E3_FAKE_HYPERV", self.machine())
                 .output()
                 .unwrap();
             let said = String::from_utf8_lossy(&ran.stderr);

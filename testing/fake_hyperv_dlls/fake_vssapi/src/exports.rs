@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use fake_hyperv::{HOST_VARIABLE, MANNERS_VARIABLE};
 use time_and_chance::{Chance, SystemClock};
 use volume::sim::SimVolumeHost;
 use windows::Win32::Foundation::{E_POINTER, E_UNEXPECTED, S_OK};
@@ -18,17 +19,12 @@ use crate::components::Components;
 use crate::descriptions;
 use crate::model::FakeVss;
 
-/// Names the folder of the simulated machine.
-const FOLDER: &str = "E3_FAKE_VOLUMES";
-/// Names switches of the model, with commas between them.
-const MANNERS: &str = "E3_FAKE_VSS_MANNERS";
-
 /// Returns VSS of the machine that the environment names: one for the whole process.
 fn vss() -> Option<&'static FakeVss> {
     static VSS: OnceLock<Option<FakeVss>> = OnceLock::new();
     VSS.get_or_init(|| {
-        let folder = std::env::var_os(FOLDER).map(PathBuf::from)?;
-        let manners = std::env::var(MANNERS).unwrap_or_default();
+        let folder = std::env::var_os(HOST_VARIABLE).map(PathBuf::from)?;
+        let manners = std::env::var(MANNERS_VARIABLE).unwrap_or_default();
         let chance = Chance::from_system();
         let host = SimVolumeHost::new(&folder, SystemClock::new(), chance.clone());
         Some(FakeVss::new(&folder, host, manners.parse().ok()?, chance))

@@ -1,4 +1,4 @@
-//! VSS over the simulated machine in the folder that `E3_FAKE_VOLUMES` names: as a model for tests
+//! VSS over the simulated machine in the folder that `E3_FAKE_HYPERV` names: as a model for tests
 //! on every system, and as a vssapi.dll for unmodified programs under Wine.
 //!
 //! ```text

@@ -18,7 +18,7 @@ use windows::Win32::System::Threading::{CreateEventW, GetCurrentProcess};
 use windows_host::vss::com::ComVss;
 use windows_host::vss::{Context, Vss as _, Wait};
 
-use crate::apart::apart;
+use crate::apart;
 use crate::world::World;
 
 /// What a process holds.

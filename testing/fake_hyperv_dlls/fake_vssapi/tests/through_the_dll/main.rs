@@ -10,20 +10,29 @@
     reason = "a panic in a test is the failure report"
 )]
 
-mod apart;
 mod leaks;
 mod world;
 
 use std::time::Duration;
 
+use fake_hyperv::apart::Dll;
 use time_and_chance::StopSignal;
 use volume::contract::{self, ContractWorld as _};
 use volume::{Freeze, ShadowSetId, VolumeErrorKind, Writers};
 use windows_host::vss::com::ComVss;
 use windows_host::vss::{Context, Requester, Vss as _, VssError, Wait};
 
-use apart::apart;
 use world::World;
+
+const DLL: Dll = Dll {
+    built: "fake_vssapi.dll",
+    wanted: "vssapi.dll",
+};
+
+/// Runs a test in a copy of this program beside the DLL.
+fn apart(test: &str, manners: &str, work: impl FnOnce()) {
+    fake_hyperv::apart::apart(DLL, test, manners, work);
+}
 
 fn code<T: std::fmt::Debug>(result: Result<T, VssError>) -> u32 {
     match result.unwrap_err() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fake_hyperv::apart::host_folder;
 use fake_vssapi::{FakeStorage, FakeVss, Fault, Manners};
 use time_and_chance::{Chance, ManualClock, SharedClock, Timestamp};
 use uuid::Uuid;
@@ -10,8 +11,6 @@ use volume::sim::{SimVolumeHost, SimWriterFailure, SimWriterStep};
 use volume::{ShadowSetId, VolumeHost};
 use windows_host::volume::{VolumeLimits, VolumeParts, WindowsVolumeHost};
 use windows_host::vss::com::ComVss;
-
-use crate::apart::machine_folder;
 
 pub struct World {
     pub sim: SimVolumeHost,
@@ -23,7 +22,10 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let folder = machine_folder();
+        let folder = host_folder();
+        // The checks of a contract each want a machine of their own.
+        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::create_dir(&folder).unwrap();
         let clock: SharedClock = ManualClock::at(Timestamp::UNIX_EPOCH);
         let chance = Chance::from_system();
         let sim = SimVolumeHost::new(&folder, clock.clone(), chance.clone());
