@@ -388,9 +388,9 @@ fn wait_for_work(shared: &Shared, place: usize) -> Reply {
         let call = state.calls[place].call.clone();
         let held = shared.clock.monotonic().saturating_sub(begun);
         let is_long_enough = held >= Duration::from_secs(state.world.settings.long_poll_secs);
-        let is_awaited = routes::commands::is_awaited(&state.world, &call);
+        let now = shared.now(&state.world.settings);
+        let is_awaited = routes::commands::is_awaited(&state.world, &call, now);
         if is_awaited || is_long_enough || !go_on {
-            let now = shared.now(&state.world.settings);
             return match routes::serve(&mut state.world, &call, now) {
                 Served::Reply(reply) | Served::Waits(reply) => reply,
             };

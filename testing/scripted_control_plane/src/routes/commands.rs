@@ -1,5 +1,7 @@
 //! Commands: handed out once, at most five of a group, and completed once.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::operations;
@@ -9,6 +11,8 @@ use crate::reply::Reply;
 use crate::world::{Command, CommandState, Now, World, id_text};
 
 const PER_GROUP_MAX: usize = 5;
+/// When a command about a cloud drive that is not completed is handed out again; no other ever is.
+const NAS_AGAIN_AFTER: Duration = Duration::from_secs(120);
 
 /// Commands whose outcome is a report.
 const DISCOVERY: [&str; 6] = [
@@ -101,7 +105,7 @@ pub(super) fn poll(world: &mut World, call: &Call, agent: usize, now: Now) -> Se
 }
 
 /// Tells whether something waits that wakes a long poll of this caller.
-pub(crate) fn is_awaited(world: &World, call: &Call) -> bool {
+pub(crate) fn is_awaited(world: &World, call: &Call, now: Now) -> bool {
     let id = [call.header("x-agent-uuid"), call.header("x-agent-id")];
     let agent = world
         .agents
@@ -112,7 +116,7 @@ pub(crate) fn is_awaited(world: &World, call: &Call) -> bool {
             && it.wakes_long_poll
             && agent.is_some_and(|agent| is_for(world, it, agent))
     };
-    world.commands.iter().any(waits) || world.operations.iter().any(|it| it.status == "queued")
+    world.commands.iter().any(waits) || operations::next(world, now).is_some()
 }
 
 fn is_for(world: &World, command: &Command, agent: usize) -> bool {
@@ -123,6 +127,12 @@ fn is_for(world: &World, command: &Command, agent: usize) -> bool {
 }
 
 fn pending(world: &mut World, agent: usize, again: bool, now: Now) -> Vec<Value> {
+    for command in &mut world.commands {
+        let is_old = now.since.saturating_sub(command.queued) > NAS_AGAIN_AFTER;
+        if is_old && group(command) == Group::Nas && command.state == CommandState::Processing {
+            command.state = CommandState::Pending;
+        }
+    }
     let mut commands = Vec::new();
     for of in GROUPS {
         let places: Vec<usize> = (0..world.commands.len())

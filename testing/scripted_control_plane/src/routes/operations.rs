@@ -1,10 +1,15 @@
 //! Operations on repositories: one per call, the oldest first, completed with its token.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::record::Call;
 use crate::reply::Reply;
 use crate::world::{Now, World};
+
+/// How long a repository is locked for an operation.
+const LOCK_LASTS: Duration = Duration::from_secs(300);
 
 pub(super) fn poll(world: &mut World, now: Now) -> Reply {
     let again = std::mem::take(&mut world.deliver_again);
@@ -13,18 +18,33 @@ pub(super) fn poll(world: &mut World, now: Now) -> Reply {
 }
 
 pub(super) fn claim(world: &mut World, again: bool, now: Now) -> Value {
-    let waiting = world
-        .operations
-        .iter_mut()
-        .find(|operation| operation.status == "queued");
-    let Some(operation) = waiting else {
+    let Some(place) = next(world, now) else {
         return Value::Null;
     };
+    let operation = &mut world.operations[place];
     operation.claimed.get_or_insert(now.since);
     if !again {
         operation.status = "running".to_owned();
     }
     Value::Object(operation.order.clone())
+}
+
+/// Returns the place of the oldest operation that may be handed out.
+pub(super) fn next(world: &World, now: Now) -> Option<usize> {
+    (0..world.operations.len())
+        .find(|&place| world.operations[place].status == "queued" && !is_locked(world, place, now))
+}
+
+/// Tells whether another operation works on the same repository. Nobody renews a lock: it runs out.
+fn is_locked(world: &World, place: usize, now: Now) -> bool {
+    let repository = &world.operations[place].order["repository_id"];
+    world.operations.iter().any(|other| {
+        other.status == "running"
+            && other.order["repository_id"] == *repository
+            && other
+                .claimed
+                .is_some_and(|claimed| now.since.saturating_sub(claimed) < LOCK_LASTS)
+    })
 }
 
 pub(super) fn complete(world: &mut World, call: &Call) -> Reply {

@@ -511,6 +511,57 @@ fn a_delivery_can_be_doubled() {
 }
 
 #[test]
+fn only_commands_about_cloud_drives_are_handed_out_again() {
+    let pair = Pair::new(Settings::default());
+    pair.plane
+        .queue_command(CommandOrder::new("nas_unmount", json!({"mount_id": 1})));
+    pair.plane
+        .queue_command(CommandOrder::new("list_disks", json!([])));
+    assert_eq!(commands_of(&pair).len(), 2);
+    pair.pass(121);
+    let again = commands_of(&pair);
+    assert_eq!((again.len(), again[0].name.as_str()), (1, "nas_unmount"));
+}
+
+#[test]
+fn a_repository_is_locked_while_an_operation_works_on_it() {
+    let pair = Pair::new(Settings::default());
+    for op_type in ["retention_apply", "maintenance_quick"] {
+        let op_type = op_type.to_owned();
+        pair.plane.with(|world| {
+            world.queue_operation(OperationOrder {
+                op_type,
+                ..OperationOrder::default()
+            })
+        });
+    }
+    let operation = || pair.call(&Poll { long: false }).unwrap().repo_operation;
+    assert!(operation().is_some());
+    assert!(operation().is_none());
+    pair.pass(300);
+    assert!(operation().is_some());
+}
+
+#[test]
+fn a_clock_that_is_off_by_a_day_shows_in_times_without_zone() {
+    let settings = Settings {
+        clock_off_secs: 86_400,
+        watchdog: false,
+        ..Settings::default()
+    };
+    let pair = Pair::new(settings);
+    pair.plane
+        .with(|world| world.queue_run(RunOrder::files("/srv")));
+    pair.take_run();
+    pair.pass(200);
+    let again = pair.take_run();
+    assert_eq!(
+        again.last_heartbeat_at.as_deref(),
+        Some("2026-03-02 10:15:00")
+    );
+}
+
+#[test]
 fn a_long_poll_wakes_for_the_agents_own_commands_and_for_no_other() {
     let pair = Pair::new(Settings::default());
     std::thread::scope(|scope| {
