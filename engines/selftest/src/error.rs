@@ -33,6 +33,18 @@ pub(crate) fn host_error(doing: &str) -> impl FnOnce(HypervError) -> SelfTestErr
     }
 }
 
+/// A merge that hangs or takes very long is nothing that another checkpoint should add to.
+pub(crate) fn not_merged(doing: &str) -> impl FnOnce(String) -> SelfTestError + '_ {
+    move |why| {
+        SelfTestError::new(
+            SelfTestErrorKind::Host(HypervErrorKind::Busy),
+            format!(
+                "{doing}: the VM's disks wait to be merged, and each checkpoint would add a layer to them: {why}"
+            ),
+        )
+    }
+}
+
 pub(crate) fn state_error<'a>(
     doing: &'a str,
     path: &'a Path,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use windows_host::hyperv::{Ending, WatchedEnd};
 
 use crate::cleaning::made_by;
-use crate::error::{SelfTestError, SelfTestErrorKind, host_error};
+use crate::error::{SelfTestError, SelfTestErrorKind, host_error, not_merged};
 use crate::journal::{Converting, Importing, Journal, Journals};
 use crate::open_disk::OpenDisk;
 use crate::options::{Connected, Options};
@@ -114,9 +114,11 @@ impl Bench<'_> {
         .map_err(host_error("end a checkpoint"))
     }
 
+    /// Destroys a checkpoint, and goes on only when its disks are merged.
     pub(crate) fn destroy(&mut self, checkpoint: CheckpointId) -> Result<(), SelfTestError> {
         self.end(checkpoint, Ending::Destroy)?;
-        self.wait_for_merge().map(drop)
+        let merged = self.wait_for_merge()?;
+        merged.map(drop).map_err(not_merged("go on"))
     }
 
     /// Turns a checkpoint into a reference point and returns it.

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use windows_host::hyperv::Beliefs;
 use windows_host::wmi::TextForm;
 
-use crate::error::{SelfTestError, host_error};
+use crate::error::{SelfTestError, host_error, not_merged};
 use crate::open_disk::{Ids, OpenDisk, changes, id_in, ids, is_on_share};
 use crate::options::{Connect, Connected};
 use crate::probes::Bench;
@@ -163,6 +163,7 @@ impl Bench<'_> {
             }
             Err(why) => Answer::refuted("RH-18b").seeing(why.clone()),
         }]);
+        merged.map_err(not_merged("go on"))?;
         Ok((point, samples))
     }
 
@@ -215,15 +216,16 @@ impl Bench<'_> {
     /// C4: tries to take a second checkpoint.
     fn second_checkpoint(&mut self) -> Result<(), SelfTestError> {
         let on = self.on.clone();
-        let answer = match self.try_freeze(&on, RequestedConsistency::Crash)? {
+        match self.try_freeze(&on, RequestedConsistency::Crash)? {
             Ok(second) => {
-                self.destroy(second)?;
-                Answer::refuted("C4")
+                self.answer([Answer::refuted("C4")]);
+                self.destroy(second)
             }
-            Err(error) => Answer::confirmed("C4").seeing(error.to_string()),
-        };
-        self.answer([answer]);
-        Ok(())
+            Err(error) => {
+                self.answer([Answer::confirmed("C4").seeing(error.to_string())]);
+                Ok(())
+            }
+        }
     }
 
     /// Reads the frozen disks twice, and asks them what they are.
@@ -402,12 +404,13 @@ impl Bench<'_> {
         self.phase("making a second reference point")?;
         let point = self.convert(checkpoint, &ids)?;
         let merged = self.wait_for_merge()?;
-        self.answer([match merged {
+        self.answer([match &merged {
             Ok(waited) => {
                 Answer::confirmed("RH-10b").seeing(format!("over after {} ms", waited.as_millis()))
             }
-            Err(why) => Answer::refuted("RH-10b").seeing(why),
+            Err(why) => Answer::refuted("RH-10b").seeing(why.clone()),
         }]);
+        merged.map_err(not_merged("go on"))?;
         self.destroy_point(&first.id)?;
         Ok(point)
     }

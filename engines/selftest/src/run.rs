@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::answers::Answers;
 use crate::cleaning::clean;
-use crate::error::{SelfTestError, SelfTestErrorKind, backup_error, host_error};
+use crate::error::{SelfTestError, SelfTestErrorKind, backup_error, host_error, not_merged};
 use crate::journal::{Journal, Journals};
 use crate::learned::Learned;
 use crate::options::{Connect, Connected, Options};
@@ -125,7 +125,7 @@ impl SelfTest<'_> {
     }
 
     fn ask(&self, bench: &mut Bench<'_>, machine: &Vm) -> Result<(), SelfTestError> {
-        bench.wait_for_merge()?.map(drop).or_else(merge_of_others)?;
+        bench.wait_for_merge()?.map_err(not_merged("begin"))?;
         bench.look_around(machine)?;
         let tries = bench.texts(self.connect, machine);
         if bench.on.probing.is_some() {
@@ -187,14 +187,6 @@ impl SelfTest<'_> {
         };
         answers.keep(self.state_folder)
     }
-}
-
-/// A merge that hangs before anything was begun is nothing that a self-test should add to.
-fn merge_of_others(why: String) -> Result<(), SelfTestError> {
-    Err(SelfTestError::new(
-        SelfTestErrorKind::Host(HypervErrorKind::Busy),
-        format!("begin: the VM's disks wait to be merged: {why}"),
-    ))
 }
 
 fn host_facts(on: &Connected) -> Result<HostFacts, SelfTestError> {

@@ -81,3 +81,34 @@ fn answers_of_one_build_are_not_those_of_another() {
     };
     assert!(others[0].contains("20348"), "{others:?}");
 }
+
+#[test]
+fn a_merge_that_hangs_ends_the_self_test_before_another_checkpoint() {
+    let world = World::new();
+    let before = world.picture();
+    let stuck = SimFault::StuckMerge;
+    world.sim.add_fault(world.vm, stuck, None).unwrap();
+    let report = world.run_simulated().unwrap();
+    assert!(!report.is_undone());
+    assert_eq!(holds(&report, "RH-18b"), Some(false));
+    assert_eq!(holds(&report, "RH-10b"), None, "{}", report.markdown());
+    let why = report.ended_early.unwrap();
+    assert!(why.contains("in use by another process"), "{why}");
+    world.sim.clear_faults(world.vm).unwrap();
+    assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn a_merge_that_hangs_after_a_destroyed_checkpoint_ends_the_self_test() {
+    let world = World::new();
+    let before = world.picture();
+    let stuck = SimFault::StuckMerge;
+    world.sim.add_fault(world.vm, stuck, None).unwrap();
+    let report = world.run().unwrap();
+    assert!(report.ended_early.is_some());
+    for id in ["RH-17a", "RH-18b", "RH-10b"] {
+        assert_eq!(holds(&report, id), None, "{id}: {}", report.markdown());
+    }
+    world.sim.clear_faults(world.vm).unwrap();
+    assert_eq!(world.picture(), before);
+}
