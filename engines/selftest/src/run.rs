@@ -109,7 +109,17 @@ impl SelfTest<'_> {
 
     /// Removes what earlier runs left, and looks whether another product is at work.
     fn begin(&self, on: &Connected, state: &StateFolder, vm: VmId) -> Result<(), SelfTestError> {
-        clean(&*on.host, self.state_folder, vm, false)?;
+        let cleaned = clean(&*on.host, self.state_folder, vm, false)?;
+        // This one's journal would take the place of the earlier one's, and what it names be forgotten.
+        if Journals::new(self.state_folder).read(vm)?.is_some() {
+            return Err(SelfTestError::new(
+                SelfTestErrorKind::Host(HypervErrorKind::Busy),
+                format!(
+                    "begin: what an earlier self-test of this VM left is not gone yet: {}; try again later, or `host clean`",
+                    cleaned.warnings.join("; ")
+                ),
+            ));
+        }
         let now = self.clock.now();
         let found = backup::vm::clean(&*on.host, state, vm, now, false).map_err(backup_error)?;
         if found.another_product_at_work {

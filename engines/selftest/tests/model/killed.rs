@@ -1,6 +1,8 @@
 //! A self-test that is killed at any step: the next one, or a cleaning, removes what it left.
 
-use hyperv::{CheckpointKind, HypervHost as _};
+use hyperv::sim::{SimFault, Step};
+use hyperv::{CheckpointKind, HypervErrorKind, HypervHost as _};
+use selftest::SelfTestErrorKind;
 use windows_host::hyperv::Beliefs;
 
 use crate::world::World;
@@ -63,12 +65,29 @@ fn remove_what_nobody_can_know(world: &World) {
 fn the_next_self_test_begins_by_cleaning() {
     let mut world = World::new();
     let before = world.picture();
-    // Late enough that there is a reference point of ours.
     world.sim.die_after(60);
     let report = world.run();
     assert!(report.is_err() || report.is_ok_and(|report| !report.is_undone()));
     world.reopen();
     let report = world.run().unwrap();
     assert!(report.is_undone(), "{}", report.markdown());
+    assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn what_cannot_be_undone_yet_is_not_forgotten_by_the_next_self_test() {
+    let world = World::new();
+    let before = world.picture();
+    let busy = SimFault::Busy {
+        step: Some(Step::DestroyReferencePoint),
+    };
+    world.sim.add_fault(world.vm, busy, None).unwrap();
+    assert!(!world.run_simulated().unwrap().is_undone());
+    let error = world.run_simulated().unwrap_err();
+    let kind = SelfTestErrorKind::Host(HypervErrorKind::Busy);
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains("reference point"), "{error}");
+    world.sim.clear_faults(world.vm).unwrap();
+    assert!(world.run_simulated().unwrap().is_undone());
     assert_eq!(world.picture(), before);
 }
