@@ -11,7 +11,7 @@ use backup::BackupErrorKind;
 use backup::vm::{ConsistencyPolicy, Step, VmBackup};
 use blob::{BlobErrorKind, Faulty, FilesystemStore, Operation, Rule, Strike};
 use hyperv::sim::{SimDisk, SimFault, SimVm};
-use hyperv::{Consistency, HypervHost, RequestedConsistency, VmState};
+use hyperv::{Consistency, HypervErrorKind, HypervHost, RequestedConsistency, VmState};
 use point::BackupType;
 use progress::Progress;
 use repo::Writer;
@@ -174,23 +174,43 @@ fn a_checkpoint_that_a_dead_run_came_not_to_name_is_removed_and_nobody_elses() {
     let died = world.back_up_until(vm, "repo", &|step| step != Step::Announced);
     assert_eq!(died.unwrap_err().kind(), BackupErrorKind::Killed);
     // The host goes on with what was asked of it, and gives the checkpoint a name of its own.
-    let name = world.host.vm(vm).unwrap().name;
-    let take = || {
-        let (crash, stop) = (RequestedConsistency::Crash, StopSignal::new());
-        let name = format!("{name} - (3/1/2026 - 12:00:04 PM)");
-        let taken = world
-            .host
-            .create_recovery_checkpoint(vm, crash, &name, &stop);
-        taken.unwrap();
-    };
-    take();
+    take_unnamed(&world, vm);
     let report = world.back_up(vm, "repo").unwrap();
     assert_eq!(report.descriptor.backup_type(), BackupType::Incremental);
     world.assert_no_checkpoint(vm);
     // This one no run of ours announced.
-    take();
+    take_unnamed(&world, vm);
     let error = world.back_up(vm, "repo").unwrap_err();
     assert_eq!(error.kind(), BackupErrorKind::Locked);
+}
+
+/// Takes a recovery checkpoint that carries the name that the host gives.
+fn take_unnamed(world: &World, vm: hyperv::VmId) {
+    let name = world.host.vm(vm).unwrap().name;
+    let name = format!("{name} - (3/1/2026 - 12:00:04 PM)");
+    let (crash, stop) = (RequestedConsistency::Crash, StopSignal::new());
+    let taken = world
+        .host
+        .create_recovery_checkpoint(vm, crash, &name, &stop);
+    taken.unwrap();
+}
+
+#[test]
+fn a_checkpoint_that_was_refused_is_not_mistaken_for_what_another_product_took_meanwhile() {
+    let (world, vm) = world_with_a_point(32);
+    let refused = world.back_up_until(vm, "repo", &|step| {
+        if step == Step::Announced {
+            take_unnamed(&world, vm);
+            let fails = fault(&["job-fails-at", "create"]);
+            world.host.add_fault(vm, fails, Some(1)).unwrap();
+        }
+        true
+    });
+    let kind = refused.unwrap_err().kind();
+    assert_eq!(kind, BackupErrorKind::Host(HypervErrorKind::Failed));
+    assert_eq!(world.host.checkpoints(vm).unwrap().len(), 1);
+    let next = world.back_up(vm, "repo").unwrap_err();
+    assert_eq!(next.kind(), BackupErrorKind::Locked);
 }
 
 #[test]

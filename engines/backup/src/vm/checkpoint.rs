@@ -1,5 +1,6 @@
 //! Taking a checkpoint as the policy wants it, and waiting for a VM that is busy.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use hyperv::{
@@ -22,18 +23,20 @@ pub(super) struct Taken {
 }
 
 impl VmBackup<'_> {
-    /// Takes a recovery checkpoint as the policy wants it (Hyper-V spec 4.5).
+    /// Takes a recovery checkpoint as the policy wants it (Hyper-V spec 4.5). `in_doubt` is set if
+    /// one may be there, or come, although an attempt failed.
     pub(super) fn take_checkpoint(
         &self,
         machine: &Vm,
         mark: &str,
+        in_doubt: &Cell<bool>,
         stop: &StopSignal,
     ) -> Result<Taken, BackupError> {
         let policy = self.options.consistency;
         let running = machine.state == VmState::Running;
         let mut refusal = None;
         if running && policy != ConsistencyPolicy::Crash {
-            match self.create_quiesced(machine.id, mark, stop) {
+            match self.create_quiesced(machine.id, mark, in_doubt, stop) {
                 Ok(id) => {
                     let (consistency, reason) = quiesced(machine);
                     return Ok(Taken {
@@ -66,7 +69,13 @@ impl VmBackup<'_> {
                 "take an application-consistent checkpoint, which is required: the VM is neither running nor off",
             ));
         }
-        let id = self.create(machine.id, RequestedConsistency::Crash, mark, stop)?;
+        let id = self.create(
+            machine.id,
+            RequestedConsistency::Crash,
+            mark,
+            in_doubt,
+            stop,
+        )?;
         let (consistency, reason) = if off {
             (Consistency::Offline, "the VM was off".to_owned())
         } else {
@@ -89,11 +98,12 @@ impl VmBackup<'_> {
         &self,
         vm: VmId,
         mark: &str,
+        in_doubt: &Cell<bool>,
         stop: &StopSignal,
     ) -> Result<CheckpointId, BackupError> {
         let wanted = RequestedConsistency::Application;
         let Some(quiesce_max) = self.options.quiesce_max else {
-            return self.create(vm, wanted, mark, stop);
+            return self.create(vm, wanted, mark, in_doubt, stop);
         };
         let (given_up, is_over) = (stop.child(), StopSignal::new());
         let created = std::thread::scope(|scope| {
@@ -102,7 +112,7 @@ impl VmBackup<'_> {
                     given_up.stop();
                 }
             });
-            let created = self.create(vm, wanted, mark, &given_up);
+            let created = self.create(vm, wanted, mark, in_doubt, &given_up);
             is_over.stop();
             created
         });
@@ -126,11 +136,17 @@ impl VmBackup<'_> {
         vm: VmId,
         consistency: RequestedConsistency,
         mark: &str,
+        in_doubt: &Cell<bool>,
         stop: &StopSignal,
     ) -> Result<CheckpointId, BackupError> {
         let create = || {
-            self.host
-                .create_recovery_checkpoint(vm, consistency, mark, stop)
+            let host = self.host;
+            let created = host.create_recovery_checkpoint(vm, consistency, mark, stop);
+            let kind = created.as_ref().err().map(HypervError::kind);
+            if let Some(HypervErrorKind::OutcomeUnknown | HypervErrorKind::Stopped) = kind {
+                in_doubt.set(true);
+            }
+            created
         };
         let result = self.while_busy(stop, create);
         let result = match result {

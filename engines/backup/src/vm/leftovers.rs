@@ -53,18 +53,29 @@ pub fn clean(
     let checkpoints = host
         .checkpoints(vm)
         .map_err(host_error("look for checkpoints"))?;
-    if let Some(entry) = journal.as_ref().filter(|entry| is_in_doubt(entry)) {
+    let mut announced = Ok(None);
+    if let Some(entry) = &journal
+        && let Some(doubt) = in_doubt(entry, &checkpoints)
+    {
         check_that_none_is_being_made(host, vm, entry)?;
+        announced = announced_among(doubt, &checkpoints);
     }
     let is_ours = |checkpoint: &Checkpoint| {
         checkpoint.kind == CheckpointKind::Recovery
             && (checkpoint.name.starts_with(MARK)
-                || journal.as_ref().is_some_and(|entry| {
-                    entry.checkpoint == Some(checkpoint.id)
-                        || is_in_doubt(entry) && is_announced(&entry.announced, checkpoint)
-                }))
+                || journal
+                    .as_ref()
+                    .is_some_and(|entry| entry.checkpoint == Some(checkpoint.id))
+                || announced == Ok(Some(checkpoint.id)))
     };
     let mut all_gone = true;
+    if let Err(count) = announced {
+        // When the others are gone, the one that stays is known.
+        all_gone = false;
+        found.warnings.push(format!(
+            "a run of ours died while its checkpoint was taken, and {count} recovery checkpoints may be it; none is touched, and the next run or `host clean` removes it when the others are gone"
+        ));
+    }
     for checkpoint in &checkpoints {
         if is_ours(checkpoint) {
             all_gone &= dry_run || destroy(host, vm, checkpoint.id, &mut found)?;
@@ -95,9 +106,13 @@ pub fn clean(
     Ok(found)
 }
 
-/// Returns whether a run died before it knew its checkpoint.
-fn is_in_doubt(entry: &JournalEntry) -> bool {
-    entry.checkpoint.is_none() && entry.converting.is_none()
+/// Returns what a run announced that died before it knew its checkpoint, unless that carries its
+/// name already.
+fn in_doubt<'a>(entry: &'a JournalEntry, checkpoints: &[Checkpoint]) -> Option<&'a Announced> {
+    let is_known = entry.checkpoint.is_some()
+        || entry.converting.is_some()
+        || checkpoints.iter().any(|listed| listed.name == entry.mark);
+    entry.announced.as_ref().filter(|_| !is_known)
 }
 
 /// Checks that the host is not still making the checkpoint of a run that died: once it is there it
@@ -120,14 +135,37 @@ fn check_that_none_is_being_made(
     ))
 }
 
-/// Returns whether a checkpoint is the one that a run announced and came neither to name nor to
-/// note (Hyper-V spec 4.2): it was not there before, was made soon after, and carries the name that
-/// the host gives. Other products name theirs at once, too.
+/// Returns the only checkpoint that may be the one that a run announced, if any.
+///
+/// # Errors
+/// How many may be it, if several: another product may be using the others.
+fn announced_among(
+    announced: &Announced,
+    checkpoints: &[Checkpoint],
+) -> Result<Option<CheckpointId>, usize> {
+    let candidates: Vec<&Checkpoint> = checkpoints
+        .iter()
+        .filter(|checkpoint| is_announced(announced, checkpoint))
+        .collect();
+    match candidates[..] {
+        [] => Ok(None),
+        [only] => Ok(Some(only.id)),
+        _ => Err(candidates.len()),
+    }
+}
+
+/// Returns whether a checkpoint may be the one that a run announced and came neither to name nor
+/// to note (Hyper-V spec 4.2): it was not there before, was made soon after, and carries the name
+/// that the host gives, `VM - (date - time)`. One of another product may look the same for a moment.
 fn is_announced(announced: &Announced, checkpoint: &Checkpoint) -> bool {
     let age_seconds = checkpoint.created.as_second() - announced.at.as_second();
-    !announced.before.contains(&checkpoint.id)
+    checkpoint.kind == CheckpointKind::Recovery
+        && !announced.before.contains(&checkpoint.id)
         && (-CLOCK_SLACK_SECONDS..=ANNOUNCED_SECONDS_MAX).contains(&age_seconds)
-        && checkpoint.name.starts_with(&announced.vm_name)
+        && checkpoint
+            .name
+            .strip_prefix(&announced.vm_name)
+            .is_some_and(|rest| rest.starts_with(" - ("))
 }
 
 /// Drops reference points that were replaced and are still there, and tells when there are many.
@@ -291,10 +329,18 @@ mod tests {
             (2, "web - (3/1/2026 - 12:00:04 PM)", 4, true),
             (1, "web - (3/1/2026 - 12:00:04 PM)", 4, false),
             (2, "another product", 4, false),
+            (2, "web server - (3/1/2026 - 12:00:04 PM)", 4, false),
+            (2, "web - nightly", 4, false),
             (2, "web - (3/1/2026 - 3:00:00 PM)", 3 * 3600, false),
         ] {
             let found = checkpoint(number, name, seconds);
-            assert_eq!(is_announced(&announced, &found), ours, "{found:?}");
+            let expected = Ok(ours.then_some(found.id));
+            let told = announced_among(&announced, std::slice::from_ref(&found));
+            assert_eq!(told, expected, "{found:?}");
         }
+        // Of several none is told.
+        let name = "web - (3/1/2026 - 12:00:04 PM)";
+        let several = [checkpoint(2, name, 4), checkpoint(3, name, 5)];
+        assert_eq!(announced_among(&announced, &several), Err(2));
     }
 }

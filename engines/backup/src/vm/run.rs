@@ -9,6 +9,7 @@
 //! Stopped after any of these, the next run is right: before the point is published nothing
 //! counts, and the old base is never older than its content.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use hyperv::{ConfigurationFile, Vm, VmId};
@@ -186,18 +187,25 @@ impl VmBackup<'_> {
         let journal = &mut JournalEntry {
             run: pass.run,
             mark: format!("{MARK} {} {now}", pass.run),
-            announced: Announced {
+            announced: Some(Announced {
                 at: now,
                 vm_name: machine.name.clone(),
                 before: before.iter().map(|checkpoint| checkpoint.id).collect(),
-            },
+            }),
             checkpoint: None,
             converting: None,
         };
         self.state.write_journal(vm, journal)?;
         self.after(Step::Announced)?;
         progress.phase("taking a checkpoint");
-        let taken = self.take_checkpoint(machine, &journal.mark, &progress.stop)?;
+        let in_doubt = Cell::new(false);
+        let taken = self.take_checkpoint(machine, &journal.mark, &in_doubt, &progress.stop);
+        if taken.is_err() && !in_doubt.get() {
+            // None of ours is there but what carries our name: what another product took in the
+            // same moment must not be taken for the one that was announced.
+            self.state.clear_journal(vm)?;
+        }
+        let taken = taken?;
         self.after(Step::CheckpointTaken)?;
         journal.checkpoint = Some(taken.id);
         self.state.write_journal(vm, journal)?;

@@ -39,8 +39,9 @@ pub struct JournalEntry {
     pub run: Uuid,
     /// The name our checkpoint carries.
     pub mark: String,
-    /// What its checkpoint is known by until it carries that name.
-    pub announced: Announced,
+    /// What its checkpoint is known by until it carries that name; older agents noted nothing.
+    #[serde(default)]
+    pub announced: Option<Announced>,
     /// The checkpoint, once it is known.
     pub checkpoint: Option<CheckpointId>,
     /// The conversion that has begun, if it has: the point is published by then.
@@ -220,11 +221,11 @@ mod tests {
         JournalEntry {
             run: Uuid::from_u128(1),
             mark: "mark".into(),
-            announced: Announced {
+            announced: Some(Announced {
                 at: Timestamp::UNIX_EPOCH,
                 vm_name: "web".into(),
                 before: vec![CheckpointId(Uuid::from_u128(2))],
-            },
+            }),
             checkpoint: None,
             converting: None,
         }
@@ -245,6 +246,22 @@ mod tests {
         );
         state.clear_journal(vm()).unwrap();
         assert_eq!(state.journal(vm()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_journal_of_an_older_agent_still_names_its_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(folder.path()).unwrap();
+        let id = CheckpointId(Uuid::from_u128(7));
+        let mut document = serde_json::to_value(JournalEntry {
+            checkpoint: Some(id),
+            ..entry()
+        })
+        .unwrap();
+        document.as_object_mut().unwrap().remove("announced");
+        fs::write(state.journal_path(vm()), document.to_string()).unwrap();
+        let found = state.journal(vm()).unwrap().unwrap();
+        assert_eq!((found.announced, found.checkpoint), (None, Some(id)));
     }
 
     #[test]
