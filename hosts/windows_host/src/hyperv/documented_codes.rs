@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use super::errors::meaning;
 use super::return_codes::ReturnCode;
 
-/// What Windows' codes are looked for in: WMI, Win32, VSS, virtdisk, shared disks.
-const FAMILIES: [(u32, u32); 5] = [
+/// What Windows' codes are looked for in: COM, WMI, Win32, VSS, virtdisk, shared disks.
+const FAMILIES: [(u32, u32); 6] = [
+    (0x8001_0000, 0x8001_FFFF),
     (0x8004_1000, 0x8004_10FF),
     (0x8007_0000, 0x8007_FFFF),
     (0x8004_2000, 0x8004_2FFF),

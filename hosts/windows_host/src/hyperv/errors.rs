@@ -21,6 +21,15 @@ pub(super) const WBEM_INVALID_CLASS: u32 = 0x8004_1010;
 /// virtdisk: the disk is shared between VMs.
 pub(super) const VHD_SHARED: u32 = 0xC05C_FF0A;
 
+/// COM: the service died while it worked on a call.
+const RPC_SERVER_DIED: u32 = 0x8001_0007;
+/// COM: the service failed while it worked on a call.
+const RPC_SERVER_FAULT: u32 = 0x8001_0105;
+/// COM: the service let go of what the call was made on.
+const RPC_DISCONNECTED: u32 = 0x8001_0108;
+/// COM: something went wrong on the way.
+const RPC_UNEXPECTED: u32 = 0x8001_FFFF;
+
 /// Returns a code in the one form the table knows: a plain Win32 number as its HRESULT.
 fn as_hresult(code: u32) -> u32 {
     match code {
@@ -44,7 +53,8 @@ pub(super) fn meaning(code: u32) -> Option<(Kind, &'static str)> {
             Kind::Unavailable,
             "the Hyper-V management service (vmms) does not answer",
         ),
-        0x8004_1015 | 0x8007_06BA | 0x8007_06BE => (
+        0x8004_1015 | 0x8007_06BA | 0x8007_06BE | RPC_SERVER_DIED | RPC_SERVER_FAULT
+        | RPC_DISCONNECTED | RPC_UNEXPECTED => (
             Kind::Unavailable,
             "the connection to WMI broke; the service may have been restarted",
         ),
@@ -134,7 +144,16 @@ pub(super) fn is_in_use(code: u32) -> bool {
 pub(super) fn answer_was_lost(code: u32) -> bool {
     matches!(
         code,
-        0x8004_1013 | 0x8004_1015 | 0x8004_1032 | 0x8004_1033 | 0x8007_06BE
+        0x8004_1013
+            | 0x8004_1015
+            | 0x8004_1032
+            | 0x8004_1033
+            | 0x8007_05B4
+            | 0x8007_06BE
+            | RPC_SERVER_DIED
+            | RPC_SERVER_FAULT
+            | RPC_DISCONNECTED
+            | RPC_UNEXPECTED
     )
 }
 
@@ -233,6 +252,10 @@ mod tests {
                     0x8007_06BA,
                     0x8007_06BE,
                     0x8004_1032,
+                    0x8001_0007,
+                    0x8001_0105,
+                    0x8001_0108,
+                    0x8001_FFFF,
                 ],
                 Kind::Unavailable,
             ),

@@ -44,7 +44,11 @@ const RETURNED: [(u32, Kind); 21] = [
 ];
 
 /// What calls of methods fail with.
-const FAILED_CALLS: [(u32, Kind); 15] = [
+const FAILED_CALLS: [(u32, Kind); 20] = [
+    (0x8001_0007, Kind::OutcomeUnknown),
+    (0x8001_0105, Kind::OutcomeUnknown),
+    (0x8001_0108, Kind::OutcomeUnknown),
+    (0x8001_FFFF, Kind::OutcomeUnknown),
     (0x8004_1001, Kind::Failed),
     (0x8004_1002, Kind::NotFound),
     (0x8004_1003, Kind::Denied),
@@ -58,6 +62,7 @@ const FAILED_CALLS: [(u32, Kind); 15] = [
     (0x8004_1033, Kind::OutcomeUnknown),
     (0x8004_103A, Kind::Invalid),
     (0x8004_106C, Kind::Unavailable),
+    (0x8007_05B4, Kind::OutcomeUnknown),
     (0x8007_06BA, Kind::Unavailable),
     (0x8007_06BE, Kind::OutcomeUnknown),
 ];

@@ -76,6 +76,11 @@ fn every_failed_call_has_its_kind() {
         (0x8004_1015, Kind::Unavailable, Kind::OutcomeUnknown),
         (0x8007_06BA, Kind::Unavailable, Kind::Unavailable),
         (0x8007_06BE, Kind::Unavailable, Kind::OutcomeUnknown),
+        (0x8007_05B4, Kind::Unavailable, Kind::OutcomeUnknown),
+        (0x8001_0007, Kind::Unavailable, Kind::OutcomeUnknown),
+        (0x8001_0105, Kind::Unavailable, Kind::OutcomeUnknown),
+        (0x8001_0108, Kind::Unavailable, Kind::OutcomeUnknown),
+        (0x8001_FFFF, Kind::Unavailable, Kind::OutcomeUnknown),
         (0x8004_1032, Kind::Unavailable, Kind::OutcomeUnknown),
         (0x8004_1033, Kind::Unavailable, Kind::OutcomeUnknown),
         (0x8004_106C, Kind::Unavailable, Kind::Unavailable),
@@ -117,7 +122,13 @@ fn what_fails_in_passing_is_asked_again_and_changes_nothing_twice() {
         assert_eq!(world.host.vm(vm).unwrap().id, vm, "0x{code:08X}");
     }
     // A call that did not get through is made again; one whose answer was lost is not.
-    for (code, calls) in [(0x8004_1014, 3), (0x8007_06BA, 3), (0x8007_06BE, 1)] {
+    for (code, calls) in [
+        (0x8004_1014, 3),
+        (0x8007_06BA, 3),
+        (0x8007_06BE, 1),
+        (0x8007_05B4, 1),
+        (0x8001_0108, 1),
+    ] {
         world.meddler.take_calls();
         world.meddler.twist(CREATE, 2, Twist::Error(code));
         let taken = world.freeze(vm);
