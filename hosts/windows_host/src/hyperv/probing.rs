@@ -182,20 +182,21 @@ impl Probing for WindowsHypervHost {
         let service = self.provider.service(checkpoints::SNAPSHOTS)?;
         let path = object.path().map_err(reading)?;
         let parameters = [("AffectedSnapshot", Value::text(path))];
-        let out = self.provider.ask(doing, &service, method, &parameters)?;
+        let change = Change {
+            doing,
+            object: &service,
+            method,
+            parameters: &parameters,
+            limit,
+            is_cancelled_in_the_end: false,
+            vm: Some(vm),
+        };
+        let out = self.provider.begin(change, stop)?;
         let watch = Watch {
             host: self,
             vm,
             checkpoint,
-            change: Change {
-                doing,
-                object: &service,
-                method,
-                parameters: &parameters,
-                limit,
-                is_cancelled_in_the_end: false,
-                vm: Some(vm),
-            },
+            change,
         };
         match out.optional_text("Job").map_err(reading)? {
             Some(job) if !job.is_empty() => watch.follow(job, stop),

@@ -232,7 +232,7 @@ impl Provider {
 
     /// Calls a method and follows its job to the end.
     pub(super) fn change(&self, change: Change<'_>, stop: &StopSignal) -> Result<Answer, Failed> {
-        let out = self.call_until_free(change, stop)?;
+        let out = self.begin(change, stop)?;
         self.follow_answer(change, out, stop)
     }
 
@@ -296,8 +296,8 @@ impl Provider {
     }
 
     /// Calls a method, again and again while the VM is busy (spec 2.5) or the call does not get
-    /// through to the service.
-    fn call_until_free(&self, change: Change<'_>, stop: &StopSignal) -> Result<WmiObject, Failed> {
+    /// through to the service. What it began may go on in a job.
+    pub(super) fn begin(&self, change: Change<'_>, stop: &StopSignal) -> Result<WmiObject, Failed> {
         let begun = self.clock.monotonic();
         let mut wait = PAUSE_MIN;
         loop {

@@ -7,7 +7,7 @@ use hyperv::HypervErrorKind as Kind;
 use hyperv::RequestedConsistency::{Application, Crash};
 use hyperv::{HypervHost, VmId};
 use time_and_chance::{Clock, StopSignal};
-use windows_host::hyperv::{Beliefs, EventChannels, LoggedEvent};
+use windows_host::hyperv::{Beliefs, Ending, EventChannels, LoggedEvent, Probing};
 use windows_host::wmi::Value;
 
 use crate::world::{MARK, World};
@@ -140,6 +140,31 @@ fn what_fails_in_passing_is_asked_again_and_changes_nothing_twice() {
             world.host.destroy_checkpoint(vm, checkpoint).unwrap();
             world.settle(vm);
         }
+    }
+}
+
+#[test]
+fn an_end_that_is_watched_is_not_asked_for_twice_when_its_answer_was_lost() {
+    let world = World::new();
+    let vm = world.vm("watched");
+    for (ending, part) in [
+        (Ending::Convert, "call ConvertToReferencePoint"),
+        (Ending::Destroy, "call DestroySnapshot"),
+    ] {
+        let checkpoint = world.freeze(vm).unwrap();
+        let end = || {
+            let unstoppable = StopSignal::new();
+            world.host.end_watched(vm, checkpoint, ending, &unstoppable)
+        };
+        world.meddler.take_calls();
+        world.meddler.twist(part, 2, Twist::Error(0x8007_06BE));
+        assert_eq!(end().unwrap_err().kind(), Kind::OutcomeUnknown);
+        let made = world.meddler.take_calls();
+        let made = made.iter().filter(|call| call.starts_with(part)).count();
+        assert_eq!(made, 1, "{part}");
+        world.meddler.rest();
+        end().unwrap();
+        world.settle(vm);
     }
 }
 
