@@ -27,3 +27,4 @@ pub use run::PointReport;
 pub use state::{BaseFile, JournalEntry, StateFolder};
 pub use vm_backup::VmBackup;
 pub use vm_bases::{HeldBase, VmBases, next_is_full};
+pub use watch::check_space;

@@ -55,12 +55,15 @@ pub(crate) fn state_error<'a>(
     }
 }
 
-pub(crate) fn backup_error(error: BackupError) -> SelfTestError {
-    let kind = match error.kind() {
-        BackupErrorKind::Locked => SelfTestErrorKind::Locked,
-        BackupErrorKind::Host(kind) => SelfTestErrorKind::Host(kind),
-        BackupErrorKind::Stopped => SelfTestErrorKind::Stopped,
-        _ => SelfTestErrorKind::State,
-    };
-    SelfTestError::new(kind, "begin").caused_by(error)
+pub(crate) fn backup_error(doing: &str) -> impl FnOnce(BackupError) -> SelfTestError + '_ {
+    move |error| {
+        let kind = match error.kind() {
+            BackupErrorKind::Locked => SelfTestErrorKind::Locked,
+            BackupErrorKind::Host(kind) => SelfTestErrorKind::Host(kind),
+            BackupErrorKind::Space => SelfTestErrorKind::Host(HypervErrorKind::Full),
+            BackupErrorKind::Stopped => SelfTestErrorKind::Stopped,
+            _ => SelfTestErrorKind::State,
+        };
+        SelfTestError::new(kind, doing).caused_by(error)
+    }
 }

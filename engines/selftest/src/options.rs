@@ -31,6 +31,8 @@ pub struct Options {
     pub settle: Duration,
     /// How long a merge is waited for.
     pub merge_wait: Duration,
+    /// The room that every volume of the VM has to have before each checkpoint.
+    pub free_bytes_min: u64,
 }
 
 impl Default for Options {
@@ -39,6 +41,7 @@ impl Default for Options {
             sample_bytes_max: 256 << 20,
             settle: Duration::from_secs(15),
             merge_wait: Duration::from_mins(30),
+            free_bytes_min: backup::vm::Options::default().free_bytes_min,
         }
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use windows_host::hyperv::{Ending, WatchedEnd};
 
 use crate::cleaning::made_by;
-use crate::error::{SelfTestError, SelfTestErrorKind, host_error, not_merged};
+use crate::error::{SelfTestError, SelfTestErrorKind, backup_error, host_error, not_merged};
 use crate::journal::{Converting, Importing, Journal, Journals};
 use crate::open_disk::OpenDisk;
 use crate::options::{Connected, Options};
@@ -56,7 +56,7 @@ impl Bench<'_> {
         self.journals.write(self.vm, &self.journal)
     }
 
-    /// Takes a checkpoint of ours; the inner error is the host's answer.
+    /// Takes a checkpoint of ours if there is room for it to grow; the inner error is the host's answer.
     pub(crate) fn try_freeze(
         &mut self,
         on: &Connected,
@@ -64,6 +64,8 @@ impl Bench<'_> {
     ) -> Result<Result<CheckpointId, HypervError>, SelfTestError> {
         self.note(|_| {})?;
         let mark = self.journal.mark.clone();
+        backup::vm::check_space(&*on.host, self.vm, self.options.free_bytes_min)
+            .map_err(backup_error("take a checkpoint"))?;
         let taken = on
             .host
             .create_recovery_checkpoint(self.vm, consistency, &mark, self.stop());

@@ -56,8 +56,8 @@ impl SelfTest<'_> {
         let started_at = self.clock.now();
         let on = self.connect.connect(&Learned::default().beliefs());
         let on = on.map_err(host_error("connect"))?;
-        let state = StateFolder::open(self.state_folder).map_err(backup_error)?;
-        let _lock = state.lock(vm).map_err(backup_error)?;
+        let state = StateFolder::open(self.state_folder).map_err(backup_error("begin"))?;
+        let _lock = state.lock(vm).map_err(backup_error("begin"))?;
         self.begin(&on, &state, vm)?;
         let host = host_facts(&on)?;
         let machine = on.host.vm(vm).map_err(host_error("look at the VM"))?;
@@ -67,6 +67,8 @@ impl SelfTest<'_> {
             let kind = SelfTestErrorKind::Host(HypervErrorKind::Busy);
             return Err(SelfTestError::new(kind, text));
         }
+        let floor = self.options.free_bytes_min;
+        backup::vm::check_space(&*on.host, vm, floor).map_err(backup_error("begin"))?;
         let before = Before::of(&on, vm)?;
         let journals = Journals::new(self.state_folder);
         let run = self.chance.uuid();
@@ -121,7 +123,8 @@ impl SelfTest<'_> {
             ));
         }
         let now = self.clock.now();
-        let found = backup::vm::clean(&*on.host, state, vm, now, false).map_err(backup_error)?;
+        let found =
+            backup::vm::clean(&*on.host, state, vm, now, false).map_err(backup_error("begin"))?;
         if found.another_product_at_work {
             let names = found.foreign_checkpoints.join(", ");
             return Err(SelfTestError::new(

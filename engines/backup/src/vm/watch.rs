@@ -13,7 +13,10 @@ use crate::error::{BackupError, BackupErrorKind, host_error};
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Refuses to begin where a volume has less room than `free_bytes_min`.
-pub(super) fn check_space(
+///
+/// # Errors
+/// `Space` if there is too little room, `Host` if the host does not tell.
+pub fn check_space(
     host: &dyn HypervHost,
     vm: VmId,
     free_bytes_min: u64,

@@ -1,8 +1,8 @@
 //! What a self-test leaves: nothing; and what its report tells: nobody's secrets.
 
-use hyperv::VmState;
 use hyperv::sim::SimFault;
-use selftest::{Answers, Kept, SelfTestError};
+use hyperv::{HypervErrorKind, VmState};
+use selftest::{Answers, Kept, SelfTestError, SelfTestErrorKind};
 
 use crate::world::{World, holds};
 
@@ -110,5 +110,18 @@ fn a_merge_that_hangs_after_a_destroyed_checkpoint_ends_the_self_test() {
         assert_eq!(holds(&report, id), None, "{id}: {}", report.markdown());
     }
     world.sim.clear_faults(world.vm).unwrap();
+    assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn where_a_checkpoint_could_fill_the_volume_none_is_taken() {
+    let world = World::new();
+    let before = world.picture();
+    let full = SimFault::LowSpace { free_bytes: 0 };
+    world.sim.add_fault(world.vm, full, None).unwrap();
+    let error = world.run_simulated().unwrap_err();
+    let kind = SelfTestErrorKind::Host(HypervErrorKind::Full);
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains("make room"), "{error}");
     assert_eq!(world.picture(), before);
 }

@@ -143,6 +143,8 @@ impl World {
     fn run_through(&self, connect: &dyn Connect) -> Result<Report, SelfTestError> {
         let options = Options {
             merge_wait: Duration::from_mins(5),
+            // Less room than this is made by a fault alone.
+            free_bytes_min: 1,
             ..Options::default()
         };
         let test = SelfTest {
