@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hyperv::{
     Checkpoint, CheckpointId, CheckpointKind, HypervError, HypervErrorKind, HypervHost,
-    ReferencePoint, ReferencePointId, VmId,
+    ReferencePoint, ReferencePointId, VmId, vm_folder,
 };
 
 use crate::error::{SelfTestError, host_error};
@@ -207,12 +207,22 @@ impl Cleaning<'_> {
 
 /// Removes the folder of a planned VM that never was: it holds copies of configuration files and
 /// bears a name that nothing else has.
-fn remove_folder(importing: &Importing) {
+pub(crate) fn remove_folder(importing: &Importing) {
     let named = importing.folder.file_name();
-    let is_ours = named.is_some_and(|name| name.to_string_lossy().starts_with(&importing.name));
-    if is_ours {
+    if named.is_some_and(|folder| is_folder_of(&importing.name, &folder.to_string_lossy())) {
         let _small_files_in_the_way_of_nothing = std::fs::remove_dir_all(&importing.folder);
     }
+}
+
+/// Returns whether a folder bears the name that [`vm_folder::fresh`] makes of a VM's.
+fn is_folder_of(name: &str, folder: &str) -> bool {
+    let Some(rest) = folder.strip_prefix(&vm_folder::file_name(name)) else {
+        return false;
+    };
+    let number = rest
+        .strip_prefix(" (")
+        .and_then(|rest| rest.strip_suffix(')'));
+    rest.is_empty() || number.is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
 #[cfg(test)]
@@ -244,6 +254,20 @@ mod tests {
             kind: CheckpointKind::Recovery,
             name: "x".to_owned(),
             created: "2026-03-01T12:00:00Z".parse().expect("this is a time"),
+        }
+    }
+
+    #[test]
+    fn a_folder_is_known_by_the_name_that_became_of_the_vm_s() {
+        for (name, folder, expected) in [
+            ("e3 selftest 1f", "e3 selftest 1f", true),
+            ("e3 selftest 1f", "e3 selftest 1f (2)", true),
+            ("e3 selftest 1f", "e3 selftest 1f (old)", false),
+            ("e3 selftest 1f", "e3 selftest 1fa", false),
+            ("e3 selftest 1f", "web", false),
+            ("at 12:00", "at 12_00", true),
+        ] {
+            assert_eq!(is_folder_of(name, folder), expected, "{name}: {folder}");
         }
     }
 

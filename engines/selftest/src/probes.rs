@@ -28,6 +28,8 @@ pub(crate) struct Bench<'a> {
     pub vm: VmId,
     pub journals: &'a Journals,
     pub journal: Journal,
+    /// The name of planned VMs: so short and plain that their folders bear it, too.
+    pub planned_name: String,
     pub options: &'a Options,
     pub clock: &'a SharedClock,
     pub progress: &'a Progress,
@@ -62,10 +64,10 @@ impl Bench<'_> {
         on: &Connected,
         consistency: RequestedConsistency,
     ) -> Result<Result<CheckpointId, HypervError>, SelfTestError> {
-        self.note(|_| {})?;
-        let mark = self.journal.mark.clone();
         backup::vm::check_space(&*on.host, self.vm, self.options.free_bytes_min)
             .map_err(backup_error("take a checkpoint"))?;
+        self.note(|_| {})?;
+        let mark = self.journal.mark.clone();
         let taken = on
             .host
             .create_recovery_checkpoint(self.vm, consistency, &mark, self.stop());
@@ -188,13 +190,14 @@ impl Bench<'_> {
         }
     }
 
-    /// Writes down that a planned VM of this name is about to be imported, and where to.
-    pub(crate) fn announce_import(&mut self, name: &str) -> Result<Importing, SelfTestError> {
+    /// Writes down that a planned VM is about to be imported, and where to.
+    pub(crate) fn announce_import(&mut self) -> Result<Importing, SelfTestError> {
         let host = &self.on.host;
-        let folder = host.default_vm_folder(name);
+        let name = self.planned_name.clone();
+        let folder = host.default_vm_folder(&name);
         let planned = host.planned_vms();
         let importing = Importing {
-            name: name.to_owned(),
+            name,
             folder: folder.map_err(host_error("ask where VMs go"))?,
             before: planned
                 .map_err(host_error("list planned VMs"))?

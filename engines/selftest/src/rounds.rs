@@ -20,6 +20,7 @@ use uuid::Uuid;
 use windows_host::hyperv::Beliefs;
 use windows_host::wmi::TextForm;
 
+use crate::cleaning::remove_folder;
 use crate::error::{SelfTestError, host_error, not_merged};
 use crate::open_disk::{Ids, OpenDisk, changes, id_in, ids, is_on_share};
 use crate::options::{Connect, Connected};
@@ -120,12 +121,11 @@ impl Bench<'_> {
         files: &[ConfigurationFile],
         meanwhile: impl FnOnce(&Connected, VmId) -> T,
     ) -> Result<Result<T, HypervError>, SelfTestError> {
-        let name = self.journal.mark.replace("backup selftest", "selftest");
-        let importing = self.announce_import(&name)?;
+        let importing = self.announce_import()?;
         let planned = on
             .host
             .import_planned(files, &importing.folder, &importing.name, true);
-        Ok(match planned {
+        let outcome = match planned {
             Ok(planned) => {
                 let found = meanwhile(on, planned.id);
                 let given_up = on.host.abort_planned(planned.id);
@@ -133,7 +133,10 @@ impl Bench<'_> {
                 Ok(found)
             }
             Err(error) => Err(error),
-        })
+        };
+        // The next import is written down in this one's place.
+        remove_folder(&importing);
+        Ok(outcome)
     }
 
     /// The first round; returns the point it left, and what was read.

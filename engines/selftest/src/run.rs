@@ -80,6 +80,7 @@ impl SelfTest<'_> {
                 mark: format!("{MARK} selftest {run} {started_at}"),
                 ..Journal::default()
             },
+            planned_name: format!("e3 selftest {run}"),
             options: self.options,
             clock: self.clock,
             progress,
@@ -112,7 +113,7 @@ impl SelfTest<'_> {
     /// Removes what earlier runs left, and looks whether another product is at work.
     fn begin(&self, on: &Connected, state: &StateFolder, vm: VmId) -> Result<(), SelfTestError> {
         let cleaned = clean(&*on.host, self.state_folder, vm, false)?;
-        // This one's journal would take the place of the earlier one's, and what it names be forgotten.
+        // This one's journal would take the earlier one's place, and what that names be forgotten.
         if Journals::new(self.state_folder).read(vm)?.is_some() {
             return Err(SelfTestError::new(
                 SelfTestErrorKind::Host(HypervErrorKind::Busy),

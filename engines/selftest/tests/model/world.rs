@@ -174,14 +174,19 @@ impl World {
     }
 
     /// Everything of the host that a self-test has to leave as it was: what there is, what guests
-    /// see on their disks, and every other file, but for the write history and the host's own
-    /// bookkeeping.
+    /// see on their disks, and every other file and folder, but for the write history and the host's
+    /// own bookkeeping.
     pub fn picture(&self) -> Picture {
         self.settle();
         let mut truth = self.sim.truth().unwrap();
         let mut files = BTreeMap::new();
         collect(&truth.vms_folder, &mut files);
-        files.retain(|path, _| path.extension().is_none_or(|end| end != "rct"));
+        files.retain(|path, _| {
+            let is_history = path.extension().is_some_and(|end| end == "rct");
+            // The host keeps a VM's folder for checkpoints once there was one.
+            let is_kept = path.ends_with("Snapshots") && path.is_dir();
+            !is_history && !is_kept
+        });
         let mut disks = Vec::new();
         for vm in &mut truth.vms {
             for (number, disk) in vm.vm.disks.iter_mut().enumerate() {
@@ -230,7 +235,10 @@ fn collect(folder: &Path, files: &mut BTreeMap<PathBuf, u64>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() {
-            true => collect(&path, files),
+            true => {
+                files.insert(path.clone(), 0);
+                collect(&path, files);
+            }
             false => {
                 files.insert(path.clone(), hash(&std::fs::read(&path).unwrap()));
             }
