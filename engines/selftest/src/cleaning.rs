@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use hyperv::{
-    Checkpoint, CheckpointId, CheckpointKind, HypervError, HypervErrorKind, HypervHost,
-    ReferencePoint, ReferencePointId, VmId, vm_folder,
+    CheckpointId, CheckpointKind, HypervError, HypervErrorKind, HypervHost, ReferencePoint,
+    ReferencePointId, VmId, vm_folder,
 };
 
 use crate::error::{SelfTestError, host_error};
@@ -59,23 +59,30 @@ struct Points {
     ours: Vec<ReferencePointId>,
     /// Whether one of the others may be ours and cannot be told from another product's.
     is_doubtful: bool,
+    /// Whether a conversion made a point, as far as that can be told.
+    is_made: bool,
 }
 
-/// A conversion that began has made a point only if its checkpoint is gone, and that point has the
-/// ids of the frozen disks; where points have ids of their own (RH-1), nobody can tell.
-fn tell_points(journal: &Journal, checkpoints: &[Checkpoint], points: &[ReferencePoint]) -> Points {
+/// A conversion that began has made a point only if its checkpoint is gone by itself, and that point
+/// has the ids of the frozen disks; where points have ids of their own (RH-1), nobody can tell.
+/// `unconverted` are the checkpoints that are there, and those that were destroyed as such.
+fn tell_points(
+    journal: &Journal,
+    unconverted: &[CheckpointId],
+    points: &[ReferencePoint],
+) -> Points {
     let known = points
         .iter()
         .filter(|point| journal.points.contains(&point.id));
     let mut ours: Vec<_> = known.map(|point| point.id.clone()).collect();
-    let converted = journal.converting.as_ref().filter(|converting| {
-        let mut left = checkpoints.iter();
-        !left.any(|left| left.id == converting.checkpoint)
-    });
+    let converted = journal
+        .converting
+        .as_ref()
+        .filter(|converting| !unconverted.contains(&converting.checkpoint));
     let Some(converting) = converted else {
         return Points {
             ours,
-            is_doubtful: false,
+            ..Points::default()
         };
     };
     let new: Vec<_> = new_points(converting, points).collect();
@@ -83,6 +90,7 @@ fn tell_points(journal: &Journal, checkpoints: &[Checkpoint], points: &[Referenc
     ours.extend(made.map(|point| point.id.clone()));
     Points {
         is_doubtful: made.is_none() && new.iter().any(|point| !ours.contains(&point.id)),
+        is_made: made.is_some(),
         ours,
     }
 }
@@ -119,6 +127,24 @@ pub(crate) fn made_by<'a>(
     }
 }
 
+/// Returns whether a checkpoint that was becoming a point vanished under the hand that removed it,
+/// with no point to show for it: that may come, and has to be found then.
+fn is_point_to_come(journal: &Journal, vanished: &[CheckpointId], told: &Points) -> bool {
+    let mut converting = journal.converting.iter();
+    !told.is_made && converting.any(|converting| vanished.contains(&converting.checkpoint))
+}
+
+/// When a thing went away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undone {
+    /// It was removed.
+    Now,
+    /// It was gone already.
+    Before,
+    /// It is there.
+    NotYet,
+}
+
 struct Cleaning<'a> {
     host: &'a dyn HypervHost,
     vm: VmId,
@@ -131,17 +157,33 @@ impl Cleaning<'_> {
     fn run(&mut self, journal: &Journal) -> Result<(), SelfTestError> {
         let looking = || host_error("look for what a self-test left");
         let checkpoints = self.host.checkpoints(self.vm).map_err(looking())?;
-        let points = self.host.reference_points(self.vm).map_err(looking())?;
-        let told = tell_points(journal, &checkpoints, &points);
+        let (mut unconverted, mut vanished) = (Vec::new(), Vec::new());
         for checkpoint in checkpoints {
             let is_ours =
                 checkpoint.name == journal.mark || journal.checkpoints.contains(&checkpoint.id);
             if checkpoint.kind == CheckpointKind::Recovery && is_ours {
                 self.cleaned.checkpoints.push(checkpoint.id);
-                self.undo("remove a checkpoint", |host, vm| {
+                let undone = self.undo("remove a checkpoint", |host, vm| {
                     host.destroy_checkpoint(vm, checkpoint.id)
                 })?;
+                match undone {
+                    Undone::Now => unconverted.push(checkpoint.id),
+                    Undone::Before => vanished.push(checkpoint.id),
+                    Undone::NotYet => {}
+                }
             }
+        }
+        // A conversion that was under way has ended by now, or is ending: what it made is seen only
+        // by looking behind the checkpoints' end.
+        let left = self.host.checkpoints(self.vm).map_err(looking())?;
+        unconverted.extend(left.iter().map(|left| left.id));
+        let points = self.host.reference_points(self.vm).map_err(looking())?;
+        let told = tell_points(journal, &unconverted, &points);
+        if is_point_to_come(journal, &vanished, &told) {
+            self.is_all_gone = false;
+            self.cleaned.warnings.push(
+                "a checkpoint of a self-test went away while it was removed, and the reference point that it may become is not there yet".to_owned(),
+            );
         }
         if told.is_doubtful {
             self.cleaned.warnings.push(
@@ -184,13 +226,13 @@ impl Cleaning<'_> {
         &mut self,
         doing: &str,
         undo: impl FnOnce(&dyn HypervHost, VmId) -> Result<(), HypervError>,
-    ) -> Result<(), SelfTestError> {
+    ) -> Result<Undone, SelfTestError> {
         if self.dry_run {
-            return Ok(());
+            return Ok(Undone::NotYet);
         }
         match undo(self.host, self.vm) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == HypervErrorKind::NotFound => Ok(()),
+            Ok(()) => Ok(Undone::Now),
+            Err(error) if error.kind() == HypervErrorKind::NotFound => Ok(Undone::Before),
             Err(error)
                 if matches!(error.kind(), HypervErrorKind::InUse | HypervErrorKind::Busy) =>
             {
@@ -198,7 +240,7 @@ impl Cleaning<'_> {
                 self.cleaned
                     .warnings
                     .push(format!("could not {doing} of a self-test yet: {error}"));
-                Ok(())
+                Ok(Undone::NotYet)
             }
             Err(error) => Err(host_error(doing)(error)),
         }
@@ -248,15 +290,6 @@ mod tests {
         }
     }
 
-    fn checkpoint(id: u128) -> Checkpoint {
-        Checkpoint {
-            id: CheckpointId(Uuid::from_u128(id)),
-            kind: CheckpointKind::Recovery,
-            name: "x".to_owned(),
-            created: "2026-03-01T12:00:00Z".parse().expect("this is a time"),
-        }
-    }
-
     #[test]
     fn a_folder_is_known_by_the_name_that_became_of_the_vm_s() {
         for (name, folder, expected) in [
@@ -282,23 +315,31 @@ mod tests {
             ..Journal::default()
         };
         let (old, ours, other) = (point("old", "id 1"), point("a", "id 2"), point("b", "id 3"));
-        let still_there = [checkpoint(7)];
-        for (checkpoints, points, expected, is_doubtful) in [
+        let seven = CheckpointId(Uuid::from_u128(7));
+        let still_there = [seven];
+        for (unconverted, points, expected, is_doubtful) in [
             (&[][..], vec![old.clone()], None, false),
             (&[], vec![old.clone(), ours.clone()], Some("a"), false),
             (&[], vec![other.clone(), ours.clone()], Some("a"), false),
             // It may be ours, with ids of its own, or anybody's.
             (&[], vec![old.clone(), other.clone()], None, true),
-            // The checkpoint is there, so nothing was made of it.
+            // The checkpoint is there, or was when it was destroyed: nothing was made of it.
             (&still_there, vec![old, other], None, false),
         ] {
-            let found = tell_points(&journal, checkpoints, &points);
+            let found = tell_points(&journal, unconverted, &points);
+            let expected_made = expected.is_some();
             let expected = expected.into_iter();
             let expected = Points {
                 ours: expected.map(|id| ReferencePointId(id.to_owned())).collect(),
                 is_doubtful,
+                is_made: expected_made,
             };
             assert_eq!(found, expected, "{points:?}");
+            // Under the hand that removed it, the checkpoint became what is not there yet.
+            let is_gone = unconverted.is_empty();
+            assert!(!is_point_to_come(&journal, &[], &found), "{points:?}");
+            let to_come = is_point_to_come(&journal, &[seven], &found);
+            assert_eq!(is_gone && to_come, is_gone && !expected_made, "{points:?}");
         }
     }
 }
