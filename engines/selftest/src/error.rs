@@ -16,7 +16,7 @@ pub enum SelfTestErrorKind {
     Locked,
     /// The state folder cannot be used.
     State,
-    /// The work was told to stop; what it did is undone.
+    /// The work was told to stop; what it did is undone, or the message says what is left.
     Stopped,
 }
 

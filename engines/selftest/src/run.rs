@@ -17,7 +17,7 @@ use crate::options::{Connect, Connected, Options};
 use crate::probes::Bench;
 use crate::questions::QUESTIONS;
 use crate::report::{HostFacts, Report, VmFacts};
-use crate::verdicts::{self, Answer};
+use crate::verdicts::{self, Answer, Verdict};
 
 /// A self-test.
 #[derive(Debug)]
@@ -89,12 +89,14 @@ impl SelfTest<'_> {
         };
         let ended = self.ask(&mut bench, &machine);
         let undone = self.undo(&bench, &before);
-        bench.answer([undone]);
         let ended_early = match ended {
             Ok(()) => None,
-            Err(error) if error.kind() == SelfTestErrorKind::Stopped => return Err(error),
+            Err(error) if error.kind() == SelfTestErrorKind::Stopped => {
+                return Err(stopped_with(error, &undone));
+            }
             Err(error) => Some(error.to_string()),
         };
+        bench.answer([undone]);
         let answers = complete(bench.answers, ended_early.as_deref());
         let learned = Learned::of(&answers);
         self.keep(&host, &learned)?;
@@ -201,6 +203,21 @@ impl SelfTest<'_> {
         };
         answers.keep(self.state_folder)
     }
+}
+
+/// Says of a self-test that was stopped what it left, if it left anything.
+fn stopped_with(error: SelfTestError, undone: &Answer) -> SelfTestError {
+    if undone.verdict == Verdict::Confirmed {
+        return error;
+    }
+    let left = undone.evidence.join("; ");
+    SelfTestError::new(
+        SelfTestErrorKind::Stopped,
+        format!(
+            "leave the VM as it was ({left}): a merge ends by itself, `host clean` removes what else is left"
+        ),
+    )
+    .caused_by(error)
 }
 
 fn host_facts(on: &Connected) -> Result<HostFacts, SelfTestError> {

@@ -1,10 +1,13 @@
 //! What a self-test leaves: nothing; and what its report tells: nobody's secrets.
 
-use hyperv::sim::SimFault;
+use std::sync::Arc;
+
+use hyperv::sim::{SimFault, Step};
 use hyperv::{HypervErrorKind, VmState};
+use progress::Progress;
 use selftest::{Answers, Kept, SelfTestError, SelfTestErrorKind};
 
-use crate::world::{World, holds};
+use crate::world::{StopAt, World, holds};
 
 #[test]
 fn the_host_is_as_before_byte_for_byte() {
@@ -123,5 +126,33 @@ fn where_a_checkpoint_could_fill_the_volume_none_is_taken() {
     let kind = SelfTestErrorKind::Host(HypervErrorKind::Full);
     assert_eq!(error.kind(), kind, "{error}");
     assert!(error.to_string().contains("make room"), "{error}");
+    assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn a_self_test_that_was_stopped_says_what_it_could_not_undo() {
+    let world = World::new();
+    let before = world.picture();
+    let busy = SimFault::Busy {
+        step: Some(Step::DestroyReferencePoint),
+    };
+    for is_left in [false, true] {
+        if is_left {
+            let fault = busy.clone();
+            world.sim.add_fault(world.vm, fault, None).unwrap();
+        }
+        let mut progress = Progress::silent();
+        progress.monitor = Arc::new(StopAt {
+            phase: "asking what changed since",
+            stop: progress.stop.clone(),
+        });
+        let error = world.run_simulated_with(&progress).unwrap_err();
+        assert_eq!(error.kind(), SelfTestErrorKind::Stopped, "{error}");
+        let text = error.to_string();
+        assert_eq!(text.contains("`host clean`"), is_left, "{text}");
+        assert_eq!(text.contains("reference point"), is_left, "{text}");
+    }
+    world.sim.clear_faults(world.vm).unwrap();
+    assert!(world.run_simulated().unwrap().is_undone());
     assert_eq!(world.picture(), before);
 }

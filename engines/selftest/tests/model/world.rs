@@ -10,12 +10,12 @@ use fake_hyperv::virtdisk::FakeVirtualDisks;
 use fake_hyperv::{FakeNamespaces, Manners};
 use hyperv::sim::{SimDisk, SimHost, SimOptions, SimTruth, SimVm};
 use hyperv::{HypervError, VmId};
-use progress::Progress;
+use progress::{Monitor, News, Progress};
 use selftest::{
     Answers, Connect, Connected, Kept, Options, Report, SelfTest, SelfTestError, Verdict,
 };
 use tempfile::TempDir;
-use time_and_chance::{Chance, ManualClock, SharedClock, Timestamp};
+use time_and_chance::{Chance, ManualClock, SharedClock, StopSignal, Timestamp};
 use windows_host::hyperv::{
     Beliefs, Parts, Probing as _, SystemVolumes, WindowsHypervHost, WindowsVersion,
 };
@@ -79,6 +79,21 @@ impl Connect for Simulated {
     }
 }
 
+/// Stops a self-test when it comes to a phase.
+#[derive(Debug)]
+pub struct StopAt {
+    pub phase: &'static str,
+    pub stop: StopSignal,
+}
+
+impl Monitor for StopAt {
+    fn hear(&self, news: &News<'_>) {
+        if matches!(news, News::Phase { phase, .. } if *phase == self.phase) {
+            self.stop.stop();
+        }
+    }
+}
+
 pub struct World {
     folder: TempDir,
     pub sim: SimHost,
@@ -133,14 +148,22 @@ impl World {
     }
 
     pub fn run(&self) -> Result<Report, SelfTestError> {
-        self.run_through(&self.windows())
+        self.run_through(&self.windows(), &Progress::silent())
     }
 
     pub fn run_simulated(&self) -> Result<Report, SelfTestError> {
-        self.run_through(&Simulated(self.sim.clone()))
+        self.run_simulated_with(&Progress::silent())
     }
 
-    fn run_through(&self, connect: &dyn Connect) -> Result<Report, SelfTestError> {
+    pub fn run_simulated_with(&self, progress: &Progress) -> Result<Report, SelfTestError> {
+        self.run_through(&Simulated(self.sim.clone()), progress)
+    }
+
+    fn run_through(
+        &self,
+        connect: &dyn Connect,
+        progress: &Progress,
+    ) -> Result<Report, SelfTestError> {
         let options = Options {
             merge_wait: Duration::from_mins(5),
             // Less room than this is made by a fault alone.
@@ -155,7 +178,7 @@ impl World {
             chance: &Chance::from_seed(4),
             agent_version: "0.0.0",
         };
-        test.run(self.vm, &Progress::silent())
+        test.run(self.vm, progress)
     }
 
     /// What is believed of this host from now on.
