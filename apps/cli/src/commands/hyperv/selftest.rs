@@ -42,12 +42,14 @@ Examples:
 It takes up to seven checkpoints of the VM, one after another, as backups do, reads up to 256 MiB
 of each disk three times, makes two reference points, imports the VM's configuration under a new
 id without ever starting it, and undoes all of that. The guest is quiesced once. Change tracking
-of the VM's disks stays on, as after any backup. A self-test that was killed is undone by the next
-one, or by `host clean`.
+of the VM's disks stays on, as after any backup. What a killed self-test left is removed by the next
+one, or by `host clean`, but for one thing: killed while Hyper-V makes a checkpoint, until it bears
+the agent's name, it leaves one that only a person can tell from another product's and remove.
 
 The report says what was confirmed, what was refuted, what was not tried and why, and what the
-agent does differently because of it. It names this VM, no other, no path, no account. The answers
-are kept in the state folder and used for as long as this build of Windows runs here.
+agent does differently because of it. It names this VM, no other, no account, and no path unless an
+error does. The answers are kept in the state folder and used for as long as this build of Windows
+runs here.
 
 Exit status: 0 if all was asked and undone, whatever the answers; 1 otherwise.";
 
