@@ -101,8 +101,8 @@ pub(super) fn create(
     stop: &StopSignal,
 ) -> Result<CheckpointId, HypervError> {
     let doing = format!("take a checkpoint of VM {vm}");
-    let system = provider.system(vm)?;
-    let system = path(&system)?;
+    let machine = provider.system(vm)?;
+    let system = path(&machine)?;
     if consistency == RequestedConsistency::Application {
         guest_cluster::check(provider, vm, stop)?;
     }
@@ -128,7 +128,7 @@ pub(super) fn create(
     let answer = match provider.change(change, stop) {
         Ok(answer) => answer,
         Err(failed) => {
-            mark_what_was_left(provider, (vm, system), &before, &failed, mark);
+            mark_what_was_left(provider, (vm, &machine), &before, &failed, mark);
             return Err(refused(provider, consistency, &doing, failed));
         }
     };
@@ -219,14 +219,19 @@ fn rename(provider: &Provider, checkpoint: &str, name: &str) -> Result<(), Hyper
 
 /// Marks what a failed attempt left behind, as far as it can be seen, so that the caller finds
 /// it: a checkpoint that nobody knows would grow until an administrator sees it (spec 4.5).
+///
+/// A job that still tells what it made is believed. Where none does and nobody knows how the
+/// attempt ended, the only new one with a name of the host's own is it: others are another
+/// product's, and so is every new one after a failure that is certain.
 fn mark_what_was_left(
     provider: &Provider,
-    (vm, system): (VmId, &str),
+    (vm, system): (VmId, &WmiObject),
     before: &HashSet<CheckpointId>,
     failed: &Failed,
     mark: &str,
 ) {
-    if failed.job.is_none() && failed.error.kind() != Kind::OutcomeUnknown {
+    let kind = failed.error.kind();
+    if failed.job.is_none() && kind != Kind::OutcomeUnknown {
         return;
     }
     let affected: Vec<_> = match &failed.job {
@@ -238,17 +243,31 @@ fn mark_what_was_left(
         .filter_map(|path| owner_at(path))
         .filter(|id| *id != vm.0)
         .collect();
-    for object in all(provider, system).unwrap_or_default() {
-        let Some(id) = settings::owner(&object) else {
-            continue;
-        };
-        // A job that still tells what it made is believed; of one that vanished, what is new.
-        let ours = affected.is_empty() || affected.contains(&id);
-        if settings::is_recovery(&object)
-            && !before.contains(&CheckpointId(id))
-            && ours
-            && let Ok(path) = object.path()
-        {
+    let listed = path(system).and_then(|system| all(provider, system));
+    let mut new = listed.unwrap_or_default();
+    new.retain(|object| {
+        let id = settings::owner(object).map(CheckpointId);
+        settings::is_recovery(object) && id.is_some_and(|id| !before.contains(&id))
+    });
+    if affected.is_empty() {
+        let unnamed = system.text("ElementName").map(|name| format!("{name} - ("));
+        new.retain(|object| match (&unnamed, object.text("ElementName")) {
+            (Ok(unnamed), Ok(name)) => name.starts_with(unnamed),
+            _ => false,
+        });
+        let is_in_doubt = !failed.is_explained
+            || matches!(
+                kind,
+                Kind::OutcomeUnknown | Kind::Stopped | Kind::GuestRefused
+            );
+        if !is_in_doubt || new.len() != 1 {
+            return;
+        }
+    } else {
+        new.retain(|object| settings::owner(object).is_some_and(|id| affected.contains(&id)));
+    }
+    for object in new {
+        if let Ok(path) = object.path() {
             let _nothing_more_can_be_done = rename(provider, path, mark);
         }
     }
