@@ -63,7 +63,7 @@ pub(super) fn import(
         Ok(answer) => planned_id(provider, &doing, &answer, &before),
         // Its end was not seen, but what it made may be; else it would stay there for nobody.
         Err(failed) if failed.error.kind() == Kind::OutcomeUnknown => {
-            only_new(provider, &before)?.ok_or(failed.error)
+            only_new(provider, &before).and_then(|found| found.ok_or(failed.error))
         }
         Err(failed) => Err(import_error(failed)),
     };
