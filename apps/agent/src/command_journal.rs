@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use time_and_chance::{SharedClock, Timestamp};
 
 use crate::log::Log;
+use crate::records;
 
 /// So many commands that are over are remembered, so that one that comes twice runs once.
 const REMEMBERED_MAX: usize = 500;
@@ -110,10 +111,8 @@ impl Order {
 impl CommandJournal {
     /// Opens the journal in a folder.
     pub fn open(folder: PathBuf, clock: SharedClock, log: Arc<Log>) -> io::Result<Self> {
-        local_file::create_private_folders(&folder)?;
         let mut entries = BTreeMap::new();
-        for entry in fs::read_dir(&folder)? {
-            let bytes = fs::read(entry?.path())?;
+        for (_, _, bytes) in records::read_all(&folder, &log)? {
             // What a full disk cut is a command that nobody knows of any more.
             if let Ok(entry) = serde_json::from_slice::<Entry>(&bytes) {
                 entries.insert(entry.order.name(), entry);
@@ -238,7 +237,7 @@ impl CommandJournal {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.json"))
+        records::path(&self.folder, name)
     }
 
     fn lock_telling(&self) -> MutexGuard<'_, BTreeSet<String>> {

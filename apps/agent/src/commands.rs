@@ -88,10 +88,9 @@ fn carry_out_command(parts: &Parts, command: &Command, of_run: Option<&WireId>) 
     };
     let written = Written::Command { id: id.0 };
     let order = command.order();
-    let restore_run = restore_run(command, order.as_ref().ok());
     match parts
         .journal
-        .begin(written.clone(), &command.name, restore_run)
+        .begin(written.clone(), &command.name, command.restore_run())
     {
         Ok(Arrival::New) => {}
         Ok(Arrival::UnderWay) => return,
@@ -112,7 +111,7 @@ fn carry_out_command(parts: &Parts, command: &Command, of_run: Option<&WireId>) 
     parts.health.command_received(id, &command.name);
     let done = catch_unwind(AssertUnwindSafe(|| match order {
         Ok(order) => execute(parts, id, command, &order, of_run),
-        Err(wrong) => Err(wrong),
+        Err(wrong) => Err(refused(parts, command, wrong)),
     }));
     let done = done.unwrap_or_else(|panic| {
         Err(format!(
@@ -206,17 +205,6 @@ fn complete(parts: &Parts, id: CommandId, outcome: &Outcome) {
     }
 }
 
-/// Returns the restore's run, which ends with the command.
-fn restore_run(command: &Command, order: Option<&Order>) -> Option<WireId> {
-    match order? {
-        Order::Restore(restore) => restore.run_to_report_to(command),
-        Order::HypervRestore(restore) => restore.run_to_report_to(),
-        // It is about a restore point, so its run is the restore's.
-        Order::Unsupported if command.name == "disk_restore" => command.run_id.clone(),
-        _ => None,
-    }
-}
-
 fn execute(
     parts: &Parts,
     id: CommandId,
@@ -263,21 +251,25 @@ fn execute(
         Order::ResetAgent => Ok(Reply::Restart),
         Order::AgentUpdate(_) => Err(not_here("updating the agent from here")),
         Order::EnableVerboseAdminLogging(_) => Err(not_here("verbose logging of a run")),
-        Order::Unsupported => refuse(parts, command),
+        Order::Unsupported => Err(refused(parts, command, unsupported(command))),
     }
 }
 
-/// Refuses what this version does not do, and ends the restore's run that waits for it.
-fn refuse(parts: &Parts, command: &Command) -> Result<Reply, String> {
-    let why = match command.name.as_str() {
+/// Says why this version does not do what it was ordered.
+fn unsupported(command: &Command) -> String {
+    match command.name.as_str() {
         "disk_restore" => "engine disk_image is not in this version".to_owned(),
         name if name.starts_with("nas_") => not_here("drives of the cloud"),
         name => format!("{name:?} is no command that this version knows"),
-    };
-    if let Some(run_id) = restore_run(command, Some(&Order::Unsupported)) {
+    }
+}
+
+/// Ends the restore's run that waits for a command which is not carried out, and returns why.
+fn refused(parts: &Parts, command: &Command, why: String) -> String {
+    if let Some(run_id) = command.restore_run() {
         end_restore_run(parts, &run_id, &why);
     }
-    Err(why)
+    why
 }
 
 fn not_here(what: &str) -> String {

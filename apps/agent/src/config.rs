@@ -243,7 +243,29 @@ impl ConfigFile {
             Err(error) if error.kind() == ConfigErrorKind::NotFound => Zeroizing::default(),
             Err(error) => return Err(error),
         };
-        let changed = Zeroizing::new(changed(&text, changes));
+        self.write(&text, changes)
+    }
+
+    /// Returns a copy beside it, with other values for some keys, that no service looks at: what is tried with
+    /// it takes the file's place when it went well, and changes nothing otherwise.
+    pub fn draft(&self, changes: &[(&str, &str)]) -> Result<Draft, ConfigError> {
+        let text = match self.text() {
+            Ok(text) => text,
+            Err(error) if error.kind() == ConfigErrorKind::NotFound => Zeroizing::default(),
+            Err(error) => return Err(error),
+        };
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(".draft");
+        let draft = Draft {
+            file: Self::at(self.path.with_file_name(name)),
+            target: self.clone(),
+        };
+        draft.file.write(&text, changes)?;
+        Ok(draft)
+    }
+
+    fn write(&self, text: &str, changes: &[(&str, &str)]) -> Result<(), ConfigError> {
+        let changed = Zeroizing::new(changed(text, changes));
         Config::parse(&changed).map_err(|error| self.failed("change", error.kind(), error))?;
         let failed = |error| self.failed("write", ConfigErrorKind::File, error);
         if let Some(folder) = self.path.parent().filter(|it| !it.as_os_str().is_empty()) {
@@ -275,6 +297,33 @@ impl ConfigFile {
     ) -> ConfigError {
         let what = format!("{doing} the configuration file {}", self.path.display());
         ConfigError::new(kind, what).caused_by(source)
+    }
+}
+
+/// A copy of a configuration file that is being tried; it goes when this does.
+#[derive(Debug)]
+pub struct Draft {
+    file: ConfigFile,
+    target: ConfigFile,
+}
+
+impl Draft {
+    /// Returns the copy.
+    pub fn file(&self) -> &ConfigFile {
+        &self.file
+    }
+
+    /// Puts the copy in the place of the file.
+    pub fn adopt(self) -> Result<(), ConfigError> {
+        local_file::take_the_name_of(&self.file.path, &self.target.path)
+            .map_err(|error| self.target.failed("replace", ConfigErrorKind::File, error))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // It holds secrets. Once it was adopted there is none of this name.
+        let _ = std::fs::remove_file(&self.file.path);
     }
 }
 
@@ -341,6 +390,27 @@ mod tests {
         assert_eq!(config.command_poll_interval(), Duration::from_secs(15));
         assert!(!config.use_combined_poll);
         assert!(!format!("{config:?}").contains(token));
+    }
+
+    #[test]
+    fn a_draft_changes_nothing_until_it_is_adopted_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = ConfigFile::at(folder.path().join("agent.conf"));
+        let url = || file.load().map(|it| it.api_base_url).ok();
+        let new = [("api_base_url", "https://new.example")];
+        let draft = file.draft(&new).unwrap();
+        assert_eq!(url(), None);
+        drop(draft);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        file.change(&[("client_id", "7")]).unwrap();
+        let draft = file.draft(&new).unwrap();
+        assert_eq!(url().as_deref(), Some(""));
+        draft.file().change(&[("agent_uuid", "0f0e")]).unwrap();
+        draft.adopt().unwrap();
+        let config = file.load().unwrap();
+        assert_eq!(config.api_base_url, "https://new.example");
+        assert_eq!((&*config.client_id, &*config.agent_uuid), ("7", "0f0e"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TOO_OLD_PAUSE: Duration = Duration::from_mins(10);
 /// An endpoint that a server lacks is tried again this often.
 const MISSING_PAUSE: Duration = Duration::from_hours(6);
+/// What keeps runs alive, or ends them, is never left alone for longer: a run whose heartbeat stays away for
+/// twelve minutes is taken for dead, and somebody waits for a cancel.
+const URGENT_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A call without a good answer.
 #[derive(Debug)]
@@ -56,9 +59,10 @@ impl CallError {
         }
     }
 
-    /// Returns whether the server understood the call and will never take it.
+    /// Returns whether the server understood the call and will never take it. A refusal that comes with a
+    /// status of success is none of these: a server in trouble answers so too (1.3).
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::NoAnswer(NoAnswer::Refused { .. }))
+        matches!(self, Self::NoAnswer(NoAnswer::Refused { http_status, .. }) if (400..500).contains(http_status))
     }
 
     /// Returns whether the server lacks the endpoint.
@@ -257,7 +261,10 @@ impl ControlPlane {
         let pause = match because {
             NoAnswer::Retry {
                 after: Some(after), ..
-            } => *after,
+            } => match endpoint {
+                Endpoint::UpdateRun | Endpoint::PollCommands => (*after).min(URGENT_PAUSE_MAX),
+                _ => *after,
+            },
             NoAnswer::NoSuchEndpoint => MISSING_PAUSE,
             NoAnswer::TooOld { .. } => {
                 self.log.error(&because.to_string());

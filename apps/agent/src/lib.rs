@@ -32,6 +32,7 @@ mod pace;
 mod parts;
 pub mod ports;
 pub mod pulse;
+mod records;
 mod reporter;
 mod repositories;
 mod retention;

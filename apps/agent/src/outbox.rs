@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use time_and_chance::{SharedClock, StopSignal};
 
 use crate::control_plane::ControlPlane;
 use crate::log::Log;
+use crate::records;
 
 /// The first pause after an attempt that failed; it doubles with each further one.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
@@ -58,14 +59,8 @@ pub struct Outbox {
 impl Outbox {
     /// Opens the outbox in a folder, with what waits there from earlier.
     pub fn open(folder: PathBuf, clock: SharedClock, log: Arc<Log>) -> io::Result<Self> {
-        local_file::create_private_folders(&folder)?;
         let mut waiting = BTreeMap::new();
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            let Some(name) = letter_name(&path) else {
-                continue;
-            };
-            let read = fs::read(&path)?;
+        for (name, path, read) in records::read_all(&folder, &log)? {
             match serde_json::from_slice::<Letter>(&read) {
                 Ok(letter) => {
                     waiting.insert(name, Waiting::new(letter));
@@ -219,7 +214,7 @@ impl Outbox {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.json"))
+        records::path(&self.folder, name)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Waiting>> {
@@ -243,9 +238,4 @@ impl Waiting {
 /// Returns the name of a run's files: whatever a server calls it, it is one of a file.
 pub fn name_of(run_id: &WireId) -> String {
     hex::encode(&Sha256::digest(run_id.to_string())[..16])
-}
-
-fn letter_name(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
-    Some(name.to_owned())
 }

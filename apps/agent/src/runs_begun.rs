@@ -16,6 +16,7 @@ use time_and_chance::Timestamp;
 
 use crate::log::Log;
 use crate::outbox::name_of;
+use crate::records;
 
 /// What is written down of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,10 +41,8 @@ pub struct RunsBegun {
 impl RunsBegun {
     /// Opens what is written down in a folder.
     pub fn open(folder: PathBuf, log: Arc<Log>) -> io::Result<Self> {
-        local_file::create_private_folders(&folder)?;
         let mut left = BTreeMap::new();
-        for entry in fs::read_dir(&folder)? {
-            let bytes = fs::read(entry?.path())?;
+        for (_, _, bytes) in records::read_all(&folder, &log)? {
             if let Ok(run) = serde_json::from_slice::<BegunRun>(&bytes) {
                 left.insert(name_of(&run.run_id), run);
             }
@@ -87,7 +86,7 @@ impl RunsBegun {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.json"))
+        records::path(&self.folder, name)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BegunRun>> {

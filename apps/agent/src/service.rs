@@ -222,8 +222,8 @@ fn take_run(parts: &Arc<Parts>, pace: &mut Pace) -> Duration {
             let worker = Arc::clone(parts);
             parts.backups_running.fetch_add(1, Ordering::SeqCst);
             parts.spawn(move || {
+                let _counted = Counted(&worker);
                 runs::carry_out(&worker, &run);
-                worker.backups_running.fetch_sub(1, Ordering::SeqCst);
             });
             pace.after_answer()
         }
@@ -232,6 +232,15 @@ fn take_run(parts: &Arc<Parts>, pace: &mut Pace) -> Duration {
             pace.after_answer()
         }
         Err(error) => pace.after_failure(&error),
+    }
+}
+
+/// A backup that counts as running until it goes, by a panic too.
+struct Counted<'a>(&'a Parts);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.backups_running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -244,6 +253,10 @@ fn settle_left(parts: &Parts, waited_long_enough: bool) {
         }
         let now = parts.ports.clock.now();
         let is_cancelled = commands::of_run(parts, &run.run_id, &parts.stop).unwrap_or(false);
+        if parts.active.holds(&run.run_id) {
+            // It was handed out again while the question was on its way.
+            continue;
+        }
         let reporter = Reporter::new(parts, run.run_id.clone());
         if is_cancelled {
             reporter.ends(Ending {

@@ -67,7 +67,7 @@ impl Call for Enroll {
     }
 }
 
-/// Checks e-mail and password. Old servers enrol the agent at once, when [`Login::mode`] is left out.
+/// Checks e-mail and password. Old servers enrol the agent at once, when `mode` is left out.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// The address that the client signs in with.

@@ -12,7 +12,7 @@ const WINDOWS_DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conou
 /// # Errors
 /// `Damaged` if nobody could have had a file of this name: whoever stored it means harm.
 /// `TargetUnsuited` if only Windows has no such files.
-pub(crate) fn check(name: &str) -> Result<(), RestoreError> {
+pub fn check(name: &str) -> Result<(), RestoreError> {
     check_for(name, cfg!(windows))
 }
 

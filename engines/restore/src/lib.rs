@@ -23,4 +23,5 @@ pub mod vm;
 mod zeros;
 
 pub use error::{RestoreError, RestoreErrorKind};
+pub use file_name::check as check_file_name;
 pub use options::{DiskFormat, RestoreOptions, RestoredDisk};

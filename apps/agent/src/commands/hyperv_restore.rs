@@ -17,7 +17,7 @@ use protocol::hyperv_results::BackupType;
 use protocol::update_run::{Ending, Progress as Told, RunStatus};
 use repo::Repository;
 use restore::disk::{disk_objects, to_file};
-use restore::{DiskFormat, RestoreOptions};
+use restore::{DiskFormat, RestoreOptions, check_file_name};
 
 use super::restore::{failed, reply};
 use super::{Reply, context};
@@ -29,8 +29,8 @@ use crate::supervision::{Ended, Kind, Work, supervise};
 
 /// Carries a restore of VMs out, and reports to its run.
 pub fn carry_out(parts: &Parts, command: &Command, order: &HypervRestore) -> Result<Reply, String> {
-    let run_id = order
-        .run_to_report_to()
+    let run_id = command
+        .restore_run()
         .ok_or("the order names no run to report to")?;
     let kind = Kind {
         name: "hyperv_restore".to_owned(),
@@ -132,7 +132,10 @@ impl Restoring<'_> {
     ) -> Result<Vec<WantedDisk>, String> {
         let folder = match vm.subfolder.trim() {
             "" => target.to_owned(),
-            name => target.join(folder_name(name)?),
+            name => {
+                check_file_name(name).map_err(failed)?;
+                target.join(name)
+            }
         };
         let mut disks: Vec<(String, String)> = vm
             .disk_manifests
@@ -145,13 +148,16 @@ impl Restoring<'_> {
         let numbered = (0..).zip(disks.iter().map(|(path, _)| &**path));
         let names = restored_file_names(numbered);
         let wanted = disks.into_iter().zip(names);
-        let wanted = wanted.map(|((original_path, manifest_id), name)| WantedDisk {
-            vm_name: vm.vm_name.clone(),
-            file: folder.join(name),
-            original_path,
-            manifest_id,
+        let wanted = wanted.map(|((original_path, manifest_id), name)| {
+            check_file_name(&name).map_err(failed)?;
+            Ok(WantedDisk {
+                vm_name: vm.vm_name.clone(),
+                file: folder.join(name),
+                original_path,
+                manifest_id,
+            })
         });
-        Ok(wanted.collect())
+        wanted.collect()
     }
 
     /// Returns all disks of the point that an order names without naming disks.
@@ -348,29 +354,7 @@ fn find_disk(
     }
 }
 
-/// Returns the name of one folder that a server sends; one that would lead elsewhere is refused.
-fn folder_name(name: &str) -> Result<&str, String> {
-    let is_odd = |letter: char| "<>:\"/\\|?*".contains(letter) || letter.is_control();
-    match name == "." || name == ".." || name.contains(is_odd) {
-        true => Err(format!("{name:?} is no name of a folder")),
-        false => Ok(name),
-    }
-}
-
 fn shown(file: &Path) -> String {
     let name = file.file_name();
     name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::folder_name;
-
-    #[test]
-    fn a_subfolder_leads_nowhere_else() {
-        assert_eq!(folder_name("web 01").unwrap(), "web 01");
-        for name in ["..", ".", "../x", "a/b", "a\\b", "C:", "a\nb"] {
-            assert!(folder_name(name).is_err(), "{name:?}");
-        }
-    }
 }

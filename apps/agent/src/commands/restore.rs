@@ -22,8 +22,8 @@ use crate::supervision::{Ended, Kind, Work, supervise};
 
 /// Carries a restore out, and reports to its run.
 pub fn carry_out(parts: &Parts, command: &Command, order: &Restore) -> Result<Reply, String> {
-    let run_id = order
-        .run_to_report_to(command)
+    let run_id = command
+        .restore_run()
         .ok_or("the order names no run to report to")?;
     let kind = Kind {
         name: "restore".to_owned(),

@@ -70,22 +70,18 @@ impl Enroll {
         ));
         changes.push(("enroll_email", self.email.as_deref().unwrap_or_default()));
         changes.push(("enroll_password", &password));
-        file.change(&changes).map_err(of_config)?;
+        // A service that runs enrols with what it finds in the file itself: then both would.
+        let draft = file.draft(&changes).map_err(of_config)?;
         let log = Log::nowhere(Level::Warn, true, world.clock().clone());
         let enrolled = enrol(
             &ports(world)?,
-            &file,
+            draft.file(),
             &Arc::new(log),
             self.user.as_deref(),
             world.stop(),
         );
-        let enrolled = enrolled.inspect_err(|_| {
-            // A service must not go on trying what was refused.
-            let secrets = ["enrollment_token", "enroll_email", "enroll_password"];
-            let blank: Vec<(&str, &str)> = secrets.iter().map(|key| (*key, "")).collect();
-            let _ = file.change(&blank);
-        });
         let enrolled = enrolled.map_err(of_enrolment)?;
+        draft.adopt().map_err(of_config)?;
         let path = file.path();
         let text = format!(
             "this machine is agent {} now; {} says so\n",

@@ -31,7 +31,7 @@ pub struct Restore {
     /// Paths below the snapshot's root; none means everything.
     #[serde(deserialize_with = "lenient::texts")]
     pub selected_paths: Vec<String>,
-    /// The run to report to; use [`Restore::run_to_report_to`].
+    /// The run to report to; use [`Command::restore_run`].
     #[serde(deserialize_with = "lenient::optional_id")]
     pub restore_run_id: Option<WireId>,
     /// The same as a UUID.
@@ -42,19 +42,23 @@ pub struct Restore {
     pub repository_id: Option<String>,
 }
 
-impl Restore {
-    /// Returns the run to report to: the restore's. Of an order about a restore point, it is the command's
-    /// own run too.
-    pub fn run_to_report_to(&self, command: &Command) -> Option<WireId> {
-        let named = self
-            .restore_run_id
-            .clone()
-            .or_else(|| self.restore_run_uuid.clone());
-        let own = command
-            .run_id
-            .clone()
-            .filter(|_| self.restore_point_id.is_some());
-        named.or(own)
+impl Command {
+    /// Returns the run of the restore that the command orders, which everything is reported to and which has to
+    /// end with it, whatever else of the payload makes no sense (7.1 to 7.3). `None` if it restores nothing.
+    ///
+    /// The command's own run is the restore's only where the order is about a restore point; else it is the backup's.
+    pub fn restore_run(&self) -> Option<WireId> {
+        let is_of_point = match self.name.as_str() {
+            "restore" | "hyperv_restore" => false,
+            "disk_restore" => true,
+            _ => return None,
+        };
+        let members = self.payload.members().unwrap_or_default();
+        let named = |name| WireId::optional(members.get(name)?).ok().flatten();
+        let is_of_point = is_of_point || named("restore_point_id").is_some();
+        named("restore_run_id")
+            .or_else(|| named("restore_run_uuid"))
+            .or_else(|| self.run_id.clone().filter(|_| is_of_point))
     }
 }
 
@@ -68,7 +72,7 @@ pub struct HypervRestore {
     /// `Incremental` if any of the points is one; for the event's text alone.
     #[serde(deserialize_with = "backup_type")]
     pub backup_type: Option<BackupType>,
-    /// The run to report to; use [`HypervRestore::run_to_report_to`].
+    /// The run to report to; use [`Command::restore_run`].
     #[serde(deserialize_with = "lenient::optional_id")]
     pub restore_run_id: Option<WireId>,
     /// The same as a UUID.
@@ -83,13 +87,6 @@ pub struct HypervRestore {
 }
 
 impl HypervRestore {
-    /// Returns the run to report to: the restore's, never the command's own, which is the backup's.
-    pub fn run_to_report_to(&self) -> Option<WireId> {
-        self.restore_run_id
-            .clone()
-            .or_else(|| self.restore_run_uuid.clone())
-    }
-
     pub(super) fn with_only_vm_listed(mut self) -> Self {
         let only = std::mem::take(&mut self.only);
         let has_only = !only.disk_manifests.is_empty() || !only.restore_chain.is_empty();

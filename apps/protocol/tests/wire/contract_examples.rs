@@ -146,7 +146,7 @@ fn a_restore_of_vms_is_read() {
         panic!("it is a restore of VMs");
     };
     assert_eq!(
-        restore.run_to_report_to(),
+        command.restore_run(),
         Some(WireId::Text("0195e…".to_owned()))
     );
     assert_eq!(
@@ -165,7 +165,7 @@ fn an_old_servers_only_vm_is_a_list_of_one() {
     let Order::HypervRestore(restore) = command.order().unwrap() else {
         panic!("it is a restore of VMs");
     };
-    assert_eq!(restore.run_to_report_to(), Some(WireId::Number(18)));
+    assert_eq!(command.restore_run(), Some(WireId::Number(18)));
     assert_eq!(restore.vms.len(), 1);
     assert_eq!(restore.vms[0].vm_name, "web01");
     assert_eq!(restore.vms[0].restore_chain[0].manifest_id, "9c");

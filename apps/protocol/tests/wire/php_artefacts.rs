@@ -208,20 +208,43 @@ fn a_restores_paths_are_a_list_or_a_text_of_one() {
             panic!("it is a restore");
         };
         assert_eq!(restore.selected_paths, meant, "{sent}");
-        assert_eq!(restore.run_to_report_to(&command), Some(WireId::Number(8)));
+        assert_eq!(command.restore_run(), Some(WireId::Number(8)));
     }
     let of_run: Command =
         serde_json::from_value(json!({"command_id": 1, "type": "restore", "run_id": 8,
         "payload": {}}))
         .unwrap();
-    let Ok(Order::Restore(restore)) = of_run.order() else {
-        panic!("it is a restore");
-    };
     assert_eq!(
-        restore.run_to_report_to(&of_run),
+        of_run.restore_run(),
         None,
         "the command's own run is the backup's"
     );
+}
+
+#[test]
+fn a_restore_whose_payload_makes_no_sense_still_names_the_run_that_waits_for_it() {
+    for (kind, payload, run) in [
+        (
+            "restore",
+            json!({"restore_run_id": 9, "selected_paths": {"a": {}}}),
+            Some(9),
+        ),
+        (
+            "hyperv_restore",
+            json!({"restore_run_uuid": 9, "vms": 7}),
+            Some(9),
+        ),
+        ("hyperv_restore", json!({"restore_point_id": 4}), Some(8)),
+        ("disk_restore", json!({"restore_run_id": 9}), Some(9)),
+        ("disk_restore", json!([]), Some(8)),
+        ("maintenance_full", json!({"restore_run_id": 9}), None),
+    ] {
+        let command: Command = serde_json::from_value(
+            json!({"command_id": 1, "type": kind, "run_id": 8, "payload": payload}),
+        )
+        .unwrap();
+        assert_eq!(command.restore_run(), run.map(WireId::Number), "{payload}");
+    }
 }
 
 #[test]
