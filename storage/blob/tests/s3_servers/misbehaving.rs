@@ -106,7 +106,7 @@ impl Misbehaving {
         self.shared.heads.lock().unwrap().clone()
     }
 
-    /// Returns how many requests were under way at once, at most.
+    /// Returns how many requests were answered slowly at once, at most.
     pub fn inside_most(&self) -> usize {
         self.shared.inside_most.load(Ordering::SeqCst)
     }
@@ -116,11 +116,7 @@ impl Shared {
     fn serve(&self, stream: TcpStream) {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         while let Some(head) = read_request(&mut reader) {
-            let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
-            self.inside_most.fetch_max(inside, Ordering::SeqCst);
-            let goes_on = self.react(&stream, &head);
-            self.inside.fetch_sub(1, Ordering::SeqCst);
-            if !goes_on {
+            if !self.react(&stream, &head) {
                 return;
             }
         }
@@ -145,7 +141,11 @@ impl Shared {
                 answer(stream, status, headers, body, has_body)
             }
             Reaction::Slow(duration) => {
+                let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
+                self.inside_most.fetch_max(inside, Ordering::SeqCst);
                 let _ = clock.sleep(duration, &self.over);
+                // Before the answer: whoever has it may ask again at once.
+                self.inside.fetch_sub(1, Ordering::SeqCst);
                 let Reaction::Answer(status, headers, body) = well(head) else {
                     unreachable!("a good answer is an answer")
                 };
