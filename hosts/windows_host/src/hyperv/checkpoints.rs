@@ -220,9 +220,9 @@ fn rename(provider: &Provider, checkpoint: &str, name: &str) -> Result<(), Hyper
 /// Marks what a failed attempt left behind, as far as it can be seen, so that the caller finds
 /// it: a checkpoint that nobody knows would grow until an administrator sees it (spec 4.5).
 ///
-/// A job that still tells what it made is believed. Where none does and nobody knows how the
-/// attempt ended, the only new one with a name of the host's own is it: others are another
-/// product's, and so is every new one after a failure that is certain.
+/// A job that still tells what it made is believed. Where none does, the only new one with a name of
+/// the host's own is it: of several none is, for others may be another product's, and so is every new
+/// one if the VM was busy, which another product's checkpoint may be the reason of.
 fn mark_what_was_left(
     provider: &Provider,
     (vm, system): (VmId, &WmiObject),
@@ -255,12 +255,7 @@ fn mark_what_was_left(
             (Ok(unnamed), Ok(name)) => name.starts_with(unnamed),
             _ => false,
         });
-        let is_in_doubt = !failed.is_explained
-            || matches!(
-                kind,
-                Kind::OutcomeUnknown | Kind::Stopped | Kind::GuestRefused
-            );
-        if !is_in_doubt || new.len() != 1 {
+        if kind == Kind::Busy || new.len() != 1 {
             return;
         }
     } else {

@@ -287,27 +287,6 @@ fn a_checkpoint_whose_making_was_not_seen_to_end_carries_its_mark() {
 }
 
 #[test]
-fn what_is_new_after_a_failure_that_is_certain_is_somebody_elses() {
-    let world = World::new();
-    let vm = world.vm("certain");
-    let failed = Twist::Property("JobState", Value::from(10u16));
-    let full = Twist::Property("Errors", said(&["(0x80070070)"]));
-    let untold = Twist::Error(0x8004_1001);
-    world.meddler.twist(JOB, 1, failed);
-    world.meddler.twist("call GetErrorEx", 1, full);
-    world
-        .meddler
-        .twist("query Msvm_AffectedJobElement", ALWAYS, untold);
-    let error = world.freeze_as(vm, Crash).unwrap_err();
-    assert_eq!(error.kind(), Kind::Full, "{error}");
-    let left = names(&world, vm);
-    assert!(
-        left.len() == 1 && left[0].starts_with("certain - ("),
-        "{left:?}"
-    );
-}
-
-#[test]
 fn a_service_that_restarts_does_not_end_the_wait_for_a_job() {
     let world = World::new();
     let vm = world.vm("restart");
