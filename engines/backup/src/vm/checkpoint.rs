@@ -24,7 +24,7 @@ pub(super) struct Taken {
 
 impl VmBackup<'_> {
     /// Takes a recovery checkpoint as the policy wants it (Hyper-V spec 4.5). `in_doubt` is set if
-    /// one may be there, or come, although an attempt failed: always but where the VM was busy.
+    /// one may be there, or come, although an attempt failed.
     pub(super) fn take_checkpoint(
         &self,
         machine: &Vm,
@@ -143,7 +143,7 @@ impl VmBackup<'_> {
             let host = self.host;
             let created = host.create_recovery_checkpoint(vm, consistency, mark, stop);
             let kind = created.as_ref().err().map(HypervError::kind);
-            if kind.is_some_and(|kind| kind != HypervErrorKind::Busy) {
+            if let Some(HypervErrorKind::OutcomeUnknown | HypervErrorKind::Stopped) = kind {
                 in_doubt.set(true);
             }
             created

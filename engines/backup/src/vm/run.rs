@@ -201,8 +201,8 @@ impl VmBackup<'_> {
         let in_doubt = Cell::new(false);
         let taken = self.take_checkpoint(machine, &journal.mark, &in_doubt, &progress.stop);
         if taken.is_err() && !in_doubt.get() {
-            // The VM was busy all the time, perhaps with another product's checkpoint, which must not be
-            // taken for the one that was announced.
+            // None of ours is there but what carries our name: what another product took in the
+            // same moment must not be taken for the one that was announced.
             self.state.clear_journal(vm)?;
         }
         let taken = taken?;

@@ -133,7 +133,14 @@ pub(super) fn create(
         }
     };
     let made = provider.made(&answer, "ResultingSnapshot", SETTINGS);
-    let after = all(provider, system)?;
+    let unseen = |error: HypervError| {
+        HypervError::new(
+            Kind::OutcomeUnknown,
+            format!("{doing}: Hyper-V took one, which could not be looked for"),
+        )
+        .caused_by(error)
+    };
+    let after = all(provider, system).map_err(unseen)?;
     let fresh: Vec<&WmiObject> = after
         .iter()
         .filter(|object| settings::is_recovery(object))
@@ -158,7 +165,9 @@ pub(super) fn create(
         ));
     };
     // Hyper-V's own name stays if this fails, and the caller knows the checkpoint by its GUID.
-    let _a_name_is_no_condition = rename(provider, path(object)?, mark);
+    if let Ok(path) = path(object) {
+        let _a_name_is_no_condition = rename(provider, path, mark);
+    }
     Ok(CheckpointId(id))
 }
 
