@@ -238,29 +238,19 @@ impl ConfigFile {
     /// Changes keys of it; the others, and comments, stay as they are. The new file takes the place
     /// of the old one as a whole, readable by its owner alone.
     pub fn change(&self, changes: &[(&str, &str)]) -> Result<(), ConfigError> {
-        let text = match self.text() {
-            Ok(text) => text,
-            Err(error) if error.kind() == ConfigErrorKind::NotFound => Zeroizing::default(),
-            Err(error) => return Err(error),
-        };
-        self.write(&text, changes)
+        self.write(&self.text_if_there()?, changes)
     }
 
     /// Returns a copy beside it, with other values for some keys, that no service looks at: what is tried with
     /// it takes the file's place when it went well, and changes nothing otherwise.
     pub fn draft(&self, changes: &[(&str, &str)]) -> Result<Draft, ConfigError> {
-        let text = match self.text() {
-            Ok(text) => text,
-            Err(error) if error.kind() == ConfigErrorKind::NotFound => Zeroizing::default(),
-            Err(error) => return Err(error),
-        };
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".draft");
         let draft = Draft {
             file: Self::at(self.path.with_file_name(name)),
             target: self.clone(),
         };
-        draft.file.write(&text, changes)?;
+        draft.file.write(&self.text_if_there()?, changes)?;
         Ok(draft)
     }
 
@@ -272,6 +262,13 @@ impl ConfigFile {
             local_file::create_private_folders(folder).map_err(failed)?;
         }
         local_file::replace(&self.path, changed.as_bytes()).map_err(failed)
+    }
+
+    fn text_if_there(&self) -> Result<Zeroizing<String>, ConfigError> {
+        match self.text() {
+            Err(error) if error.kind() == ConfigErrorKind::NotFound => Ok(Zeroizing::default()),
+            read => read,
+        }
     }
 
     fn text(&self) -> Result<Zeroizing<String>, ConfigError> {
