@@ -163,6 +163,16 @@ impl CommandJournal {
         self.change(order, |entry| entry.outcome = Some(outcome));
     }
 
+    /// Notes how an order ended, of which the control plane knows already: in one step, so that
+    /// nobody tells it meanwhile.
+    pub fn finish_acknowledged(&self, order: &Order, outcome: Outcome) {
+        self.change(order, |entry| {
+            entry.outcome = Some(outcome);
+            entry.is_acknowledged = true;
+        });
+        self.forget_old();
+    }
+
     /// Begins to tell how an order ended; `None` if somebody does, or the control plane knows.
     pub fn tell(&self, order: &Order) -> Option<Telling<'_>> {
         let name = order.name();
@@ -290,6 +300,21 @@ mod tests {
         journal(folder.path()).acknowledge(&order);
         assert!(journal(folder.path()).unacknowledged().is_empty());
         assert_eq!(begin().unwrap(), Arrival::Over(done()));
+    }
+
+    #[test]
+    fn what_the_control_plane_knows_already_is_never_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let order = Order::Command { id: 7 };
+        let journal = journal(folder.path());
+        journal.begin(order.clone(), "list_disks", None).unwrap();
+        journal.finish_acknowledged(&order, done());
+        assert!(journal.unacknowledged().is_empty() && journal.interrupted().is_empty());
+        assert!(journal.tell(&order).is_none());
+        assert_eq!(
+            journal.begin(order, "list_disks", None).unwrap(),
+            Arrival::Over(done())
+        );
     }
 
     #[test]

@@ -137,10 +137,8 @@ fn answer(parts: &Parts, id: CommandId, name: &str, done: Result<Reply, String>)
         Ok(Reply::Restart) => success("the service is being started anew".to_owned()),
         Ok(Reply::Found(report)) => match parts.plane.call(&*report, &parts.stop) {
             Ok(()) => {
-                parts
-                    .journal
-                    .finish(&written, success("reported".to_owned()));
-                parts.journal.acknowledge(&written);
+                let outcome = success("reported".to_owned());
+                parts.journal.finish_acknowledged(&written, outcome);
                 parts.health.command_ended(id, name, None);
                 return;
             }
