@@ -9,8 +9,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::commands::{cargo, succeeds};
-use crate::test_totals::{TestTotals, run_counted};
-use crate::{tidy, windows};
+use crate::test_totals::TestTotals;
+use crate::{test_programs, tidy, windows};
 
 /// How much the tests do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,12 +89,11 @@ fn heading(step: &str) {
 /// Runs all tests for this system. A run in which no test ran has not passed, whatever its exit
 /// status says.
 fn tests(root: &Path, length: Length) -> Result<(bool, TestTotals)> {
-    let mut command = cargo(root);
-    command.args(["test", "--workspace", "--no-fail-fast", "--locked"]);
-    if length == Length::Long {
-        command.env("E3_TEST_LONG", "1");
-    }
+    let variables: &[_] = match length {
+        Length::Short => &[],
+        Length::Long => &[("E3_TEST_LONG", "1")],
+    };
     let mut totals = TestTotals::default();
-    let succeeded = run_counted(&mut command, &mut totals)?;
-    Ok((succeeded && totals.passed > 0, totals))
+    let passed = test_programs::run(root, variables, &mut totals)?;
+    Ok((passed && totals.passed > 0, totals))
 }
