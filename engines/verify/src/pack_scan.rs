@@ -61,6 +61,16 @@ impl<'a> PackScan<'a> {
                 reason,
             });
         };
+        if self.repo.index_is_empty()
+            && let Some((pack, _)) = self.packs.iter().find(|(pack, _)| !self.is_open(pack))
+        {
+            damage(
+                pack,
+                BlobRole::IndexGone,
+                "it is there, its session ended, and there is no index blob at all: they are lost, and every point with them; `repo verify --repair` rebuilds them from the packs"
+                    .to_owned(),
+            );
+        }
         for (pack, bytes) in self.packs.iter().filter(|(pack, _)| draw.takes_blob(pack)) {
             match self.records(pack, bytes)? {
                 None if self.is_there(pack)? => damage(
@@ -111,18 +121,22 @@ impl<'a> PackScan<'a> {
 
     fn records(&self, pack: &str, bytes: u64) -> Result<Option<Vec<ContentRecord>>, VerifyError> {
         self.progress.stop.check().map_err(stopped)?;
-        let is_open = match BlobName::parse(pack) {
-            BlobName::Pack { session } | BlobName::MetadataPack { session } => {
-                session.is_some_and(|session| self.open.contains(session.as_str()))
-            }
-            _ => true,
-        };
-        if is_open {
+        if self.is_open(pack) {
             return Ok(Some(Vec::new()));
         }
         self.repo
             .local_index(pack, bytes)
             .map_err(repo_error(DOING))
+    }
+
+    /// Says whether a pack belongs to a session that is under way.
+    fn is_open(&self, pack: &str) -> bool {
+        match BlobName::parse(pack) {
+            BlobName::Pack { session } | BlobName::MetadataPack { session } => {
+                session.is_some_and(|session| self.open.contains(session.as_str()))
+            }
+            _ => true,
+        }
     }
 
     fn is_there(&self, pack: &str) -> Result<bool, VerifyError> {

@@ -69,6 +69,8 @@ pub enum BlobRole {
     PackIndex,
     /// It holds contents that were in an index blob and are in none any more.
     Unindexed,
+    /// Like every other pack it holds contents, and there is no index blob at all.
+    IndexGone,
 }
 
 impl BlobRole {
@@ -82,12 +84,16 @@ impl BlobRole {
             Self::Log => "log",
             Self::PackIndex => "pack_index",
             Self::Unindexed => "unindexed_pack",
+            Self::IndexGone => "index_gone",
         }
     }
 
     /// Says whether something does not work without it; otherwise it is a warning.
     pub fn is_needed(self) -> bool {
-        matches!(self, Self::Index | Self::EpochMarker | Self::Schedule)
+        matches!(
+            self,
+            Self::Index | Self::EpochMarker | Self::Schedule | Self::IndexGone
+        )
     }
 }
 

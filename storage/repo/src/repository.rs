@@ -473,6 +473,11 @@ impl Repository {
             .is_some_and(|record| !self.is_lost(&record)))
     }
 
+    /// Returns whether no index blob is there at all.
+    pub fn index_is_empty(&self) -> bool {
+        self.view().tables.is_empty()
+    }
+
     /// Hands every content record with the given id prefix to `each`, tombstones included.
     pub fn for_each_content(
         &self,

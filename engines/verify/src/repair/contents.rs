@@ -136,7 +136,8 @@ impl Run<'_> {
                 | BlobRole::EpochMarker
                 | BlobRole::Session
                 | BlobRole::Log
-                | BlobRole::Unindexed => {}
+                | BlobRole::Unindexed
+                | BlobRole::IndexGone => {}
             }
         }
         self.flush()

@@ -2,6 +2,7 @@
 
 use blob::BlobStore as _;
 use repo::RepoErrorKind;
+use verify::BlobRole;
 
 use crate::world::{World, look, repair, repair_with};
 
@@ -143,6 +144,24 @@ fn every_index_blob_and_marker_may_go_at_once() {
     assert!(repaired.found.is_sound(), "{repaired:?}");
     assert_eq!(world.whole(&world.open()), world.ids());
     world.assert_sound("", "all at once");
+}
+
+#[test]
+fn an_index_that_is_gone_as_a_whole_is_damage_and_is_rebuilt() {
+    let world = World::with_every_kind_of_blob();
+    for prefix in ["xn", "xs", "xr", "xe"] {
+        for name in world.names(prefix) {
+            do_to(&world, &name, Damage::Delete);
+        }
+    }
+    let repo = world.open_cold().unwrap();
+    assert!(repo.index_is_empty());
+    let found = look(&repo);
+    assert!(!found.is_sound(), "{found:?}");
+    assert_eq!(found.blobs[0].role, BlobRole::IndexGone);
+    let repaired = repair(&repo).unwrap();
+    assert!(repaired.found.is_sound(), "{repaired:?}");
+    assert_eq!(world.whole(&world.open()), world.ids());
 }
 
 #[test]
