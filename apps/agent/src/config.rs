@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 use zeroize::Zeroizing;
 
+use crate::bandwidth::{UploadLimits, UploadWindow};
+
 /// What a caller can act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfigErrorKind {
@@ -109,6 +111,12 @@ pub struct Config {
     /// Ours: the Hyper-V host, `hyperv:` or `sim:DIR`; empty for this machine's own.
     #[serde(deserialize_with = "text")]
     pub hyperv_host: String,
+    /// Ours: KiB per second of uploads when none of the windows holds; 0 is no limit.
+    pub upload_limit_kib: u64,
+    /// Ours: times of the week with limits of their own, as texts; use
+    /// [`upload_limits`](Self::upload_limits).
+    #[serde(deserialize_with = "texts")]
+    pub upload_windows: Vec<String>,
 }
 
 impl Default for Config {
@@ -140,6 +148,8 @@ impl Default for Config {
             memory_mib: 512,
             min_free_gib: 4,
             hyperv_host: none(),
+            upload_limit_kib: 0,
+            upload_windows: Vec::new(),
         }
     }
 }
@@ -148,6 +158,25 @@ impl Default for Config {
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.unwrap_or_default().trim().to_owned())
+}
+
+/// Reads texts that stand in a list, or between semicolons.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Texts {
+        One(String),
+        Several(Vec<String>),
+    }
+    let read = Option::<Texts>::deserialize(deserializer)?;
+    Ok(match read {
+        None => Vec::new(),
+        Some(Texts::Several(texts)) => texts,
+        Some(Texts::One(text)) => {
+            let parts = text.split(';').map(str::trim).filter(|it| !it.is_empty());
+            parts.map(str::to_owned).collect()
+        }
+    })
 }
 
 /// Reads a secret as it stands there: one of digits alone is no number.
@@ -163,11 +192,31 @@ impl Config {
         if text.lines().all(is_blank) {
             return Ok(Self::default());
         }
-        serde_saphyr::from_str(text).map_err(|error| {
+        let config: Self = serde_saphyr::from_str(text).map_err(|error| {
             // The parser quotes the line, which may hold a secret.
             let place = error.location();
             let place = place.map_or_else(String::new, |at| format!(" in line {}", at.line()));
             invalid(format!("understand it: it is no YAML of known keys{place}"))
+        })?;
+        config.upload_limits()?;
+        Ok(config)
+    }
+
+    /// Returns how fast uploads may be, and when.
+    pub fn upload_limits(&self) -> Result<UploadLimits, ConfigError> {
+        let window = |text: &String| {
+            text.parse().map_err(|wrong| {
+                let what = format!(
+                    "understand `upload_windows`: {text:?} {wrong}. One reads \"mon-fri 08:00-18:00 2048\""
+                );
+                ConfigError::new(ConfigErrorKind::Invalid, what)
+            })
+        };
+        let windows: Result<Vec<UploadWindow>, _> =
+            self.upload_windows.iter().map(window).collect();
+        Ok(UploadLimits {
+            otherwise_kib: self.upload_limit_kib,
+            windows: windows?,
         })
     }
 
@@ -387,6 +436,32 @@ mod tests {
         assert_eq!(config.command_poll_interval(), Duration::from_secs(15));
         assert!(!config.use_combined_poll);
         assert!(!format!("{config:?}").contains(token));
+    }
+
+    #[test]
+    fn windows_of_uploads_are_read_in_every_form_and_what_is_wrong_with_one_is_told() {
+        let limits = |text: &str| Config::parse(text).and_then(|it| it.upload_limits());
+        let flow = "upload_windows: [\"mon-fri 08:00-18:00 2048\", \"sat 00:00-24:00 0\"]\nupload_limit_kib: 9000\n";
+        let block = "upload_limit_kib: 9000\nupload_windows:\n- mon-fri 08:00-18:00 2048\n  # half a day\n- sat 00:00-24:00 0\n";
+        let line =
+            "upload_windows: mon-fri 08:00-18:00 2048; sat 00:00-24:00 0\nupload_limit_kib: 9000\n";
+        let expected = limits(flow).unwrap();
+        assert_eq!((expected.otherwise_kib, expected.windows.len()), (9000, 2));
+        assert_eq!(limits(block).unwrap(), expected);
+        assert_eq!(limits(line).unwrap(), expected);
+        assert_eq!(
+            limits("upload_windows:\n").unwrap(),
+            UploadLimits::default()
+        );
+        let told = limits("upload_windows: mon-fri 8-18 2048").unwrap_err();
+        let told = told.to_string();
+        let words = [
+            "`upload_windows`",
+            "\"mon-fri 8-18 2048\"",
+            "08:30",
+            "One reads",
+        ];
+        assert!(words.iter().all(|it| told.contains(it)), "{told}");
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! does not say.
 
 mod active;
+mod bandwidth;
 mod cancellation;
 mod command_journal;
 mod commands;

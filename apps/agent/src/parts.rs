@@ -12,6 +12,7 @@ use protocol::identity::{AgentId, Caller, Identity};
 use time_and_chance::StopSignal;
 
 use crate::active::ActiveRuns;
+use crate::bandwidth::Uploads;
 use crate::command_journal::CommandJournal;
 use crate::commands::Arrived;
 use crate::config::Config;
@@ -40,6 +41,8 @@ pub struct Parts {
     pub plane: ControlPlane,
     /// Repositories.
     pub repositories: Repositories,
+    /// How fast all runs together may upload.
+    pub uploads: Arc<Uploads>,
     /// Bases, journals and locks.
     pub state: StateFolder,
     /// Ends of runs on their way.
@@ -97,6 +100,9 @@ impl Parts {
         let state = StateFolder::open(state_folder).map_err(io::Error::other)?;
         config.secrets().into_iter().for_each(|it| log.hide(it));
         let clock = ports.clock.clone();
+        let limits = config.upload_limits().map_err(io::Error::other)?;
+        let zone = ports.time_zone.clone();
+        let uploads = Arc::new(Uploads::within(limits, clock.clone(), zone));
         let plane = ControlPlane::new(
             Arc::clone(&ports.transport),
             clock.clone(),
@@ -110,6 +116,7 @@ impl Parts {
             secrets: Arc::clone(&ports.secrets),
             cache_folder: ports.places.cache.clone(),
             state_folder: state_folder.clone(),
+            uploads: Arc::clone(&uploads),
             identity: repo::Identity {
                 username: SOURCE_USER.to_owned(),
                 hostname: ports.host_name.clone(),
@@ -133,6 +140,7 @@ impl Parts {
             threads: AtomicUsize::new(0),
             arrived: Mutex::default(),
             plane,
+            uploads,
             state,
             ports,
             config,

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use blob::{
-    BlobError, BlobErrorKind, Location, NewLayout, Opening, OutageListener, RetryLimits, Retrying,
-    S3Limits, SharedBlobStore, ThrottleLimits, Throttled,
+    Bandwidth, BlobError, BlobErrorKind, Location, NewLayout, Opening, OutageListener, RetryLimits,
+    Retrying, S3Limits, SharedBlobStore, ThrottleLimits, Throttled,
 };
 use fault::Fault;
 use protocol::SecretText;
@@ -20,6 +20,7 @@ use secrets::SecretStore;
 use snapshot::Verified;
 use time_and_chance::{Chance, SharedClock, StopSignal};
 
+use crate::bandwidth::Uploads;
 use crate::cancellation::Cancellation;
 use crate::credentials::{Credentials, Keeper, S3Keys};
 use crate::destination::Destination;
@@ -74,6 +75,8 @@ pub struct RepositoryPorts {
     pub state_folder: PathBuf,
     /// Who we are to other clients.
     pub identity: Identity,
+    /// How fast all repositories together may be uploaded to.
+    pub uploads: Arc<Uploads>,
     /// Ends everything.
     pub stop: StopSignal,
 }
@@ -82,6 +85,8 @@ pub struct RepositoryPorts {
 #[derive(Debug)]
 pub struct Repositories {
     ports: RepositoryPorts,
+    /// What all of them upload within.
+    bandwidth: Arc<Bandwidth>,
     log: Arc<Log>,
     idle: Mutex<Vec<Idle>>,
     places: Mutex<BTreeMap<String, String>>,
@@ -144,7 +149,9 @@ impl Repositories {
         // Lost, it costs repository operations until each repository was used again.
         let known = std::fs::read(path).ok();
         let places = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let uploads = Arc::clone(&ports.uploads);
         Self {
+            bandwidth: Arc::new(Bandwidth::of(move || uploads.bytes_per_second())),
             ports,
             log,
             idle: Mutex::default(),
@@ -391,7 +398,8 @@ impl Opener<'_> {
             upload_bytes_per_second: Some(self.upload_bytes_per_second),
             ..ThrottleLimits::default()
         };
-        let throttled = Throttled::new(store, limits, ports.clock.clone(), self.stop.clone());
+        let throttled = Throttled::new(store, limits, ports.clock.clone(), self.stop.clone())
+            .uploading_within(Arc::clone(&self.repositories.bandwidth));
         let retrying = Retrying::new(
             Arc::new(throttled),
             RetryLimits::default(),
@@ -442,4 +450,159 @@ fn of_repository(error: RepoError) -> OpenError {
         _ => OpenErrorKind::Other,
     };
     OpenError::new(kind, "open the repository").caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::path::Path;
+    use std::process::{Child, Command, Stdio};
+
+    use blob::PutOptions;
+    use protocol::next_run::Destination as Sent;
+    use secrets::PrivateFiles;
+    use time_and_chance::{Clock as _, ManualClock, SystemClock, TimeZone, Timestamp};
+
+    use super::*;
+    use crate::bandwidth::UploadLimits;
+    use crate::config::Config;
+    use crate::log::Level;
+
+    /// Returns the beginning of this very minute: stores must not see another time.
+    fn this_minute() -> Timestamp {
+        let now = SystemClock::new().now().as_second();
+        Timestamp::from_second(now - now % 60).unwrap()
+    }
+
+    fn in_folder(folder: &Path) -> Sent {
+        Sent {
+            dest_type: "local".to_owned(),
+            dest_local_path: folder.join("repo").display().to_string(),
+            repository_password: Some(SecretText::new("a password")),
+            ..Sent::default()
+        }
+    }
+
+    /// Puts blobs of 256 KiB into the repository at a place that a run names, whose job may upload
+    /// `job_kib` a second, while the configuration says otherwise; returns the seconds that each took.
+    fn seconds_of_puts(
+        folder: &Path,
+        sent: &Sent,
+        job_kib: u64,
+        (now, windows): (Timestamp, &[&str]),
+    ) -> Vec<u64> {
+        let clock = ManualClock::at(now);
+        let limits = UploadLimits {
+            otherwise_kib: 0,
+            windows: windows.iter().map(|it| it.parse().unwrap()).collect(),
+        };
+        let log = Arc::new(Log::nowhere(Level::Error, false, clock.clone()));
+        let ports = RepositoryPorts {
+            clock: clock.clone(),
+            chance: Chance::from_seed(1),
+            secrets: Arc::new(PrivateFiles::new(folder.join("credentials"))),
+            cache_folder: folder.join("cache"),
+            state_folder: folder.to_owned(),
+            identity: Identity {
+                username: "agent".to_owned(),
+                hostname: "testhost".to_owned(),
+            },
+            uploads: Arc::new(Uploads::within(limits, clock.clone(), TimeZone::UTC)),
+            stop: StopSignal::new(),
+        };
+        let stop = ports.stop.clone();
+        let repositories = Repositories::new(ports, log);
+        let sent = Sent {
+            local_bandwidth_limit_kbps: job_kib,
+            ..sent.clone()
+        };
+        let destination = Destination::of(&sent, &Config::default()).unwrap();
+        let limit = sent.upload_bytes_per_second_max().unwrap_or(0);
+        let cancellation = Cancellation::below(&stop);
+        let lease = repositories
+            .open(&destination, Absent::IsCreated, limit, &cancellation)
+            .unwrap();
+        let store = lease.repository().store();
+        let put = |number: u64| {
+            let begun = clock.monotonic();
+            let name = format!("p{number}");
+            let content = vec![1; 256 << 10];
+            store
+                .put(&name, &[&content], &PutOptions::default())
+                .unwrap();
+            (clock.monotonic() - begun).as_secs()
+        };
+        // The first one pays for what opening wrote.
+        (0..5).map(put).skip(1).collect()
+    }
+
+    fn check_limits(folder: &Path, sent: &Sent) {
+        let puts = |job_kib, windows: &[&str]| {
+            seconds_of_puts(folder, sent, job_kib, (this_minute(), windows))
+        };
+        assert_eq!(puts(0, &[]), [0; 4]);
+        assert_eq!(puts(64, &[]), [4; 4]);
+        assert_eq!(puts(0, &["daily 00:00-24:00 128"]), [2; 4]);
+        // The lower one wins, whosever it is.
+        assert_eq!(puts(64, &["daily 00:00-24:00 128"]), [4; 4]);
+        assert_eq!(puts(64, &["daily 00:00-24:00 32"]), [8; 4]);
+        // It ends in two minutes, while the first blob is being paid.
+        let now = this_minute();
+        let minute = |from_now: i64| {
+            let minute = (now.as_second() / 60 + from_now).rem_euclid(24 * 60);
+            format!("{:02}:{:02}", minute / 60, minute % 60)
+        };
+        let window = format!("daily {}-{} 1", minute(-10), minute(2));
+        let paid = seconds_of_puts(folder, sent, 0, (now, &[&window]));
+        assert!((60..=120).contains(&paid[0]), "{paid:?}");
+        assert_eq!(paid[1..], [0; 3]);
+    }
+
+    #[test]
+    fn uploads_to_a_folder_keep_the_lower_limit_also_when_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        check_limits(folder.path(), &in_folder(folder.path()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn uploads_to_s3_keep_the_lower_limit_also_when_it_changes() {
+        struct Server(Child);
+        impl Drop for Server {
+            fn drop(&mut self) {
+                let _ = self.0.kill();
+                let _ = self.0.wait();
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let tools = std::env::var_os("E3_TEST_TOOLS").expect("./check names the test servers");
+        std::fs::create_dir_all(folder.path().join("buckets/bucket")).unwrap();
+        let mut process = Command::new(PathBuf::from(tools).join("rclone"))
+            .args(["serve", "s3", "--config", "", "--addr", "127.0.0.1:0"])
+            .args(["--auth-key", "a-key-id,a-secret-key"])
+            .arg(folder.path().join("buckets"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let _server = Server(process);
+        let endpoint = lines.find_map(|line| {
+            let line = line.unwrap();
+            let (_, after) = line.split_once("http://127.0.0.1:")?;
+            let port: String = after.chars().take_while(char::is_ascii_digit).collect();
+            Some(format!("http://127.0.0.1:{port}"))
+        });
+        std::thread::spawn(move || lines.for_each(drop));
+        let sent = Sent {
+            dest_type: "s3".to_owned(),
+            dest_bucket_name: "bucket".to_owned(),
+            dest_prefix: "agent".to_owned(),
+            dest_endpoint: endpoint.unwrap(),
+            dest_access_key: SecretText::new("a-key-id"),
+            dest_secret_key: SecretText::new("a-secret-key"),
+            ..in_folder(folder.path())
+        };
+        check_limits(folder.path(), &sent);
+    }
 }

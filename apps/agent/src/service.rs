@@ -183,6 +183,7 @@ fn take_runs(parts: &Arc<Parts>, file: &ConfigFile) {
     let mut next = begun;
     let mut next_look = begun;
     let mut seen = modified(file);
+    let mut limits_of = seen;
     loop {
         parts.ports.pulse.beat();
         let now = clock.monotonic();
@@ -199,6 +200,13 @@ fn take_runs(parts: &Arc<Parts>, file: &ConfigFile) {
             parts.repositories.close_idle();
         }
         let changed = modified(file);
+        if changed != limits_of {
+            limits_of = changed;
+            limit_uploads(parts, file);
+        }
+        if let Some(news) = parts.uploads.news() {
+            parts.log.info(&news);
+        }
         if changed != seen {
             if running == 0 && is_another_agent(parts, file) {
                 return;
@@ -274,6 +282,17 @@ fn modified(file: &ConfigFile) -> Option<SystemTime> {
     std::fs::metadata(file.path())
         .and_then(|it| it.modified())
         .ok()
+}
+
+/// Takes over what the configuration says of uploads: of those that are under way too.
+fn limit_uploads(parts: &Parts, file: &ConfigFile) {
+    let limits = file.load().and_then(|config| config.upload_limits());
+    match limits {
+        Ok(limits) => parts.uploads.limit(limits),
+        Err(error) => parts.log.warn(&format!(
+            "failed to {error}; uploads go on as they were limited"
+        )),
+    }
 }
 
 fn is_another_agent(parts: &Parts, file: &ConfigFile) -> bool {

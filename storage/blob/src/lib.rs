@@ -28,4 +28,4 @@ pub use port::{BlobMetadata, BlobStore, PutOptions, SharedBlobStore, Space};
 pub use recorded::{Recorded, Request};
 pub use retrying::{OutageListener, RetryLimits, Retrying};
 pub use s3::{Environment, S3Credentials, S3Identity, S3Limits, S3Location, S3Store, S3Style};
-pub use throttled::{ThrottleLimits, Throttled};
+pub use throttled::{Bandwidth, ThrottleLimits, Throttled};

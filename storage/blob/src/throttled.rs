@@ -3,7 +3,7 @@
 //! Bytes are counted by whole blobs, not as they flow: a request starts once what earlier ones
 //! moved is paid for. Over seconds that is the same; within one pack it is not.
 
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use time_and_chance::{SharedClock, StopSignal, Timestamp};
@@ -14,6 +14,8 @@ use crate::{
 
 /// What may be used up unpaid after a quiet time.
 const BURST: Duration = Duration::from_secs(1);
+/// So often whoever waits looks whether the rate is another one by now.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How much a store may be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,8 +33,8 @@ pub struct ThrottleLimits {
 #[derive(Debug)]
 pub struct Throttled {
     inner: SharedBlobStore,
-    upload: Option<Bucket>,
-    download: Option<Bucket>,
+    uploads: Vec<Arc<Bandwidth>>,
+    download: Option<Bandwidth>,
     gate: Option<Gate>,
     clock: SharedClock,
     stop: StopSignal,
@@ -46,28 +48,39 @@ impl Throttled {
         clock: SharedClock,
         stop: StopSignal,
     ) -> Self {
-        let bucket = |rate: Option<u64>| rate.filter(|&rate| rate > 0).map(Bucket::new);
+        let fixed = |rate: Option<u64>| {
+            let rate = rate.filter(|&rate| rate > 0)?;
+            Some(Bandwidth::of(move || Some(rate)))
+        };
+        let upload = fixed(limits.upload_bytes_per_second);
         Self {
             inner,
-            upload: bucket(limits.upload_bytes_per_second),
-            download: bucket(limits.download_bytes_per_second),
+            uploads: upload.map(Arc::new).into_iter().collect(),
+            download: fixed(limits.download_bytes_per_second),
             gate: limits.requests_max.filter(|&max| max > 0).map(Gate::new),
             clock,
             stop,
         }
     }
 
-    fn pay(&self, bucket: Option<&Bucket>, bytes: u64) -> Result<(), BlobError> {
-        let wait = bucket.map_or(Duration::ZERO, |bucket| {
-            bucket.take(bytes, self.clock.monotonic())
-        });
-        if wait.is_zero() {
-            return Ok(());
+    /// Counts what is written against a bandwidth besides, which other stores with the same clock
+    /// may share.
+    #[must_use]
+    pub fn uploading_within(mut self, bandwidth: Arc<Bandwidth>) -> Self {
+        self.uploads.push(bandwidth);
+        self
+    }
+
+    fn pay(&self, bandwidth: &Bandwidth, bytes: u64) -> Result<(), BlobError> {
+        while let Err(wait) = bandwidth.take(bytes, self.clock.monotonic()) {
+            self.clock
+                .sleep(wait.min(LOOK), &self.stop)
+                .map_err(|stopped| {
+                    BlobError::new(BlobErrorKind::Stopped, "wait for the bandwidth limit")
+                        .caused_by(stopped)
+                })?;
         }
-        self.clock.sleep(wait, &self.stop).map_err(|stopped| {
-            BlobError::new(BlobErrorKind::Stopped, "wait for the bandwidth limit")
-                .caused_by(stopped)
-        })
+        Ok(())
     }
 
     fn enter(&self) -> Option<Entered<'_>> {
@@ -79,13 +92,15 @@ impl Throttled {
         &self,
         read: impl FnOnce() -> Result<Vec<u8>, BlobError>,
     ) -> Result<Vec<u8>, BlobError> {
-        self.pay(self.download.as_ref(), 0)?;
+        if let Some(bandwidth) = &self.download {
+            self.pay(bandwidth, 0)?;
+        }
         let content = {
             let _entered = self.enter();
             read()?
         };
-        if let Some(bucket) = &self.download {
-            bucket.take(content.len() as u64, self.clock.monotonic());
+        if let Some(bandwidth) = &self.download {
+            bandwidth.owe(content.len() as u64, self.clock.monotonic());
         }
         Ok(content)
     }
@@ -94,7 +109,9 @@ impl Throttled {
 impl BlobStore for Throttled {
     fn put(&self, name: &str, parts: &[&[u8]], options: &PutOptions) -> Result<(), BlobError> {
         let bytes = parts.iter().map(|part| part.len() as u64).sum();
-        self.pay(self.upload.as_ref(), bytes)?;
+        for bandwidth in &self.uploads {
+            self.pay(bandwidth, bytes)?;
+        }
         let _entered = self.enter();
         self.inner.put(name, parts, options)
     }
@@ -143,33 +160,84 @@ impl BlobStore for Throttled {
     }
 }
 
-/// A token bucket, kept as the moment when everything taken will be paid for.
-#[derive(Debug)]
-struct Bucket {
-    bytes_per_second: u64,
-    paid_at: Mutex<Duration>,
+/// Bytes per second, as much as there may be at the moment: the rate is asked for whenever bytes are
+/// counted, and those who wait look for another one.
+pub struct Bandwidth {
+    rate: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+    account: Mutex<Account>,
 }
 
-impl Bucket {
-    fn new(bytes_per_second: u64) -> Self {
+/// What was taken and is not paid yet, in bytes times nanoseconds; less than nothing after a quiet
+/// time.
+#[derive(Debug, Default)]
+struct Account {
+    owed: i128,
+    settled_at: Duration,
+    /// The rate of that moment, by which the time since then counts.
+    rate: Option<i128>,
+}
+
+impl std::fmt::Debug for Bandwidth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bandwidth").finish_non_exhaustive()
+    }
+}
+
+impl Bandwidth {
+    /// Returns a bandwidth of as many bytes per second as `rate` says at the time; `None` and 0 mean
+    /// no limit.
+    pub fn of(rate: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Self {
         Self {
-            bytes_per_second,
-            paid_at: Mutex::new(Duration::ZERO),
+            rate: Box::new(rate),
+            account: Mutex::default(),
         }
     }
 
-    /// Takes `bytes` and returns how long to wait until what was taken before is paid.
-    fn take(&self, bytes: u64, now: Duration) -> Duration {
-        let mut paid_at = self
-            .paid_at
+    /// Takes `bytes` if what was taken before is paid; else returns how long that takes at the rate
+    /// of now.
+    fn take(&self, bytes: u64, now: Duration) -> Result<(), Duration> {
+        self.settled(now, |account, rate| {
+            if account.owed > 0 {
+                let wait_ns = (account.owed + rate - 1) / rate;
+                return Err(Duration::from_nanos(
+                    u64::try_from(wait_ns).unwrap_or(u64::MAX),
+                ));
+            }
+            account.owed += price(bytes);
+            Ok(())
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    /// Counts bytes that were used.
+    fn owe(&self, bytes: u64, now: Duration) {
+        self.settled(now, |account, _| account.owed += price(bytes));
+    }
+
+    /// Does something with the account as it stands now; nothing if there is no limit now.
+    fn settled<T>(&self, now: Duration, doing: impl FnOnce(&mut Account, i128) -> T) -> Option<T> {
+        let rate = (self.rate)().filter(|&rate| rate > 0);
+        let mut account = self
+            .account
             .lock()
             .expect("no thread panics while it counts");
-        let price_ns = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);
-        let price = Duration::from_nanos(u64::try_from(price_ns).unwrap_or(u64::MAX));
-        let start = (*paid_at).max(now.saturating_sub(BURST));
-        *paid_at = start.saturating_add(price);
-        start.saturating_sub(now)
+        let passed = now.saturating_sub(account.settled_at);
+        account.settled_at = account.settled_at.max(now);
+        let before = std::mem::replace(&mut account.rate, rate.map(i128::from));
+        let Some(rate) = account.rate else {
+            account.owed = 0;
+            return None;
+        };
+        let ns = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i64::MAX.into());
+        let paid = before.unwrap_or(rate).saturating_mul(ns(passed));
+        let credit_max = rate.saturating_mul(ns(BURST));
+        account.owed = account.owed.saturating_sub(paid).max(-credit_max);
+        Some(doing(&mut account, rate))
     }
+}
+
+fn price(bytes: u64) -> i128 {
+    i128::from(bytes) * 1_000_000_000
 }
 
 /// Lets a number of threads in.
@@ -273,6 +341,68 @@ mod tests {
         }
         let passed = clock.monotonic() - Duration::from_secs(3600);
         assert_eq!(passed, Duration::from_secs(8));
+    }
+
+    #[test]
+    fn a_rate_that_changes_holds_for_those_who_wait_too() {
+        let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
+        let at = clock.clone();
+        // Ten bytes a second for a minute, then a hundred, and no limit after two minutes.
+        let bandwidth = Arc::new(Bandwidth::of(move || match at.monotonic().as_secs() {
+            ..60 => Some(10),
+            60..120 => Some(100),
+            _ => None,
+        }));
+        let inner = Arc::new(MemoryStore::new(clock.clone()));
+        let store = Throttled::new(
+            inner,
+            ThrottleLimits::default(),
+            clock.clone(),
+            StopSignal::new(),
+        )
+        .uploading_within(bandwidth);
+        let put = |bytes: usize| {
+            store
+                .put("a", &[&vec![0; bytes]], &PutOptions::default())
+                .unwrap();
+            clock.monotonic().as_secs()
+        };
+        assert_eq!(put(1_600), 0);
+        // 600 are paid within the first minute, the rest within ten seconds of the second.
+        assert_eq!(put(1_000_000), 70);
+        // What is still owed when the limit goes is forgiven.
+        assert_eq!(put(5_000), 120);
+        assert_eq!(put(5_000), 120);
+    }
+
+    #[test]
+    fn stores_share_a_bandwidth_and_the_lower_limit_wins() {
+        let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
+        let shared = Arc::new(Bandwidth::of(|| Some(1_000)));
+        let store = |own: u64| {
+            let inner = Arc::new(MemoryStore::new(clock.clone()));
+            let limits = ThrottleLimits {
+                upload_bytes_per_second: Some(own),
+                ..ThrottleLimits::default()
+            };
+            Throttled::new(inner, limits, clock.clone(), StopSignal::new())
+                .uploading_within(Arc::clone(&shared))
+        };
+        let put_ten = |store: &Throttled| {
+            let begun = clock.monotonic();
+            for _ in 0..10 {
+                store
+                    .put("a", &[&[0; 1_000]], &PutOptions::default())
+                    .unwrap();
+            }
+            (clock.monotonic() - begun).as_secs()
+        };
+        let (fast, other, slow) = (store(5_000), store(0), store(100));
+        assert_eq!(put_ten(&fast), 9);
+        // What the first one took is paid by the second.
+        assert_eq!(put_ten(&other), 10);
+        // Its first second's worth is free.
+        assert_eq!(put_ten(&slow), 89);
     }
 
     #[test]

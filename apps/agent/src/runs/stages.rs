@@ -9,6 +9,7 @@ use protocol::event::{
 };
 use protocol::next_run::{Policy, Run};
 
+use crate::bandwidth::lower;
 use crate::destination::Destination;
 use crate::repositories::{Absent, Lease};
 use crate::retention::{Retained, Retaining, rule_of};
@@ -24,23 +25,29 @@ pub fn open_repository<'p>(work: &Work<'p>, run: &Run) -> Result<Lease<'p>, Stri
     work.reporter.event(stage(Stage::StorageInit, run));
     let destination = Destination::of(&run.destination, &parts.config);
     let destination = destination.map_err(|error| format!("failed to {error}"))?;
-    let limit = run.destination.upload_bytes_per_second_max().unwrap_or(0);
+    let of_job = run.destination.upload_bytes_per_second_max();
     work.reporter.event(stage(Stage::RepoInitConnect, run));
     let lease = parts
         .repositories
-        .open(&destination, Absent::IsCreated, limit, work.cancellation)
+        .open(
+            &destination,
+            Absent::IsCreated,
+            of_job.unwrap_or(0),
+            work.cancellation,
+        )
         .map_err(|error| format!("failed to {error}"))?;
     work.reporter.event(stage(Stage::RepoOpen, run));
     let compression = compression_of(&run.policy_json, run.compression_enabled);
+    let limit = lower(of_job, parts.uploads.bytes_per_second());
     work.reporter.event(KopiaPolicy {
         compression: compression_name(compression),
         parallel_uploads: run.policy_json.parallel_uploads_within(),
-        bandwidth_kbps: Some(run.destination.local_bandwidth_limit_kbps).filter(|it| *it > 0),
+        bandwidth_kbps: limit.map(|it| it / 1024),
     });
-    if limit > 0 {
+    if let Some(limit) = limit {
         work.reporter.event(KopiaThrottleSet {
             upload_bytes_per_sec: limit,
-            bandwidth_kbps: run.destination.local_bandwidth_limit_kbps,
+            bandwidth_kbps: limit / 1024,
         });
     }
     Ok(lease)
