@@ -11,6 +11,7 @@ mod log_tail;
 mod maintenance;
 mod repo_operation;
 mod restore;
+mod verbose_logging;
 mod vms;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,6 +32,7 @@ use crate::control_plane::CallError;
 use crate::parts::Parts;
 use crate::reporter::Reporter;
 use crate::supervision::panic_text;
+use crate::verbose;
 use crate::volumes;
 
 /// What a command is answered with.
@@ -41,6 +43,8 @@ enum Reply {
     Found(Box<ReportBrowse>),
     /// It was carried out once the service is started anew.
     Restart,
+    /// From now on the verbose log of a run is pushed.
+    Pushes(WireId, String),
 }
 
 /// Something that arrived and is to be carried out.
@@ -120,6 +124,10 @@ fn carry_out_command(parts: &Parts, command: &Command, of_run: Option<&WireId>) 
         ))
     });
     let is_restart = matches!(done, Ok(Reply::Restart));
+    let pushed = match &done {
+        Ok(Reply::Pushes(run_id, _)) => Some(run_id.clone()),
+        _ => None,
+    };
     answer(parts, id, &command.name, done);
     if is_restart {
         parts
@@ -127,13 +135,16 @@ fn carry_out_command(parts: &Parts, command: &Command, of_run: Option<&WireId>) 
             .info("the service is started anew, as a command says");
         parts.restart();
     }
+    if let Some(run_id) = pushed {
+        verbose::push(parts, &run_id);
+    }
 }
 
 /// Answers a command, and notes how it ended.
 fn answer(parts: &Parts, id: CommandId, name: &str, done: Result<Reply, String>) {
     let written = Written::Command { id: id.0 };
     let outcome = match done {
-        Ok(Reply::Done(message)) => success(message),
+        Ok(Reply::Done(message) | Reply::Pushes(_, message)) => success(message),
         Ok(Reply::Restart) => success("the service is being started anew".to_owned()),
         Ok(Reply::Found(report)) => match parts.plane.call(&*report, &parts.stop) {
             Ok(()) => {
@@ -248,7 +259,9 @@ fn execute(
         }
         Order::ResetAgent => Ok(Reply::Restart),
         Order::AgentUpdate(_) => Err(not_here("updating the agent from here")),
-        Order::EnableVerboseAdminLogging(_) => Err(not_here("verbose logging of a run")),
+        Order::EnableVerboseAdminLogging(order) => {
+            verbose_logging::enable(parts, of_run.or(command.run_id.as_ref()), order)
+        }
         Order::Unsupported => Err(refused(parts, command, unsupported(command))),
     }
 }

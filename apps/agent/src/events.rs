@@ -42,6 +42,9 @@ impl Events {
                 *value = self.log.redacted(text).into();
             }
         }
+        let params = serde_json::to_string(&event.params_json).unwrap_or_default();
+        self.log
+            .debug(&format!("run {run_id}: {} {params}", event.message_id));
         let mut waiting = self.lock();
         if waiting.len() >= WAITING_MAX {
             waiting.pop_front();

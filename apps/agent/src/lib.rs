@@ -42,6 +42,8 @@ mod runs_begun;
 pub mod service;
 pub mod status;
 mod supervision;
+mod tap;
+mod verbose;
 mod vm_registration;
 mod volumes;
 

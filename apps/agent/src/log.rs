@@ -6,10 +6,12 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use protocol::SecretText;
 use time_and_chance::SharedClock;
+
+use crate::tap::Tap;
 
 /// The name of the newest file.
 pub const FILE_NAME: &str = "agent.log";
@@ -94,6 +96,8 @@ pub struct Log {
     is_for_the_journal: bool,
     file: Mutex<Option<File>>,
     secrets: Mutex<Secrets>,
+    /// Those who collect lines of every level, for as long as they are there.
+    taps: Mutex<Vec<Weak<Tap>>>,
 }
 
 #[derive(Default)]
@@ -129,6 +133,7 @@ impl Log {
             is_for_the_journal: false,
             file: Mutex::default(),
             secrets: Mutex::default(),
+            taps: Mutex::default(),
         }
     }
 
@@ -139,6 +144,11 @@ impl Log {
             is_for_the_journal: true,
             ..self
         }
+    }
+
+    /// Lets a tap hear every line from now on, of every level, for as long as it is there.
+    pub fn tapped_by(&self, tap: &Arc<Tap>) {
+        self.lock_taps().push(Arc::downgrade(tap));
     }
 
     /// Takes a secret out of every line from now on.
@@ -186,11 +196,17 @@ impl Log {
     }
 
     fn write(&self, level: Level, text: &str) {
-        if level < self.level {
+        let taps = self.taps();
+        if level < self.level && taps.is_empty() {
             return;
         }
         let text = in_one_line(&self.redacted(text));
-        let line = format!("{:.3} {:<5} {text}\n", self.clock.now(), level.word());
+        let now = self.clock.now();
+        let line = format!("{now:.3} {:<5} {text}\n", level.word());
+        taps.iter().for_each(|tap| tap.hear(now, &line));
+        if level < self.level {
+            return;
+        }
         if self.on_stderr {
             let echo = match self.is_for_the_journal {
                 true => format!("<{}>{text}\n", level.priority()),
@@ -252,6 +268,16 @@ impl Log {
         })
     }
 
+    fn taps(&self) -> Vec<Arc<Tap>> {
+        let mut taps = self.lock_taps();
+        taps.retain(|tap| tap.strong_count() > 0);
+        taps.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn lock_taps(&self) -> MutexGuard<'_, Vec<Weak<Tap>>> {
+        self.taps.lock().expect("nobody panics while he looks")
+    }
+
     fn lock_secrets(&self) -> MutexGuard<'_, Secrets> {
         self.secrets.lock().expect("nobody panics while he looks")
     }
@@ -304,6 +330,24 @@ mod tests {
             "1970-01-01T00:00:00.000Z error failed to use [secret] and [secret] | at all\n";
         assert!(tail.content.ends_with(expected), "{}", tail.content);
         assert!(!tail.truncated);
+    }
+
+    #[test]
+    fn a_tap_hears_every_level_without_secrets_and_the_file_does_not_grow_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path());
+        log.hide(&SecretText::new("hush-hush"));
+        let tap = Arc::new(Tap::default());
+        log.tapped_by(&tap);
+        log.debug("trying hush-hush");
+        log.warn("second");
+        let heard = tap.take(1 << 20).unwrap().text;
+        let expected = "1970-01-01T00:00:00.000Z debug trying [secret]\n1970-01-01T00:00:00.000Z warn  second\n";
+        assert_eq!(heard, expected);
+        drop(tap);
+        log.debug("nobody is there");
+        let tail = log.tail(1 << 20).unwrap();
+        assert_eq!(tail.content, "1970-01-01T00:00:00.000Z warn  second\n");
     }
 
     #[test]

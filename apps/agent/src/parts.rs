@@ -24,6 +24,7 @@ use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::repositories::{Repositories, RepositoryPorts};
 use crate::runs_begun::RunsBegun;
+use crate::verbose::VerboseLogs;
 
 /// Kopia's user of everything that agents store (control-plane API 9.5).
 pub const SOURCE_USER: &str = "agent";
@@ -51,6 +52,8 @@ pub struct Parts {
     pub events: Events,
     /// Events of the service's health on their way.
     pub health: Health,
+    /// Runs whose verbose log is wanted.
+    pub verbose: VerboseLogs,
     /// Commands that were begun.
     pub journal: CommandJournal,
     /// Runs that were begun.
@@ -135,6 +138,7 @@ impl Parts {
             events: Events::new(Arc::clone(&log)),
             health: Health::new(clock, Arc::clone(&log)),
             active: ActiveRuns::default(),
+            verbose: VerboseLogs::default(),
             afterwards: Mutex::default(),
             backups_running: AtomicUsize::new(0),
             threads: AtomicUsize::new(0),

@@ -156,7 +156,7 @@ fn is_good(status: RunStatus) -> bool {
 fn accompanied(works: &Work<'_>, run_id: &WireId, work: impl FnOnce(&Work<'_>) -> Ended) -> Ended {
     let is_over = StopSignal::new();
     std::thread::scope(|scope| {
-        scope.spawn(|| tell(works, &is_over));
+        scope.spawn(|| tell(works, run_id, &is_over));
         scope.spawn(|| listen(works, run_id, &is_over));
         let done = catch_unwind(AssertUnwindSafe(|| work(works)));
         is_over.stop();
@@ -179,7 +179,7 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Tells how far the run is until it is over.
-fn tell(works: &Work<'_>, is_over: &StopSignal) {
+fn tell(works: &Work<'_>, run_id: &WireId, is_over: &StopSignal) {
     let (parts, clock) = (works.parts, &works.parts.ports.clock);
     let mut rate = Rate::default();
     let mut told: Option<(Measured, Duration)> = None;
@@ -191,6 +191,11 @@ fn tell(works: &Work<'_>, is_over: &StopSignal) {
         let is_due = told.as_ref().is_none_or(|(last, at)| {
             *last != measured || now.saturating_sub(*at) >= parts.ports.cadence.heartbeat
         });
+        if is_due {
+            parts
+                .log
+                .debug(&format!("run {run_id}: {}", in_words(&measured)));
+        }
         if is_due && works.reporter.is_at(as_told(&measured, &rate), is_over) {
             told = Some((measured.clone(), now));
         }
@@ -201,6 +206,20 @@ fn tell(works: &Work<'_>, is_over: &StopSignal) {
             return;
         }
     }
+}
+
+/// Returns how far a run is, for the log.
+fn in_words(it: &Measured) -> String {
+    let place = [&*it.subject, &*it.phase].map(str::trim);
+    let place: Vec<&str> = place.into_iter().filter(|word| !word.is_empty()).collect();
+    format!(
+        "{:.1} %, {} of {} bytes, {} bytes of packs; {}",
+        it.percent,
+        it.done_bytes,
+        it.total_bytes,
+        it.packed_bytes,
+        place.join(": ")
+    )
 }
 
 /// Looks whether the run was cancelled, and for commands, until it is over.

@@ -11,6 +11,11 @@ const UNPACKED_BYTES_MAX: u64 = 64 << 20;
 
 /// Returns the JSON document in a packed text.
 pub fn json(packed: &str) -> Option<Value> {
+    serde_json::from_str(&text(packed)?).ok()
+}
+
+/// Returns what a packed text holds.
+pub fn text(packed: &str) -> Option<String> {
     let zipped = STANDARD.decode(packed).ok()?;
     let mut plain = Vec::new();
     let unzipped = MultiGzDecoder::new(zipped.as_slice());
@@ -18,5 +23,5 @@ pub fn json(packed: &str) -> Option<Value> {
         .take(UNPACKED_BYTES_MAX)
         .read_to_end(&mut plain)
         .ok()?;
-    serde_json::from_slice(&plain).ok()
+    String::from_utf8(plain).ok()
 }

@@ -4,6 +4,7 @@
 mod commands;
 mod events;
 mod fields;
+mod log_chunks;
 mod pace;
 mod results;
 mod runs;
@@ -77,6 +78,7 @@ pub(crate) fn violations(calls: &[Recorded], world: &World, timeline: &Timeline)
     found.extend(runs::check(calls, world, timeline));
     found.extend(results::check(calls));
     found.extend(events::check(calls));
+    found.extend(log_chunks::check(calls, world));
     found.extend(commands::check(calls, world, timeline));
     found.extend(secrecy::check(calls, world));
     found.extend(pace::check(calls, world, timeline));

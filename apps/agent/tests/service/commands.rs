@@ -7,10 +7,10 @@ use hyperv::HypervHost as _;
 use hyperv::sim::{SimDisk, SimVm};
 use scripted_control_plane::world::OperationOrder;
 use scripted_control_plane::world::VmOrder;
-use scripted_control_plane::{CommandOrder, Fault, RunOrder, Settings};
+use scripted_control_plane::{CommandOrder, Fault, RunOrder, Settings, packed};
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{PASSWORD, World};
 
 /// Backs the source up, and returns the manifest.
 fn backed_up(world: &World) -> String {
@@ -235,5 +235,55 @@ fn a_reset_is_answered_before_the_service_ends() {
     let (is_done, _) = world.answer_to(command);
     assert!(is_done);
     assert_eq!(world.ends(), Afterwards::Restart);
+    world.check();
+}
+
+#[test]
+fn the_verbose_log_of_a_run_is_pushed_while_it_is_wanted_and_ends_with_the_run() {
+    let world = World::at_work(Settings::default());
+    let bytes: Vec<u8> = (0..4u32 << 20)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    fs::write(world.path("source/large.bin"), bytes).unwrap();
+    // It goes on until it is cancelled: not even its first pack is paid for by then.
+    let order = world.files().with("local_bandwidth_limit_kbps", json!(1));
+    let run = world.queue(order.with("compression_enabled", json!(false)));
+    world.wait_for("the run", |plane| {
+        plane.with(|world| world.run_status(&run) == "running")
+    });
+    // A piece is refused once, and its answer lost once.
+    world
+        .plane
+        .inject("agent_push_log_chunk", 1, Fault::ServerError);
+    world
+        .plane
+        .inject("agent_push_log_chunk", 2, Fault::AnswerLost);
+    for minutes in [json!(1), json!("240")] {
+        let payload = json!({"ttl_minutes": minutes});
+        let mut order = CommandOrder::new("enable_verbose_admin_logging", payload).about(&run);
+        order.by_run_poll = true;
+        let (is_done, said) = world.answer_to(world.plane.queue_command(order));
+        assert!(is_done, "{said}");
+    }
+    world.plane.request_cancel(&run);
+    assert_eq!(world.end_of(&run), "cancelled");
+    let id = run.as_str().unwrap();
+    let text = || -> String {
+        let calls = world.plane.calls_of("agent_push_log_chunk");
+        let taken = calls.iter().filter(|it| it.was_acknowledged());
+        let packed = taken.map(|it| it.call.body["content_b64"].as_str().unwrap().to_owned());
+        packed.filter_map(|it| packed::text(&it)).collect()
+    };
+    let last = format!("run {id} ended as cancelled");
+    world.wait_for("the end of the run in its log", |_| text().contains(&last));
+    // More than the log's file would hold at its level.
+    assert!(text().contains(&format!("debug run {id}: ")), "{}", text());
+    assert!(!text().contains(PASSWORD), "{}", text());
+    let ended = format!("the verbose log of run {id} is not pushed any more: the run is over");
+    world.wait_for("the end of pushing", |_| world.log().contains(&ended));
+    let payload = json!({"ttl_minutes": 5});
+    let order = CommandOrder::new("enable_verbose_admin_logging", payload).about(&run);
+    let (is_done, said) = world.answer_to(world.plane.queue_command(order));
+    assert!(!is_done && said.contains("not being carried out"), "{said}");
     world.check();
 }

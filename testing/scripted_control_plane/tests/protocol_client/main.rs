@@ -736,6 +736,18 @@ fn everything_else_that_is_reported_is_within_the_contract() {
     };
     assert_eq!(pair.call(&discover).unwrap().created, 1);
     assert_eq!(pair.call(&discover).unwrap().updated, 1);
+    let wire_id = serde_json::to_value(&id).unwrap();
+    let mut wanted = CommandOrder::new("enable_verbose_admin_logging", json!({})).about(&wire_id);
+    wanted.by_run_poll = true;
+    let command = pair.plane.queue_command(wanted);
+    let polled = PollCommands { run_id: id.clone() };
+    assert_eq!(pair.call(&polled).unwrap().len(), 1);
+    pair.call(&CompleteCommand {
+        command_id: CommandId(command),
+        status: CommandStatus::Completed,
+        result_message: String::new(),
+    })
+    .unwrap();
     let between = (pair.now(), pair.now());
     let chunk = PushLogChunk::new(id.clone(), 0, "a line\n", between, "1.8.2").unwrap();
     assert!(!pair.call(&chunk).unwrap().duplicate);
