@@ -4,6 +4,7 @@
 //! arrives ─► written down ─► carried out on a thread of its own ─► answered ─► acknowledged
 //! ```
 
+pub mod agent_update;
 mod browse_directory;
 mod browse_snapshot;
 mod hyperv_restore;
@@ -36,13 +37,15 @@ use crate::verbose;
 use crate::volumes;
 
 /// What a command is answered with.
-enum Reply {
+pub enum Reply {
     /// It was carried out.
     Done(String),
     /// What was found, which completes it.
     Found(Box<ReportBrowse>),
     /// It was carried out once the service is started anew.
     Restart,
+    /// It is answered when it is known how it ended, by whoever knows.
+    Later,
     /// From now on the verbose log of a run is pushed.
     Pushes(WireId, String),
 }
@@ -146,6 +149,7 @@ fn answer(parts: &Parts, id: CommandId, name: &str, done: Result<Reply, String>)
     let outcome = match done {
         Ok(Reply::Done(message) | Reply::Pushes(_, message)) => success(message),
         Ok(Reply::Restart) => success("the service is being started anew".to_owned()),
+        Ok(Reply::Later) => return,
         Ok(Reply::Found(report)) => match parts.plane.call(&*report, &parts.stop) {
             Ok(()) => {
                 let outcome = success("reported".to_owned());
@@ -258,7 +262,7 @@ fn execute(
             Ok(Reply::Done(format!("{count} volumes reported")))
         }
         Order::ResetAgent => Ok(Reply::Restart),
-        Order::AgentUpdate(_) => Err(not_here("updating the agent from here")),
+        Order::AgentUpdate(order) => agent_update::carry_out(parts, id, order),
         Order::EnableVerboseAdminLogging(order) => {
             verbose_logging::enable(parts, of_run.or(command.run_id.as_ref()), order)
         }
@@ -380,6 +384,11 @@ pub fn settle_interrupted(parts: &Parts) {
         order, restore_run, ..
     } in parts.journal.interrupted()
     {
+        // An update goes over the service's end, and is told by itself.
+        let update = parts.updates.current();
+        if update.is_some_and(|it| order == Written::Command { id: it.command_id }) {
+            continue;
+        }
         let why = "the service ended while this was going on, and nobody knows how far it came; order it again";
         if let Some(run_id) = restore_run {
             end_restore_run(parts, &run_id, why);

@@ -43,6 +43,7 @@ pub mod service;
 pub mod status;
 mod supervision;
 mod tap;
+pub mod update;
 mod verbose;
 mod vm_registration;
 mod volumes;

@@ -24,6 +24,7 @@ use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::repositories::{Repositories, RepositoryPorts};
 use crate::runs_begun::RunsBegun;
+use crate::update::Updates;
 use crate::verbose::VerboseLogs;
 
 /// Kopia's user of everything that agents store (control-plane API 9.5).
@@ -52,6 +53,8 @@ pub struct Parts {
     pub events: Events,
     /// Events of the service's health on their way.
     pub health: Health,
+    /// The update of this program, if one is under way.
+    pub updates: Updates,
     /// Runs whose verbose log is wanted.
     pub verbose: VerboseLogs,
     /// Commands that were begun.
@@ -138,6 +141,8 @@ impl Parts {
             events: Events::new(Arc::clone(&log)),
             health: Health::new(clock, Arc::clone(&log)),
             active: ActiveRuns::default(),
+            updates: Updates::in_folder(state_folder, ports.clock.clone())
+                .map_err(io::Error::other)?,
             verbose: VerboseLogs::default(),
             afterwards: Mutex::default(),
             backups_running: AtomicUsize::new(0),

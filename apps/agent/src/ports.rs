@@ -10,8 +10,9 @@ use protocol::identity::Program;
 use secrets::SecretStore;
 use time_and_chance::{Chance, SharedClock, TimeZone};
 
-use crate::http::Transport;
+use crate::http::{Downloads, Transport};
 use crate::pulse::Pulse;
+use crate::update::ReleaseKeys;
 
 /// Opens the Hyper-V host of this machine, or one that plays it; the text is `hyperv_host` of the
 /// configuration, and the error says for people why there is none.
@@ -74,6 +75,12 @@ pub struct Ports {
     pub chance: Chance,
     /// The line to the control plane.
     pub transport: Arc<dyn Transport>,
+    /// Fetches files from elsewhere.
+    pub downloads: Arc<dyn Downloads>,
+    /// The file of this program, which an update replaces, if it is known.
+    pub executable: Option<PathBuf>,
+    /// The keys that releases of this program are signed with.
+    pub release_keys: ReleaseKeys,
     /// The Hyper-V host.
     pub open_host: OpenHost,
     /// What keeps passwords.

@@ -191,7 +191,8 @@ fn take_runs(parts: &Arc<Parts>, file: &ConfigFile) {
             start(parts, arrived);
         }
         let running = parts.backups_running.load(Ordering::SeqCst);
-        if now >= next && running < parts.config.runs_at_once.max(1) {
+        let has_room = running < parts.config.runs_at_once.max(1);
+        if now >= next && has_room && !parts.updates.is_waiting_for_runs() {
             next = now + take_run(parts, &mut pace);
         }
         if now >= next_look {
@@ -224,7 +225,11 @@ fn take_runs(parts: &Arc<Parts>, file: &ConfigFile) {
 
 /// Asks for a run, begins it, and returns after how long to ask again.
 fn take_run(parts: &Arc<Parts>, pace: &mut Pace) -> Duration {
-    match parts.plane.call(&NextRun, &parts.stop) {
+    let offer = parts.plane.call(&NextRun, &parts.stop);
+    if offer.is_ok() {
+        parts.updates.has_polled();
+    }
+    match offer {
         Ok(Offer::NoRun) => pace.after_answer(),
         Ok(Offer::Run(run)) => {
             let worker = Arc::clone(parts);
@@ -315,6 +320,7 @@ fn take_commands(parts: &Arc<Parts>) {
         let begun = clock.monotonic();
         let pause = match poll(parts) {
             Ok(polled) => {
+                parts.updates.has_polled();
                 let wish = polled.next_poll_secs;
                 let commands = polled.commands.into_iter();
                 let commands = commands.map(|it| Arrived::Command(Box::new(it), None));
@@ -373,6 +379,7 @@ fn send_mail(parts: &Parts, stop: &StopSignal) {
         let now = clock.monotonic();
         parts.outbox.deliver(&parts.plane, false, stop);
         parts.events.send(&parts.plane, stop);
+        commands::agent_update::look(parts);
         if now >= next_status {
             next_status = now + Duration::from_secs(5);
             if let Err(error) = Status::of(parts).write(&parts.ports.places.state) {
@@ -384,6 +391,7 @@ fn send_mail(parts: &Parts, stop: &StopSignal) {
         if now >= next_health {
             next_health = now + cadence.health;
             parts.health.send(&parts.plane, stop);
+            commands::agent_update::tell_end(parts);
             commands::tell_again(parts);
         }
         if now >= next_volumes {

@@ -55,6 +55,11 @@ pub fn take_the_name_of(from: &Path, to: &Path) -> io::Result<()> {
     system::rename_over(from, to)
 }
 
+/// Makes sure that the names in a folder survive a loss of power.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    system::sync_folder(path)
+}
+
 /// Fills `buf` with what stands at `offset`, or fails.
 pub fn read_exact_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<()> {
     system::read_exact_at(file, offset, buf)

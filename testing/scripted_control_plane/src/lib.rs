@@ -34,6 +34,7 @@
 //! standard input ends; then it prints calls, rows and violations as one JSON document, and ends with
 //! status 1 if there are violations. The script is described in [`script`].
 
+pub mod downloads;
 pub mod fault;
 mod http;
 pub mod packed;

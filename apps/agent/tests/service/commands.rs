@@ -70,7 +70,7 @@ fn what_this_version_does_not_do_is_refused_in_words() {
     for (name, words) in [
         ("nas_mount", "not in this version"),
         ("nas_unmount_snapshot", "not in this version"),
-        ("agent_update", "not in this version"),
+        ("agent_update", "no SHA-256"),
         ("brew_coffee", "no command that this version knows"),
     ] {
         let payload = json!({"update_job_id": 3});

@@ -7,4 +7,5 @@ mod commands;
 mod enrolment;
 mod files;
 mod hyperv_runs;
+mod updates;
 mod world;

@@ -12,6 +12,7 @@ use agent::http::Https;
 use agent::log::{Level, Log};
 use agent::ports::{Cadence, Places, Ports};
 use agent::service::serve;
+use agent::update::{AtStart, ReleaseKeys, at_start};
 use blob::{FilesystemStore, SharedBlobStore};
 use hyperv::sim::{SimDisk, SimHost, SimOptions, SimVm};
 use hyperv::{SharedHypervHost, VmId};
@@ -34,6 +35,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct World {
     pub folder: tempfile::TempDir,
     pub plane: ControlPlane,
+    /// The version that the service says it is.
+    pub version: String,
+    /// Its program's file.
+    pub executable: Option<PathBuf>,
+    /// The key that its releases are signed with, if there is one.
+    pub release_key: String,
     clock: SharedClock,
     service: Option<(StopSignal, JoinHandle<Afterwards>)>,
 }
@@ -57,6 +64,9 @@ impl World {
         let world = Self {
             folder: tempfile::tempdir().unwrap(),
             plane,
+            version: "1.9.0".to_owned(),
+            executable: None,
+            release_key: String::new(),
             clock,
             service: None,
         };
@@ -96,10 +106,14 @@ impl World {
 
     fn ports(&self) -> Ports {
         let (clock, host) = (self.clock.clone(), self.path("host"));
+        let line = Arc::new(Https::new().unwrap());
         Ports {
             clock: self.clock.clone(),
             chance: Chance::from_seed(1),
-            transport: Arc::new(Https::new().unwrap()),
+            transport: line.clone(),
+            downloads: line,
+            executable: self.executable.clone(),
+            release_keys: ReleaseKeys::parse(&self.release_key).unwrap(),
             open_host: Arc::new(move |_| {
                 let opened = SimHost::open(&host, clock.clone(), Chance::from_system());
                 let opened = opened.map_err(|error| error.to_string())?;
@@ -108,7 +122,7 @@ impl World {
             secrets: Arc::new(PrivateFiles::new(self.path("state/credentials"))),
             host_name: "testhost".to_owned(),
             program: Program {
-                version: "1.9.0".to_owned(),
+                version: self.version.clone(),
                 os: "linux".to_owned(),
                 arch: "amd64".to_owned(),
                 build: String::new(),
@@ -142,6 +156,11 @@ impl World {
         let heard = stop.clone();
         let thread = std::thread::spawn(move || serve(&ports, &file, &log, &heard).unwrap());
         self.service = Some((stop, thread));
+    }
+
+    /// Does what a program does first when it begins.
+    pub fn settle_update(&self) -> AtStart {
+        at_start(&self.path("state"), &self.clock, None).unwrap()
     }
 
     /// Ends the service, and returns what is to happen then.

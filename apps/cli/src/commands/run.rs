@@ -11,6 +11,7 @@ use agent::ports::{Cadence, Places, Ports};
 use agent::pulse::Pulse;
 use agent::service::serve;
 use agent::status::Status;
+use agent::update::{self, AtStart, ReleaseKeys};
 use clap::Args;
 use serde_json::json;
 use time_and_chance::StopSignal;
@@ -27,6 +28,8 @@ use crate::world::World;
 
 /// What says how much is logged, before the configuration does.
 const LEVEL_VARIABLE: &str = "E3_AGENT_LOG_LEVEL";
+/// What tells starts of a service apart: systemd gives each a name of its own.
+pub const START_VARIABLE: &str = "INVOCATION_ID";
 /// The exit status that lets a service manager start the service anew.
 const RESTART: u8 = 2;
 
@@ -63,22 +66,33 @@ impl Run {
             true => log.for_the_journal(),
             false => log,
         };
+        let start = std::env::var(START_VARIABLE).ok();
+        match update::at_start(&world.state_folder()?, world.clock(), start.as_deref()) {
+            Ok(AtStart::GoOn) => {}
+            Ok(AtStart::StartAnew) => {
+                log.warn(
+                    "the version from before was put back; the service is started anew as that",
+                );
+                return Ok(ended(Afterwards::Restart));
+            }
+            Err(error) => log.error(&format!("failed to {error}; the service goes on")),
+        }
         let ports = ports(world)?;
         let served = supervised(world, &ports, || {
             serve(&ports, &file, &Arc::new(log), world.stop())
         });
         let afterwards = served
             .map_err(|error| Failure::new(FailureKind::State, format!("failed to {error}")))?;
-        let (word, status) = match afterwards {
-            Afterwards::Stop => ("stopped", 0),
-            Afterwards::Restart => ("restart", RESTART),
-        };
-        Ok(Answer::with_status(
-            String::new(),
-            json!({ "ended": word }),
-            status,
-        ))
+        Ok(ended(afterwards))
     }
+}
+
+fn ended(afterwards: Afterwards) -> Answer {
+    let (word, status) = match afterwards {
+        Afterwards::Stop => ("stopped", 0),
+        Afterwards::Restart => ("restart", RESTART),
+    };
+    Answer::with_status(String::new(), json!({ "ended": word }), status)
 }
 
 /// Serves, and tells whoever keeps this program running how that goes.
@@ -137,6 +151,7 @@ pub fn config_file(named: Option<&PathBuf>) -> Result<ConfigFile, Failure> {
 pub fn ports(world: &World) -> Result<Ports, Failure> {
     let line = Https::new()
         .map_err(|error| Failure::new(FailureKind::Failed, format!("failed to {error}")))?;
+    let line = Arc::new(line);
     let secrets = credentials::store(world)?.ok_or_else(|| {
         Failure::new(
             FailureKind::Unsupported,
@@ -148,7 +163,11 @@ pub fn ports(world: &World) -> Result<Ports, Failure> {
     Ok(Ports {
         clock: world.clock().clone(),
         chance: world.chance().clone(),
-        transport: Arc::new(line),
+        transport: line.clone(),
+        downloads: line,
+        // A file that is not known any more was replaced or removed under this program.
+        executable: update::this_program().ok(),
+        release_keys: ReleaseKeys::built_in(),
         open_host: Arc::new(move |name| {
             hosts::open(name, &state_folder, &clock, &chance).map_err(|failure| failure.to_string())
         }),

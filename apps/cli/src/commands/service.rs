@@ -2,6 +2,7 @@
 
 mod install;
 mod restart;
+mod settle_update;
 mod start;
 mod status;
 mod stop;
@@ -29,6 +30,9 @@ pub enum Command {
     Restart(restart::Restart),
     /// Say whether the service is installed and runs.
     Status(status::Status),
+    /// Judge an update before the service begins.
+    #[command(hide = true)]
+    SettleUpdate(settle_update::SettleUpdate),
 }
 
 impl Command {
@@ -41,6 +45,7 @@ impl Command {
             Self::Stop(command) => command.run(world),
             Self::Restart(command) => command.run(world),
             Self::Status(command) => command.run(),
+            Self::SettleUpdate(command) => command.run(world),
         }
     }
 }

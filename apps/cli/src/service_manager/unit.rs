@@ -9,6 +9,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use agent::update::kept_beside;
+
 /// The service counts as hung when it has not shown for so long that it lives. Requests and their
 /// repeats take a minute or two at worst.
 pub const WATCHDOG: Duration = Duration::from_secs(300);
@@ -24,6 +26,8 @@ pub fn unit(program: &Path, config: &Path) -> Option<String> {
     if start.contains('$') {
         return None;
     }
+    // An update puts the new program in this one's place, and keeps this one beside it.
+    let (folder, kept) = (quoted(program.parent()?)?, quoted(&kept_beside(program))?);
     let (watchdog, stop_max) = (WATCHDOG.as_secs(), STOP_MAX.as_secs());
     Some(format!(
         "\
@@ -36,6 +40,7 @@ After=network-online.target local-fs.target remote-fs.target time-sync.target
 [Service]
 Type=notify
 NotifyAccess=main
+ExecStartPre=-{kept} service settle-update
 ExecStart={start} run --config {config}
 Restart=always
 RestartSec=10
@@ -66,6 +71,7 @@ LimitNOFILE=65536
 CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID
 NoNewPrivileges=yes
 ProtectSystem=yes
+ReadWritePaths={folder}
 ProtectKernelTunables=yes
 ProtectKernelLogs=yes
 ProtectControlGroups=yes
@@ -121,6 +127,16 @@ mod tests {
         assert_eq!(value(&unit, "RestartSec"), "10");
         assert!(!unit.contains("\nUser="), "{unit}");
         assert_eq!(value(&unit, "StateDirectory"), "e3-backup-agent");
+    }
+
+    #[test]
+    fn an_update_can_replace_the_program_and_is_judged_by_the_one_from_before() {
+        let unit = of("/usr/local/bin/e3-backup-agent", CONFIG).unwrap();
+        assert_eq!(value(&unit, "ReadWritePaths"), "\"/usr/local/bin\"");
+        assert_eq!(
+            value(&unit, "ExecStartPre"),
+            "-\"/usr/local/bin/e3-backup-agent.old\" service settle-update"
+        );
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod password;
 mod performance;
 mod remember;
 mod s3_server;
+mod self_update;
 mod selftest;
 mod service;
 mod supervised_run;

@@ -243,6 +243,13 @@ pub struct AgentUpdate {
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub require_signature: bool,
+    /// Whether a version before the one that runs is meant.
+    #[serde(
+        default,
+        deserialize_with = "lenient::boolean",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub allow_downgrade: bool,
 }
 
 /// Sends a run's verbose log.
