@@ -6,7 +6,6 @@ use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -116,18 +115,12 @@ fn work(
         let Some(program) = next else {
             return Ok((passed, totals));
         };
-        let begun = Instant::now();
         let (program_passed, output) = run_program(&program, variables)?;
         let mut found = TestTotals::default();
         output.lines().for_each(|line| found.add_line(line));
         let verdict = if program_passed { "passed" } else { "FAILED" };
         let mut stdout = io::stdout().lock();
-        writeln!(
-            stdout,
-            "\n-- {} {verdict} in {:.0} s\n{output}",
-            program.source,
-            begun.elapsed().as_secs_f64()
-        )?;
+        writeln!(stdout, "\n-- {} {verdict}\n{output}", program.source)?;
         passed &= program_passed && found.failed == 0;
         totals.add(&found);
     }
