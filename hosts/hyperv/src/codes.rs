@@ -21,6 +21,8 @@ pub const ACCESS_DENIED: u32 = 0x8007_0005;
 pub const SHARING_VIOLATION: u32 = 0x8007_0020;
 /// A file of that name is there already.
 pub const FILE_EXISTS: u32 = 0x8007_0050;
+/// A file or folder of that name is there already, in other words.
+pub const ALREADY_EXISTS: u32 = 0x8007_00B7;
 /// The volume is full.
 pub const DISK_FULL: u32 = 0x8007_0070;
 /// A guest's VSS writer failed and will fail again.
@@ -50,6 +52,12 @@ pub const TRACKING_INVALID_ID: u32 = 0xC03A_0029;
 pub const TRACKING_DISABLED: u32 = 0xC03A_002A;
 /// The tracking files were lost.
 pub const TRACKING_MISSING: u32 = 0xC03A_0030;
+
+/// Returns whether an import that failed with this code met a VM with the same id: its files are in
+/// use, or there already (Hyper-V spec 16).
+pub fn is_of_another_vm(code: u32) -> bool {
+    [FILE_IN_USE, FILE_EXISTS, ALREADY_EXISTS].contains(&code)
+}
 
 /// Returns what a code of change tracking means, for the operator.
 pub fn tracking_text(code: u32) -> &'static str {

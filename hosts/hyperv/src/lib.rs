@@ -16,7 +16,8 @@ pub use error::{HypervError, HypervErrorKind};
 pub use port::{HypervHost, SharedHypervHost};
 pub use vm::{
     Checkpoint, CheckpointId, CheckpointKind, ConfigurationFile, Consistency, Controller,
-    FrozenDisk, Generation, GuestSystem, MergeState, NetworkAdapter, NewDisk, OmittedDisk,
-    OperationInProgress, PlannedVm, ReferencePoint, ReferencePointDisk, ReferencePointId,
-    RequestedConsistency, ValidationMessage, VirtualDisk, Vm, VmId, VmState, VolumeSpace,
+    DefinedDisk, DefinedVm, FrozenDisk, Generation, GuestSystem, MergeProgress, MergeState,
+    NetworkAdapter, NewDisk, OmittedDisk, OperationInProgress, PlannedVm, ReferencePoint,
+    ReferencePointDisk, ReferencePointId, RequestedConsistency, SECURE_BOOT, ValidationMessage,
+    VirtualDisk, Vm, VmDefinition, VmId, VmState, VolumeSpace,
 };

@@ -8,9 +8,9 @@ use disk::{BlockWrite, DiskSource};
 use time_and_chance::StopSignal;
 
 use crate::{
-    Checkpoint, CheckpointId, ConfigurationFile, FrozenDisk, HypervError, MergeState, NewDisk,
-    PlannedVm, ReferencePoint, ReferencePointId, RequestedConsistency, ValidationMessage, Vm, VmId,
-    VolumeSpace,
+    Checkpoint, CheckpointId, ConfigurationFile, DefinedVm, FrozenDisk, HypervError, MergeState,
+    NewDisk, PlannedVm, ReferencePoint, ReferencePointId, RequestedConsistency, ValidationMessage,
+    Vm, VmDefinition, VmId, VolumeSpace,
 };
 
 /// A host shared by everything that works on it.
@@ -122,6 +122,17 @@ pub trait HypervHost: Send + Sync + Debug {
         name: &str,
         new_id: bool,
     ) -> Result<PlannedVm, HypervError>;
+
+    /// Defines a planned VM from what was recorded of it, under a new id, for a VM whose
+    /// configuration cannot be imported (Hyper-V spec 10.3). Its disks' files are there; its adapters
+    /// hang on no switch yet. What `configuration` tells beyond the definition is taken over as far as
+    /// it can be; the answer says what is not.
+    fn define_planned(
+        &self,
+        definition: &VmDefinition,
+        configuration: &[ConfigurationFile],
+        folder: &Path,
+    ) -> Result<DefinedVm, HypervError>;
 
     /// Points a planned VM's disks to files, in the order of [`PlannedVm::disks`]; `None` takes
     /// the disk away (step 5).

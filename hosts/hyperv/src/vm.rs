@@ -177,6 +177,9 @@ pub enum OperationInProgress {
     Other(u16),
 }
 
+/// What [`Vm::firmware`] says of firmware that starts signed systems alone.
+pub const SECURE_BOOT: &str = "secure boot";
+
 /// A virtual machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Vm {
@@ -210,6 +213,30 @@ pub struct Vm {
     pub created: Timestamp,
     /// The checkpoint last applied to it, if any: applying one makes every older base void.
     pub last_applied_checkpoint: Option<CheckpointId>,
+}
+
+impl Vm {
+    /// Returns a running VM of generation 2 that has nothing but its name: no guest that speaks, no
+    /// disks, no adapters. What describes VMs to test what decides about them begins with this.
+    pub fn bare(id: VmId, name: &str) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            generation: Generation::Two,
+            version: "10.0".to_owned(),
+            state: VmState::Running,
+            operation: None,
+            guest: None,
+            firmware: "UEFI".to_owned(),
+            processors: 1,
+            memory_bytes: 1 << 30,
+            network_adapters: Vec::new(),
+            disks: Vec::new(),
+            omitted_disks: Vec::new(),
+            created: Timestamp::UNIX_EPOCH,
+            last_applied_checkpoint: None,
+        }
+    }
 }
 
 /// How consistent a checkpoint is asked to be.
@@ -325,13 +352,22 @@ pub struct ReferencePoint {
     pub disks: Vec<ReferencePointDisk>,
 }
 
+/// How far a merge is, as far as the host tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MergeProgress {
+    /// Percent done.
+    pub percent: Option<u8>,
+    /// How long the differencing files are that are still to be merged.
+    pub left_bytes: Option<u64>,
+}
+
 /// Whether disks are being merged after a checkpoint went away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MergeState {
     /// Nothing to merge: chains are as deep as the checkpoints that exist ask for.
     Idle,
-    /// A merge runs; percent done if known.
-    Running(Option<u8>),
+    /// A merge runs.
+    Running(MergeProgress),
     /// A differencing file lies above a disk and no checkpoint owns it, and nothing runs.
     Stuck(String),
 }
@@ -367,6 +403,67 @@ pub struct PlannedVm {
     pub disks: Vec<FrozenDisk>,
     /// Its network adapters, with the switch they last hung on.
     pub network_adapters: Vec<NetworkAdapter>,
+}
+
+/// What a VM is defined from anew (Hyper-V spec 10.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmDefinition {
+    /// Its name.
+    pub name: String,
+    /// First or second generation.
+    pub generation: Generation,
+    /// Its firmware, as [`Vm::firmware`] has it.
+    pub firmware: String,
+    /// Virtual processors.
+    pub processors: u32,
+    /// Start-up memory.
+    pub memory_bytes: u64,
+    /// Network adapters, with the switches they last hung on.
+    pub network_adapters: Vec<NetworkAdapter>,
+    /// Disks, whose files are there.
+    pub disks: Vec<DefinedDisk>,
+}
+
+impl VmDefinition {
+    /// Returns whether its firmware starts signed systems alone.
+    pub fn has_secure_boot(&self) -> bool {
+        self.firmware.contains(SECURE_BOOT)
+    }
+}
+
+/// A disk of a VM that is defined anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefinedDisk {
+    /// The kind of controller.
+    pub controller: Controller,
+    /// Which controller of that kind.
+    pub controller_number: u32,
+    /// Which place on it.
+    pub location: u32,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+impl DefinedDisk {
+    /// Returns it as a planned VM lists it.
+    pub fn frozen(&self) -> FrozenDisk {
+        FrozenDisk {
+            controller: self.controller,
+            controller_number: self.controller_number,
+            location: self.location,
+            path: self.path.clone(),
+            original_path: self.path.clone(),
+        }
+    }
+}
+
+/// A planned VM that was defined anew.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DefinedVm {
+    /// The planned VM.
+    pub planned: PlannedVm,
+    /// What was recorded of the original and did not come along, for people.
+    pub left_out: Vec<String>,
 }
 
 /// What validation says about a planned VM.

@@ -39,6 +39,9 @@ pub struct Manners {
     pub point_entries: PointEntries,
     /// An adapter on no switch has a connection whose state is 3; otherwise none (spec 10.1).
     pub disconnected_has_connection: bool,
+    /// A planned VM keeps its files in the folder that its definition was imported from, until it is
+    /// told otherwise; otherwise in one of the host's choice (spec 10.1, low).
+    pub imports_stay_in_their_folder: bool,
     /// A saved or paused VM shows 32769 and 32768 instead of 6 and 9 (spec 3.2).
     pub old_state_numbers: bool,
     /// Whether a frozen disk says that there were writes after its newest id (Hyper-V spec 7.1,
@@ -85,6 +88,7 @@ impl Default for Manners {
             checkpoint_keeps_ids: true,
             point_entries: PointEntries::Vm,
             disconnected_has_connection: true,
+            imports_stay_in_their_folder: true,
             old_state_numbers: false,
             newer_changes_on_frozen_disks: false,
             points_have_ids_of_their_own: false,
@@ -139,6 +143,7 @@ impl Manners {
                 "checkpoint-changes-ids" => self.checkpoint_keeps_ids = false,
                 "point-entries-of-their-own" => self.point_entries = PointEntries::Point,
                 "disconnected-has-no-connection" => self.disconnected_has_connection = false,
+                "imports-go-where-the-host-likes" => self.imports_stay_in_their_folder = false,
                 "old-state-numbers" => self.old_state_numbers = true,
                 "newer-changes-on-frozen-disks" => self.newer_changes_on_frozen_disks = true,
                 "points-have-ids-of-their-own" => self.points_have_ids_of_their_own = true,

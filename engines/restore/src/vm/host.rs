@@ -1,14 +1,17 @@
-//! A VM onto a Hyper-V host (Hyper-V spec 10.1).
+//! A VM onto a Hyper-V host (Hyper-V spec 10.1, 10.3).
 //!
 //! ```text
 //! disks ─► import as a planned VM ─► disks, switches ─► validate ─► realise ─► start
+//!   │      or define one anew
 //!   └─────── failed or stopped: give the planned VM up, remove the disk files ┘
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hyperv::{ConfigurationFile, HypervErrorKind, HypervHost, NewDisk, PlannedVm, VmId};
+use hyperv::{
+    ConfigurationFile, HypervError, HypervErrorKind, HypervHost, NewDisk, PlannedVm, VmId,
+};
 use point::{DiskDescriptor, OpenPoint};
 use progress::Progress;
 use repo::Repository;
@@ -51,8 +54,9 @@ pub struct RestoredVm {
 /// new VMs a folder of their own, so that there is nothing to overwrite.
 ///
 /// # Errors
-/// `Exists` if a VM with the same GUID is there and a new one was not asked for. Whatever goes
-/// wrong before the VM is realised, the planned VM is given up and its files are removed.
+/// `Exists` if a VM with the same GUID is there and a new one was not asked for. A configuration that
+/// cannot be imported is no error: a new VM is defined from what the point records, and warnings say
+/// what is not as it was. Whatever goes wrong before the VM is realised, the planned VM is given up and its files are removed.
 pub fn to_host(
     repo: &Arc<Repository>,
     point: &OpenPoint,
@@ -108,6 +112,14 @@ pub fn to_host(
     }
 }
 
+/// Returns the error of a VM that could neither be imported nor be defined anew.
+fn not_defined(why: &HypervError, error: HypervError) -> RestoreError {
+    let doing = format!(
+        "define the VM anew, after its configuration could not be imported (failed to {why})"
+    );
+    host_error(doing)(error)
+}
+
 /// A restore under way, with what it has to take back if it fails.
 struct HostRun<'a> {
     repo: &'a Arc<Repository>,
@@ -141,17 +153,54 @@ impl HostRun<'_> {
             disks.push(self.write_disk(disk, folder.join(file))?);
         }
         self.check_stop()?;
-        self.progress.phase("importing the VM");
-        let planned = self
-            .host
-            .import_planned(&configuration, &folder, name, self.target.new_id)
-            .map_err(host_error("import the VM's configuration"))?;
-        self.planned = Some(planned.id);
-        let warnings = self.settle(&planned, &disks)?;
+        let (planned, mut warnings) = self.plan(&configuration, &disks, &folder, name)?;
+        warnings.extend(self.settle(&planned, &disks)?);
         self.check_stop()?;
         self.progress.phase("realising the VM");
         let id = self.realise(planned.id)?;
         Ok((id, disks, warnings))
+    }
+
+    /// Imports the VM's configuration as a planned VM, or defines one from what the point records if
+    /// that cannot be; returns warnings.
+    fn plan(
+        &mut self,
+        configuration: &[ConfigurationFile],
+        disks: &[RestoredDisk],
+        folder: &Path,
+        name: &str,
+    ) -> Result<(PlannedVm, Vec<String>), RestoreError> {
+        self.progress.phase("importing the VM");
+        let new_id = self.target.new_id;
+        let imported = self
+            .host
+            .import_planned(configuration, folder, name, new_id);
+        let (planned, warnings) = match imported {
+            Ok(planned) => (planned, Vec::new()),
+            Err(why) if plan::may_be_defined(why.kind(), why.code()) => {
+                self.progress.phase("defining the VM anew");
+                let vm = self.point.descriptor();
+                let definition = plan::definition(name, vm, &self.placed(disks));
+                let defined = self
+                    .host
+                    .define_planned(&definition, configuration, folder)
+                    .map_err(|error| not_defined(&why, error))?;
+                let told = plan::told_of_definition(vm, &why, new_id, defined.left_out);
+                (defined.planned, told)
+            }
+            Err(error) => return Err(host_error("import the VM's configuration")(error)),
+        };
+        self.planned = Some(planned.id);
+        Ok((planned, warnings))
+    }
+
+    /// Returns the restored disks, each with what the point says of it.
+    fn placed(&self, disks: &[RestoredDisk]) -> Vec<(&DiskDescriptor, PathBuf)> {
+        let descriptors = self.point.descriptor().disks.iter();
+        descriptors
+            .zip(disks)
+            .map(|(descriptor, disk)| (descriptor, disk.path.clone()))
+            .collect()
     }
 
     fn write_disk(
@@ -216,12 +265,7 @@ impl HostRun<'_> {
         planned: &PlannedVm,
         disks: &[RestoredDisk],
     ) -> Result<Vec<String>, RestoreError> {
-        let descriptors = &self.point.descriptor().disks;
-        let restored: Vec<(&DiskDescriptor, PathBuf)> = descriptors
-            .iter()
-            .zip(disks)
-            .map(|(descriptor, disk)| (descriptor, disk.path.clone()))
-            .collect();
+        let restored = self.placed(disks);
         let (paths, mut warnings) = plan::disk_paths(&planned.disks, &restored);
         self.host
             .set_planned_disks(planned.id, &paths)

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use hyperv::{Controller, FrozenDisk, NetworkAdapter, Vm, VmId};
-use point::DiskDescriptor;
+use hyperv::{
+    Controller, DefinedDisk, FrozenDisk, Generation, HypervError, HypervErrorKind, NetworkAdapter,
+    Vm, VmDefinition, VmId, codes,
+};
+use point::{DiskDescriptor, VmDescriptor};
 
 use crate::error::{RestoreError, RestoreErrorKind};
 
@@ -87,6 +90,67 @@ pub(super) fn disk_paths(
     (paths, warnings)
 }
 
+/// Returns whether a VM whose configuration could not be imported may be defined anew (Hyper-V spec
+/// 10.3): where the configuration is at fault, or the host cannot take it. Not where another VM has
+/// its id, the host may take it another time, or nobody knows what became of the import.
+pub(super) fn may_be_defined(kind: HypervErrorKind, code: Option<u32>) -> bool {
+    use HypervErrorKind::{Failed, Invalid, Unsupported};
+    let is_at_fault = matches!(kind, Failed | Invalid | Unsupported);
+    is_at_fault && !code.is_some_and(codes::is_of_another_vm)
+}
+
+/// Returns what a VM is defined from: what its point says of it, and the files its disks are in now.
+pub(super) fn definition(
+    name: &str,
+    vm: &VmDescriptor,
+    restored: &[(&DiskDescriptor, PathBuf)],
+) -> VmDefinition {
+    let disks = restored.iter().map(|(disk, path)| DefinedDisk {
+        controller: disk.controller,
+        controller_number: disk.controller_number,
+        location: disk.location,
+        path: path.clone(),
+    });
+    VmDefinition {
+        name: name.to_owned(),
+        generation: vm.generation,
+        firmware: vm.firmware.clone(),
+        processors: vm.processors,
+        memory_bytes: vm.memory_bytes,
+        network_adapters: vm.network_adapters.clone(),
+        disks: disks.collect(),
+    }
+}
+
+/// Says what became of a VM that was defined anew, and what of the original did not come along.
+pub(super) fn told_of_definition(
+    vm: &VmDescriptor,
+    why: &HypervError,
+    is_copy: bool,
+    left_out: Vec<String>,
+) -> Vec<String> {
+    let mut lost = Vec::new();
+    if !is_copy {
+        lost.push(format!("its GUID {}", vm.guid));
+    }
+    lost.push(format!("its configuration version {}", vm.version));
+    lost.push(match vm.generation {
+        Generation::One => "its boot order".to_owned(),
+        Generation::Two => "what its firmware remembered, such as the boot order".to_owned(),
+    });
+    lost.push("VLANs, limits and other settings of its network connections".to_owned());
+    lost.extend(left_out);
+    vec![
+        format!(
+            "the VM's configuration could not be imported (failed to {why}): a new VM was defined from what the point records of its processors, memory, firmware, disks and network adapters"
+        ),
+        format!(
+            "not taken over: {}; look at its settings before it is used",
+            lost.join("; ")
+        ),
+    ]
+}
+
 fn place_text((controller, number, location): (Controller, u32, u32)) -> String {
     let kind = match controller {
         Controller::Ide => "IDE",
@@ -125,31 +189,13 @@ pub(super) fn switches(
 
 #[cfg(test)]
 mod tests {
-    use hyperv::{Generation, VmState};
     use point::BackupType;
-    use time_and_chance::Timestamp;
     use uuid::Uuid;
 
     use super::*;
 
     fn vm(id: u128, name: &str) -> Vm {
-        Vm {
-            id: VmId(Uuid::from_u128(id)),
-            name: name.to_owned(),
-            generation: Generation::Two,
-            version: "10.0".to_owned(),
-            state: VmState::Running,
-            operation: None,
-            guest: None,
-            firmware: "UEFI".to_owned(),
-            processors: 1,
-            memory_bytes: 1 << 30,
-            network_adapters: Vec::new(),
-            disks: Vec::new(),
-            omitted_disks: Vec::new(),
-            created: Timestamp::UNIX_EPOCH,
-            last_applied_checkpoint: None,
-        }
+        Vm::bare(VmId(Uuid::from_u128(id)), name)
     }
 
     #[test]
@@ -221,6 +267,30 @@ mod tests {
             changed_bytes: 0,
             uploaded_bytes: 0,
             chunk_bytes: 256 << 10,
+        }
+    }
+
+    #[test]
+    fn only_a_configuration_that_is_at_fault_is_replaced() {
+        use HypervErrorKind as Kind;
+        for (kind, code, may) in [
+            (Kind::Invalid, None, true),
+            (Kind::Invalid, Some(codes::INVALID_PARAMETER), true),
+            (Kind::Unsupported, Some(codes::NOT_SUPPORTED), true),
+            (Kind::Failed, Some(codes::FAILED), true),
+            (Kind::Failed, Some(codes::FILE_NOT_FOUND), true),
+            (Kind::Invalid, Some(codes::FILE_IN_USE), false),
+            (Kind::Invalid, Some(codes::FILE_EXISTS), false),
+            (Kind::Invalid, Some(codes::ALREADY_EXISTS), false),
+            (Kind::OutcomeUnknown, None, false),
+            (Kind::Busy, None, false),
+            (Kind::Denied, None, false),
+            (Kind::Full, None, false),
+            (Kind::InUse, None, false),
+            (Kind::Unavailable, None, false),
+            (Kind::Stopped, None, false),
+        ] {
+            assert_eq!(may_be_defined(kind, code), may, "{kind:?} {code:?}");
         }
     }
 

@@ -69,6 +69,12 @@ impl HostWorld {
         )
     }
 
+    /// Lets the next import fail.
+    fn break_import(&self) {
+        let fault = SimFault::JobFailsAt { step: Step::Import };
+        self.host.add_host_fault(fault, Some(1)).unwrap();
+    }
+
     /// Returns every file on the host that belongs to VMs.
     fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
@@ -221,7 +227,7 @@ fn a_vm_that_is_there_is_never_touched() {
 fn a_restore_that_fails_at_any_step_leaves_nothing_on_the_host() {
     let steps = [
         Step::CreateDisk,
-        Step::Import,
+        Step::Define,
         Step::SetDisks,
         Step::SetSwitches,
         Step::Validate,
@@ -234,6 +240,9 @@ fn a_restore_that_fails_at_any_step_leaves_nothing_on_the_host() {
             .host
             .add_host_fault(SimFault::JobFailsAt { step }, Some(1))
             .unwrap();
+        if step == Step::Define {
+            world.break_import();
+        }
         let error = world
             .restore(&new_copy("web copy"), &Progress::silent())
             .unwrap_err();
@@ -254,6 +263,62 @@ fn a_restore_that_fails_at_any_step_leaves_nothing_on_the_host() {
             .restore(&new_copy("web copy"), &Progress::silent())
             .unwrap();
     }
+}
+
+#[test]
+fn a_vm_whose_configuration_cannot_be_imported_is_defined_anew_and_said_to_be() {
+    for new_id in [true, false] {
+        let world = HostWorld::new();
+        let before = world.host.vm(world.vm).unwrap();
+        if !new_id {
+            world.host.delete_vm(world.vm, false).unwrap();
+        }
+        world.break_import();
+        let target = HostTarget {
+            new_id,
+            power_on: true,
+            ..new_copy("web again")
+        };
+        let restored = world.restore(&target, &Progress::silent()).unwrap();
+        assert_ne!(restored.id, world.vm, "Hyper-V gives defined VMs new ids");
+        assert!(restored.started);
+        let after = world.host.vm(restored.id).unwrap();
+        let places = |vm: &hyperv::Vm| -> Vec<_> {
+            let disks = vm.disks.iter();
+            disks
+                .map(|disk| (disk.controller, disk.controller_number, disk.location))
+                .collect()
+        };
+        assert_eq!(places(&after), places(&before));
+        assert_eq!(after.network_adapters, before.network_adapters);
+        for (number, content) in (0u32..).zip(&world.contents) {
+            let disk = world.host.open_live_disk(restored.id, number).unwrap();
+            assert!(read_all(&disk) == *content, "disk {number}");
+        }
+        let said = restored.warnings.join("\n");
+        assert!(said.contains("could not be imported"), "{said}");
+        assert!(said.contains("not taken over"), "{said}");
+        assert_eq!(said.contains(&world.vm.to_string()), !new_id, "{said}");
+    }
+}
+
+#[test]
+fn an_import_that_nobody_saw_end_is_not_made_up_for() {
+    let world = HostWorld::new();
+    let fault = SimFault::OutcomeUnknownAt {
+        step: Step::Import,
+        done: false,
+    };
+    world.host.add_host_fault(fault, Some(1)).unwrap();
+    let before = (world.host.vms().unwrap(), world.files());
+    let error = world
+        .restore(&new_copy("web copy"), &Progress::silent())
+        .unwrap_err();
+    assert_eq!(
+        error.kind(),
+        RestoreErrorKind::Host(HypervErrorKind::OutcomeUnknown)
+    );
+    assert_eq!((world.host.vms().unwrap(), world.files()), before);
 }
 
 #[test]

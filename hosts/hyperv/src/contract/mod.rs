@@ -15,7 +15,7 @@ pub use backup::{
     vms_are_discovered, what_is_gone_is_not_found,
 };
 pub use restore::{
-    a_planned_vm_can_be_given_up, a_restored_vm_comes_back,
+    a_planned_vm_can_be_given_up, a_restored_vm_comes_back, a_vm_without_configuration_comes_back,
     realising_without_disk_files_is_refused, the_same_id_is_refused_while_it_lives,
 };
 
@@ -60,7 +60,7 @@ pub trait ContractWorld {
 
 /// Runs every check, each in a new world.
 pub fn run_all<W: ContractWorld>(mut new_world: impl FnMut() -> W) {
-    let checks: [fn(&mut dyn ContractWorld); 15] = [
+    let checks: [fn(&mut dyn ContractWorld); 16] = [
         vms_are_discovered,
         a_frozen_disk_stands_still,
         changes_cover_every_write,
@@ -73,6 +73,7 @@ pub fn run_all<W: ContractWorld>(mut new_world: impl FnMut() -> W) {
         a_destroyed_checkpoint_leaves_nothing,
         what_is_gone_is_not_found,
         a_restored_vm_comes_back,
+        a_vm_without_configuration_comes_back,
         the_same_id_is_refused_while_it_lives,
         realising_without_disk_files_is_refused,
         a_planned_vm_can_be_given_up,

@@ -6,7 +6,10 @@ use disk::Geometry;
 use uuid::Uuid;
 
 use super::{ContractWorld, content_of, freeze, settle};
-use crate::{ConfigurationFile, HypervErrorKind, HypervHost, NewDisk, VmId};
+use crate::{
+    ConfigurationFile, DefinedDisk, HypervErrorKind, HypervHost, NetworkAdapter, NewDisk,
+    VmDefinition, VmId,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -130,6 +133,104 @@ pub fn a_restored_vm_comes_back(world: &mut dyn ContractWorld) {
             assert_eq!(was.0, is.0, "disk {number} is of the same make");
             assert!(was.1 == is.1, "disk {number} holds the same");
         }
+    }
+}
+
+/// A VM whose configuration files are lost comes back from what was recorded of it: under a new id,
+/// with the same hardware and content.
+pub fn a_vm_without_configuration_comes_back(world: &mut dyn ContractWorld) {
+    let original = world.add_vm("contract lost", &[8 * MIB, 4 * MIB]);
+    world.guest_write(original, 0, MIB, &[4; 70_000]);
+    let was = world.host().vm(original).expect("the VM is here");
+    let mut backup = back_up(world, original);
+    let host = world.host();
+    backup
+        .configuration
+        .retain(|file| file.name == "settings.xml");
+    let name = "contract found";
+    let folder = host
+        .default_vm_folder(name)
+        .expect("there is a default folder");
+    host.import_planned(&backup.configuration, &folder, name, true)
+        .expect_err("there is nothing to import");
+    let paths = write_disks(&*host, &backup, &folder);
+    let disks = was
+        .disks
+        .iter()
+        .zip(&paths)
+        .map(|(disk, path)| DefinedDisk {
+            controller: disk.controller,
+            controller_number: disk.controller_number,
+            location: disk.location,
+            path: path.clone(),
+        });
+    let definition = VmDefinition {
+        name: name.to_owned(),
+        generation: was.generation,
+        firmware: was.firmware.clone(),
+        processors: was.processors,
+        memory_bytes: was.memory_bytes,
+        network_adapters: was.network_adapters.clone(),
+        disks: disks.collect(),
+    };
+    let defined = host
+        .define_planned(&definition, &backup.configuration, &folder)
+        .expect("a VM can be defined anew");
+    let planned = defined.planned;
+    assert_ne!(planned.id, original, "it is another VM");
+    let places: Vec<_> = planned
+        .disks
+        .iter()
+        .map(|disk| (disk.controller, disk.controller_number, disk.location))
+        .collect();
+    let wanted: Vec<_> = definition
+        .disks
+        .iter()
+        .map(|disk| (disk.controller, disk.controller_number, disk.location))
+        .collect();
+    assert_eq!(places, wanted, "the disks hang where they hung");
+    let switches: Vec<_> = planned
+        .network_adapters
+        .iter()
+        .map(|adapter| adapter.switch.clone())
+        .collect();
+    host.set_planned_switches(planned.id, &switches)
+        .expect("adapters can be connected as they were");
+    let messages = host
+        .validate_planned(planned.id)
+        .expect("a planned VM can be validated");
+    assert!(
+        messages.iter().all(|message| !message.fatal),
+        "nothing is wrong: {messages:?}"
+    );
+    let vm = host
+        .realise_planned(planned.id)
+        .expect("a valid planned VM can be realised");
+    let is = host.vm(vm).expect("the restored VM is here");
+    assert_eq!(is.name, name);
+    assert_eq!(
+        (is.generation, is.firmware, is.processors, is.memory_bytes),
+        (
+            was.generation,
+            was.firmware,
+            was.processors,
+            was.memory_bytes
+        )
+    );
+    let adapters = |adapters: &[NetworkAdapter]| -> Vec<_> {
+        let adapters = adapters.iter();
+        adapters
+            .map(|adapter| (adapter.mac_address.clone(), adapter.switch.clone()))
+            .collect()
+    };
+    assert_eq!(
+        adapters(&is.network_adapters),
+        adapters(&was.network_adapters)
+    );
+    host.start(vm).expect("a restored VM starts");
+    let again = back_up(world, vm);
+    for (number, (was, is)) in backup.disks.iter().zip(&again.disks).enumerate() {
+        assert!(was.1 == is.1, "disk {number} holds the same");
     }
 }
 

@@ -65,6 +65,8 @@ steps! {
     RemoveFile = "remove-file",
     /// Importing a configuration.
     Import = "import",
+    /// Defining a planned VM anew.
+    Define = "define",
     /// Pointing a planned VM to its disks.
     SetDisks = "set-disks",
     /// Connecting a planned VM's network adapters.

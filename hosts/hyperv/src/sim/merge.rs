@@ -11,7 +11,7 @@ use super::container;
 use super::fault::SimFault;
 use super::session::Session;
 use super::state::VmRecord;
-use crate::{HypervError, HypervErrorKind, MergeState, VmId};
+use crate::{HypervError, HypervErrorKind, MergeProgress, MergeState, VmId};
 
 /// A merge that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,12 @@ impl DueMerge {
 
 /// Returns the first merge that is due.
 fn due(vm: &VmRecord) -> Option<DueMerge> {
-    vm.disks.iter().enumerate().find_map(|(disk, record)| {
+    all_due(vm).next()
+}
+
+/// Returns the merge that is due next of every disk.
+fn all_due(vm: &VmRecord) -> impl Iterator<Item = DueMerge> {
+    vm.disks.iter().enumerate().filter_map(|(disk, record)| {
         let chains: Vec<&Vec<PathBuf>> = vm.chains(record.key).collect();
         let needed: BTreeSet<&PathBuf> = chains.iter().filter_map(|chain| chain.last()).collect();
         let above = |file: &PathBuf| -> BTreeSet<PathBuf> {
@@ -63,8 +68,19 @@ impl Session<'_> {
         Ok(match (due(vm), blocked) {
             (None, _) => MergeState::Idle,
             (Some(_), Some(why)) => MergeState::Stuck(why.clone()),
-            (Some(_), None) => MergeState::Running(Some(0)),
+            (Some(_), None) => MergeState::Running(MergeProgress {
+                percent: Some(0),
+                left_bytes: self.bytes_to_merge(vm),
+            }),
         })
+    }
+
+    fn bytes_to_merge(&self, vm: &VmRecord) -> Option<u64> {
+        let lengths = all_due(vm).map(|merge| {
+            let child = std::fs::metadata(self.path(&merge.child));
+            child.ok().map(|file| file.len())
+        });
+        lengths.sum()
     }
 
     /// Notes that a checkpoint went away, so that a merge is seen to run for a while.

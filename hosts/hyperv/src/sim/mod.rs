@@ -24,6 +24,7 @@ mod calls;
 mod changes;
 mod checkpoint;
 mod container;
+mod defined;
 mod fault;
 mod file_owner;
 mod folder;
@@ -55,6 +56,7 @@ use time_and_chance::{Chance, SharedClock};
 
 pub use changes::SimTracking;
 pub use container::Subformat;
+pub use defined::PlannedPart;
 pub use fault::{FaultRecord, SimFault, Step};
 pub use new_vm::{SimDisk, SimDiskContent, SimGuest, SimVm};
 pub use show::{SimPlannedView, SimPointView, SimView, SimVmView};

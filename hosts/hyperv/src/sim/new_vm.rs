@@ -17,7 +17,7 @@ use super::vm_configuration;
 use crate::vm_folder::file_name;
 use crate::{
     Controller, Generation, GuestSystem, HypervError, HypervErrorKind, NetworkAdapter, OmittedDisk,
-    VmId, VmState, codes,
+    SECURE_BOOT, VmId, VmState, codes,
 };
 
 /// The configuration version whose VMs are never tracked (Hyper-V spec 3.6).
@@ -158,7 +158,7 @@ impl SimHost {
             guest: guest_system(vm.guest),
             firmware: match vm.generation {
                 Generation::One => "BIOS".to_owned(),
-                Generation::Two => "UEFI, secure boot".to_owned(),
+                Generation::Two => format!("UEFI, {SECURE_BOOT}"),
             },
             processors: 2,
             memory_bytes: 4 << 30,
@@ -359,7 +359,7 @@ pub(super) fn place_of(generation: Generation, number: u32) -> (Controller, u32,
     }
 }
 
-fn guest_system(guest: SimGuest) -> Option<GuestSystem> {
+pub(super) fn guest_system(guest: SimGuest) -> Option<GuestSystem> {
     let (windows, name) = match guest {
         SimGuest::Windows => (true, "Windows Server 2022 Standard"),
         SimGuest::Linux => (false, "Debian GNU/Linux"),

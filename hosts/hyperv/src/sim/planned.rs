@@ -15,16 +15,21 @@ use crate::{
 };
 
 impl SimHost {
-    /// Imports a VM's configuration under the name it has, with a fresh folder: what follows is
-    /// told apart, as Windows' own interface does (Hyper-V spec 10.1 step 3).
+    /// Imports a VM's configuration under the name it has, to `folder` if that is on this host, else
+    /// to a fresh one: what follows is told apart, as Windows' own interface does (Hyper-V spec 10.1
+    /// step 3).
     pub fn import_definition(
         &self,
         configuration: &[ConfigurationFile],
+        folder: Option<&Path>,
         new_id: bool,
     ) -> Result<PlannedVm, HypervError> {
         self.restore_call(Step::Import, |session| {
             let (known, _) = vm_configuration::decode(configuration)?;
-            let folder = session.path(&self.fresh_vm_folder(&known.name));
+            let folder = match folder.filter(|folder| self.inside(folder).is_ok()) {
+                Some(folder) => folder.to_owned(),
+                None => session.path(&self.fresh_vm_folder(&known.name)),
+            };
             session.import_planned(configuration, &folder, &known.name, new_id)
         })
     }
@@ -84,7 +89,7 @@ impl SimHost {
 }
 
 impl Session<'_> {
-    fn planned_mut(&mut self, planned: VmId) -> Result<&mut PlannedRecord, HypervError> {
+    pub(super) fn planned_mut(&mut self, planned: VmId) -> Result<&mut PlannedRecord, HypervError> {
         let index = self.planned_index(planned)?;
         Ok(&mut self.state.planned[index])
     }
@@ -153,6 +158,7 @@ impl Session<'_> {
                 .collect(),
             network_adapters,
             configuration,
+            scsi_controllers: None,
         });
         self.save()?;
         Ok(planned)

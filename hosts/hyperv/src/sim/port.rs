@@ -14,10 +14,10 @@ use super::io_error::io_error;
 use super::session::{Session, read_bounded};
 use super::state::PointRecord;
 use crate::{
-    Checkpoint, CheckpointId, ConfigurationFile, FrozenDisk, HypervError, HypervErrorKind,
-    HypervHost, MergeState, NewDisk, OperationInProgress, PlannedVm, ReferencePoint,
-    ReferencePointDisk, ReferencePointId, RequestedConsistency, ValidationMessage, VirtualDisk, Vm,
-    VmId, VmState, VolumeSpace, codes,
+    Checkpoint, CheckpointId, ConfigurationFile, DefinedVm, FrozenDisk, HypervError,
+    HypervErrorKind, HypervHost, MergeState, NewDisk, OperationInProgress, PlannedVm,
+    ReferencePoint, ReferencePointDisk, ReferencePointId, RequestedConsistency, ValidationMessage,
+    VirtualDisk, Vm, VmDefinition, VmId, VmState, VolumeSpace, codes,
 };
 
 const CONFIGURATION_BYTES_MAX: u64 = 64 << 20;
@@ -236,6 +236,20 @@ impl HypervHost for SimHost {
     ) -> Result<PlannedVm, HypervError> {
         self.restore_call(Step::Import, |session| {
             session.import_planned(configuration, folder, name, new_id)
+        })
+    }
+
+    fn define_planned(
+        &self,
+        definition: &VmDefinition,
+        _: &[ConfigurationFile],
+        folder: &Path,
+    ) -> Result<DefinedVm, HypervError> {
+        self.restore_call(Step::Define, |session| {
+            Ok(DefinedVm {
+                planned: session.define_planned(definition, folder)?,
+                left_out: Vec::new(),
+            })
         })
     }
 

@@ -166,6 +166,9 @@ pub(super) struct PlannedRecord {
     /// Where its disks lie now, in the order of the configuration; absolute.
     pub disk_paths: Vec<Option<PathBuf>>,
     pub network_adapters: Vec<NetworkAdapter>,
+    /// How many SCSI controllers it has at least; none for an imported one, which has one.
+    #[serde(default)]
+    pub scsi_controllers: Option<u32>,
 }
 
 impl VmRecord {

@@ -101,6 +101,8 @@ pub struct SimPlannedTruth {
     pub processors: u32,
     /// Start-up memory.
     pub memory_bytes: u64,
+    /// How many SCSI controllers it has, if it was defined anew.
+    pub scsi_controllers: Option<u32>,
     /// Its disks, with the files they are pointed to now.
     pub disks: Vec<SimDiskTruth>,
     /// Its adapters as they were, with the switch they hung on.
@@ -241,6 +243,7 @@ impl Session<'_> {
             firmware: configuration.firmware.clone(),
             processors: configuration.processors,
             memory_bytes: configuration.memory_bytes,
+            scsi_controllers: record.scsi_controllers,
             disks: disks
                 .map(|(disk, path)| SimDiskTruth {
                     controller: disk.controller,

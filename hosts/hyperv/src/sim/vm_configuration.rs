@@ -47,6 +47,13 @@ pub(super) struct ConfiguredDisk {
     pub virtual_disk_id: Uuid,
 }
 
+impl ConfiguredDisk {
+    /// Returns where it hangs.
+    pub(super) fn place(&self) -> (Controller, u32, u32) {
+        (self.controller, self.controller_number, self.location)
+    }
+}
+
 /// What a `.vmrs` tells: whose it is.
 #[derive(Debug, Serialize, Deserialize)]
 struct Runtime {

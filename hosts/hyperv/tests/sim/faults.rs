@@ -52,6 +52,20 @@ fn call(world: &World, vm: VmId, checkpoint: CheckpointId, step: Step) -> Result
         }
         Step::RemoveFile => host.remove_file(&host.folder().join("vms/x.vhdx")),
         Step::Import => host.import_planned(&[], host.folder(), "x", true).map(drop),
+        Step::Define => {
+            let machine = host.vm(vm).unwrap();
+            let definition = hyperv::VmDefinition {
+                name: "x".to_owned(),
+                generation: machine.generation,
+                firmware: machine.firmware,
+                processors: 1,
+                memory_bytes: 1 << 30,
+                network_adapters: Vec::new(),
+                disks: Vec::new(),
+            };
+            host.define_planned(&definition, &[], host.folder())
+                .map(drop)
+        }
         Step::SetDisks => host.set_planned_disks(nobody, &[]),
         Step::SetSwitches => host.set_planned_switches(nobody, &[]),
         Step::Validate => host.validate_planned(nobody).map(drop),

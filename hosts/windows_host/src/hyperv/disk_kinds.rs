@@ -5,23 +5,25 @@
 
 use std::path::PathBuf;
 
-use hyperv::{Controller, HypervError, HypervErrorKind as Kind, OmittedDisk};
+use hyperv::{Controller, FrozenDisk, HypervError, HypervErrorKind as Kind, OmittedDisk};
 
 use super::errors::wmi_error;
 use super::instance_id::pairing_key;
 use crate::wmi::{Value, WmiObject, key_of};
 
-const STORAGE: &str = "Msvm_StorageAllocationSettingData";
-const RESOURCE: &str = "Msvm_ResourceAllocationSettingData";
+/// The class of disks and images in drives.
+pub(super) const STORAGE: &str = "Msvm_StorageAllocationSettingData";
+/// The class of controllers and drives.
+pub(super) const RESOURCE: &str = "Msvm_ResourceAllocationSettingData";
 const FIBRE_CHANNEL: &str = "Msvm_SyntheticFcPortSettingData";
-const VIRTUAL_HARD_DISK: &str = "Microsoft:Hyper-V:Virtual Hard Disk";
+/// `ResourceSubType` of a disk in a file.
+pub(super) const VIRTUAL_HARD_DISK: &str = "Microsoft:Hyper-V:Virtual Hard Disk";
 const PHYSICAL_DISK_DRIVE: &str = "Microsoft:Hyper-V:Physical Disk Drive";
+/// `ResourceSubType` of a SCSI controller.
+pub(super) const SCSI_CONTROLLER: &str = "Microsoft:Hyper-V:Synthetic SCSI Controller";
 const CONTROLLERS: [(&str, Controller); 3] = [
     ("Microsoft:Hyper-V:Emulated IDE Controller", Controller::Ide),
-    (
-        "Microsoft:Hyper-V:Synthetic SCSI Controller",
-        Controller::Scsi,
-    ),
+    (SCSI_CONTROLLER, Controller::Scsi),
     (
         "Microsoft:Hyper-V:Persistent Memory Controller",
         Controller::Pmem,
@@ -52,6 +54,19 @@ pub(super) struct FileDisk {
     pub drive: String,
     /// Whether it is shared or a VHD set.
     pub shared: bool,
+}
+
+impl FileDisk {
+    /// Returns it as a planned VM lists it.
+    pub(super) fn frozen(&self) -> FrozenDisk {
+        FrozenDisk {
+            controller: self.place.controller,
+            controller_number: self.place.number,
+            location: self.place.location,
+            path: self.path.clone(),
+            original_path: self.path.clone(),
+        }
+    }
 }
 
 /// The disks of a configuration.
@@ -111,17 +126,69 @@ pub(super) fn disks(components: &[WmiObject]) -> Result<Disks, HypervError> {
     Ok(disks)
 }
 
+/// What disks can be hung on: controllers, and drives on them.
+#[derive(Debug)]
+pub(super) struct Hung {
+    controllers: Vec<Numbered>,
+    drives: Vec<(Place, String)>,
+}
+
+impl Hung {
+    /// Returns the controllers, each as the place 0 on it, and their paths.
+    pub(super) fn controllers(&self) -> impl Iterator<Item = (Place, &str)> {
+        let controllers = self.controllers.iter();
+        controllers.map(|known| (known.at(0), known.path.as_str()))
+    }
+
+    /// Returns the path of the drive at a place.
+    pub(super) fn drive(&self, place: Place) -> Option<&str> {
+        let mut drives = self.drives.iter();
+        let drive = drives.find(|(known, _)| *known == place);
+        drive.map(|(_, path)| path.as_str())
+    }
+}
+
+/// Finds what disks can be hung on among the parts of a configuration.
+pub(super) fn hung(components: &[WmiObject]) -> Hung {
+    let controllers = controllers(components);
+    let drives = components.iter().filter(|object| object.is(RESOURCE));
+    let drives = drives.filter_map(|object| {
+        let parent = key_of(object.text("Parent").ok()?, "InstanceID")?;
+        let controller = controllers
+            .iter()
+            .find(|known| known.id.eq_ignore_ascii_case(&parent))?;
+        let place = controller.at(object.u32("AddressOnParent").ok()?);
+        Some((place, object.path.clone()?))
+    });
+    Hung {
+        drives: drives.collect(),
+        controllers,
+    }
+}
+
 /// A controller: its `InstanceID`, its kind, and its number among those of its kind.
+#[derive(Debug)]
 struct Numbered {
     id: String,
+    path: String,
     controller: Controller,
     number: u32,
+}
+
+impl Numbered {
+    fn at(&self, location: u32) -> Place {
+        Place {
+            controller: self.controller,
+            number: self.number,
+            location,
+        }
+    }
 }
 
 /// Numbers the controllers of each kind: IDE by address, others in the order they come (RH-5:
 /// the order is the same in a checkpoint and after an import).
 fn controllers(components: &[WmiObject]) -> Vec<Numbered> {
-    let mut found: Vec<(Controller, u64, String)> = Vec::new();
+    let mut found: Vec<(Controller, u64, (String, String))> = Vec::new();
     for object in components.iter().filter(|object| object.is(RESOURCE)) {
         let kind = CONTROLLERS
             .iter()
@@ -131,18 +198,20 @@ fn controllers(components: &[WmiObject]) -> Vec<Numbered> {
                 Controller::Ide => object.u64("Address").unwrap_or(u64::MAX),
                 Controller::Scsi | Controller::Pmem => 0,
             };
-            found.push((controller, address, id.to_owned()));
+            let path = object.path.clone().unwrap_or_default();
+            found.push((controller, address, (id.to_owned(), path)));
         }
     }
     found.sort_by_key(|(controller, address, _)| (*controller, *address));
     let mut numbered: Vec<Numbered> = Vec::new();
-    for (controller, _, id) in found {
+    for (controller, _, (id, path)) in found {
         let before = numbered
             .iter()
             .filter(|known| known.controller == controller)
             .count();
         numbered.push(Numbered {
             id,
+            path,
             controller,
             number: u32::try_from(before).unwrap_or(u32::MAX),
         });
@@ -193,11 +262,7 @@ fn file_disk(
             .map_err(wrong)?,
     };
     Ok(FileDisk {
-        place: Place {
-            controller: controller.controller,
-            number: controller.number,
-            location: holder.u32("AddressOnParent").map_err(wrong)?,
-        },
+        place: controller.at(holder.u32("AddressOnParent").map_err(wrong)?),
         path: PathBuf::from(path),
         pairing: pairing_key(object.text("InstanceID").map_err(wrong)?),
         object: object.path().map_err(wrong)?.to_owned(),

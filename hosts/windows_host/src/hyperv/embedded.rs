@@ -20,6 +20,17 @@ impl Embedded {
         }
     }
 
+    /// Reads every instance in a text, each with its class.
+    pub(super) fn all(text: &str) -> Vec<(String, Self)> {
+        let pieces = text.split("<INSTANCE").skip(1);
+        let instances = pieces.filter_map(|piece| {
+            let (attributes, body) = piece.split_once('>')?;
+            let class = attribute(attributes, "CLASSNAME")?;
+            Some((unescaped(class), Self::parse(body)))
+        });
+        instances.collect()
+    }
+
     fn of(object: &WmiObject) -> Self {
         let properties = object.properties.iter().filter_map(|(name, value)| {
             let text = match value {
@@ -187,7 +198,9 @@ mod tests {
                 0..20,
             )
         ) {
-            Embedded::read(&Value::Text(pieces.concat()));
+            let text = pieces.concat();
+            Embedded::all(&format!("<INSTANCE CLASSNAME='X'>{text}<INSTANCE {text}"));
+            Embedded::read(&Value::Text(text));
         }
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use disk::{BlockWrite, DiskSource};
 use hyperv::{
-    Checkpoint, CheckpointId, ConfigurationFile, FrozenDisk, HypervError, HypervErrorKind as Kind,
-    HypervHost, MergeState, NewDisk, PlannedVm, ReferencePoint, ReferencePointId,
-    RequestedConsistency, ValidationMessage, Vm, VmId, VolumeSpace, vm_folder,
+    Checkpoint, CheckpointId, ConfigurationFile, DefinedVm, FrozenDisk, HypervError,
+    HypervErrorKind as Kind, HypervHost, MergeState, NewDisk, PlannedVm, ReferencePoint,
+    ReferencePointId, RequestedConsistency, ValidationMessage, Vm, VmDefinition, VmId, VolumeSpace,
+    vm_folder,
 };
 use time_and_chance::{SharedClock, StopSignal};
 
@@ -23,8 +24,8 @@ use super::patience::patiently;
 use super::provider::{COMPUTER_SYSTEM, Provider};
 use super::volumes::{self, Volumes};
 use super::{
-    checkpoints, configuration_files, discovery, frozen_disks, merges, planned, planned_parts,
-    power, reference_points, settings,
+    checkpoints, configuration_files, defined, discovery, frozen_disks, merges, planned,
+    planned_parts, planned_system, power, reference_points, settings,
 };
 use crate::virtdisk::VirtualDisks;
 use crate::wmi::Namespaces;
@@ -246,6 +247,15 @@ impl HypervHost for WindowsHypervHost {
         planned::import(&self.provider, configuration, folder, name, new_id)
     }
 
+    fn define_planned(
+        &self,
+        definition: &VmDefinition,
+        configuration: &[ConfigurationFile],
+        folder: &Path,
+    ) -> Result<DefinedVm, HypervError> {
+        defined::define(&self.provider, definition, configuration, folder)
+    }
+
     fn set_planned_disks(
         &self,
         planned: VmId,
@@ -279,7 +289,7 @@ impl HypervHost for WindowsHypervHost {
     }
 
     fn planned_vms(&self) -> Result<Vec<(VmId, String)>, HypervError> {
-        planned::list(&self.provider)
+        planned_system::list(&self.provider)
     }
 
     fn start(&self, vm: VmId) -> Result<(), HypervError> {

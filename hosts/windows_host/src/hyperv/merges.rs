@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hyperv::{HypervError, MergeState, OperationInProgress, VmId};
+use hyperv::{HypervError, MergeProgress, MergeState, OperationInProgress, VmId};
 
 use super::errors::{virtual_disk_error, wmi_error};
 use super::provider::Provider;
@@ -52,11 +52,14 @@ pub(super) fn state(
 ) -> Result<MergeState, HypervError> {
     let wrong = |error| wmi_error(&format!("look at the merges of VM {vm}"), error);
     let system = provider.system(vm)?;
+    let unowned = unowned(provider, virtual_disks, vm, system.path().map_err(wrong)?);
     if settings::operation(&system).map_err(wrong)? == Some(OperationInProgress::MergingDisks) {
         watch.forget(vm);
-        return Ok(MergeState::Running(None));
+        // That it runs is known, whatever there is to be seen of its files.
+        return Ok(running(&unowned.unwrap_or_default()));
     }
-    let Some(file) = unowned(provider, virtual_disks, vm, system.path().map_err(wrong)?)? else {
+    let unowned = unowned?;
+    let Some(file) = unowned.first() else {
         watch.forget(vm);
         return Ok(MergeState::Idle);
     };
@@ -67,7 +70,7 @@ pub(super) fn state(
         )));
     }
     if watch.waiting(vm, provider.clock.monotonic()) < provider.beliefs.merge_begins_within {
-        return Ok(MergeState::Running(None));
+        return Ok(running(&unowned));
     }
     Ok(MergeState::Stuck(format!(
         "{} belongs to no checkpoint and is not being merged; look for event 19100 in Hyper-V-VMMS-Admin, for an antivirus or filter driver on the volume, and at the rights of NT VIRTUAL MACHINE on the folder; moving the VM or restarting it merges it{}",
@@ -76,32 +79,47 @@ pub(super) fn state(
     )))
 }
 
-/// Returns a differencing file that no checkpoint asks for: each checkpoint accounts for one
-/// file of each disk, and files that are no `.avhdx` are nobody's checkpoint.
+/// Returns that a merge of these files runs. WMI does not tell how far it is; their lengths are what
+/// is left.
+fn running(files: &[PathBuf]) -> MergeState {
+    let lengths = files
+        .iter()
+        .map(|file| std::fs::metadata(file).ok().map(|file| file.len()));
+    let left_bytes = lengths.sum::<Option<u64>>();
+    MergeState::Running(MergeProgress {
+        percent: None,
+        left_bytes: left_bytes.filter(|_| !files.is_empty()),
+    })
+}
+
+/// Returns the differencing files that no checkpoint asks for, one of each disk: each checkpoint
+/// accounts for one file of each disk, and files that are no `.avhdx` are nobody's checkpoint.
 fn unowned(
     provider: &Provider,
     virtual_disks: &dyn VirtualDisks,
     vm: VmId,
     system: &str,
-) -> Result<Option<PathBuf>, HypervError> {
+) -> Result<Vec<PathBuf>, HypervError> {
     let own = discovery::own_settings(provider, vm, system)?;
     let path = own.path().map_err(|error| wmi_error("read a VM", error))?;
-    let disks = disk_kinds::disks(&provider.components(path)?)?.files;
-    if !disks.iter().any(|disk| is_checkpoint_file(&disk.path)) {
-        return Ok(None);
+    let mut disks = disk_kinds::disks(&provider.components(path)?)?.files;
+    disks.retain(|disk| is_checkpoint_file(&disk.path));
+    if disks.is_empty() {
+        return Ok(Vec::new());
     }
     let checkpoints = checkpoints::list(provider, vm)?.len();
-    for disk in disks.iter().filter(|disk| is_checkpoint_file(&disk.path)) {
-        if checkpoints == 0 {
-            return Ok(Some(disk.path.clone()));
-        }
-        let facts = disk_facts::facts(provider, virtual_disks, &disk.path);
-        let files = facts.map_err(virtual_disk_error)?.files;
-        if files.iter().filter(|file| is_checkpoint_file(file)).count() > checkpoints {
-            return Ok(Some(disk.path.clone()));
+    let mut unowned = Vec::new();
+    for disk in disks {
+        let is_unowned = checkpoints == 0 || {
+            let facts = disk_facts::facts(provider, virtual_disks, &disk.path);
+            let files = facts.map_err(virtual_disk_error)?.files;
+            files.iter().filter(|file| is_checkpoint_file(file)).count() > checkpoints
+        };
+        if is_unowned {
+            unowned.push(disk.path);
         }
     }
-    Ok(None)
+    Ok(unowned)
 }
 
 fn is_checkpoint_file(path: &std::path::Path) -> bool {

@@ -4,38 +4,27 @@
 use std::path::Path;
 
 use hyperv::{
-    ConfigurationFile, FrozenDisk, HypervError, HypervErrorKind as Kind, NetworkAdapter, PlannedVm,
+    ConfigurationFile, HypervError, HypervErrorKind as Kind, NetworkAdapter, PlannedVm,
     ValidationMessage, VmId, codes,
 };
 use time_and_chance::StopSignal;
-use uuid::Uuid;
 
 use super::configuration_files::KEY_PROTECTOR;
 use super::disk_kinds::{self, Disks};
 use super::errors::wmi_error;
-use super::method::{Answer, Change, Failed};
+use super::imported::{Before, id_at};
+use super::method::{Change, Failed};
 use super::network::{self, Adapter, SWITCH, Switches};
 use super::planned_parts::remove;
 use super::planned_system::{
-    Configuration, PLANNED, configuration, find, manage, path_of, text_of,
+    Configuration, ROOTS, configuration, destroy, find, manage, path_of, text_of,
 };
-use super::provider::{COMPUTER_SYSTEM, Provider};
-use super::settings;
+use super::provider::{COMPUTER_SYSTEM, MANAGEMENT, Provider};
 use super::staging::{stage, unstage};
-use crate::wmi::{EmbeddedSource, Value, key_of};
+use crate::wmi::{EmbeddedSource, Value};
 
-/// Win32: something of that name is there already.
-const ALREADY_EXISTS: u32 = 0x8007_00B7;
 const SECURITY: &str = "Msvm_SecuritySettingData";
 const SECURITY_SERVICE: &str = "Msvm_SecurityService";
-/// The folders of a VM that are to lie together (step 4).
-const ROOTS: [&str; 4] = [
-    "ConfigurationDataRoot",
-    "SnapshotDataRoot",
-    "SwapFileDataRoot",
-    "SuspendDataRoot",
-];
-
 /// Imports a configuration (steps 3 and 4, and what of 5 and 7 needs no files).
 pub(super) fn import(
     provider: &Provider,
@@ -45,28 +34,29 @@ pub(super) fn import(
     new_id: bool,
 ) -> Result<PlannedVm, HypervError> {
     let doing = format!("import the VM {name}");
-    let before = list(provider)?;
+    let before = Before::of(provider)?;
     let definition = stage(&doing, configuration, folder)?;
     let parameters = [
         ("SystemDefinitionFile", text_of(&doing, &definition)?),
         ("SnapshotFolder", Value::text("")),
         ("GenerateNewSystemIdentifier", Value::Bool(new_id)),
     ];
-    let imported = manage(
-        provider,
-        &doing,
-        "ImportSystemDefinition",
-        &parameters,
-        None,
-    );
-    let id = match imported {
-        Ok(answer) => planned_id(provider, &doing, &answer, &before),
-        // Its end was not seen, but what it made may be; else it would stay there for nobody.
-        Err(failed) if failed.error.kind() == Kind::OutcomeUnknown => {
-            only_new(provider, &before).and_then(|found| found.ok_or(failed.error))
-        }
-        Err(failed) => Err(import_error(failed)),
+    let change = Change {
+        doing: &doing,
+        object: &provider.service(MANAGEMENT)?,
+        method: "ImportSystemDefinition",
+        parameters: &parameters,
+        limit: provider.beliefs.limits.other,
+        is_cancelled_in_the_end: true,
+        vm: None,
     };
+    // A VM with the same id is told of as such.
+    let answer = provider.change(change, &StopSignal::new());
+    let answer = answer.map_err(|failed| match failed.error.kind() {
+        Kind::OutcomeUnknown => failed,
+        _ => import_error(failed).into(),
+    });
+    let id = before.made(provider, &doing, answer, "ImportedSystem", folder);
     let adapted = match id {
         Ok(id) => adapt(provider, id, configuration, folder, name).inspect_err(|_| {
             let _the_first_error_counts = destroy(provider, id);
@@ -79,9 +69,8 @@ pub(super) fn import(
 /// Says what a refused import means: files in use, or there already, are those of a VM with the
 /// same id (spec 16), whether the method says so or its job.
 fn import_error(failed: Failed) -> HypervError {
-    const OF_ANOTHER_VM: [u32; 3] = [codes::FILE_IN_USE, codes::FILE_EXISTS, ALREADY_EXISTS];
     let code = failed.error.code();
-    let Some(code) = code.filter(|code| OF_ANOTHER_VM.contains(code)) else {
+    let Some(code) = code.filter(|code| codes::is_of_another_vm(*code)) else {
         return failed.error;
     };
     HypervError::new(
@@ -90,39 +79,6 @@ fn import_error(failed: Failed) -> HypervError {
     )
     .with_code(code)
     .caused_by(failed.error)
-}
-
-/// Returns which planned VM an import made: the one it names, or else the only new one.
-fn planned_id(
-    provider: &Provider,
-    doing: &str,
-    answer: &Answer,
-    before: &[(VmId, String)],
-) -> Result<VmId, HypervError> {
-    let made = provider.made(answer, "ImportedSystem", PLANNED);
-    if let Some(id) = made.iter().find_map(|path| id_at(path)) {
-        return Ok(id);
-    }
-    only_new(provider, before)?.ok_or_else(|| {
-        HypervError::new(
-            Kind::OutcomeUnknown,
-            format!("{doing}: Hyper-V did so and does not say what it made"),
-        )
-    })
-}
-
-/// Returns the planned VM that was not there before, if it is the only one.
-fn only_new(provider: &Provider, before: &[(VmId, String)]) -> Result<Option<VmId>, HypervError> {
-    let mut new = list(provider)?;
-    new.retain(|planned| !before.contains(planned));
-    Ok(match new.as_slice() {
-        [(id, _)] => Some(*id),
-        _ => None,
-    })
-}
-
-fn id_at(path: &str) -> Option<VmId> {
-    Some(VmId(Uuid::parse_str(&key_of(path, "Name")?).ok()?))
 }
 
 fn adapt(
@@ -155,7 +111,7 @@ fn adapt(
     }
     Ok(PlannedVm {
         id,
-        disks: frozen(&disks),
+        disks: disks.files.iter().map(|disk| disk.frozen()).collect(),
         network_adapters: last_connected(adapters(provider, &configuration)?),
     })
 }
@@ -166,17 +122,6 @@ fn strangers(disks: &Disks) -> Vec<String> {
     let missing = disks.media.iter().filter(|(_, file)| !file.exists());
     let missing = missing.map(|(object, _)| object.clone());
     disks.pass_through.iter().cloned().chain(missing).collect()
-}
-
-fn frozen(disks: &Disks) -> Vec<FrozenDisk> {
-    let disks = disks.files.iter().map(|disk| FrozenDisk {
-        controller: disk.place.controller,
-        controller_number: disk.place.number,
-        location: disk.place.location,
-        path: disk.path.clone(),
-        original_path: disk.path.clone(),
-    });
-    disks.collect()
 }
 
 fn last_connected(adapters: Vec<Adapter>) -> Vec<NetworkAdapter> {
@@ -304,32 +249,6 @@ pub(super) fn abort(provider: &Provider, planned: VmId) -> Result<(), HypervErro
         unstage(&folder);
     }
     Ok(())
-}
-
-fn destroy(provider: &Provider, planned: VmId) -> Result<(), HypervError> {
-    let doing = format!("give up planned VM {planned}");
-    let parameters = [("AffectedSystem", path_of(&find(provider, planned)?)?)];
-    manage(
-        provider,
-        &doing,
-        "DestroySystem",
-        &parameters,
-        Some(planned),
-    )?;
-    Ok(())
-}
-
-/// Returns the planned VMs of this host.
-pub(super) fn list(provider: &Provider) -> Result<Vec<(VmId, String)>, HypervError> {
-    let planned = provider.all(PLANNED)?;
-    let named = planned.iter().filter_map(|object| {
-        let name = object
-            .optional_text("ElementName")
-            .ok()?
-            .unwrap_or_default();
-        Some((settings::vm_id(object)?, name.to_owned()))
-    });
-    Ok(named.collect())
 }
 
 fn adapters(

@@ -7,10 +7,13 @@ use hyperv::{HypervError, HypervErrorKind as Kind, VmId, codes};
 
 use super::disk_kinds;
 use super::network::{self, CONNECTION, SWITCH, Switches};
-use super::planned_system::{configuration, manage, text_of};
+use super::planned_system::{Configuration, configuration, manage, text_of};
 use super::provider::Provider;
 use crate::wmi::{EmbeddedSource, Value};
 
+/// `ResourceType` and `ResourceSubType` of a connection.
+const CONNECTION_TYPE: u16 = 33;
+const CONNECTION_SUBTYPE: &str = "Microsoft:Hyper-V:Ethernet Connection";
 /// `EnabledState` of a connection.
 const ENABLED: u16 = 2;
 const DISABLED: u16 = 3;
@@ -77,28 +80,20 @@ pub(super) fn set_switches(
             None if path.is_none() => {}
             None => {
                 let [resource, state] = connected;
-                let new = [resource, state, ("Parent", Value::text(&*adapter.object))];
+                let new = [
+                    resource,
+                    state,
+                    ("ResourceType", Value::from(CONNECTION_TYPE)),
+                    ("ResourceSubType", Value::text(CONNECTION_SUBTYPE)),
+                    ("Parent", Value::text(&*adapter.object)),
+                ];
                 let source = EmbeddedSource::Class(CONNECTION);
                 added.push(provider.embedded(&doing, source, &new)?);
             }
         }
     }
     modify(provider, &doing, planned, changed)?;
-    if added.is_empty() {
-        return Ok(());
-    }
-    let parameters = [
-        ("AffectedConfiguration", Value::Text(configuration.settings)),
-        ("ResourceSettings", Value::texts(added)),
-    ];
-    manage(
-        provider,
-        &doing,
-        "AddResourceSettings",
-        &parameters,
-        Some(planned),
-    )?;
-    Ok(())
+    add(provider, &doing, &configuration, planned, added)
 }
 
 /// Returns the names of the host's switches.
@@ -106,7 +101,7 @@ pub(super) fn switches(provider: &Provider) -> Result<Vec<String>, HypervError> 
     Ok(Switches::of(&provider.all(SWITCH)?)?.names())
 }
 
-fn modify(
+pub(super) fn modify(
     provider: &Provider,
     doing: &str,
     planned: VmId,
@@ -120,6 +115,34 @@ fn modify(
         provider,
         doing,
         "ModifyResourceSettings",
+        &parameters,
+        Some(planned),
+    )?;
+    Ok(())
+}
+
+/// Adds parts to a planned VM.
+pub(super) fn add(
+    provider: &Provider,
+    doing: &str,
+    configuration: &Configuration,
+    planned: VmId,
+    settings: Vec<String>,
+) -> Result<(), HypervError> {
+    if settings.is_empty() {
+        return Ok(());
+    }
+    let parameters = [
+        (
+            "AffectedConfiguration",
+            Value::text(&*configuration.settings),
+        ),
+        ("ResourceSettings", Value::texts(settings)),
+    ];
+    manage(
+        provider,
+        doing,
+        "AddResourceSettings",
         &parameters,
         Some(planned),
     )?;

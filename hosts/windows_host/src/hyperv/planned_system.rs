@@ -9,10 +9,19 @@ use super::discovery;
 use super::errors::wmi_error;
 use super::method::{Answer, Change, Failed};
 use super::provider::{MANAGEMENT, Provider, system_path};
-use crate::wmi::{Value, WmiObject};
+use super::settings;
+use crate::wmi::{Value, WmiError, WmiObject};
 
 /// The class of planned VMs.
 pub(super) const PLANNED: &str = "Msvm_PlannedComputerSystem";
+
+/// The folders of a VM that are to lie together (step 4).
+pub(super) const ROOTS: [&str; 4] = [
+    "ConfigurationDataRoot",
+    "SnapshotDataRoot",
+    "SwapFileDataRoot",
+    "SuspendDataRoot",
+];
 
 /// A planned VM's settings and their parts.
 pub(super) struct Configuration {
@@ -20,6 +29,19 @@ pub(super) struct Configuration {
     /// The folder it was imported from and is to live in.
     pub folder: Option<PathBuf>,
     pub components: Vec<WmiObject>,
+}
+
+/// Returns the planned VMs of this host.
+pub(super) fn list(provider: &Provider) -> Result<Vec<(VmId, String)>, HypervError> {
+    let planned = provider.all(PLANNED)?;
+    let named = planned.iter().filter_map(|object| {
+        let name = object
+            .optional_text("ElementName")
+            .ok()?
+            .unwrap_or_default();
+        Some((settings::vm_id(object)?, name.to_owned()))
+    });
+    Ok(named.collect())
 }
 
 pub(super) fn find(provider: &Provider, planned: VmId) -> Result<WmiObject, HypervError> {
@@ -32,18 +54,40 @@ pub(super) fn configuration(
     provider: &Provider,
     planned: VmId,
 ) -> Result<Configuration, HypervError> {
-    let wrong = |error| wmi_error(&format!("read planned VM {planned}"), error);
-    let system = find(provider, planned)?;
-    let own = discovery::own_settings(provider, planned, system.path().map_err(wrong)?)?;
-    let path = own.path().map_err(wrong)?.to_owned();
-    let folder = own.optional_text("ConfigurationDataRoot").map_err(wrong)?;
+    let own = own_settings(provider, planned)?;
+    let path = own
+        .path()
+        .map_err(|error| unreadable(planned, error))?
+        .to_owned();
     Ok(Configuration {
         components: provider.components(&path)?,
-        folder: folder
-            .filter(|folder| !folder.is_empty())
-            .map(PathBuf::from),
+        folder: root(planned, &own)?,
         settings: path,
     })
+}
+
+/// Returns the folder a planned VM was imported from, or is to live in.
+pub(super) fn folder(provider: &Provider, planned: VmId) -> Result<Option<PathBuf>, HypervError> {
+    root(planned, &own_settings(provider, planned)?)
+}
+
+fn own_settings(provider: &Provider, planned: VmId) -> Result<WmiObject, HypervError> {
+    let system = find(provider, planned)?;
+    let path = system.path().map_err(|error| unreadable(planned, error))?;
+    discovery::own_settings(provider, planned, path)
+}
+
+fn root(planned: VmId, settings: &WmiObject) -> Result<Option<PathBuf>, HypervError> {
+    let folder = settings
+        .optional_text("ConfigurationDataRoot")
+        .map_err(|error| unreadable(planned, error))?;
+    Ok(folder
+        .filter(|folder| !folder.is_empty())
+        .map(PathBuf::from))
+}
+
+fn unreadable(planned: VmId, error: WmiError) -> HypervError {
+    wmi_error(&format!("read planned VM {planned}"), error)
 }
 
 pub(super) fn manage(
@@ -82,4 +126,18 @@ pub(super) fn text_of(doing: &str, path: &Path) -> Result<Value, HypervError> {
             ),
         )
     })
+}
+
+/// Takes a planned VM away.
+pub(super) fn destroy(provider: &Provider, planned: VmId) -> Result<(), HypervError> {
+    let doing = format!("give up planned VM {planned}");
+    let parameters = [("AffectedSystem", path_of(&find(provider, planned)?)?)];
+    manage(
+        provider,
+        &doing,
+        "DestroySystem",
+        &parameters,
+        Some(planned),
+    )?;
+    Ok(())
 }

@@ -363,7 +363,7 @@ impl Provider {
                 Err(error) if is_passing(&error) => None,
                 Err(error) => {
                     let unseen = unknown(change.doing, "its job can no longer be looked at");
-                    return Err(unseen.caused_by(error).into());
+                    return Err(of_job(job, unseen.caused_by(error)));
                 }
             };
             if let Some(object) = &object {
@@ -377,23 +377,19 @@ impl Provider {
                         return Err(stopped(change.doing).into());
                     }
                     JobPhase::Cancelled => {
-                        return Err(Failed {
-                            job: Some(job.to_owned()),
-                            ..HypervError::new(
-                                Kind::Failed,
-                                format!("{}: its job was cancelled on the host", change.doing),
-                            )
-                            .into()
-                        });
+                        let cancelled = HypervError::new(
+                            Kind::Failed,
+                            format!("{}: its job was cancelled on the host", change.doing),
+                        );
+                        return Err(of_job(job, cancelled));
                     }
                     JobPhase::Failed => {
                         let took = self.clock.monotonic() - begun;
                         return Err(self.failure(change, job, object, took));
                     }
                     JobPhase::Unknown(state) => {
-                        return Err(
-                            unknown(change.doing, &format!("its job is in state {state}")).into(),
-                        );
+                        let unseen = format!("its job is in state {state}");
+                        return Err(of_job(job, unknown(change.doing, &unseen)));
                     }
                 }
             }
@@ -403,24 +399,15 @@ impl Provider {
                 self.cancel(job, object.as_ref());
             }
             if told_at.is_some_and(|told| now - told >= self.beliefs.limits.cancel) {
-                return Err(Failed {
-                    job: Some(job.to_owned()),
-                    ..stopped(change.doing).into()
-                });
+                return Err(of_job(job, stopped(change.doing)));
             }
             if now - begun >= change.limit {
                 if change.is_cancelled_in_the_end {
                     self.cancel(job, object.as_ref());
                 }
                 let minutes = change.limit.as_secs() / 60;
-                return Err(Failed {
-                    job: Some(job.to_owned()),
-                    ..unknown(
-                        change.doing,
-                        &format!("its job still runs after {minutes} minutes"),
-                    )
-                    .into()
-                });
+                let unseen = format!("its job still runs after {minutes} minutes");
+                return Err(of_job(job, unknown(change.doing, &unseen)));
             }
             // Once told to stop, waiting for the job's end must not end at once.
             let heard = if told_at.is_some() {
@@ -529,6 +516,14 @@ fn return_code(doing: &str, out: &WmiObject) -> Result<ReturnCode, HypervError> 
 /// Returns whether a call did not get through, so that it changed nothing and may be made again.
 fn is_unheard(error: &WmiError) -> bool {
     is_passing(error) && !error.code().is_some_and(answer_was_lost)
+}
+
+/// Returns the failure of a job, with what it may still be asked about.
+fn of_job(job: &str, error: HypervError) -> Failed {
+    Failed {
+        job: Some(job.to_owned()),
+        ..error.into()
+    }
 }
 
 fn stopped(doing: &str) -> HypervError {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hyperv::{
     Checkpoint, CheckpointId, CheckpointKind, Generation, HypervError, HypervErrorKind as Kind,
-    OperationInProgress, VmId, VmState,
+    OperationInProgress, SECURE_BOOT, VmId, VmState,
 };
 use time_and_chance::Timestamp;
 use uuid::Uuid;
@@ -81,7 +81,7 @@ pub(super) fn firmware(settings: &WmiObject) -> Result<String, WmiError> {
     Ok(match (generation(settings)?, secure) {
         (Generation::One, _) => "BIOS".to_owned(),
         (Generation::Two, false) => "UEFI".to_owned(),
-        (Generation::Two, true) => "UEFI, secure boot".to_owned(),
+        (Generation::Two, true) => format!("UEFI, {SECURE_BOOT}"),
     })
 }
 

@@ -36,9 +36,7 @@ pub(super) fn stage(
     }
     let described = configuration.iter().any(|file| file.name == DESCRIPTOR);
     let definition = definition.ok_or_else(|| match described {
-        true => invalid(
-            "there is no .vmcx file, only the settings as text; restore the disks to a folder, make a VM by hand and attach them",
-        ),
+        true => invalid("there is no .vmcx file, only the settings as text"),
         false => invalid("there is no .vmcx file"),
     })?;
     std::fs::create_dir_all(&staging).map_err(|error| file_error("make", &staging, error))?;
@@ -58,10 +56,13 @@ pub(super) fn stage(
     Ok(definition)
 }
 
-/// Removes the files to be imported. They are small and in the way of nothing: if that fails,
-/// they stay.
+/// Removes the files to be imported from the VM's folder, or from their own if the VM was never told
+/// another. They are small and in the way of nothing: if that fails, they stay.
 pub(super) fn unstage(folder: &Path) {
-    let staging = folder.join(STAGING);
+    let staging = match folder.ends_with(STAGING) {
+        true => folder.to_owned(),
+        false => folder.join(STAGING),
+    };
     for entry in staging.read_dir().into_iter().flatten().flatten() {
         let _it_stays = std::fs::remove_file(entry.path());
     }

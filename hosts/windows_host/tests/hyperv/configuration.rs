@@ -98,7 +98,7 @@ fn files_that_are_gone_leave_the_settings_as_text_which_say_why() {
     let error = world.host.import_planned(&left, &folder, "again", true);
     let error = error.unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
-    assert!(error.to_string().contains("by hand"), "{error}");
+    assert!(error.to_string().contains("settings as text"), "{error}");
 }
 
 #[test]

@@ -8,8 +8,10 @@
 mod cluster;
 mod configuration;
 mod contract;
+mod definitions;
 mod fault_table;
 mod faults;
+mod imports;
 mod moments;
 mod refused;
 mod round_trips;

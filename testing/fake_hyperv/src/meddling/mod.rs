@@ -6,6 +6,7 @@
 mod disks;
 mod wmi;
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use time_and_chance::StopSignal;
@@ -32,6 +33,25 @@ pub enum Twist {
     Property(&'static str, Value),
     /// The work is told to stop just before the call.
     Stop(StopSignal),
+    /// Somebody else does something just before the call, whatever else goes wrong with it.
+    Meanwhile(Meanwhile),
+}
+
+/// What somebody else does.
+#[derive(Clone)]
+pub struct Meanwhile(Arc<dyn Fn() + Send + Sync>);
+
+impl Meanwhile {
+    /// Has somebody do this.
+    pub fn new(deed: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(deed))
+    }
+}
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meanwhile")
+    }
 }
 
 /// Which calls go wrong, how often, and how.
@@ -120,22 +140,34 @@ impl Meddler {
     fn note(&self, call: String) -> Option<Twist> {
         let mut notes = self.lock();
         let number = notes.calls.len();
-        let found = notes.planned.iter_mut().find(|planned| {
+        let fitting = notes.planned.iter_mut().filter(|planned| {
             planned.times > 0
                 && match &planned.calls {
                     Which::Fitting(part) => fits(part, &call),
                     Which::Number(wanted) => *wanted == number,
                 }
         });
-        let twist = found.map(|planned| {
-            planned.times -= 1;
-            if let Twist::Stop(stop) = &planned.twist {
-                stop.stop();
+        let (mut deeds, mut struck) = (Vec::new(), None);
+        for planned in fitting {
+            match &planned.twist {
+                Twist::Meanwhile(deed) => deeds.push(deed.clone()),
+                _ if struck.is_some() => continue,
+                twist => {
+                    if let Twist::Stop(stop) = twist {
+                        stop.stop();
+                    }
+                    struck = Some(twist.clone());
+                }
             }
-            planned.twist.clone()
-        });
+            planned.times -= 1;
+        }
         notes.calls.push(call);
-        twist
+        drop(notes);
+        // Whoever acts meanwhile may call too.
+        for Meanwhile(deed) in deeds {
+            deed();
+        }
+        struck
     }
 }
 

@@ -1,5 +1,6 @@
 //! The methods: parameters checked, the simulated host told, an answer with a number.
 
+mod define;
 mod guest;
 mod image;
 mod job;
@@ -129,6 +130,8 @@ fn answer(call: &Call<'_>, class: &str, method: &Method) -> Result<Answer, Troub
             "ModifyResourceSettings" => planned::modify_resources(call),
             "AddResourceSettings" => planned::add_resources(call),
             "RemoveResourceSettings" => planned::remove_resources(call),
+            "DefineSystem" => define::define(call, false),
+            "DefinePlannedSystem" => define::define(call, true),
             "ImportSystemDefinition" => planned::import(call),
             "ValidatePlannedSystem" => planned::validate(call),
             "RealizePlannedSystem" => planned::realise(call),

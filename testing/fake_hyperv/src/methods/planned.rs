@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hyperv::sim::SimHost;
+use hyperv::sim::{PlannedPart, SimHost};
 use hyperv::{ConfigurationFile, HypervError, HypervErrorKind, HypervHost, VmId, codes};
 use windows_host::wmi::{Value, WmiObject};
 
+use super::define;
 use super::management::named;
 use super::parameters::read;
 use super::{Answer, Call, Task, Trouble};
@@ -36,9 +37,11 @@ fn task(kind: u16, result: Option<&'static str>, work: Work) -> Answer {
 pub(super) fn import(call: &Call<'_>) -> Result<Answer, Trouble> {
     let path = PathBuf::from(call.parameters.text("SystemDefinitionFile")?);
     let new_id = *call.parameters.value("GenerateNewSystemIdentifier") == Value::Bool(true);
+    let stays = call.model.manners.imports_stay_in_their_folder;
     let work = move |host: &SimHost| {
         let files = definition(&path)?;
-        let planned = host.import_definition(&files, new_id)?;
+        let folder = path.parent().filter(|_| stays);
+        let planned = host.import_definition(&files, folder, new_id)?;
         Ok(Done::made(Subject::Planned(planned.id)))
     };
     Ok(task(61, Some("ImportedSystem"), Box::new(work)))
@@ -73,10 +76,14 @@ struct Changes {
     disks: Vec<(usize, Option<PathBuf>)>,
     switches: Vec<(usize, Option<String>)>,
     pass_through: Vec<String>,
+    parts: Vec<PlannedPart>,
 }
 
 impl Changes {
     fn apply(self, host: &SimHost, planned: VmId) -> Result<(), HypervError> {
+        if !self.parts.is_empty() {
+            host.furnish_planned(planned, self.parts)?;
+        }
         if !self.disks.is_empty() {
             host.set_some_planned_disks(planned, &self.disks)?;
         }
@@ -140,6 +147,11 @@ pub(super) fn modify_resources(call: &Call<'_>) -> Result<Answer, Trouble> {
                     changes.switches.push((at, switch))
                 })?;
             }
+            ref
+            subject @ (Subject::PlannedProcessors(planned) | Subject::PlannedMemory(planned)) => {
+                let part = define::size(subject, &object)?;
+                collect(&mut changes, planned, |changes| changes.parts.push(part))?;
+            }
             // Nothing else of them can be changed here, nor anything of VMs.
             _ => return Err(Refusal::NotSupported.into()),
         }
@@ -167,28 +179,41 @@ fn switch(call: &Call<'_>, connection: &WmiObject) -> Result<Option<String>, Tro
     }
 }
 
-/// Connects adapters that have no connection yet.
+/// Adds hardware to a planned system: controllers, drives, disks in drives that have none, adapters,
+/// and connections of adapters that have none.
 pub(super) fn add_resources(call: &Call<'_>) -> Result<Answer, Trouble> {
     let Subject::PlannedSettings(system) = *call.subject("AffectedConfiguration")? else {
         return Err(Refusal::NotSupported.into());
     };
     let mut changes = None;
     for text in call.parameters.texts("ResourceSettings") {
-        let object = read(call.model.schema(), CONNECTION, text)?;
+        let object = read(call.model.schema(), RESOURCE, text)?;
+        if let Some(part) = define::part(call, &object)? {
+            collect(&mut changes, system, |changes| changes.parts.push(part))?;
+            continue;
+        }
         let Value::Text(parent) = object.value("Parent") else {
             return Err(Refusal::InvalidParameter.into());
         };
         let parent = call.world.object_at(parent)?;
-        let Subject::PlannedAdapter(planned, at) = call.world.instances[parent].subject else {
-            return Err(Refusal::InvalidParameter.into());
-        };
-        if planned != system {
-            return Err(Refusal::InvalidParameter.into());
+        match call.world.instances[parent].subject {
+            Subject::PlannedAdapter(planned, at) if object.is(CONNECTION) => {
+                let switch = switch(call, &object)?;
+                collect(&mut changes, planned, |changes| {
+                    changes.switches.push((at, switch))
+                })?;
+            }
+            Subject::PlannedDisk(planned, at) if object.is(STORAGE) => {
+                let path = host_resource(&object).ok_or(Refusal::InvalidParameter)?;
+                collect(&mut changes, planned, |changes| {
+                    changes.disks.push((at, Some(PathBuf::from(path))));
+                })?;
+            }
+            _ => return Err(Refusal::InvalidParameter.into()),
         }
-        let switch = switch(call, &object)?;
-        collect(&mut changes, planned, |changes| {
-            changes.switches.push((at, switch))
-        })?;
+    }
+    if changes.as_ref().is_some_and(|(of, _)| *of != system) {
+        return Err(Refusal::InvalidParameter.into());
     }
     change(changes, 130)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hyperv::{Controller, Generation};
+use hyperv::{Controller, Generation, VmId};
 use windows_host::wmi::Value;
 
 use super::{Owner, Properties, Subject, World};
@@ -27,6 +27,10 @@ pub(super) struct Drive {
 #[derive(Debug)]
 pub(super) struct Parts {
     pub owner: Owner,
+    /// The planned VM whose they are, if they are one's.
+    pub planned: Option<VmId>,
+    /// How many SCSI controllers there are at least.
+    pub scsi_controllers: u32,
     pub generation: Generation,
     pub processors: u32,
     pub memory_bytes: u64,
@@ -68,14 +72,18 @@ fn add_processors_and_memory(world: &mut World<'_>, parts: &Parts) -> Vec<usize>
     let mut properties = resource(id, 3, "Microsoft:Hyper-V:Processor", "Processor");
     properties.push(("VirtualQuantity", Value::decimal(parts.processors)));
     properties.push(("AllocationUnits", "count".into()));
-    let processors = world.add("Msvm_ProcessorSettingData", Subject::Thing, properties);
+    let subject = parts
+        .planned
+        .map_or(Subject::Thing, Subject::PlannedProcessors);
+    let processors = world.add("Msvm_ProcessorSettingData", subject, properties);
     let id = parts.owner.part_id("4764334D-E001-4176-82EE-5594EC9B530E");
     let mut properties = resource(id, 4, "Microsoft:Hyper-V:Memory", "Memory");
     properties.push(("VirtualQuantity", Value::decimal(parts.memory_bytes >> 20)));
     properties.push(("AllocationUnits", "byte * 2^20".into()));
     properties.push(("VirtualQuantityUnits", "byte * 2^20".into()));
     properties.push(("DynamicMemoryEnabled", false.into()));
-    let memory = world.add("Msvm_MemorySettingData", Subject::Thing, properties);
+    let subject = parts.planned.map_or(Subject::Thing, Subject::PlannedMemory);
+    let memory = world.add("Msvm_MemorySettingData", subject, properties);
     vec![processors, memory]
 }
 
@@ -89,7 +97,7 @@ fn add_controllers(
         Generation::One => vec![(Controller::Ide, 0), (Controller::Ide, 1)],
         Generation::Two => Vec::new(),
     };
-    wanted.push((Controller::Scsi, 0));
+    wanted.extend((0..parts.scsi_controllers).map(|number| (Controller::Scsi, number)));
     for disk in &parts.disks {
         // Those before it are there too: they are numbered by their order.
         wanted.extend((0..=disk.number).map(|number| (disk.controller, number)));
@@ -120,11 +128,11 @@ fn add_controllers(
         if kind == Controller::Ide {
             properties.push(("Address", number.to_string().into()));
         }
-        (
-            kind,
-            number,
-            world.add(RESOURCE, Subject::Thing, properties),
-        )
+        let subject = match parts.planned {
+            Some(planned) => Subject::PlannedController(planned, kind, number),
+            None => Subject::Thing,
+        };
+        (kind, number, world.add(RESOURCE, subject, properties))
     });
     added.collect()
 }

@@ -97,6 +97,8 @@ pub(super) fn add_vm(
     });
     let parts = allocation::Parts {
         owner,
+        planned: None,
+        scsi_controllers: 1,
         generation: vm.generation,
         processors: vm.processors,
         memory_bytes: vm.memory_bytes,
@@ -227,6 +229,8 @@ fn add_checkpoint(
     });
     let parts = allocation::Parts {
         owner,
+        planned: None,
+        scsi_controllers: 1,
         generation: vm.generation,
         processors: vm.processors,
         memory_bytes: vm.memory_bytes,
@@ -293,6 +297,8 @@ pub(super) fn add_planned(
     });
     let parts = allocation::Parts {
         owner,
+        planned: Some(truth.id),
+        scsi_controllers: truth.scsi_controllers.unwrap_or(1),
         generation: truth.generation,
         processors: truth.processors,
         memory_bytes: truth.memory_bytes,

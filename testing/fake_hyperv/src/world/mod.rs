@@ -48,6 +48,12 @@ pub(crate) enum Subject {
     PlannedConnection(hyperv::VmId, usize),
     /// A network adapter of a planned VM, by its place in their order.
     PlannedAdapter(hyperv::VmId, usize),
+    /// A controller of a planned VM, by its number among those of its kind.
+    PlannedController(hyperv::VmId, hyperv::Controller, u32),
+    /// The processors of a planned VM.
+    PlannedProcessors(hyperv::VmId),
+    /// The memory of a planned VM.
+    PlannedMemory(hyperv::VmId),
     /// A pass-through drive of a planned VM.
     PlannedPassThrough(hyperv::VmId, String),
     /// The security settings of a VM, a planned VM or a VM's checkpoint.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hyperv::Generation;
+use hyperv::{Generation, SECURE_BOOT};
 use time_and_chance::Timestamp;
 use windows_host::wmi::Value;
 
@@ -69,7 +69,7 @@ pub(super) fn add(world: &mut World<'_>, subject: Subject, settings: &Settings) 
         Generation::Two => "Microsoft:Hyper-V:SubType:2",
     };
     properties.push(("VirtualSystemSubType", generation.into()));
-    let secure = settings.firmware.contains("secure boot");
+    let secure = settings.firmware.contains(SECURE_BOOT);
     properties.push(("SecureBootEnabled", secure.into()));
     properties.push(("SecureBootTemplateId", WINDOWS_TEMPLATE.into()));
     for path in &settings.files {

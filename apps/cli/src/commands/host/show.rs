@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use backup::BackupErrorKind;
 use backup::vm::{Leftovers, clean};
 use clap::Args;
-use hyperv::{Checkpoint, MergeState, ReferencePoint, Vm};
+use hyperv::{Checkpoint, MergeProgress, MergeState, ReferencePoint, Vm};
 use serde_json::{Value, json};
 
 use super::list;
@@ -162,8 +162,11 @@ fn text(
 fn merge_text(state: &MergeState) -> String {
     match state {
         MergeState::Idle => "idle".to_owned(),
-        MergeState::Running(None) => "running".to_owned(),
-        MergeState::Running(Some(percent)) => format!("running ({percent} %)"),
+        MergeState::Running(MergeProgress { percent: None, .. }) => "running".to_owned(),
+        MergeState::Running(MergeProgress {
+            percent: Some(percent),
+            ..
+        }) => format!("running ({percent} %)"),
         MergeState::Stuck(why) => format!("stuck: {why}"),
     }
 }

@@ -31,7 +31,7 @@ Kinds:
 
 Steps: vm, create, checkpoints, frozen-disks, open, read, changes, configuration, convert, destroy,
 reference-points, destroy-reference-point, merge-state, volume-space, create-disk, remove-file,
-import, set-disks, set-switches, validate, realise, abort, start.
+import, define, set-disks, set-switches, validate, realise, abort, start.
 
 Examples:
   e3-backup-agent sim fault /tmp/host --vm web lose-tracking
