@@ -7,11 +7,13 @@
 pub mod agent_update;
 mod browse_directory;
 mod browse_snapshot;
+mod disk_progress;
 mod hyperv_restore;
 mod log_tail;
 mod maintenance;
 mod repo_operation;
 mod restore;
+mod restoring;
 mod verbose_logging;
 mod vms;
 
@@ -419,4 +421,9 @@ fn context(command: &Command) -> Result<commands::JobContext, String> {
     context.ok_or_else(|| {
         "the control plane does not say where the repository is; order it again, and if it happens again report it".to_owned()
     })
+}
+
+/// Returns an error as people read it.
+fn failed(error: impl std::fmt::Display) -> String {
+    format!("failed to {error}")
 }

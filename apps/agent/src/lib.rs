@@ -21,6 +21,7 @@ pub mod config;
 mod control_plane;
 pub mod credentials;
 mod destination;
+mod durable;
 pub mod enrolment;
 mod events;
 mod health;

@@ -136,7 +136,7 @@ impl Monitor for Meter {
                 state.disks.retain(|(of, _), _| of != subject);
                 state.measured.subjects_done += 1;
             }
-            News::DiskEnds { .. } | News::Warning { .. } => {}
+            News::DiskEnds { .. } | News::Merging { .. } | News::Warning { .. } => {}
         }
     }
 }

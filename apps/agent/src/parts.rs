@@ -50,7 +50,7 @@ pub struct Parts {
     /// Ends of runs on their way.
     pub outbox: Outbox,
     /// Events of runs on their way.
-    pub events: Events,
+    pub events: Arc<Events>,
     /// Events of the service's health on their way.
     pub health: Health,
     /// The update of this program, if one is under way.
@@ -138,7 +138,7 @@ impl Parts {
                 Arc::clone(&log),
             )?,
             runs_begun: RunsBegun::open(state_folder.join("runs"), Arc::clone(&log))?,
-            events: Events::new(Arc::clone(&log)),
+            events: Arc::new(Events::new(Arc::clone(&log))),
             health: Health::new(clock, Arc::clone(&log)),
             active: ActiveRuns::default(),
             updates: Updates::in_folder(state_folder, ports.clock.clone())

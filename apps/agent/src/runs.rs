@@ -3,6 +3,7 @@
 mod files;
 mod hyperv;
 mod hyperv_choice;
+mod hyperv_news;
 mod stages;
 
 pub use hyperv_choice::ChosenVm;

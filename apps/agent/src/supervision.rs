@@ -20,6 +20,7 @@ use time_and_chance::StopSignal;
 use crate::active::ActiveRun;
 use crate::cancellation::Cancellation;
 use crate::commands;
+use crate::durable::Durable;
 use crate::meter::{Measured, Meter};
 use crate::parts::Parts;
 use crate::reporter::Reporter;
@@ -183,7 +184,7 @@ fn tell(works: &Work<'_>, run_id: &WireId, is_over: &StopSignal) {
     let (parts, clock) = (works.parts, &works.parts.ports.clock);
     let mut rate = Rate::default();
     let mut told: Option<(Measured, Duration)> = None;
-    let mut durable = Durable::default();
+    let mut durable = Durable::of(&parts.config);
     loop {
         let measured = works.meter.measured();
         let now = clock.monotonic();
@@ -199,7 +200,7 @@ fn tell(works: &Work<'_>, run_id: &WireId, is_over: &StopSignal) {
         if is_due && works.reporter.is_at(as_told(&measured, &rate), is_over) {
             told = Some((measured.clone(), now));
         }
-        if durable.is_due(&measured, now, parts) {
+        if durable.is_due(measured.percent, now) {
             works.reporter.event(progress_event(&measured, &rate));
         }
         if clock.sleep(parts.ports.cadence.progress, is_over).is_err() {
@@ -241,29 +242,6 @@ fn listen(works: &Work<'_>, run_id: &WireId, is_over: &StopSignal) {
             Ok(_) => {}
             Err(error) => pause = pause.max(error.after().unwrap_or_default()),
         }
-    }
-}
-
-/// When the next durable event of progress is due.
-#[derive(Default)]
-struct Durable {
-    last: Option<(f64, Duration)>,
-}
-
-impl Durable {
-    fn is_due(&mut self, measured: &Measured, now: Duration, parts: &Parts) -> bool {
-        /// However large the step, a run has room for so many events.
-        const APART_MIN: Duration = Duration::from_secs(2);
-        let (percent, at) = *self.last.get_or_insert((measured.percent, now));
-        let apart = now.saturating_sub(at);
-        let by_time = apart.as_secs() >= parts.config.progress_event_interval_secs;
-        let step = parts.config.progress_event_pct_step.max(0.1);
-        let by_step = measured.percent - percent >= step && apart >= APART_MIN;
-        let is_due = measured.percent > percent && (by_time || by_step);
-        if is_due {
-            self.last = Some((measured.percent, now));
-        }
-        is_due
     }
 }
 

@@ -50,6 +50,15 @@ pub enum News<'a> {
         /// The disk's number.
         disk: u32,
     },
+    /// The host merges what a checkpoint left; the subject waits for that.
+    Merging {
+        /// The VM.
+        subject: &'a str,
+        /// Percent done, if the host tells.
+        percent: Option<u8>,
+        /// How long the files are that are still to be merged, if that is known.
+        left_bytes: Option<u64>,
+    },
     /// Something an operator should know that does not end the run.
     Warning {
         /// The VM or file.
@@ -144,6 +153,15 @@ impl Progress {
             disk,
             bytes,
             packed_bytes,
+        });
+    }
+
+    /// Tells how far the host is with merging what a checkpoint left.
+    pub fn merging(&self, percent: Option<u8>, left_bytes: Option<u64>) {
+        self.monitor.hear(&News::Merging {
+            subject: &self.subject,
+            percent,
+            left_bytes,
         });
     }
 

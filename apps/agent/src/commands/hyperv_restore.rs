@@ -11,7 +11,7 @@ use point::{Points, restored_file_names};
 use protocol::commands::{Command, HypervRestore, RestoreVm};
 use protocol::event::{
     HypervRestoreComplete, HypervRestoreDiskComplete, HypervRestoreDiskFailed,
-    HypervRestoreDiskStarting, HypervRestoreFailed, HypervRestoreStarting, KopiaRestoreConnecting,
+    HypervRestoreDiskStarting, HypervRestoreFailed, HypervRestoreStarting,
 };
 use protocol::hyperv_results::BackupType;
 use protocol::update_run::{Ending, Progress as Told, RunStatus};
@@ -19,26 +19,24 @@ use repo::Repository;
 use restore::disk::{disk_objects, to_file};
 use restore::{DiskFormat, RestoreOptions, check_file_name};
 
-use super::restore::{failed, reply};
-use super::{Reply, context};
-use crate::destination::Destination;
+use super::disk_progress::DiskProgress;
+use super::restoring::{self, Source};
+use super::{Reply, context, failed};
 use crate::meter::Meter;
 use crate::parts::Parts;
-use crate::repositories::Absent;
-use crate::supervision::{Ended, Kind, Work, supervise};
+use crate::supervision::{Ended, Work};
 
 /// Carries a restore of VMs out, and reports to its run.
 pub fn carry_out(parts: &Parts, command: &Command, order: &HypervRestore) -> Result<Reply, String> {
-    let run_id = command
-        .restore_run()
-        .ok_or("the order names no run to report to")?;
-    let kind = Kind {
-        name: "hyperv_restore".to_owned(),
-        is_backup: false,
-        job_id: command.job_id.clone(),
-    };
-    let meter = Arc::new(Meter::new(0, |_| {}));
-    let ending = supervise(parts, &run_id, &kind, &meter, |work| {
+    let disks = DiskProgress::new(&parts.config, parts.ports.clock.clone());
+    let events = Arc::clone(&parts.events);
+    let run_id = command.restore_run();
+    let meter = Meter::new(0, move |news| {
+        if let (Some(run_id), Some(event)) = (&run_id, disks.event(news)) {
+            events.push(run_id, event.into());
+        }
+    });
+    restoring::carry_out(parts, command, meter, |work| {
         let restoring = Restoring {
             work,
             command,
@@ -48,8 +46,7 @@ pub fn carry_out(parts: &Parts, command: &Command, order: &HypervRestore) -> Res
             ending: work.fails(&why),
             last_events: vec![HypervRestoreFailed { message: why }.into()],
         })
-    });
-    reply(ending)
+    })
 }
 
 /// A disk to be restored.
@@ -71,26 +68,8 @@ struct Restoring<'a> {
 impl Restoring<'_> {
     fn carry_out(&self) -> Result<Ended, String> {
         let (work, order) = (self.work, self.order);
-        let target = PathBuf::from(&order.target_path);
-        if !target.is_absolute() {
-            return Err(format!(
-                "{:?} is no whole path of a folder to restore to",
-                order.target_path
-            ));
-        }
-        let context = context(self.command)?;
-        work.meter.is_at("", "opening the repository");
-        work.reporter.event(KopiaRestoreConnecting {
-            bucket: context.destination.dest_bucket_name.clone(),
-            prefix: context.destination.dest_prefix.clone(),
-        });
-        let destination =
-            Destination::of(&context.destination, &work.parts.config).map_err(failed)?;
-        let repositories = &work.parts.repositories;
-        let lease = repositories
-            .open(&destination, Absent::IsAnError, 0, work.cancellation)
-            .map_err(failed)?;
-        let points = Points::load(lease.repository()).map_err(failed)?;
+        let target = restoring::target(&order.target_path)?;
+        let Source { lease, points } = restoring::open(work, &context(self.command)?)?;
         let mut wanted = Vec::new();
         for vm in &order.vms {
             wanted.extend(self.disks_of(vm, &target, &points, lease.repository())?);

@@ -9,8 +9,7 @@ use protocol::commands::Command;
 use protocol::event::{MaintenanceCompleted, MaintenanceFailed, MaintenanceStarting};
 use repo::Repository;
 
-use super::restore::failed;
-use super::{Reply, context};
+use super::{Reply, context, failed};
 use crate::cancellation::Cancellation;
 use crate::destination::Destination;
 use crate::parts::Parts;

@@ -3,8 +3,8 @@
 use protocol::repo_operations::{EffectivePolicy, OperationKind, OperationResult, RepoOperation};
 use snapshot::RetentionRule;
 
+use super::failed;
 use super::maintenance::maintain;
-use super::restore::failed;
 use crate::cancellation::Cancellation;
 use crate::credentials::S3Keys;
 use crate::destination::Destination;

@@ -1,55 +1,30 @@
 //! `restore`: files of a snapshot, to a folder of this machine.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use point::Points;
 use protocol::commands::{Command, Restore};
 use protocol::event::{
-    KopiaRestoreConnecting, KopiaRestoreSnapshotLoaded, KopiaRestoreStarted, KopiaRestoreStats,
-    RestoreCompleted, RestoreFailed, RestoreStarting,
+    KopiaRestoreSnapshotLoaded, KopiaRestoreStarted, KopiaRestoreStats, RestoreCompleted,
+    RestoreFailed, RestoreStarting,
 };
 use protocol::moment::rfc3339;
 use protocol::update_run::{Ending, Progress as Told, RunStatus};
 use restore::files::{Existing, FilesOptions, RestoredFiles, to_folder};
 
-use super::{Reply, context};
-use crate::destination::Destination;
+use super::restoring::{self, Source};
+use super::{Reply, context, failed};
 use crate::meter::Meter;
 use crate::parts::Parts;
-use crate::repositories::Absent;
-use crate::supervision::{Ended, Kind, Work, supervise};
+use crate::supervision::{Ended, Work};
 
 /// Carries a restore out, and reports to its run.
 pub fn carry_out(parts: &Parts, command: &Command, order: &Restore) -> Result<Reply, String> {
-    let run_id = command
-        .restore_run()
-        .ok_or("the order names no run to report to")?;
-    let kind = Kind {
-        name: "restore".to_owned(),
-        is_backup: false,
-        job_id: command.job_id.clone(),
-    };
-    let meter = Arc::new(Meter::new(1, |_| {}));
-    let ending = supervise(parts, &run_id, &kind, &meter, |work| {
+    restoring::carry_out(parts, command, Meter::new(1, |_| {}), |work| {
         let restoring = Restoring {
             work,
             command,
             order,
         };
         restoring.carry_out()
-    });
-    reply(ending)
-}
-
-/// Returns what a restore's command is answered with.
-pub fn reply(ending: Option<Ending>) -> Result<Reply, String> {
-    let ending = ending.ok_or("this restore is going on already, or was interrupted")?;
-    match ending.status {
-        RunStatus::Success => Ok(Reply::Done("restored".to_owned())),
-        RunStatus::Warning => Ok(Reply::Done(ending.error_summary)),
-        _ => Err(ending.error_summary),
-    }
+    })
 }
 
 struct Restoring<'a> {
@@ -94,13 +69,7 @@ impl Restoring<'_> {
                     .to_owned(),
             );
         }
-        let target = PathBuf::from(&order.target_path);
-        if !target.is_absolute() {
-            return Err(format!(
-                "{:?} is no whole path of a folder to restore to",
-                order.target_path
-            ));
-        }
+        let target = restoring::target(&order.target_path)?;
         let context = context(self.command)?;
         let manifest_id = match order.manifest_id.as_str() {
             "" => context.manifest_id.clone(),
@@ -111,18 +80,7 @@ impl Restoring<'_> {
             target_path: order.target_path.clone(),
             mount: false,
         });
-        work.meter.is_at("", "opening the repository");
-        work.reporter.event(KopiaRestoreConnecting {
-            bucket: context.destination.dest_bucket_name.clone(),
-            prefix: context.destination.dest_prefix.clone(),
-        });
-        let destination =
-            Destination::of(&context.destination, &work.parts.config).map_err(failed)?;
-        let repositories = &work.parts.repositories;
-        let lease = repositories
-            .open(&destination, Absent::IsAnError, 0, work.cancellation)
-            .map_err(failed)?;
-        let points = Points::load(lease.repository()).map_err(failed)?;
+        let Source { lease, points } = restoring::open(work, &context)?;
         let point = points.find(&manifest_id).map_err(failed)?;
         let manifest = &point.snapshot().manifest;
         work.reporter.event(KopiaRestoreSnapshotLoaded {
@@ -198,9 +156,4 @@ impl Restoring<'_> {
 /// Returns a selected path as snapshots have it.
 fn below_root(path: &str) -> String {
     path.replace('\\', "/").trim_matches('/').to_owned()
-}
-
-/// Returns an error as people read it.
-pub fn failed(error: impl std::fmt::Display) -> String {
-    format!("failed to {error}")
 }

@@ -1,17 +1,15 @@
 //! Runs of whole VMs.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use backup::tidy_up;
 use backup::vm::{ConsistencyPolicy, Options, PointReport, Threads, VmBackup, VmOutcome, run_all};
 use hyperv::{HypervHost, Vm, VmId, VmState};
 use kopia::snapshot::SnapshotSource;
-use progress::News;
 use protocol::event::{
-    Event, FinalPhase, HypervBackupComplete, HypervDiskStarting, HypervFinalizing, HypervNoVms,
-    HypervReferencePointFailed, HypervVmComplete, HypervVmFailed, HypervVmStarting, Severity,
+    Event, HypervBackupComplete, HypervNoVms, HypervReferencePointFailed, HypervVmComplete,
+    HypervVmFailed, Severity,
 };
 use protocol::hyperv_results::{
     BackupType, Consistency, HypervResult, WarningCode, checkpoint_key,
@@ -20,9 +18,9 @@ use protocol::next_run::Run;
 use protocol::path_map::PathMap;
 use protocol::update_run::{Ending, Progress as Told, RunStatus};
 use repo::Writer;
-use time_and_chance::StopSignal;
 
 use super::hyperv_choice::{Choice, ChosenVm, choose};
+use super::hyperv_news::KnownVms;
 use super::{failed, stages, starting};
 use crate::meter::Meter;
 use crate::parts::{Parts, SOURCE_USER};
@@ -35,16 +33,12 @@ const UPLOAD_THREADS: usize = 8;
 
 /// Carries out a run of VMs.
 pub fn carry_out(parts: &Parts, run: &Run, kind: &Kind) {
-    let known = Arc::new(KnownVms::default());
+    let known = Arc::new(KnownVms::new(parts.ports.clock.clone()));
     let heard = Arc::clone(&known);
-    let told: Arc<Mutex<Vec<Event>>> = Arc::default();
-    let telling = Arc::clone(&told);
+    let (events, run_id) = (Arc::clone(&parts.events), run.run_id.clone());
     let meter = Arc::new(Meter::new(0, move |news| {
         if let Some(event) = heard.event(news) {
-            telling
-                .lock()
-                .expect("nobody panics while he tells")
-                .push(event);
+            events.push(&run_id, event);
         }
     }));
     supervise(parts, &run.run_id, kind, &meter, |work| {
@@ -52,7 +46,6 @@ pub fn carry_out(parts: &Parts, run: &Run, kind: &Kind) {
             work,
             run,
             known: &known,
-            told: &told,
         };
         work.reporter.event(starting(&kind.name));
         backup.carry_out().unwrap_or_else(|why| {
@@ -66,93 +59,11 @@ pub fn carry_out(parts: &Parts, run: &Run, kind: &Kind) {
     });
 }
 
-/// What events say of VMs beside what engines say.
-#[derive(Debug, Default)]
-struct KnownVms(Mutex<HashMap<String, KnownVm>>);
-
-#[derive(Debug, Clone, Default)]
-struct KnownVm {
-    number: u64,
-    disk_paths: Vec<String>,
-    is_begun: bool,
-}
-
-impl KnownVms {
-    fn add(&self, chosen: &[ChosenVm]) {
-        let mut known = self.0.lock().expect("nobody panics while he looks");
-        for ChosenVm { vm, number, .. } in chosen {
-            let paths = vm.disks.iter();
-            let paths = paths.map(|disk| disk.original_path.display().to_string());
-            let entry = KnownVm {
-                number: number.0,
-                disk_paths: paths.collect(),
-                is_begun: false,
-            };
-            known.insert(vm.name.clone(), entry);
-        }
-    }
-
-    /// Returns the event that a piece of news is worth.
-    fn event(&self, news: &News<'_>) -> Option<Event> {
-        let mut known = self.0.lock().expect("nobody panics while he looks");
-        match *news {
-            News::Phase { subject, phase } => {
-                let vm = known.get_mut(subject)?;
-                if !vm.is_begun {
-                    vm.is_begun = true;
-                    return Some(
-                        HypervVmStarting {
-                            vm_name: subject.to_owned(),
-                            vm_id: vm.number,
-                            message: format!("Backup of {subject} is starting."),
-                        }
-                        .into(),
-                    );
-                }
-                (phase == "making the checkpoint the next base").then(|| finalizing(subject))
-            }
-            News::DiskBegins {
-                subject,
-                disk,
-                bytes,
-            } => {
-                let vm = known.get(subject)?;
-                let path = usize::try_from(disk)
-                    .ok()
-                    .and_then(|it| vm.disk_paths.get(it));
-                Some(
-                    HypervDiskStarting {
-                        vm_name: subject.to_owned(),
-                        disk_path: path.cloned().unwrap_or_else(|| format!("disk {disk}")),
-                        size: bytes,
-                    }
-                    .into(),
-                )
-            }
-            _ => None,
-        }
-    }
-}
-
-fn finalizing(vm_name: &str) -> Event {
-    HypervFinalizing {
-        vm_name: vm_name.to_owned(),
-        phase: FinalPhase::EnablingTracking,
-        elapsed_seconds: 0,
-        message: format!("Finalizing {vm_name}: enabling change tracking"),
-        avhdx_bytes_left: None,
-        avhdx_bytes_total: None,
-        merged_pct: None,
-    }
-    .into()
-}
-
 /// One run of VMs.
 struct VmRun<'w> {
     work: &'w Work<'w>,
     run: &'w Run,
     known: &'w KnownVms,
-    told: &'w Mutex<Vec<Event>>,
 }
 
 /// What became of one VM.
@@ -183,7 +94,6 @@ impl VmRun<'_> {
         if !choice.chosen.is_empty() {
             let lease = stages::open_repository(work, run)?;
             outcomes.extend(self.back_up(host.as_ref(), &choice.chosen, &lease)?);
-            self.pass_on();
             let sources = self.sources(host.as_ref(), &choice.chosen, &outcomes);
             if !work.cancellation.stop().is_stopped() && !sources.is_empty() {
                 stages::retain(work, &lease, run, &sources);
@@ -233,19 +143,7 @@ impl VmRun<'_> {
         };
         let vms: Vec<Vm> = chosen.iter().map(|it| it.vm.clone()).collect();
         let progress = self.work.progress();
-        let is_over = StopSignal::new();
-        let outcomes = std::thread::scope(|scope| {
-            // Events of engines go on as they come, not when all is over.
-            scope.spawn(|| {
-                let pause = parts.ports.cadence.events;
-                while parts.ports.clock.sleep(pause, &is_over).is_ok() {
-                    self.pass_on();
-                }
-            });
-            let outcomes = run_all(&backup, &vms, threads.vms_at_once, &progress);
-            is_over.stop();
-            outcomes
-        });
+        let outcomes = run_all(&backup, &vms, threads.vms_at_once, &progress);
         let repository = lease.repository().unique_id_hex();
         let outcomes: Vec<Outcome> = outcomes
             .into_iter()
@@ -277,16 +175,8 @@ impl VmRun<'_> {
         }
     }
 
-    /// Sends on what engines told.
-    fn pass_on(&self) {
-        let told = std::mem::take(&mut *self.told.lock().expect("nobody panics while he tells"));
-        told.into_iter()
-            .for_each(|event| self.work.reporter.event(event));
-    }
-
     fn outcome(&self, outcome: VmOutcome, chosen: &ChosenVm, repository: &str) -> Outcome {
         let VmOutcome { vm, name, result } = outcome;
-        self.pass_on();
         match result {
             Ok(report) => {
                 let uploaded = report

@@ -137,9 +137,7 @@ fn names(text: &str, vm: &Vm) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use hyperv::{Generation, VmState};
     use serde_json::{Value, json};
-    use time_and_chance::Timestamp;
 
     use super::*;
 
@@ -149,32 +147,12 @@ mod tests {
         "33333333-0000-4000-8000-000000000003",
     ];
 
-    fn vm(name: &str, guid: &str) -> Vm {
-        Vm {
-            id: guid.parse().unwrap(),
-            name: name.to_owned(),
-            generation: Generation::Two,
-            version: "9.0".to_owned(),
-            state: VmState::Running,
-            operation: None,
-            guest: None,
-            firmware: "UEFI".to_owned(),
-            processors: 1,
-            memory_bytes: 1 << 30,
-            network_adapters: Vec::new(),
-            disks: Vec::new(),
-            omitted_disks: Vec::new(),
-            created: Timestamp::UNIX_EPOCH,
-            last_applied_checkpoint: None,
-        }
-    }
-
     fn here() -> Vec<Vm> {
         let names = ["web", "Db", "mail"];
         names
             .iter()
             .zip(GUIDS)
-            .map(|(name, guid)| vm(name, guid))
+            .map(|(name, guid)| Vm::bare(guid.parse().unwrap(), name))
             .collect()
     }
 

@@ -3,10 +3,7 @@
 use std::fs;
 
 use agent::Afterwards;
-use hyperv::HypervHost as _;
-use hyperv::sim::{SimDisk, SimVm};
 use scripted_control_plane::world::OperationOrder;
-use scripted_control_plane::world::VmOrder;
 use scripted_control_plane::{CommandOrder, Fault, RunOrder, Settings, packed};
 use serde_json::{Value, json};
 
@@ -118,55 +115,6 @@ fn files_are_browsed_and_restored() {
     let (is_done, said) = world.answer_to(world.command("restore", payload, ""));
     assert!(!is_done && said.contains(missing), "{said}");
     assert_eq!(world.end_of(&run), "failed");
-    world.check();
-}
-
-#[test]
-fn disks_of_a_vm_are_restored_by_their_original_paths() {
-    let mut world = World::new(Settings::default());
-    let vms = world.with_vms(&["web"]);
-    world.begin();
-    let order = world.stored_in_folder(RunOrder {
-        engine: "hyperv".to_owned(),
-        vms: vec![VmOrder {
-            name: "web".to_owned(),
-            guid: vms[0].to_string(),
-            unregistered: false,
-        }],
-        ..RunOrder::default()
-    });
-    let backup = world.queue(order);
-    assert_eq!(world.end_of(&backup), "success");
-    let result = world.last_update(&backup)["hyperv_results"][0].clone();
-    let run = world
-        .plane
-        .with(|world| world.queue_restore_run("hyperv_restore"));
-    let target = world.path("restored");
-    let vm = |subfolder: &str, disks: &Value| {
-        json!({"vm_name": "web", "vm_guid": vms[0].to_string(), "subfolder": subfolder,
-            "disk_manifests": disks, "backup_type": "Full",
-            "restore_chain": [result["disk_manifests"].as_object().unwrap().values().next()]})
-    };
-    let payload = json!({
-        "target_path": target, "backup_type": "Full", "restore_run_id": run, "restore_run_uuid": run,
-        "vms": [vm("one", &result["disk_manifests"]), vm("two", &json!([]))],
-    });
-    let command = CommandOrder::new("hyperv_restore", payload).about(&backup);
-    let command = command.with_context(world.destination());
-    let (is_done, said) = world.answer_to(world.plane.queue_command(command));
-    assert!(is_done, "{said}");
-    assert_eq!(world.end_of(&run), "success");
-    let host = world.host();
-    let there = host.vm(vms[0]).unwrap().disks;
-    for (folder, number) in [("one", 0), ("one", 1), ("two", 0), ("two", 1)] {
-        let name = there[number].original_path.file_name().unwrap();
-        let copy = SimDisk::copy_of(target.join(folder).join(name));
-        let copy = host.add_vm(&SimVm::new("copy", vec![copy])).unwrap();
-        let (before, after) = (world.path("before"), world.path("after"));
-        host.dump(vms[0], number as u32, &before).unwrap();
-        host.dump(copy, 0, &after).unwrap();
-        assert!(fs::read(before).unwrap() == fs::read(after).unwrap());
-    }
     world.check();
 }
 

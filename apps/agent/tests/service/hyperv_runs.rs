@@ -42,6 +42,16 @@ fn a_vm_is_backed_up_in_full_and_then_by_what_changed() {
     let run = world.queue(order.clone());
     assert_eq!(world.end_of(&run), "success");
     let first = world.last_update(&run)["hyperv_results"][0].clone();
+    world.events_of(&run, "HYPERV_BACKUP_COMPLETE");
+    let finalizing = world.events_of(&run, "HYPERV_FINALIZING");
+    let merging = finalizing
+        .iter()
+        .find(|it| it["phase"] == "merging backup checkpoint")
+        .unwrap();
+    let bytes = |name: &str| merging[name].as_u64().unwrap();
+    assert!(bytes("avhdx_bytes_left") > 0, "{merging}");
+    assert!(bytes("avhdx_bytes_left") <= bytes("avhdx_bytes_total"));
+    assert!(merging["merged_pct"].is_number(), "{merging}");
     assert_eq!(first["backup_type"], "Full");
     assert_eq!(first["consistency_level"], "Application");
     assert!(first["checkpoint_id"].as_str().unwrap().len() <= 64);

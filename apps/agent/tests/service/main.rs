@@ -6,6 +6,7 @@
 mod commands;
 mod enrolment;
 mod files;
+mod hyperv_restores;
 mod hyperv_runs;
 mod updates;
 mod world;

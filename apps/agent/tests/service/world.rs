@@ -219,6 +219,19 @@ impl World {
         of_run.next_back().unwrap().call.body.clone()
     }
 
+    /// Waits for an event of a run, and returns what all of its kind so far tell.
+    pub fn events_of(&self, run: &Value, message_id: &str) -> Vec<Value> {
+        let told = |plane: &ControlPlane| -> Vec<Value> {
+            plane.with(|world| {
+                let of_run = world.events.iter().filter(|it| it.run_id == *run);
+                let of_kind = of_run.filter(|it| it.message_id == message_id);
+                of_kind.map(|it| it.event["params_json"].clone()).collect()
+            })
+        };
+        self.wait_for(message_id, |plane| !told(plane).is_empty());
+        told(&self.plane)
+    }
+
     /// Checks that nothing broke the contract, and nothing hangs.
     pub fn check(&self) {
         assert_eq!(self.plane.violations(), [], "log:\n{}", self.log());

@@ -78,6 +78,7 @@ impl Bars {
                     bar.finish_and_clear();
                 }
             }
+            News::Merging { .. } => {}
             News::Warning { subject, text } => {
                 self.say(&format!("warning: {}", about(subject, text)))
             }

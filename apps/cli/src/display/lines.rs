@@ -92,6 +92,7 @@ impl Lines {
                     )
                 })
             }
+            News::Merging { .. } => None,
             News::Warning { subject, text } => Some(format!("warning: {}", about(subject, text))),
             News::Ends { subject, done } => {
                 transfers.retain(|(of, _), _| of != subject);

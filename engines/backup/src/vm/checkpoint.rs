@@ -7,6 +7,7 @@ use hyperv::{
     Checkpoint, CheckpointId, Consistency, HypervError, HypervErrorKind, MergeState,
     OperationInProgress, RequestedConsistency, Vm, VmId, VmState,
 };
+use progress::Progress;
 use time_and_chance::{StopSignal, Timestamp};
 
 use super::options::ConsistencyPolicy;
@@ -261,7 +262,7 @@ impl VmBackup<'_> {
     pub(super) fn watch_merge(
         &self,
         vm: VmId,
-        stop: &StopSignal,
+        progress: &Progress,
         warnings: &mut Vec<String>,
     ) -> Result<(), BackupError> {
         let begun = self.clock().monotonic();
@@ -292,10 +293,11 @@ impl VmBackup<'_> {
                     );
                     return Ok(());
                 }
-                MergeState::Running(_) => {
+                MergeState::Running(merge) => {
+                    progress.merging(merge.percent, merge.left_bytes);
                     if self
                         .clock()
-                        .sleep(Duration::from_millis(500), stop)
+                        .sleep(Duration::from_millis(500), &progress.stop)
                         .is_err()
                     {
                         return Ok(());

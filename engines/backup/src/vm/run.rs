@@ -249,7 +249,7 @@ impl VmBackup<'_> {
             }
             other => other?,
         }
-        self.watch_merge(vm, &progress.stop, warnings)?;
+        self.watch_merge(vm, progress, warnings)?;
         Ok(Published {
             point_id,
             descriptor,
@@ -315,7 +315,7 @@ impl VmBackup<'_> {
             .configuration_files(vm, taken.id)
             .map_err(host_error("read the VM's configuration files"))?;
         if !configuration.iter().any(is_definition) {
-            warnings.push("the VM's own configuration files could not be had: the point holds its settings as text alone (config/settings.xml, which says why), so its disks can be restored and the VM has to be made by hand".to_owned());
+            warnings.push("the VM's own configuration files could not be had: the point holds its settings as text alone (config/settings.xml, which says why), from which a restore defines the VM anew".to_owned());
         }
         let base = self.state.base(&self.repo().unique_id_hex(), vm)?.base;
         let (plans, base_point) = self.plan(machine, &disks, base.as_ref())?;
