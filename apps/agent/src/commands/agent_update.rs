@@ -14,7 +14,7 @@ use protocol::commands::AgentUpdate;
 use protocol::identifier::{CommandId, UpdateJobId};
 use protocol::update_progress::{UpdateProgress, UpdateState};
 
-use super::restore::failed;
+use super::failed;
 use super::{Reply, complete, failure, success};
 use crate::command_journal::Order as Written;
 use crate::control_plane::CallError;

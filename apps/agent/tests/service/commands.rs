@@ -4,7 +4,7 @@ use std::fs;
 
 use agent::Afterwards;
 use scripted_control_plane::world::OperationOrder;
-use scripted_control_plane::{CommandOrder, Fault, RunOrder, Settings, packed};
+use scripted_control_plane::{CommandOrder, Fault, Settings, packed};
 use serde_json::{Value, json};
 
 use crate::world::{PASSWORD, World};
