@@ -9,12 +9,12 @@ use hyperv::{
 use time_and_chance::StopSignal;
 
 use super::errors::wmi_error;
+use super::guest_cluster;
 use super::instance_id::InstanceId;
 use super::method::{Change, Failed};
 use super::open_disks::OpenDisks;
 use super::provider::{MANAGEMENT, Provider};
 use super::settings::{self, SETTINGS};
-use super::{guest_cluster, merge_settings};
 use crate::wmi::{EmbeddedSource, Value, WmiObject, key_of};
 
 /// The service that takes and ends checkpoints.
@@ -88,7 +88,6 @@ pub(super) fn find_endable(
         .with_code(codes::NOT_SUPPORTED));
     }
     open_disks.check_closed(doing, checkpoint)?;
-    merge_settings::allow(provider, vm);
     Ok(object)
 }
 

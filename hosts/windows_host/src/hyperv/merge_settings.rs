@@ -14,22 +14,11 @@ const MERGE_SETTINGS: &str = "Msvm_DiskMergeSettingData";
 const DISABLED: u16 = 0;
 const ENABLED: u16 = 1;
 
-/// Returns whether the disks of a VM are not to be merged.
-pub(super) fn is_off(provider: &Provider, vm: VmId) -> Result<bool, HypervError> {
-    Ok(switched_off(provider, vm)?.is_some())
-}
-
-/// Lets the disks of a VM be merged again where they were not to be, as an export may leave it
-/// (spec 12.3, the second remedy): a checkpoint that ends then would grow on, and nobody would see.
-///
-/// That it may not work is no reason to keep the checkpoint; what stays is seen by its files.
-pub(super) fn allow(provider: &Provider, vm: VmId) {
-    if let Ok(Some(settings)) = switched_off(provider, vm) {
-        let _its_files_tell = switch_on(provider, &settings, vm);
-    }
-}
-
-fn switched_off(provider: &Provider, vm: VmId) -> Result<Option<WmiObject>, HypervError> {
+/// Returns the settings that keep the disks of a VM from being merged, if anything does.
+pub(super) fn switched_off(
+    provider: &Provider,
+    vm: VmId,
+) -> Result<Option<WmiObject>, HypervError> {
     let all = provider.all(MERGE_SETTINGS)?;
     Ok(all.into_iter().find(|object| says_off(object, vm)))
 }
@@ -39,7 +28,12 @@ fn says_off(settings: &WmiObject, vm: VmId) -> bool {
     id.is_some_and(|id| id.owner == vm.0) && settings.u16("EnabledState") == Ok(DISABLED)
 }
 
-fn switch_on(provider: &Provider, settings: &WmiObject, vm: VmId) -> Result<(), HypervError> {
+/// Lets the disks of a VM be merged again.
+pub(super) fn switch_on(
+    provider: &Provider,
+    settings: &WmiObject,
+    vm: VmId,
+) -> Result<(), HypervError> {
     let doing = format!("let the disks of VM {vm} be merged");
     let path = settings.path().map_err(|error| wmi_error(&doing, error))?;
     let changes = [("EnabledState", Value::from(ENABLED))];

@@ -1,8 +1,8 @@
 //! Whether a VM's disks are being merged (Hyper-V spec 12).
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyperv::{HypervError, MergeProgress, MergeState, OperationInProgress, VmId};
@@ -15,35 +15,59 @@ use crate::virtdisk::VirtualDisks;
 /// Merges that do not begin have been logged within this time.
 const LOGGED_OF_LATE: Duration = Duration::from_hours(1);
 
+/// So long after it was first seen a disk may wait for a merge that Hyper-V was told not to begin:
+/// whoever told it so may be exporting the VM, and about to take that back.
+const LET_AFTER: Duration = Duration::from_secs(30);
+
 /// Since when disks have been seen waiting for their merges to begin.
 ///
 /// A differencing file that no checkpoint owns is about to be merged or never will be; only time
 /// tells one from the other (RH-18).
 #[derive(Debug, Default)]
 pub(super) struct MergeWatch {
-    waiting_since: Mutex<HashMap<VmId, Duration>>,
+    waiting: Mutex<HashMap<VmId, Waiting>>,
+}
+
+/// A VM whose disks wait.
+#[derive(Debug)]
+struct Waiting {
+    since: Duration,
+    /// Whether Hyper-V was told to merge them.
+    is_told: bool,
 }
 
 impl MergeWatch {
     /// Notes that a VM's disks wait, and returns for how long they have.
     fn waiting(&self, vm: VmId, now: Duration) -> Duration {
-        let mut waiting = self
-            .waiting_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        now.saturating_sub(*waiting.entry(vm).or_insert(now))
+        let mut waiting = self.lock();
+        let waits = waiting.entry(vm).or_insert(Waiting {
+            since: now,
+            is_told: false,
+        });
+        now.saturating_sub(waits.since)
+    }
+
+    /// Notes that Hyper-V is told to merge the disks of a VM that waits; returns whether it was told
+    /// before.
+    fn tell(&self, vm: VmId) -> bool {
+        let mut waiting = self.lock();
+        let waits = waiting.get_mut(&vm);
+        waits.is_some_and(|waits| std::mem::replace(&mut waits.is_told, true))
     }
 
     fn forget(&self, vm: VmId) {
-        let mut waiting = self
-            .waiting_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(&vm);
+        self.lock().remove(&vm);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<VmId, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Tells whether disks of a VM are being merged.
+///
+/// A merge that does not begin because Hyper-V was told not to merge the VM's disks is let begin
+/// after a while (spec 12.3, the second remedy).
 pub(super) fn state(
     provider: &Provider,
     virtual_disks: &dyn VirtualDisks,
@@ -63,13 +87,12 @@ pub(super) fn state(
         watch.forget(vm);
         return Ok(MergeState::Idle);
     };
-    if merge_settings::is_off(provider, vm)? {
-        return Ok(MergeState::Stuck(format!(
-            "{} waits to be merged, and Hyper-V was told not to merge the disks of this VM (Msvm_DiskMergeSettingData); restart the VM or the management service",
-            file.display()
-        )));
+    let waited = watch.waiting(vm, provider.clock.monotonic());
+    if let Some(settings) = merge_settings::switched_off(provider, vm)? {
+        let let_merge = || merge_settings::switch_on(provider, &settings, vm);
+        return Ok(held_back(watch, vm, &unowned, waited, let_merge));
     }
-    if watch.waiting(vm, provider.clock.monotonic()) < provider.beliefs.merge_begins_within {
+    if waited < provider.beliefs.merge_begins_within {
         return Ok(running(&unowned));
     }
     Ok(MergeState::Stuck(format!(
@@ -90,6 +113,31 @@ fn running(files: &[PathBuf]) -> MergeState {
         percent: None,
         left_bytes: left_bytes.filter(|_| !files.is_empty()),
     })
+}
+
+/// Tells of a merge of these files that Hyper-V was told not to begin, and lets it begin once that
+/// lasts.
+fn held_back(
+    watch: &MergeWatch,
+    vm: VmId,
+    unowned: &[PathBuf],
+    waited: Duration,
+    let_merge: impl FnOnce() -> Result<(), HypervError>,
+) -> MergeState {
+    if waited < LET_AFTER {
+        return running(unowned);
+    }
+    let why = match watch.tell(vm) {
+        true => String::new(),
+        false => match let_merge() {
+            Ok(()) => return running(unowned),
+            Err(error) => format!("; could not {error}"),
+        },
+    };
+    MergeState::Stuck(format!(
+        "{} waits to be merged, and Hyper-V was told not to merge the disks of this VM (Msvm_DiskMergeSettingData), and keeps to it{why}; restart the VM or the management service",
+        unowned[0].display()
+    ))
 }
 
 /// Returns the differencing files that no checkpoint asks for, one of each disk: each checkpoint
@@ -122,7 +170,7 @@ fn unowned(
     Ok(unowned)
 }
 
-fn is_checkpoint_file(path: &std::path::Path) -> bool {
+fn is_checkpoint_file(path: &Path) -> bool {
     let end = path.extension().unwrap_or_default();
     end.eq_ignore_ascii_case("avhdx") || end.eq_ignore_ascii_case("avhd")
 }

@@ -102,7 +102,7 @@ fn files_that_are_gone_leave_the_settings_as_text_which_say_why() {
 }
 
 #[test]
-fn disks_that_were_not_to_be_merged_are_merged_when_a_checkpoint_of_ours_ends() {
+fn disks_that_were_not_to_be_merged_are_let_merge_once_a_merge_waits_for_it() {
     for convert in [true, false] {
         let world = World::new();
         let vm = world.vm("exported");
@@ -117,6 +117,13 @@ fn disks_that_were_not_to_be_merged_are_merged_when_a_checkpoint_of_ours_ends() 
                     .unwrap();
             }
             false => world.host.destroy_checkpoint(vm, checkpoint).unwrap(),
+        }
+        // Whoever forbade it may be exporting still.
+        for _ in 0..2 {
+            let state = world.host.merge_state(vm).unwrap();
+            assert_eq!(state, hyperv::MergeState::Running(None));
+            assert!(world.extras().merging_off.contains(&vm));
+            world.clock.advance(std::time::Duration::from_secs(10));
         }
         world.settle(vm);
         assert!(world.extras().merging_off.is_empty());
@@ -133,9 +140,15 @@ fn a_vm_whose_disks_cannot_be_let_merge_keeps_no_checkpoint_and_is_told_of() {
         .meddler
         .twist("call ModifyDiskMergeSettings", ALWAYS, Twist::Return(32768));
     world.host.destroy_checkpoint(vm, checkpoint).unwrap();
-    let state = world.host.merge_state(vm).unwrap();
-    let hyperv::MergeState::Stuck(why) = state else {
-        panic!("{state:?}");
-    };
-    assert!(why.contains("told not to merge"), "{why}");
+    let begun = world.host.merge_state(vm).unwrap();
+    assert_eq!(begun, hyperv::MergeState::Running(None));
+    world.clock.advance(std::time::Duration::from_secs(30));
+    for could_not in [true, false] {
+        let hyperv::MergeState::Stuck(why) = world.host.merge_state(vm).unwrap() else {
+            panic!("nothing says that it is stuck");
+        };
+        assert!(why.contains("told not to merge"), "{why}");
+        // It is tried once.
+        assert_eq!(why.contains("could not let"), could_not, "{why}");
+    }
 }
