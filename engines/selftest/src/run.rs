@@ -1,5 +1,6 @@
 //! A self-test from its lock to its report.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use backup::vm::{MARK, StateFolder};
@@ -86,6 +87,7 @@ impl SelfTest<'_> {
             progress,
             answers: Vec::new(),
             ends: Vec::new(),
+            is_merge_given_up: Cell::new(false),
         };
         let ended = self.ask(&mut bench, &machine);
         let undone = self.undo(&bench, &before);
@@ -174,6 +176,9 @@ impl SelfTest<'_> {
         let merged = match bench.wait_for_merge() {
             Ok(Ok(_)) => None,
             Ok(Err(why)) => Some(format!("a merge goes on: {why}")),
+            Err(error) if error.kind() == SelfTestErrorKind::Stopped => {
+                Some("a merge goes on, and was not waited for: stopped on request".to_owned())
+            }
             Err(error) => Some(error.to_string()),
         };
         let after = Before::of(&bench.on, bench.vm);

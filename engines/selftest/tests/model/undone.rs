@@ -7,7 +7,7 @@ use hyperv::{HypervErrorKind, VmState};
 use progress::Progress;
 use selftest::{Answers, Kept, SelfTestError, SelfTestErrorKind};
 
-use crate::world::{StopAt, World, holds};
+use crate::world::{MERGE_WAIT, StopAt, World, holds};
 
 #[test]
 fn the_host_is_as_before_byte_for_byte() {
@@ -95,6 +95,9 @@ fn a_merge_that_hangs_ends_the_self_test_before_another_checkpoint() {
     assert!(!report.is_undone());
     assert_eq!(holds(&report, "RH-18b"), Some(false));
     assert_eq!(holds(&report, "RH-10b"), None, "{}", report.markdown());
+    // It was waited for once, and not again when everything was undone.
+    let took = report.finished_at.duration_since(report.started_at);
+    assert!(took.unsigned_abs() < MERGE_WAIT * 2, "{took:?}");
     let why = report.ended_early.unwrap();
     assert!(why.contains("in use by another process"), "{why}");
     world.sim.clear_faults(world.vm).unwrap();
@@ -126,6 +129,21 @@ fn where_a_checkpoint_could_fill_the_volume_none_is_taken() {
     let kind = SelfTestErrorKind::Host(HypervErrorKind::Full);
     assert_eq!(error.kind(), kind, "{error}");
     assert!(error.to_string().contains("make room"), "{error}");
+    assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn a_stopped_self_test_waits_for_no_merge() {
+    let world = World::new();
+    let before = world.picture();
+    let mut progress = Progress::silent();
+    progress.monitor = Arc::new(StopAt {
+        phase: "reading the frozen disks",
+        stop: progress.stop.clone(),
+    });
+    let error = world.run_simulated_with(&progress).unwrap_err();
+    assert_eq!(error.kind(), SelfTestErrorKind::Stopped, "{error}");
+    assert!(error.to_string().contains("a merge goes on"), "{error}");
     assert_eq!(world.picture(), before);
 }
 

@@ -21,6 +21,8 @@ use windows_host::hyperv::{
 };
 
 pub const MIB: u64 = 1 << 20;
+/// How long a merge is waited for.
+pub const MERGE_WAIT: Duration = Duration::from_mins(5);
 
 /// Opens a simulated host as the model of Windows shows it.
 #[derive(Debug)]
@@ -165,7 +167,7 @@ impl World {
         progress: &Progress,
     ) -> Result<Report, SelfTestError> {
         let options = Options {
-            merge_wait: Duration::from_mins(5),
+            merge_wait: MERGE_WAIT,
             // Less room than this is made by a fault alone.
             free_bytes_min: 1,
             ..Options::default()
