@@ -64,16 +64,23 @@ impl Answers {
     }
 
     /// Keeps these, together with what an earlier self-test of the same Windows found and this
-    /// one did not try.
+    /// one did not try. One that `ended_early` replaces nothing but what it refutes, and where it
+    /// teaches nothing new the earlier one's answers stay as they are.
     ///
     /// # Errors
     /// `State` if they cannot be written.
-    pub fn keep(mut self, state_folder: &Path) -> Result<(), SelfTestError> {
+    pub fn keep(mut self, state_folder: &Path, ended_early: bool) -> Result<(), SelfTestError> {
         let older = all(state_folder)?.into_iter();
         let mut same =
             older.filter(|known| known.windows == self.windows && known.build == self.build);
         if let Some(older) = same.next() {
-            self.learned = self.learned.or(&older.learned);
+            self.learned = match ended_early {
+                true => self.learned.after_early_end(&older.learned),
+                false => self.learned.or(&older.learned),
+            };
+            if ended_early && self.learned == older.learned {
+                return Ok(());
+            }
         }
         let folder = state_folder.join(FOLDER);
         local_file::create_private_folders(&folder).map_err(state_error("create", &folder))?;
@@ -155,7 +162,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("there is room");
         let folder = folder.path();
         assert_eq!(kept(folder, "Windows Server", "1"), Kept::None);
-        answers("1", Some(false)).keep(folder).expect("it is ours");
+        let first = answers("1", Some(false));
+        first.keep(folder, false).expect("it is ours");
         let ours = answers("1", Some(false));
         assert_eq!(kept(folder, "Windows Server", "1"), Kept::Ours(ours));
         for (name, build) in [("Windows Server", "2"), ("Windows 11", "1")] {
@@ -167,11 +175,30 @@ mod tests {
     #[test]
     fn a_later_self_test_keeps_what_it_did_not_try() {
         let folder = tempfile::tempdir().expect("there is room");
-        answers("1", Some(false))
-            .keep(folder.path())
-            .expect("it is ours");
-        answers("1", None).keep(folder.path()).expect("it is ours");
+        for (keep_ids, ended_early) in [(Some(false), false), (None, false), (None, true)] {
+            answers("1", keep_ids)
+                .keep(folder.path(), ended_early)
+                .expect("it is ours");
+            let ours = answers("1", Some(false));
+            assert_eq!(kept(folder.path(), "Windows Server", "1"), Kept::Ours(ours));
+        }
+    }
+
+    #[test]
+    fn a_self_test_that_ended_early_and_teaches_nothing_leaves_the_answers_as_they_are() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let folder = folder.path();
         let ours = answers("1", Some(false));
-        assert_eq!(kept(folder.path(), "Windows Server", "1"), Kept::Ours(ours));
+        ours.clone().keep(folder, false).expect("it is ours");
+        for (keep_ids, ended_early) in [(Some(true), true), (None, true), (Some(false), true)] {
+            let mut later = answers("1", keep_ids);
+            later.agent_version = "2".to_owned();
+            later.keep(folder, ended_early).expect("it is ours");
+            let kept = kept(folder, "Windows Server", "1");
+            assert_eq!(kept, Kept::Ours(ours.clone()), "{keep_ids:?}");
+        }
+        let whole = answers("1", Some(true));
+        whole.clone().keep(folder, false).expect("it is ours");
+        assert_eq!(kept(folder, "Windows Server", "1"), Kept::Ours(whole));
     }
 }

@@ -57,6 +57,24 @@ impl Learned {
         }
     }
 
+    /// Returns older answers as a self-test that ended early leaves them: it says what they do not,
+    /// and takes back what they confirmed. What they refuted stays refuted: it saw less than they.
+    pub fn after_early_end(self, older: &Self) -> Self {
+        let both = |this: Option<bool>, older: Option<bool>| match (this, older) {
+            (Some(this), Some(older)) => Some(this && older),
+            (this, older) => this.or(older),
+        };
+        Self {
+            cim_texts_are_taken: both(self.cim_texts_are_taken, older.cim_texts_are_taken),
+            checkpoints_keep_ids: both(self.checkpoints_keep_ids, older.checkpoints_keep_ids),
+            block_tables_tell_allocation: both(
+                self.block_tables_tell_allocation,
+                older.block_tables_tell_allocation,
+            ),
+            jobs_end_before_merges: both(self.jobs_end_before_merges, older.jobs_end_before_merges),
+        }
+    }
+
     /// Returns what is to be believed: the spec's own choices, but for what answers say.
     pub fn beliefs(&self) -> Beliefs {
         let mut beliefs = Beliefs::default();
@@ -113,6 +131,26 @@ mod tests {
     fn a_host_that_takes_no_text_at_all_teaches_nothing() {
         let answers = [answered("RH-17a", false), answered("RH-17b", false)];
         assert_eq!(Learned::of(&answers), Learned::default());
+    }
+
+    #[test]
+    fn a_self_test_that_ended_early_gives_no_confidence_that_an_earlier_one_took() {
+        for (this, older, expected) in [
+            (Some(true), Some(false), Some(false)),
+            (Some(false), Some(true), Some(false)),
+            (None, Some(true), Some(true)),
+            (None, Some(false), Some(false)),
+            (Some(true), None, Some(true)),
+        ] {
+            let learned = |answer| Learned {
+                cim_texts_are_taken: answer,
+                checkpoints_keep_ids: answer,
+                block_tables_tell_allocation: answer,
+                jobs_end_before_merges: answer,
+            };
+            let both = learned(this).after_early_end(&learned(older));
+            assert_eq!(both, learned(expected), "{this:?} after {older:?}");
+        }
     }
 
     #[test]

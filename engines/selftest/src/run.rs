@@ -101,7 +101,7 @@ impl SelfTest<'_> {
         bench.answer([undone]);
         let answers = complete(bench.answers, ended_early.as_deref());
         let learned = Learned::of(&answers);
-        self.keep(&host, &learned)?;
+        self.keep(&host, &learned, ended_early.is_some())?;
         Ok(Report {
             agent_version: self.agent_version.to_owned(),
             host,
@@ -194,7 +194,12 @@ impl SelfTest<'_> {
         answer
     }
 
-    fn keep(&self, host: &HostFacts, learned: &Learned) -> Result<(), SelfTestError> {
+    fn keep(
+        &self,
+        host: &HostFacts,
+        learned: &Learned,
+        ended_early: bool,
+    ) -> Result<(), SelfTestError> {
         let HostFacts::Windows { name, build } = host else {
             // A simulated host is believed nothing of.
             return Ok(());
@@ -206,7 +211,7 @@ impl SelfTest<'_> {
             asked_at: self.clock.now(),
             learned: learned.clone(),
         };
-        answers.keep(self.state_folder)
+        answers.keep(self.state_folder, ended_early)
     }
 }
 
