@@ -1,5 +1,6 @@
 //! Backing up whole virtual machines from their host.
 
+mod announced;
 mod checkpoint;
 mod conversion;
 mod frozen_disks;
@@ -18,6 +19,7 @@ mod vm_backup;
 mod vm_bases;
 mod watch;
 
+pub use announced::{Announced, is_one_being_made};
 pub use increment_base::{Base, BaseDisk};
 pub use leftovers::{Leftovers, MARK, clean};
 pub use many::{VmOutcome, run_all};

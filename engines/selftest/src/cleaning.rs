@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use backup::vm::is_one_being_made;
 use hyperv::{
-    CheckpointId, CheckpointKind, HypervError, HypervErrorKind, HypervHost, ReferencePoint,
+    Checkpoint, CheckpointId, CheckpointKind, HypervError, HypervErrorKind, HypervHost, ReferencePoint,
     ReferencePointId, VmId, vm_folder,
 };
 
@@ -157,10 +158,12 @@ impl Cleaning<'_> {
     fn run(&mut self, journal: &Journal) -> Result<(), SelfTestError> {
         let looking = || host_error("look for what a self-test left");
         let checkpoints = self.host.checkpoints(self.vm).map_err(looking())?;
+        let announced = self.announced(journal, &checkpoints)?;
         let (mut unconverted, mut vanished) = (Vec::new(), Vec::new());
         for checkpoint in checkpoints {
-            let is_ours =
-                checkpoint.name == journal.mark || journal.checkpoints.contains(&checkpoint.id);
+            let is_ours = checkpoint.name == journal.mark
+                || journal.checkpoints.contains(&checkpoint.id)
+                || announced == Some(checkpoint.id);
             if checkpoint.kind == CheckpointKind::Recovery && is_ours {
                 self.cleaned.checkpoints.push(checkpoint.id);
                 let undone = self.undo("remove a checkpoint", |host, vm| {
@@ -200,6 +203,40 @@ impl Cleaning<'_> {
             Some(importing) => self.give_up(importing),
             None => Ok(()),
         }
+    }
+
+    /// Returns the checkpoint that was announced and came neither to name nor to note, if it is
+    /// there and can be told from others.
+    fn announced(
+        &mut self,
+        journal: &Journal,
+        checkpoints: &[Checkpoint],
+    ) -> Result<Option<CheckpointId>, SelfTestError> {
+        let Some(announced) = &journal.announced else {
+            return Ok(None);
+        };
+        let mut new = checkpoints
+            .iter()
+            .filter(|listed| !announced.before.contains(&listed.id));
+        if new.any(|listed| listed.name == journal.mark) {
+            return Ok(None);
+        }
+        let is_one_being_made = is_one_being_made(self.host, self.vm);
+        if is_one_being_made.map_err(host_error("look at the VM"))? {
+            self.is_all_gone = false;
+            self.cleaned.warnings.push(
+                "the host is still making a checkpoint of a self-test; try again when that is over"
+                    .to_owned(),
+            );
+            return Ok(None);
+        }
+        announced.among(checkpoints).or_else(|count| {
+            self.is_all_gone = false;
+            self.cleaned.warnings.push(format!(
+                "a self-test ended while its checkpoint was taken, and {count} recovery checkpoints may be it: none is touched; `host clean` removes it when the others are gone"
+            ));
+            Ok(None)
+        })
     }
 
     /// Gives planned VMs of ours up. One that was imported and not yet given our name looks like

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use backup::vm::Announced;
 use hyperv::{CheckpointId, ReferencePointId, VmId};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ pub(crate) const FOLDER: &str = "selftest";
 pub(crate) struct Journal {
     /// The name of our checkpoints.
     pub mark: String,
+    /// A checkpoint that is being taken, or was without anybody's seeing how that ended.
+    #[serde(default)]
+    pub announced: Option<Announced>,
     /// Our checkpoints, as far as they are known.
     pub checkpoints: Vec<CheckpointId>,
     /// Our reference points.

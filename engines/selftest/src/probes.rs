@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use backup::vm::Announced;
 use hyperv::{
     CheckpointId, HypervError, HypervErrorKind, MergeState, ReferencePoint, ReferencePointId,
     RequestedConsistency, VmId,
@@ -61,7 +62,9 @@ impl Bench<'_> {
         self.journals.write(self.vm, &self.journal)
     }
 
-    /// Takes a checkpoint of ours if there is room for it to grow; the inner error is the host's answer.
+    /// Takes a checkpoint of ours if there is room for it to grow; the inner error is the host's
+    /// refusal. Where one may be there although that failed, the self-test ends: what is announced
+    /// next would take its place in the journal.
     pub(crate) fn try_freeze(
         &mut self,
         on: &Connected,
@@ -69,16 +72,38 @@ impl Bench<'_> {
     ) -> Result<Result<CheckpointId, HypervError>, SelfTestError> {
         backup::vm::check_space(&*on.host, self.vm, self.options.free_bytes_min)
             .map_err(backup_error("take a checkpoint"))?;
-        self.note(|_| {})?;
+        let before = on.host.checkpoints(self.vm);
+        let before = before.map_err(host_error("list checkpoints"))?;
+        let machine = on.host.vm(self.vm);
+        let machine = machine.map_err(host_error("look at the VM"))?;
+        let announced = Announced::before_one(self.clock.now(), &machine.name, &before);
+        self.note(|journal| journal.announced = Some(announced))?;
         let mark = self.journal.mark.clone();
         let taken = on
             .host
             .create_recovery_checkpoint(self.vm, consistency, &mark, self.stop());
-        if let Ok(checkpoint) = &taken {
-            let checkpoint = *checkpoint;
-            self.note(|journal| journal.checkpoints.push(checkpoint))?;
+        match taken {
+            Ok(checkpoint) => {
+                self.note(|journal| {
+                    journal.checkpoints.push(checkpoint);
+                    journal.announced = None;
+                })?;
+                Ok(Ok(checkpoint))
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    HypervErrorKind::OutcomeUnknown | HypervErrorKind::Stopped
+                ) =>
+            {
+                Err(host_error("take a checkpoint")(error))
+            }
+            Err(error) => {
+                // What another product takes in the same moment must not be taken for ours.
+                self.note(|journal| journal.announced = None)?;
+                Ok(Err(error))
+            }
         }
-        Ok(taken)
     }
 
     pub(crate) fn freeze(

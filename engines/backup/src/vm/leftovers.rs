@@ -1,23 +1,20 @@
 //! What a run that died left on a VM, and how it goes away (Hyper-V spec 12).
 
 use hyperv::{
-    Checkpoint, CheckpointId, CheckpointKind, HypervErrorKind, HypervHost, OperationInProgress,
-    ReferencePointId, VirtualDisk, Vm, VmId,
+    Checkpoint, CheckpointId, CheckpointKind, HypervErrorKind, HypervHost, ReferencePointId,
+    VirtualDisk, Vm, VmId,
 };
 use time_and_chance::Timestamp;
 
+use super::announced::{Announced, is_one_being_made};
 use super::increment_base::Base;
-use super::state::{Announced, BaseFile, Converting, JournalEntry, StateFolder};
+use super::state::{BaseFile, Converting, JournalEntry, StateFolder};
 use crate::error::{BackupError, BackupErrorKind, host_error};
 
 /// The beginning of every name we give to a checkpoint.
 pub const MARK: &str = "e3-backup-agent backup";
 /// A foreign recovery checkpoint younger than this means that another product is at work.
 const FOREIGN_AT_WORK_SECONDS: i64 = 24 * 3600;
-/// How long after it was announced a checkpoint is taken at most: guests are given twenty minutes.
-const ANNOUNCED_SECONDS_MAX: i64 = 30 * 60;
-/// How much earlier a checkpoint may seem to be than what came before it.
-const CLOCK_SLACK_SECONDS: i64 = 5;
 /// More reference points of ours than this on one VM are worth a word.
 const REFERENCE_POINTS_MAX: usize = 4;
 /// So is one older than this.
@@ -58,7 +55,7 @@ pub fn clean(
         && let Some(doubt) = in_doubt(entry, &checkpoints)
     {
         check_that_none_is_being_made(host, vm, entry)?;
-        announced = announced_among(doubt, &checkpoints);
+        announced = doubt.among(&checkpoints);
     }
     let is_ours = |checkpoint: &Checkpoint| {
         checkpoint.kind == CheckpointKind::Recovery
@@ -122,8 +119,7 @@ fn check_that_none_is_being_made(
     vm: VmId,
     entry: &JournalEntry,
 ) -> Result<(), BackupError> {
-    let machine = host.vm(vm).map_err(host_error("look at the VM"))?;
-    if machine.operation != Some(OperationInProgress::CreatingCheckpoint) {
+    if !is_one_being_made(host, vm).map_err(host_error("look at the VM"))? {
         return Ok(());
     }
     Err(BackupError::new(
@@ -133,39 +129,6 @@ fn check_that_none_is_being_made(
             entry.run
         ),
     ))
-}
-
-/// Returns the only checkpoint that may be the one that a run announced, if any.
-///
-/// # Errors
-/// How many may be it, if several: another product may be using the others.
-fn announced_among(
-    announced: &Announced,
-    checkpoints: &[Checkpoint],
-) -> Result<Option<CheckpointId>, usize> {
-    let candidates: Vec<&Checkpoint> = checkpoints
-        .iter()
-        .filter(|checkpoint| is_announced(announced, checkpoint))
-        .collect();
-    match candidates[..] {
-        [] => Ok(None),
-        [only] => Ok(Some(only.id)),
-        _ => Err(candidates.len()),
-    }
-}
-
-/// Returns whether a checkpoint may be the one that a run announced and came neither to name nor
-/// to note (Hyper-V spec 4.2): it was not there before, was made soon after, and carries the name
-/// that the host gives, `VM - (date - time)`. One of another product may look the same for a moment.
-fn is_announced(announced: &Announced, checkpoint: &Checkpoint) -> bool {
-    let age_seconds = checkpoint.created.as_second() - announced.at.as_second();
-    checkpoint.kind == CheckpointKind::Recovery
-        && !announced.before.contains(&checkpoint.id)
-        && (-CLOCK_SLACK_SECONDS..=ANNOUNCED_SECONDS_MAX).contains(&age_seconds)
-        && checkpoint
-            .name
-            .strip_prefix(&announced.vm_name)
-            .is_some_and(|rest| rest.starts_with(" - ("))
 }
 
 /// Drops reference points that were replaced and are still there, and tells when there are many.
@@ -300,47 +263,4 @@ fn settle_conversion(
         .removed_reference_points
         .extend(drop_replaced(host, state, &converting.repository, vm)?);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[test]
-    fn a_checkpoint_that_a_run_announced_is_told_from_others() {
-        let id = |number| CheckpointId(Uuid::from_u128(number));
-        let at = Timestamp::UNIX_EPOCH;
-        let announced = Announced {
-            at,
-            vm_name: "web".to_owned(),
-            before: vec![id(1)],
-        };
-        let checkpoint = |number, name: &str, seconds| Checkpoint {
-            id: id(number),
-            kind: CheckpointKind::Recovery,
-            name: name.to_owned(),
-            created: at + Duration::from_secs(seconds),
-        };
-        for (number, name, seconds, ours) in [
-            (2, "web - (3/1/2026 - 12:00:04 PM)", 4, true),
-            (1, "web - (3/1/2026 - 12:00:04 PM)", 4, false),
-            (2, "another product", 4, false),
-            (2, "web server - (3/1/2026 - 12:00:04 PM)", 4, false),
-            (2, "web - nightly", 4, false),
-            (2, "web - (3/1/2026 - 3:00:00 PM)", 3 * 3600, false),
-        ] {
-            let found = checkpoint(number, name, seconds);
-            let expected = Ok(ours.then_some(found.id));
-            let told = announced_among(&announced, std::slice::from_ref(&found));
-            assert_eq!(told, expected, "{found:?}");
-        }
-        // Of several none is told.
-        let name = "web - (3/1/2026 - 12:00:04 PM)";
-        let several = [checkpoint(2, name, 4), checkpoint(3, name, 5)];
-        assert_eq!(announced_among(&announced, &several), Err(2));
-    }
 }

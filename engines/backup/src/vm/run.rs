@@ -17,6 +17,7 @@ use point::{NewPoint, VmDescriptor};
 use progress::Progress;
 use uuid::Uuid;
 
+use super::announced::Announced;
 use super::checkpoint::Taken;
 use super::frozen_disks::{OpenDisk, StoredDisk};
 use super::increment_base::Base;
@@ -24,7 +25,7 @@ use super::leftovers::{self, MARK};
 use super::options::Step;
 use super::pass::{Begun, Lookout, Pass};
 use super::passes::{NextPass, next_pass};
-use super::state::{Announced, JournalEntry};
+use super::state::JournalEntry;
 use super::vm_backup::VmBackup;
 use super::watch::CheckpointWatch;
 use crate::error::{BackupError, BackupErrorKind, host_error};
@@ -187,11 +188,7 @@ impl VmBackup<'_> {
         let journal = &mut JournalEntry {
             run: pass.run,
             mark: format!("{MARK} {} {now}", pass.run),
-            announced: Some(Announced {
-                at: now,
-                vm_name: machine.name.clone(),
-                before: before.iter().map(|checkpoint| checkpoint.id).collect(),
-            }),
+            announced: Some(Announced::before_one(now, &machine.name, &before)),
             checkpoint: None,
             converting: None,
         };

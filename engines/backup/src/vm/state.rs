@@ -19,9 +19,9 @@ use kopia::snapshot::SnapshotSource;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use time_and_chance::Timestamp;
 use uuid::Uuid;
 
+use super::announced::Announced;
 use super::increment_base::Base;
 use crate::error::{BackupError, BackupErrorKind};
 use crate::run_lock::RunLock;
@@ -46,18 +46,6 @@ pub struct JournalEntry {
     pub checkpoint: Option<CheckpointId>,
     /// The conversion that has begun, if it has: the point is published by then.
     pub converting: Option<Converting>,
-}
-
-/// What tells a checkpoint that is about to be taken from all others: until it is named it carries
-/// the name that the host gives it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announced {
-    /// When.
-    pub at: Timestamp,
-    /// The VM's name, with which the host's begins.
-    pub vm_name: String,
-    /// The checkpoints that were there.
-    pub before: Vec<CheckpointId>,
 }
 
 /// A conversion whose outcome may not be known.
@@ -211,6 +199,8 @@ fn write_document<T: Serialize>(path: &Path, document: &T) -> Result<(), BackupE
 
 #[cfg(test)]
 mod tests {
+    use time_and_chance::Timestamp;
+
     use super::*;
 
     fn vm() -> VmId {

@@ -43,8 +43,8 @@ It takes up to seven checkpoints of the VM, one after another, as backups do, re
 of each disk three times, makes two reference points, imports the VM's configuration under a new
 id without ever starting it, and undoes all of that. The guest is quiesced once. Change tracking
 of the VM's disks stays on, as after any backup. What a killed self-test left is removed by the next
-one, or by `host clean`, but for one thing: killed while Hyper-V makes a checkpoint, until it bears
-the agent's name, it leaves one that only a person can tell from another product's and remove.
+one, or by `host clean`, but for one thing: killed while Hyper-V imports the configuration, until it
+bears the agent's name, it leaves a planned VM that only a person can tell from a restore's.
 
 The report says what was confirmed, what was refuted, what was not tried and why, and what the
 agent does differently because of it. It names this VM, no other, no account, and no path unless an
