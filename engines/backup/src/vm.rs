@@ -29,4 +29,4 @@ pub use run::PointReport;
 pub use state::{BaseFile, JournalEntry, StateFolder};
 pub use vm_backup::VmBackup;
 pub use vm_bases::{HeldBase, VmBases, next_is_full};
-pub use watch::check_space;
+pub use watch::{CheckpointWatch, HoldLimits, check_space};

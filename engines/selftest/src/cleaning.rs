@@ -4,8 +4,8 @@ use std::path::Path;
 
 use backup::vm::is_one_being_made;
 use hyperv::{
-    Checkpoint, CheckpointId, CheckpointKind, HypervError, HypervErrorKind, HypervHost, ReferencePoint,
-    ReferencePointId, VmId, vm_folder,
+    Checkpoint, CheckpointId, CheckpointKind, HypervError, HypervErrorKind, HypervHost,
+    ReferencePoint, ReferencePointId, VmId, vm_folder,
 };
 
 use crate::error::{SelfTestError, host_error};

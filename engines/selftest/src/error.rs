@@ -61,6 +61,7 @@ pub(crate) fn backup_error(doing: &str) -> impl FnOnce(BackupError) -> SelfTestE
             BackupErrorKind::Locked => SelfTestErrorKind::Locked,
             BackupErrorKind::Host(kind) => SelfTestErrorKind::Host(kind),
             BackupErrorKind::Space => SelfTestErrorKind::Host(HypervErrorKind::Full),
+            BackupErrorKind::TooLong => SelfTestErrorKind::Host(HypervErrorKind::Failed),
             BackupErrorKind::Stopped => SelfTestErrorKind::Stopped,
             _ => SelfTestErrorKind::State,
         };

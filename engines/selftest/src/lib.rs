@@ -1,7 +1,7 @@
 //! What only a real Hyper-V host can answer (Hyper-V spec 20), asked of one, and what follows.
 //!
 //! ```text
-//! run ── rounds ── probes          the host asked: checkpoints taken, read, converted, undone
+//! run ── texts, rounds ── probes   the host asked: checkpoints taken, read, converted, undone
 //!  │                 │
 //!  │              verdicts         from what was seen to answers: pure
 //!  │                 │
@@ -27,6 +27,7 @@ mod report;
 mod rounds;
 mod run;
 mod sample;
+mod texts;
 mod verdicts;
 
 pub use answers::{Answers, Kept};

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backup::vm::HoldLimits;
 use hyperv::{HypervError, SharedHypervHost};
 use windows_host::hyperv::{Beliefs, Probing};
 
@@ -31,8 +32,9 @@ pub struct Options {
     pub settle: Duration,
     /// How long a merge is waited for.
     pub merge_wait: Duration,
-    /// The room that every volume of the VM has to have before each checkpoint.
-    pub free_bytes_min: u64,
+    /// How long a checkpoint is held at most, and the room that every volume of the VM has to have
+    /// before each and beside it.
+    pub hold_limits: HoldLimits,
 }
 
 impl Default for Options {
@@ -41,7 +43,7 @@ impl Default for Options {
             sample_bytes_max: 256 << 20,
             settle: Duration::from_secs(15),
             merge_wait: Duration::from_mins(30),
-            free_bytes_min: backup::vm::Options::default().free_bytes_min,
+            hold_limits: backup::vm::Options::default().hold_limits(),
         }
     }
 }

@@ -3,17 +3,17 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use backup::vm::Announced;
+use backup::vm::{Announced, CheckpointWatch};
 use hyperv::{
-    CheckpointId, HypervError, HypervErrorKind, MergeState, ReferencePoint, ReferencePointId,
-    RequestedConsistency, VmId,
+    CheckpointId, ConfigurationFile, HypervError, HypervErrorKind, MergeState, ReferencePoint,
+    ReferencePointId, RequestedConsistency, VmId,
 };
 use progress::Progress;
 use time_and_chance::{SharedClock, StopSignal};
 use uuid::Uuid;
 use windows_host::hyperv::{Ending, WatchedEnd};
 
-use crate::cleaning::made_by;
+use crate::cleaning::{made_by, remove_folder};
 use crate::error::{SelfTestError, SelfTestErrorKind, backup_error, host_error, not_merged};
 use crate::journal::{Converting, Importing, Journal, Journals};
 use crate::open_disk::OpenDisk;
@@ -70,7 +70,8 @@ impl Bench<'_> {
         on: &Connected,
         consistency: RequestedConsistency,
     ) -> Result<Result<CheckpointId, HypervError>, SelfTestError> {
-        backup::vm::check_space(&*on.host, self.vm, self.options.free_bytes_min)
+        let floor = self.options.hold_limits.free_bytes_min;
+        backup::vm::check_space(&*on.host, self.vm, floor)
             .map_err(backup_error("take a checkpoint"))?;
         let before = on.host.checkpoints(self.vm);
         let before = before.map_err(host_error("list checkpoints"))?;
@@ -113,6 +114,22 @@ impl Bench<'_> {
         let on = self.on.clone();
         self.try_freeze(&on, consistency)?
             .map_err(host_error("take a checkpoint"))
+    }
+
+    /// Does `work` while a checkpoint is held, which ends it when the checkpoint grows too old or its
+    /// volumes too full.
+    pub(crate) fn holding<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self, &CheckpointWatch<'_>) -> Result<T, SelfTestError>,
+    ) -> Result<T, SelfTestError> {
+        let (on, clock, limits) = (self.on.clone(), self.clock, self.options.hold_limits);
+        let watch = CheckpointWatch::new(&*on.host, self.vm, limits, clock, self.stop());
+        match watch.beside(|| work(self, &watch)) {
+            (Err(error), Some(reason)) if error.kind() == SelfTestErrorKind::Stopped => {
+                Err(backup_error("hold a checkpoint any longer")(reason))
+            }
+            (result, _) => result,
+        }
     }
 
     pub(crate) fn open(&self, checkpoint: CheckpointId) -> Result<Vec<OpenDisk>, SelfTestError> {
@@ -226,8 +243,33 @@ impl Bench<'_> {
         }
     }
 
+    /// Imports a configuration under a new id and gives the planned VM up.
+    pub(crate) fn import<T>(
+        &mut self,
+        on: &Connected,
+        files: &[ConfigurationFile],
+        meanwhile: impl FnOnce(&Connected, VmId) -> T,
+    ) -> Result<Result<T, HypervError>, SelfTestError> {
+        let importing = self.announce_import()?;
+        let planned = on
+            .host
+            .import_planned(files, &importing.folder, &importing.name, true);
+        let outcome = match planned {
+            Ok(planned) => {
+                let found = meanwhile(on, planned.id);
+                let given_up = on.host.abort_planned(planned.id);
+                given_up.map_err(host_error("give a planned VM up"))?;
+                Ok(found)
+            }
+            Err(error) => Err(error),
+        };
+        // The next import is written down in this one's place.
+        remove_folder(&importing);
+        Ok(outcome)
+    }
+
     /// Writes down that a planned VM is about to be imported, and where to.
-    pub(crate) fn announce_import(&mut self) -> Result<Importing, SelfTestError> {
+    fn announce_import(&mut self) -> Result<Importing, SelfTestError> {
         let host = &self.on.host;
         let name = self.planned_name.clone();
         let folder = host.default_vm_folder(&name);

@@ -1,7 +1,6 @@
 //! The rounds: checkpoints of the VM that are taken, looked at from all sides, and ended.
 //!
 //! ```text
-//! texts      a checkpoint for each form of embedded instances               destroyed
 //! first      read twice, its ids, its configuration imported and given up   becomes a point
 //! second     what changed since the first                                   becomes a point
 //!            the first point goes
@@ -11,134 +10,21 @@
 
 use std::time::Duration;
 
+use backup::vm::CheckpointWatch;
 use disk::{ChangeId, Changes};
 use hyperv::{
-    CheckpointId, ConfigurationFile, HypervError, HypervErrorKind, ReferencePoint,
-    ReferencePointId, RequestedConsistency, Vm, VmId, VmState,
+    CheckpointId, HypervError, HypervErrorKind, ReferencePoint, ReferencePointId,
+    RequestedConsistency, Vm, VmId, VmState,
 };
 use uuid::Uuid;
-use windows_host::hyperv::Beliefs;
-use windows_host::wmi::TextForm;
 
-use crate::cleaning::remove_folder;
 use crate::error::{SelfTestError, host_error, not_merged};
 use crate::open_disk::{Ids, OpenDisk, changes, id_in, ids, is_on_share};
-use crate::options::{Connect, Connected};
 use crate::probes::Bench;
 use crate::sample::Sample;
-use crate::verdicts::{self, Answer, TextOutcome, TextTry, TwoInstants};
-
-const FORMS: [TextForm; 2] = [TextForm::CimDtd20, TextForm::WmiDtd20];
+use crate::verdicts::{self, Answer, TwoInstants};
 
 impl Bench<'_> {
-    /// Tries either form of texts; the host is asked in the one it takes from then on.
-    pub(crate) fn texts(
-        &mut self,
-        connect: &dyn Connect,
-        vm: &Vm,
-    ) -> Result<Vec<TextTry>, SelfTestError> {
-        let mut tries = Vec::new();
-        if self.on.probing.is_none() {
-            return Ok(tries);
-        }
-        for form in FORMS {
-            self.phase("trying how Hyper-V wants to be told")?;
-            let on = connect.connect(&in_form(form));
-            let on = on.map_err(host_error("connect"))?;
-            let taken = self.try_freeze(&on, RequestedConsistency::Crash)?;
-            let outcome = match taken {
-                Ok(checkpoint) => {
-                    tries.push(TextTry {
-                        method: "ModifySystemSettings",
-                        form,
-                        outcome: self.name_outcome(checkpoint)?,
-                    });
-                    self.texts_of_restores(&on, form, vm, checkpoint, &mut tries)?;
-                    self.destroy(checkpoint)?;
-                    TextOutcome::Taken
-                }
-                Err(error) => outcome_of(&error),
-            };
-            tries.push(TextTry {
-                method: "CreateSnapshot",
-                form,
-                outcome,
-            });
-        }
-        Ok(tries)
-    }
-
-    /// Whether a checkpoint got the name that was put into words.
-    fn name_outcome(&self, checkpoint: CheckpointId) -> Result<TextOutcome, SelfTestError> {
-        let listed = self.on.host.checkpoints(self.vm);
-        let listed = listed.map_err(host_error("list checkpoints"))?;
-        let named = listed
-            .iter()
-            .any(|known| known.id == checkpoint && known.name == self.journal.mark);
-        Ok(match named {
-            true => TextOutcome::Taken,
-            false => TextOutcome::Refused("the checkpoint kept its first name".to_owned()),
-        })
-    }
-
-    /// Imports the VM's configuration under a new id, connects the planned VM's adapters to
-    /// nothing, and gives it up.
-    fn texts_of_restores(
-        &mut self,
-        on: &Connected,
-        form: TextForm,
-        vm: &Vm,
-        checkpoint: CheckpointId,
-        tries: &mut Vec<TextTry>,
-    ) -> Result<(), SelfTestError> {
-        let Ok(files) = on.host.configuration_files(self.vm, checkpoint) else {
-            return Ok(());
-        };
-        let imported = self.import(on, &files, |on, planned| {
-            if vm.network_adapters.is_empty() {
-                return None;
-            }
-            let nowhere = vec![None; vm.network_adapters.len()];
-            Some(on.host.set_planned_switches(planned, &nowhere))
-        })?;
-        if let Ok(Some(set)) = imported {
-            tries.push(TextTry {
-                method: "ModifyResourceSettings",
-                form,
-                outcome: match set {
-                    Ok(()) => TextOutcome::Taken,
-                    Err(error) => outcome_of(&error),
-                },
-            });
-        }
-        Ok(())
-    }
-
-    /// Imports a configuration under a new id and gives the planned VM up.
-    fn import<T>(
-        &mut self,
-        on: &Connected,
-        files: &[ConfigurationFile],
-        meanwhile: impl FnOnce(&Connected, VmId) -> T,
-    ) -> Result<Result<T, HypervError>, SelfTestError> {
-        let importing = self.announce_import()?;
-        let planned = on
-            .host
-            .import_planned(files, &importing.folder, &importing.name, true);
-        let outcome = match planned {
-            Ok(planned) => {
-                let found = meanwhile(on, planned.id);
-                let given_up = on.host.abort_planned(planned.id);
-                given_up.map_err(host_error("give a planned VM up"))?;
-                Ok(found)
-            }
-            Err(error) => Err(error),
-        };
-        // The next import is written down in this one's place.
-        remove_folder(&importing);
-        Ok(outcome)
-    }
-
     /// The first round; returns the point it left, and what was read.
     pub(crate) fn first(
         &mut self,
@@ -146,12 +32,15 @@ impl Bench<'_> {
     ) -> Result<(ReferencePoint, Vec<Sample>), SelfTestError> {
         self.phase("taking a checkpoint")?;
         let checkpoint = self.freeze_quiesced(vm)?;
-        self.second_checkpoint()?;
-        self.phase("reading the frozen disks")?;
-        let (ids, samples) = self.look_at_frozen(checkpoint)?;
-        self.look_beside(vm, checkpoint);
-        self.phase("copying and importing the configuration")?;
-        self.restores(checkpoint)?;
+        let (ids, samples) = self.holding(|bench, watch| {
+            bench.second_checkpoint()?;
+            bench.phase("reading the frozen disks")?;
+            let seen = bench.look_at_frozen(checkpoint, watch)?;
+            bench.look_beside(vm, checkpoint);
+            bench.phase("copying and importing the configuration")?;
+            bench.restores(checkpoint)?;
+            Ok(seen)
+        })?;
         self.phase("turning the checkpoint into a reference point")?;
         let point = self.convert(checkpoint, &ids)?;
         self.answer([
@@ -235,11 +124,12 @@ impl Bench<'_> {
     fn look_at_frozen(
         &mut self,
         checkpoint: CheckpointId,
+        watch: &CheckpointWatch<'_>,
     ) -> Result<(Ids, Vec<Sample>), SelfTestError> {
         let disks = self.open(checkpoint)?;
         let ids = ids(&disks)?;
         let begun = self.clock.monotonic();
-        let first = self.samples(&disks)?;
+        let first = self.samples(&disks, watch)?;
         let took = self.clock.monotonic() - begun;
         self.unknown_ids(&disks);
         let shares = disks.iter().filter(|disk| is_on_share(disk)).count();
@@ -265,21 +155,25 @@ impl Bench<'_> {
             Some(_) => self.options.settle,
             None => Duration::ZERO,
         };
-        let settled = self.clock.sleep(settle, self.stop());
+        let settled = self.clock.sleep(settle, watch.stop());
         // A stop is heard at the next phase, with nothing open.
         if settled.is_ok() {
             let disks = self.open(checkpoint)?;
-            let second = self.samples(&disks)?;
+            let second = self.samples(&disks, watch)?;
             self.answer(verdicts::standing_still(&first, &second));
         }
         Ok((ids, first))
     }
 
-    fn samples(&self, disks: &[OpenDisk]) -> Result<Vec<Sample>, SelfTestError> {
+    fn samples(
+        &self,
+        disks: &[OpenDisk],
+        watch: &CheckpointWatch<'_>,
+    ) -> Result<Vec<Sample>, SelfTestError> {
         let bytes_max = self.options.sample_bytes_max;
         let samples = disks
             .iter()
-            .map(|disk| Sample::of(&*disk.source, bytes_max, self.stop()));
+            .map(|disk| Sample::of(&*disk.source, bytes_max, watch));
         let samples = samples.collect::<Result<_, HypervError>>();
         samples.map_err(host_error("read the frozen disks"))
     }
@@ -388,22 +282,7 @@ impl Bench<'_> {
     ) -> Result<ReferencePoint, SelfTestError> {
         self.phase("asking what changed since")?;
         let checkpoint = self.freeze(RequestedConsistency::Crash)?;
-        let disks = self.open(checkpoint)?;
-        let ids = ids(&disks)?;
-        let later = self.samples(&disks)?;
-        let both = disks.iter().zip(earlier).zip(later);
-        let compared = both.filter_map(|((disk, earlier), later)| {
-            let base = id_in(first, disk)?;
-            Some(TwoInstants {
-                earlier,
-                later,
-                changes: changes(disk, base),
-                size: disk.source.size_bytes(),
-            })
-        });
-        let compared = compared.collect::<Vec<_>>();
-        self.answer(verdicts::coverage(&compared));
-        drop(disks);
+        let ids = self.holding(|bench, watch| bench.compare(checkpoint, first, earlier, watch))?;
         self.phase("making a second reference point")?;
         let point = self.convert(checkpoint, &ids)?;
         let merged = self.wait_for_merge()?;
@@ -416,6 +295,33 @@ impl Bench<'_> {
         merged.map_err(not_merged("go on"))?;
         self.destroy_point(&first.id)?;
         Ok(point)
+    }
+
+    /// C2: reads a frozen disk again, and asks it what changed; returns which disks those are.
+    fn compare(
+        &mut self,
+        checkpoint: CheckpointId,
+        first: &ReferencePoint,
+        earlier: Vec<Sample>,
+        watch: &CheckpointWatch<'_>,
+    ) -> Result<Ids, SelfTestError> {
+        self.phase("reading the frozen disks again")?;
+        let disks = self.open(checkpoint)?;
+        let ids = ids(&disks)?;
+        let later = self.samples(&disks, watch)?;
+        let both = disks.iter().zip(earlier).zip(later);
+        let compared = both.filter_map(|((disk, earlier), later)| {
+            let base = id_in(first, disk)?;
+            Some(TwoInstants {
+                earlier,
+                later,
+                changes: changes(disk, base),
+                size: disk.source.size_bytes(),
+            })
+        });
+        let compared = compared.collect::<Vec<_>>();
+        self.answer(verdicts::coverage(&compared));
+        Ok(ids)
     }
 
     /// The third round: which ids are still known.
@@ -460,20 +366,6 @@ impl Bench<'_> {
             Answer::of("C5", told_apart),
         ]);
         Ok(())
-    }
-}
-
-fn in_form(form: TextForm) -> Beliefs {
-    Beliefs {
-        text_form: form,
-        ..Beliefs::default()
-    }
-}
-
-fn outcome_of(error: &HypervError) -> TextOutcome {
-    match error.kind() {
-        HypervErrorKind::Invalid => TextOutcome::Refused(error.to_string()),
-        _ => TextOutcome::Failed(error.to_string()),
     }
 }
 

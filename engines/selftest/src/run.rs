@@ -68,7 +68,7 @@ impl SelfTest<'_> {
             let kind = SelfTestErrorKind::Host(HypervErrorKind::Busy);
             return Err(SelfTestError::new(kind, text));
         }
-        let floor = self.options.free_bytes_min;
+        let floor = self.options.hold_limits.free_bytes_min;
         backup::vm::check_space(&*on.host, vm, floor).map_err(backup_error("begin"))?;
         let before = Before::of(&on, vm)?;
         let journals = Journals::new(self.state_folder);

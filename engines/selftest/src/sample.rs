@@ -2,9 +2,9 @@
 
 use std::hash::{DefaultHasher, Hasher as _};
 
+use backup::vm::CheckpointWatch;
 use disk::{ByteRange, DiskSource, RangeSet};
 use hyperv::{HypervError, HypervErrorKind};
-use time_and_chance::StopSignal;
 
 /// What is read at once.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -29,7 +29,7 @@ impl Sample {
     pub(crate) fn of(
         disk: &dyn DiskSource,
         bytes_max: u64,
-        stop: &StopSignal,
+        watch: &CheckpointWatch<'_>,
     ) -> Result<Self, HypervError> {
         let size = disk.size_bytes();
         let every = size.div_ceil(bytes_max.max(PIECE_BYTES)).max(1);
@@ -37,7 +37,8 @@ impl Sample {
         let mut buf = vec![0; PIECE_BYTES as usize];
         let pieces = size.div_ceil(PIECE_BYTES);
         for piece in (0..pieces).step_by(usize::try_from(every).unwrap_or(usize::MAX)) {
-            stop.check().map_err(|_| {
+            watch.look();
+            watch.stop().check().map_err(|_| {
                 HypervError::new(HypervErrorKind::Stopped, "read a disk: stopped on request")
             })?;
             let offset = piece * PIECE_BYTES;

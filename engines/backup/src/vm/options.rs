@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kopia::compression::CompressionAlgorithm;
 
+use super::watch::HoldLimits;
+
 /// How consistent a point has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ConsistencyPolicy {
@@ -67,6 +69,16 @@ impl Default for Options {
             checkpoint_manifest_every: Duration::from_mins(45),
             flush_patience: Duration::from_secs(60),
             merge_wait: Duration::from_mins(1),
+        }
+    }
+}
+
+impl Options {
+    /// Returns what a checkpoint of a backup is held within.
+    pub fn hold_limits(&self) -> HoldLimits {
+        HoldLimits {
+            hours: self.checkpoint_hours,
+            free_bytes_min: self.free_bytes_min,
         }
     }
 }

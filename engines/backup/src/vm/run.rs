@@ -210,7 +210,13 @@ impl VmBackup<'_> {
 
         // What happened to the VM between the first look and the checkpoint counts too.
         let machine = &self.host.vm(vm).map_err(host_error("look at the VM"))?;
-        let watch = CheckpointWatch::new(self.host, vm, self.options, self.clock(), &progress.stop);
+        let watch = CheckpointWatch::new(
+            self.host,
+            vm,
+            self.options.hold_limits(),
+            self.clock(),
+            &progress.stop,
+        );
         let watched = Progress {
             stop: watch.stop().clone(),
             ..progress.clone()

@@ -7,7 +7,6 @@ use std::time::Duration;
 use hyperv::{HypervHost, VmId};
 use time_and_chance::{SharedClock, StopSignal};
 
-use super::options::Options;
 use crate::error::{BackupError, BackupErrorKind, host_error};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -41,11 +40,21 @@ pub fn check_space(
     }
 }
 
+/// How long a checkpoint is held at most, and how much room is left beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HoldLimits {
+    /// It is never held longer than this.
+    pub hours: u32,
+    /// The room that every volume of the VM keeps.
+    pub free_bytes_min: u64,
+}
+
 /// Gives a checkpoint up when it grows too old or its volumes too full.
-pub(super) struct CheckpointWatch<'a> {
+#[derive(Debug)]
+pub struct CheckpointWatch<'a> {
     host: &'a dyn HypervHost,
     vm: VmId,
-    options: &'a Options,
+    limits: HoldLimits,
     clock: &'a SharedClock,
     held_since: Duration,
     looked_at: Mutex<Duration>,
@@ -55,10 +64,11 @@ pub(super) struct CheckpointWatch<'a> {
 }
 
 impl<'a> CheckpointWatch<'a> {
-    pub(super) fn new(
+    /// Watches a checkpoint of a VM that was just taken.
+    pub fn new(
         host: &'a dyn HypervHost,
         vm: VmId,
-        options: &'a Options,
+        limits: HoldLimits,
         clock: &'a SharedClock,
         parent: &StopSignal,
     ) -> Self {
@@ -66,7 +76,7 @@ impl<'a> CheckpointWatch<'a> {
         Self {
             host,
             vm,
-            options,
+            limits,
             clock,
             held_since,
             looked_at: Mutex::new(held_since),
@@ -77,7 +87,7 @@ impl<'a> CheckpointWatch<'a> {
     }
 
     /// Returns the signal that ends the VM's work.
-    pub(super) fn stop(&self) -> &StopSignal {
+    pub fn stop(&self) -> &StopSignal {
         &self.stop
     }
 
@@ -87,13 +97,22 @@ impl<'a> CheckpointWatch<'a> {
     }
 
     /// Does `work` under watch; if the watch ended it, its reason is the error.
-    ///
-    /// Besides those who do the work and [`look`](Self::look) between two steps, a thread of its
-    /// own looks: a step may take long (Hyper-V spec 12.4).
     pub(super) fn during<T>(
         &self,
         work: impl FnOnce() -> Result<T, BackupError>,
     ) -> Result<T, BackupError> {
+        let (result, reason) = self.beside(work);
+        match (result, reason) {
+            (Err(error), Some(reason)) if error.kind() == BackupErrorKind::Stopped => Err(reason),
+            (result, _) => result,
+        }
+    }
+
+    /// Does `work` under watch; returns why the watch told it to stop, if it did.
+    ///
+    /// Besides those who do the work and [`look`](Self::look) between two steps, a thread of its
+    /// own looks: a step may take long (Hyper-V spec 12.4).
+    pub fn beside<T>(&self, work: impl FnOnce() -> T) -> (T, Option<BackupError>) {
         let result = std::thread::scope(|scope| {
             scope.spawn(|| {
                 while self.over.wait_real_time(LOOK_EVERY).is_ok() {
@@ -108,14 +127,11 @@ impl<'a> CheckpointWatch<'a> {
             .lock()
             .expect("no thread panics while it gives a reason")
             .take();
-        match (result, reason) {
-            (Err(error), Some(reason)) if error.kind() == BackupErrorKind::Stopped => Err(reason),
-            (result, _) => result,
-        }
+        (result, reason)
     }
 
     /// Looks after the checkpoint if the last look is long enough ago.
-    pub(super) fn look(&self) {
+    pub fn look(&self) {
         let now = self.clock.monotonic();
         {
             let mut looked_at = self
@@ -137,7 +153,7 @@ impl<'a> CheckpointWatch<'a> {
     }
 
     fn reason_to_give_up(&self, now: Duration) -> Option<BackupError> {
-        let hours = self.options.checkpoint_hours;
+        let hours = self.limits.hours;
         if now.saturating_sub(self.held_since) >= Duration::from_hours(u64::from(hours)) {
             return Some(BackupError::new(
                 BackupErrorKind::TooLong,
@@ -145,7 +161,7 @@ impl<'a> CheckpointWatch<'a> {
             ));
         }
         // A host that cannot tell just now is asked again.
-        check_space(self.host, self.vm, self.options.free_bytes_min)
+        check_space(self.host, self.vm, self.limits.free_bytes_min)
             .err()
             .filter(|error| error.kind() == BackupErrorKind::Space)
     }

@@ -7,7 +7,7 @@ use hyperv::{HypervErrorKind, VmState};
 use progress::Progress;
 use selftest::{Answers, Kept, SelfTestError, SelfTestErrorKind};
 
-use crate::world::{MERGE_WAIT, StopAt, World, holds};
+use crate::world::{FillAt, MERGE_WAIT, StopAt, World, holds};
 
 #[test]
 fn the_host_is_as_before_byte_for_byte() {
@@ -130,6 +130,27 @@ fn where_a_checkpoint_could_fill_the_volume_none_is_taken() {
     assert_eq!(error.kind(), kind, "{error}");
     assert!(error.to_string().contains("make room"), "{error}");
     assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn a_volume_that_fills_up_beside_a_checkpoint_ends_the_self_test_and_the_checkpoint() {
+    for phase in ["reading the frozen disks", "reading the frozen disks again"] {
+        let world = World::new();
+        let before = world.picture();
+        let mut progress = Progress::silent();
+        progress.monitor = Arc::new(FillAt {
+            phase,
+            sim: world.sim.clone(),
+            vm: world.vm,
+            clock: world.clock.clone(),
+        });
+        let report = world.run_simulated_with(&progress).unwrap();
+        let why = report.ended_early.clone().unwrap();
+        assert!(why.contains("make room"), "{phase}: {why}");
+        assert!(report.is_undone(), "{}", report.markdown());
+        world.sim.clear_faults(world.vm).unwrap();
+        assert_eq!(world.picture(), before, "{phase}");
+    }
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use backup::vm::HoldLimits;
 use fake_hyperv::virtdisk::FakeVirtualDisks;
 use fake_hyperv::{FakeNamespaces, Manners};
-use hyperv::sim::{SimDisk, SimHost, SimOptions, SimTruth, SimVm};
+use hyperv::sim::{SimDisk, SimFault, SimHost, SimOptions, SimTruth, SimVm};
 use hyperv::{HypervError, VmId};
 use progress::{Monitor, News, Progress};
 use selftest::{
@@ -96,11 +97,31 @@ impl Monitor for StopAt {
     }
 }
 
+/// Fills the volume of a VM when a self-test comes to a phase, and lets some time pass.
+#[derive(Debug)]
+pub struct FillAt {
+    pub phase: &'static str,
+    pub sim: SimHost,
+    pub vm: VmId,
+    pub clock: SharedClock,
+}
+
+impl Monitor for FillAt {
+    fn hear(&self, news: &News<'_>) {
+        if matches!(news, News::Phase { phase, .. } if *phase == self.phase) {
+            let full = SimFault::LowSpace { free_bytes: 0 };
+            self.sim.add_fault(self.vm, full, None).unwrap();
+            let a_while = Duration::from_secs(60);
+            self.clock.sleep(a_while, &StopSignal::new()).unwrap();
+        }
+    }
+}
+
 pub struct World {
     folder: TempDir,
     pub sim: SimHost,
     manners: Manners,
-    clock: SharedClock,
+    pub clock: SharedClock,
     pub vm: VmId,
 }
 
@@ -169,7 +190,10 @@ impl World {
         let options = Options {
             merge_wait: MERGE_WAIT,
             // Less room than this is made by a fault alone.
-            free_bytes_min: 1,
+            hold_limits: HoldLimits {
+                hours: 12,
+                free_bytes_min: 1,
+            },
             ..Options::default()
         };
         let test = SelfTest {
