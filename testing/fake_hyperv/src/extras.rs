@@ -3,7 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use hyperv::VmId;
+use hyperv::{Controller, VmId};
+
+/// Where a drive hangs: its controller, that one's number, and the location on it.
+pub type Place = (Controller, u32, u32);
 
 /// What there is beside the simulation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Extras {
     pub key_protectors: HashMap<VmId, Vec<u8>>,
     /// VMs whose disks are not to be merged for now (spec 9.1, RH-4; medium).
     pub merging_off: HashSet<VmId>,
+    /// Drives of VMs, by their places, into which no file was put yet (spec 3.4).
+    pub empty_drives: HashSet<(VmId, Place)>,
 }
 
 /// A failover cluster.

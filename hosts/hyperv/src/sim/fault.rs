@@ -67,13 +67,13 @@ steps! {
     Import = "import",
     /// Defining a planned VM anew.
     Define = "define",
-    /// Pointing a planned VM to its disks.
+    /// Pointing a planned VM to its disks, or putting one into a VM.
     SetDisks = "set-disks",
     /// Connecting a planned VM's network adapters.
     SetSwitches = "set-switches",
     /// Asking what stands against realising.
     Validate = "validate",
-    /// Making a planned VM a real one.
+    /// Making a planned VM a real one, or one of nothing but its name.
     Realise = "realise",
     /// Giving a planned VM up.
     Abort = "abort",

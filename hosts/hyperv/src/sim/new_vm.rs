@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::SimHost;
 use super::container::{self, Subformat};
+use super::fault::Step;
 use super::folder::{is_sparse, sparse_error};
 use super::io_error::io_error;
 use super::session::Session;
@@ -130,69 +131,64 @@ impl SimHost {
     pub fn add_vm(&self, vm: &SimVm) -> Result<VmId, HypervError> {
         let mut session = self.session()?;
         let folder = self.fresh_vm_folder(&vm.name);
-        session.intend(std::slice::from_ref(&folder))?;
-        let whole = self.root.join(&folder);
-        fs::create_dir_all(&whole).map_err(|error| io_error("make", &whole, error))?;
+        session.add_vm(vm, folder, 1)
+    }
 
-        let version = vm.version.clone();
-        let version = version.unwrap_or_else(|| session.state.configuration_version.clone());
-        let mut disks = Vec::new();
-        for (number, disk) in vm.disks.iter().enumerate() {
-            let number = number as u32;
-            let path = session.make_disk_file(&folder, &vm.name, number, &disk.content)?;
-            let place = place_of(vm.generation, number);
-            let mut record = session.disk_record(&path, place)?;
-            record.shared = disk.shared;
-            record.trackable = disk.trackable && version != UNTRACKED_VERSION;
-            disks.push(record);
-        }
-        let id = VmId(self.chance.uuid());
-        let mac = self.chance.bytes::<3>();
-        let mut record = VmRecord {
-            id,
-            name: vm.name.clone(),
-            folder: folder.clone(),
-            generation: vm.generation,
-            version,
-            state: vm.state,
-            guest: guest_system(vm.guest),
-            firmware: match vm.generation {
-                Generation::One => "BIOS".to_owned(),
-                Generation::Two => format!("UEFI, {SECURE_BOOT}"),
-            },
-            processors: 2,
-            memory_bytes: 4 << 30,
-            network_adapters: vec![NetworkAdapter {
-                name: "Network Adapter".to_owned(),
-                mac_address: format!("00155D{:02X}{:02X}{:02X}", mac[0], mac[1], mac[2]),
-                switch: session.state.switches.first().cloned(),
-            }],
-            guest_state: self.chance.uuid().simple().to_string(),
-            disks,
-            omitted_disks: vm
-                .pass_through
-                .iter()
-                .map(|name| OmittedDisk {
-                    name: name.clone(),
-                    reason: "pass-through".to_owned(),
-                })
-                .collect(),
-            created: self.clock.now(),
-            last_applied_checkpoint: None,
-            checkpoints: Vec::new(),
-            reference_points: Vec::new(),
-            merge_calls_left: 0,
-            merge_stuck: None,
-            merge_blocked: None,
-            faults: Vec::new(),
-            away: false,
+    /// Defines a VM that is off and has neither disks nor network adapters. Its folder is made if it
+    /// is not there.
+    pub fn define_vm(
+        &self,
+        name: &str,
+        generation: Generation,
+        folder: Option<&Path>,
+    ) -> Result<VmId, HypervError> {
+        let vm = SimVm {
+            generation,
+            guest: SimGuest::None,
+            state: VmState::Off,
+            ..SimVm::new(name, Vec::new())
         };
-        record.sort_disks();
-        session.state.vms.push(record);
-        session.spare(&[folder]);
-        session.save()?;
-        session.write_configuration(id)?;
-        Ok(id)
+        self.restore_call(Step::Realise, |session| {
+            let folder = match folder {
+                Some(folder) => self.inside(folder)?,
+                None => self.fresh_vm_folder(name),
+            };
+            session.add_vm(&vm, folder, 0)
+        })
+    }
+
+    /// Puts a disk file that is there into a VM that is off.
+    ///
+    /// # Errors
+    /// `Busy` if the VM is not off, `Invalid` if the place is taken, whatever stands against the file.
+    pub fn attach_disk(
+        &self,
+        vm: VmId,
+        path: &Path,
+        place: (Controller, u32, u32),
+    ) -> Result<(), HypervError> {
+        self.restore_call(Step::SetDisks, |session| {
+            let record = session.vm(vm)?;
+            if record.state != VmState::Off {
+                let message = "put a disk into a VM: it is not off";
+                return Err(HypervError::new(HypervErrorKind::Busy, message)
+                    .with_code(codes::INVALID_STATE));
+            }
+            if record.disks.iter().any(|disk| disk.place() == place) {
+                let message = "put a disk into a VM: its place is taken";
+                return Err(HypervError::new(HypervErrorKind::Invalid, message)
+                    .with_code(codes::INVALID_PARAMETER));
+            }
+            let is_trackable = record.version != UNTRACKED_VERSION;
+            session.check_disk_file(path)?;
+            let mut new = session.disk_record(&self.inside(path)?, place)?;
+            new.trackable = is_trackable;
+            let record = session.vm_mut(vm)?;
+            record.disks.push(new);
+            record.sort_disks();
+            session.save()?;
+            session.write_configuration(vm)
+        })
     }
 
     /// Takes a VM away; its disk files stay if asked for.
@@ -240,6 +236,84 @@ impl SimHost {
 }
 
 impl Session<'_> {
+    /// Adds a VM whose files go to a folder of the host.
+    fn add_vm(
+        &mut self,
+        vm: &SimVm,
+        folder: PathBuf,
+        network_adapters: usize,
+    ) -> Result<VmId, HypervError> {
+        let whole = self.path(&folder);
+        if !whole.exists() {
+            self.intend(std::slice::from_ref(&folder))?;
+        }
+        fs::create_dir_all(&whole).map_err(|error| io_error("make", &whole, error))?;
+
+        let version = vm.version.clone();
+        let version = version.unwrap_or_else(|| self.state.configuration_version.clone());
+        let mut disks = Vec::new();
+        for (number, disk) in vm.disks.iter().enumerate() {
+            let number = number as u32;
+            let path = self.make_disk_file(&folder, &vm.name, number, &disk.content)?;
+            let place = place_of(vm.generation, number);
+            let mut record = self.disk_record(&path, place)?;
+            record.shared = disk.shared;
+            record.trackable = disk.trackable && version != UNTRACKED_VERSION;
+            disks.push(record);
+        }
+        let id = VmId(self.host.chance.uuid());
+        let adapters = (0..network_adapters).map(|_| {
+            let mac = self.host.chance.bytes::<3>();
+            NetworkAdapter {
+                name: "Network Adapter".to_owned(),
+                mac_address: format!("00155D{:02X}{:02X}{:02X}", mac[0], mac[1], mac[2]),
+                switch: self.state.switches.first().cloned(),
+            }
+        });
+        let network_adapters = adapters.collect();
+        let mut record = VmRecord {
+            id,
+            name: vm.name.clone(),
+            folder: folder.clone(),
+            generation: vm.generation,
+            version,
+            state: vm.state,
+            guest: guest_system(vm.guest),
+            firmware: match vm.generation {
+                Generation::One => "BIOS".to_owned(),
+                Generation::Two => format!("UEFI, {SECURE_BOOT}"),
+            },
+            processors: 2,
+            memory_bytes: 4 << 30,
+            network_adapters,
+            guest_state: self.host.chance.uuid().simple().to_string(),
+            disks,
+            omitted_disks: vm
+                .pass_through
+                .iter()
+                .map(|name| OmittedDisk {
+                    name: name.clone(),
+                    reason: "pass-through".to_owned(),
+                })
+                .collect(),
+            created: self.host.clock.now(),
+            last_applied_checkpoint: None,
+            checkpoints: Vec::new(),
+            reference_points: Vec::new(),
+            merge_calls_left: 0,
+            merge_stuck: None,
+            merge_blocked: None,
+            faults: Vec::new(),
+            away: false,
+        };
+        record.sort_disks();
+        self.state.vms.push(record);
+        self.spare(&[folder]);
+        self.save()?;
+        self.write_configuration(id)?;
+        Ok(id)
+    }
+
     /// Makes the file of a new disk in a VM's folder and returns its path.
     pub(super) fn make_disk_file(
         &self,

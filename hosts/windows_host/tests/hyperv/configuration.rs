@@ -121,7 +121,7 @@ fn disks_that_were_not_to_be_merged_are_let_merge_once_a_merge_waits_for_it() {
         // Whoever forbade it may be exporting still.
         for _ in 0..2 {
             let state = world.host.merge_state(vm).unwrap();
-            assert_eq!(state, hyperv::MergeState::Running(None));
+            assert!(matches!(state, hyperv::MergeState::Running(_)));
             assert!(world.extras().merging_off.contains(&vm));
             world.clock.advance(std::time::Duration::from_secs(10));
         }
@@ -141,7 +141,7 @@ fn a_vm_whose_disks_cannot_be_let_merge_keeps_no_checkpoint_and_is_told_of() {
         .twist("call ModifyDiskMergeSettings", ALWAYS, Twist::Return(32768));
     world.host.destroy_checkpoint(vm, checkpoint).unwrap();
     let begun = world.host.merge_state(vm).unwrap();
-    assert_eq!(begun, hyperv::MergeState::Running(None));
+    assert!(matches!(begun, hyperv::MergeState::Running(_)));
     world.clock.advance(std::time::Duration::from_secs(30));
     for could_not in [true, false] {
         let hyperv::MergeState::Stuck(why) = world.host.merge_state(vm).unwrap() else {

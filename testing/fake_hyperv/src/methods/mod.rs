@@ -1,6 +1,7 @@
 //! The methods: parameters checked, the simulated host told, an answer with a number.
 
 mod define;
+mod define_planned;
 mod guest;
 mod image;
 mod job;
@@ -123,15 +124,19 @@ fn answer(call: &Call<'_>, class: &str, method: &Method) -> Result<Answer, Troub
         ("Msvm_VirtualSystemSnapshotService", "ConvertToReferencePoint") => snapshot::convert(call),
         ("Msvm_VirtualSystemReferencePointService", _) => snapshot::destroy_point(call),
         ("Msvm_VirtualSystemManagementService", name) => match name {
+            "DefineSystem" => define::define(call),
             "ModifySystemSettings" => management::modify_system(call),
             "DestroySystem" => management::destroy(call),
             "GetSummaryInformation" => summary::get(call),
             "ModifyDiskMergeSettings" => management::modify_merge(call),
             "ModifyResourceSettings" => planned::modify_resources(call),
-            "AddResourceSettings" => planned::add_resources(call),
+            "AddResourceSettings" => match *call.subject("AffectedConfiguration")? {
+                Subject::PlannedSettings(planned) => planned::add_resources(call, planned),
+                Subject::Settings(vm) => define::add_part(call, vm),
+                _ => Err(Refusal::NotSupported.into()),
+            },
             "RemoveResourceSettings" => planned::remove_resources(call),
-            "DefineSystem" => define::define(call, false),
-            "DefinePlannedSystem" => define::define(call, true),
+            "DefinePlannedSystem" => define_planned::define(call),
             "ImportSystemDefinition" => planned::import(call),
             "ValidatePlannedSystem" => planned::validate(call),
             "RealizePlannedSystem" => planned::realise(call),

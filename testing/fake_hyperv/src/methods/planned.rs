@@ -8,7 +8,7 @@ use hyperv::sim::{PlannedPart, SimHost};
 use hyperv::{ConfigurationFile, HypervError, HypervErrorKind, HypervHost, VmId, codes};
 use windows_host::wmi::{Value, WmiObject};
 
-use super::define;
+use super::define_planned;
 use super::management::named;
 use super::parameters::read;
 use super::{Answer, Call, Task, Trouble};
@@ -149,7 +149,7 @@ pub(super) fn modify_resources(call: &Call<'_>) -> Result<Answer, Trouble> {
             }
             ref
             subject @ (Subject::PlannedProcessors(planned) | Subject::PlannedMemory(planned)) => {
-                let part = define::size(subject, &object)?;
+                let part = define_planned::size(subject, &object)?;
                 collect(&mut changes, planned, |changes| changes.parts.push(part))?;
             }
             // Nothing else of them can be changed here, nor anything of VMs.
@@ -181,14 +181,11 @@ fn switch(call: &Call<'_>, connection: &WmiObject) -> Result<Option<String>, Tro
 
 /// Adds hardware to a planned system: controllers, drives, disks in drives that have none, adapters,
 /// and connections of adapters that have none.
-pub(super) fn add_resources(call: &Call<'_>) -> Result<Answer, Trouble> {
-    let Subject::PlannedSettings(system) = *call.subject("AffectedConfiguration")? else {
-        return Err(Refusal::NotSupported.into());
-    };
+pub(super) fn add_resources(call: &Call<'_>, system: VmId) -> Result<Answer, Trouble> {
     let mut changes = None;
     for text in call.parameters.texts("ResourceSettings") {
         let object = read(call.model.schema(), RESOURCE, text)?;
-        if let Some(part) = define::part(call, &object)? {
+        if let Some(part) = define_planned::part(call, &object)? {
             collect(&mut changes, system, |changes| changes.parts.push(part))?;
             continue;
         }

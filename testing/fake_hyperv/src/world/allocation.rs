@@ -35,6 +35,8 @@ pub(super) struct Parts {
     pub processors: u32,
     pub memory_bytes: u64,
     pub disks: Vec<Drive>,
+    /// The VM whose settings they are, as they are now: drives can be hung on its controllers.
+    pub vm: Option<VmId>,
     pub pass_through: Vec<(String, Subject)>,
 }
 
@@ -128,9 +130,10 @@ fn add_controllers(
         if kind == Controller::Ide {
             properties.push(("Address", number.to_string().into()));
         }
-        let subject = match parts.planned {
-            Some(planned) => Subject::PlannedController(planned, kind, number),
-            None => Subject::Thing,
+        let subject = match (parts.planned, parts.vm) {
+            (Some(planned), _) => Subject::PlannedController(planned, kind, number),
+            (None, Some(vm)) => Subject::Controller(vm, kind, number),
+            (None, None) => Subject::Thing,
         };
         (kind, number, world.add(RESOURCE, subject, properties))
     });

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::Manners;
 use crate::embedded;
-use crate::extras::Extras;
+use crate::extras::{Extras, Place};
 
 const VM: &str = "Msvm_ComputerSystem";
 const PLANNED: &str = "Msvm_PlannedComputerSystem";
@@ -95,8 +95,10 @@ pub(super) fn add_vm(
         shared: disk.shared,
         subject: Subject::Thing,
     });
+    let disks = disks.chain(empty_drives(vm, extras));
     let parts = allocation::Parts {
         owner,
+        vm: Some(vm.id),
         planned: None,
         scsi_controllers: 1,
         generation: vm.generation,
@@ -120,6 +122,27 @@ pub(super) fn add_vm(
     add_guest(world, truth, system);
     add_defaults(world, vm.id, system, extras);
     add_points(world, truth, system, manners);
+}
+
+/// Returns a VM's drives that no file is in, in their order.
+fn empty_drives(vm: &hyperv::Vm, extras: &Extras) -> Vec<Drive> {
+    let is_filled = |place: &Place| {
+        let mut disks = vm.disks.iter();
+        disks.any(|disk| (disk.controller, disk.controller_number, disk.location) == *place)
+    };
+    let all = extras.empty_drives.iter();
+    let of_vm = all.filter(|(owner, place)| *owner == vm.id && !is_filled(place));
+    let mut places: Vec<Place> = of_vm.map(|(_, place)| *place).collect();
+    places.sort_unstable();
+    let drives = places.into_iter().map(|place| Drive {
+        controller: place.0,
+        number: place.1,
+        location: place.2,
+        path: None,
+        shared: false,
+        subject: Subject::EmptyDrive(vm.id, place),
+    });
+    drives.collect()
 }
 
 fn parent_path(checkpoint: uuid::Uuid) -> String {
@@ -229,6 +252,7 @@ fn add_checkpoint(
     });
     let parts = allocation::Parts {
         owner,
+        vm: None,
         planned: None,
         scsi_controllers: 1,
         generation: vm.generation,
@@ -297,6 +321,7 @@ pub(super) fn add_planned(
     });
     let parts = allocation::Parts {
         owner,
+        vm: None,
         planned: Some(truth.id),
         scsi_controllers: truth.scsi_controllers.unwrap_or(1),
         generation: truth.generation,

@@ -16,7 +16,7 @@ use windows_host::wmi::{Value, WmiError, WmiObject};
 
 use crate::Manners;
 use crate::codes;
-use crate::extras::Extras;
+use crate::extras::{Extras, Place};
 use crate::object_path::ObjectPath;
 use crate::schema::Schema;
 
@@ -36,6 +36,10 @@ pub(crate) enum Subject {
     Settings(hyperv::VmId),
     /// The settings of a planned VM.
     PlannedSettings(hyperv::VmId),
+    /// A controller of a VM: its kind and its number among those.
+    Controller(hyperv::VmId, hyperv::Controller, u32),
+    /// A drive of a VM that no file is in, by its place.
+    EmptyDrive(hyperv::VmId, Place),
     /// A checkpoint.
     Checkpoint(hyperv::VmId, hyperv::CheckpointId),
     /// A part of a checkpoint.

@@ -5,6 +5,7 @@
 )]
 
 mod backup;
+mod define;
 mod queries;
 mod restore;
 mod world;
