@@ -64,21 +64,21 @@ impl Answers {
     }
 
     /// Keeps these, together with what an earlier self-test of the same Windows found and this
-    /// one did not try. One that `ended_early` replaces nothing but what it refutes, and where it
-    /// teaches nothing new the earlier one's answers stay as they are.
+    /// one did not try. One that `saw_less` than a self-test should replaces nothing but what it
+    /// refutes, and where it teaches nothing new the earlier one's answers stay as they are.
     ///
     /// # Errors
     /// `State` if they cannot be written.
-    pub fn keep(mut self, state_folder: &Path, ended_early: bool) -> Result<(), SelfTestError> {
+    pub fn keep(mut self, state_folder: &Path, saw_less: bool) -> Result<(), SelfTestError> {
         let older = all(state_folder)?.into_iter();
         let mut same =
             older.filter(|known| known.windows == self.windows && known.build == self.build);
         if let Some(older) = same.next() {
-            self.learned = match ended_early {
-                true => self.learned.after_early_end(&older.learned),
+            self.learned = match saw_less {
+                true => self.learned.seeing_less(&older.learned),
                 false => self.learned.or(&older.learned),
             };
-            if ended_early && self.learned == older.learned {
+            if saw_less && self.learned == older.learned {
                 return Ok(());
             }
         }
@@ -175,9 +175,9 @@ mod tests {
     #[test]
     fn a_later_self_test_keeps_what_it_did_not_try() {
         let folder = tempfile::tempdir().expect("there is room");
-        for (keep_ids, ended_early) in [(Some(false), false), (None, false), (None, true)] {
+        for (keep_ids, saw_less) in [(Some(false), false), (None, false), (None, true)] {
             answers("1", keep_ids)
-                .keep(folder.path(), ended_early)
+                .keep(folder.path(), saw_less)
                 .expect("it is ours");
             let ours = answers("1", Some(false));
             assert_eq!(kept(folder.path(), "Windows Server", "1"), Kept::Ours(ours));
@@ -185,15 +185,15 @@ mod tests {
     }
 
     #[test]
-    fn a_self_test_that_ended_early_and_teaches_nothing_leaves_the_answers_as_they_are() {
+    fn a_self_test_that_saw_less_and_teaches_nothing_leaves_the_answers_as_they_are() {
         let folder = tempfile::tempdir().expect("there is room");
         let folder = folder.path();
         let ours = answers("1", Some(false));
         ours.clone().keep(folder, false).expect("it is ours");
-        for (keep_ids, ended_early) in [(Some(true), true), (None, true), (Some(false), true)] {
+        for (keep_ids, saw_less) in [(Some(true), true), (None, true), (Some(false), true)] {
             let mut later = answers("1", keep_ids);
             later.agent_version = "2".to_owned();
-            later.keep(folder, ended_early).expect("it is ours");
+            later.keep(folder, saw_less).expect("it is ours");
             let kept = kept(folder, "Windows Server", "1");
             assert_eq!(kept, Kept::Ours(ours.clone()), "{keep_ids:?}");
         }

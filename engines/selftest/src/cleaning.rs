@@ -1,5 +1,6 @@
 //! Undoing what a self-test did to a VM: at its end, or after it was killed.
 
+use std::io;
 use std::path::Path;
 
 use backup::vm::is_one_being_made;
@@ -284,12 +285,21 @@ impl Cleaning<'_> {
     }
 }
 
-/// Removes the folder of a planned VM that never was: it holds copies of configuration files and
-/// bears a name that nothing else has.
+/// Removes the folder of a planned VM that never was: it holds copies of configuration files.
 pub(crate) fn remove_folder(importing: &Importing) {
-    let named = importing.folder.file_name();
-    if named.is_some_and(|folder| is_folder_of(&importing.name, &folder.to_string_lossy())) {
-        let _small_files_in_the_way_of_nothing = std::fs::remove_dir_all(&importing.folder);
+    let _small_files_in_the_way_of_nothing = remove_named(&importing.name, &importing.folder);
+}
+
+/// Removes the folder of a VM with all that is in it, if it bears that VM's name, which nothing else
+/// has.
+pub(crate) fn remove_named(name: &str, folder: &Path) -> io::Result<()> {
+    let named = folder.file_name();
+    if !named.is_some_and(|folder| is_folder_of(name, &folder.to_string_lossy())) {
+        return Ok(());
+    }
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -57,9 +57,9 @@ impl Learned {
         }
     }
 
-    /// Returns older answers as a self-test that ended early leaves them: it says what they do not,
-    /// and takes back what they confirmed. What they refuted stays refuted: it saw less than they.
-    pub fn after_early_end(self, older: &Self) -> Self {
+    /// Returns older answers as a self-test leaves them that saw less: it says what they do not, and
+    /// takes back what they confirmed. What they refuted stays refuted.
+    pub fn seeing_less(self, older: &Self) -> Self {
         let both = |this: Option<bool>, older: Option<bool>| match (this, older) {
             (Some(this), Some(older)) => Some(this && older),
             (this, older) => this.or(older),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_self_test_that_ended_early_gives_no_confidence_that_an_earlier_one_took() {
+    fn a_self_test_that_saw_less_gives_no_confidence_that_an_earlier_one_took() {
         for (this, older, expected) in [
             (Some(true), Some(false), Some(false)),
             (Some(false), Some(true), Some(false)),
@@ -148,7 +148,7 @@ mod tests {
                 block_tables_tell_allocation: answer,
                 jobs_end_before_merges: answer,
             };
-            let both = learned(this).after_early_end(&learned(older));
+            let both = learned(this).seeing_less(&learned(older));
             assert_eq!(both, learned(expected), "{this:?} after {older:?}");
         }
     }

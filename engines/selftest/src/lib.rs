@@ -8,6 +8,7 @@
 //!  │              questions        every question, and what the agent does either way
 //!  ├─ learned ── answers           what is believed from now on, kept by Windows' build
 //!  ├─ report                       for people and for programs
+//!  ├─ own_vm                       a VM that it makes for itself, and removes
 //!  └─ journal ── cleaning          what is being done to the host, and how it is undone
 //! ```
 //!
@@ -21,6 +22,7 @@ mod journal;
 mod learned;
 mod open_disk;
 mod options;
+mod own_vm;
 mod probes;
 mod questions;
 mod report;
@@ -35,6 +37,7 @@ pub use cleaning::{Cleaned, clean};
 pub use error::{SelfTestError, SelfTestErrorKind};
 pub use learned::Learned;
 pub use options::{Connect, Connected, Options};
+pub use own_vm::{CleanedVms, clean_vms};
 pub use questions::{QUESTIONS, Question};
 pub use report::{HostFacts, Report};
 pub use run::SelfTest;

@@ -92,6 +92,16 @@ impl Report {
         answers.any(|answer| answer.id == "C6" && answer.verdict == Verdict::Confirmed)
     }
 
+    /// Returns the report of a self-test that could not remove the VM it had made.
+    pub(crate) fn leaving(mut self, why: &str) -> Self {
+        let mut answers = self.answers.iter_mut();
+        if let Some(undone) = answers.find(|answer| answer.id == "C6") {
+            undone.verdict = Verdict::Refuted;
+            undone.evidence.push(why.to_owned());
+        }
+        self
+    }
+
     /// Returns the report as a document.
     pub fn document(&self) -> Value {
         let answers: Vec<Value> = self.answers.iter().map(answer_document).collect();

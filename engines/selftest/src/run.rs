@@ -15,6 +15,7 @@ use crate::error::{SelfTestError, SelfTestErrorKind, backup_error, host_error, n
 use crate::journal::{Journal, Journals};
 use crate::learned::Learned;
 use crate::options::{Connect, Connected, Options};
+use crate::own_vm;
 use crate::probes::Bench;
 use crate::questions::QUESTIONS;
 use crate::report::{HostFacts, Report, VmFacts};
@@ -54,6 +55,15 @@ impl SelfTest<'_> {
     /// # Errors
     /// `Locked` if a run works on the VM, `Stopped` on request, `Host` if nothing could be begun.
     pub fn run(&self, vm: VmId, progress: &Progress) -> Result<Report, SelfTestError> {
+        self.run_with(vm, false, progress)
+    }
+
+    fn run_with(
+        &self,
+        vm: VmId,
+        is_own: bool,
+        progress: &Progress,
+    ) -> Result<Report, SelfTestError> {
         let started_at = self.clock.now();
         let on = self.connect.connect(&Learned::default().beliefs());
         let on = on.map_err(host_error("connect"))?;
@@ -61,16 +71,6 @@ impl SelfTest<'_> {
         let _lock = state.lock(vm).map_err(backup_error("begin"))?;
         self.begin(&on, &state, vm)?;
         let host = host_facts(&on)?;
-        let machine = on.host.vm(vm).map_err(host_error("look at the VM"))?;
-        if let Some(operation) = &machine.operation {
-            let text =
-                format!("begin: the VM is busy ({operation:?}); try again when that is over");
-            let kind = SelfTestErrorKind::Host(HypervErrorKind::Busy);
-            return Err(SelfTestError::new(kind, text));
-        }
-        let floor = self.options.hold_limits.free_bytes_min;
-        backup::vm::check_space(&*on.host, vm, floor).map_err(backup_error("begin"))?;
-        let before = Before::of(&on, vm)?;
         let journals = Journals::new(self.state_folder);
         let run = self.chance.uuid();
         let mut bench = Bench {
@@ -89,6 +89,8 @@ impl SelfTest<'_> {
             ends: Vec::new(),
             is_merge_given_up: Cell::new(false),
         };
+        let machine = make_ready(&bench)?;
+        let before = Before::of(&bench.on, vm)?;
         let ended = self.ask(&mut bench, &machine);
         let undone = self.undo(&bench, &before);
         let ended_early = match ended {
@@ -101,7 +103,9 @@ impl SelfTest<'_> {
         bench.answer([undone]);
         let answers = complete(bench.answers, ended_early.as_deref());
         let learned = Learned::of(&answers);
-        self.keep(&host, &learned, ended_early.is_some())?;
+        // A VM of its own is off and has little to show.
+        let saw_less = ended_early.is_some() || is_own;
+        self.keep(&host, &learned, saw_less)?;
         Ok(Report {
             agent_version: self.agent_version.to_owned(),
             host,
@@ -112,6 +116,51 @@ impl SelfTest<'_> {
             ended_early,
             learned,
         })
+    }
+
+    /// Makes a small VM, works through all questions with that, and removes it with its files,
+    /// whatever happens.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), `Locked` if another self-test works with a VM of its own, `Host` if none
+    /// can be made.
+    pub fn run_with_own_vm(&self, progress: &Progress) -> Result<Report, SelfTestError> {
+        let on = self.connect.connect(&Learned::default().beliefs());
+        let on = on.map_err(host_error("connect"))?;
+        if on.probing.is_none() {
+            return Err(own_vm::makes_none());
+        }
+        let state = StateFolder::open(self.state_folder).map_err(backup_error("begin"))?;
+        let _lock = state.lock_self_test().map_err(backup_error("begin"))?;
+        if let Some(why) = self.remove_own_vm(&on, &state) {
+            let kind = SelfTestErrorKind::Host(HypervErrorKind::Busy);
+            let text = format!("remove the VM that an earlier self-test made: {why}");
+            return Err(SelfTestError::new(kind, text));
+        }
+        progress.phase("making a VM");
+        let made = own_vm::make(&on, self.connect, self.state_folder, self.chance);
+        let report = made.and_then(|vm| self.run_with(vm, true, progress));
+        progress.phase("removing the VM");
+        match (report, self.remove_own_vm(&on, &state)) {
+            (report, None) => report,
+            (Ok(report), Some(why)) => Ok(report.leaving(&why)),
+            (Err(error), Some(why)) => Err(SelfTestError::new(
+                error.kind(),
+                format!(
+                    "remove the VM it had made ({why}): `host clean` does once the host lets it"
+                ),
+            )
+            .caused_by(error)),
+        }
+    }
+
+    /// Removes the VM that a self-test made; says why if it is still there.
+    fn remove_own_vm(&self, on: &Connected, state: &StateFolder) -> Option<String> {
+        match own_vm::remove(on, state, self.state_folder, false) {
+            Ok(cleaned) if cleaned.warnings.is_empty() => None,
+            Ok(cleaned) => Some(cleaned.warnings.join("; ")),
+            Err(error) => Some(error.to_string()),
+        }
     }
 
     /// Removes what earlier runs left, and looks whether another product is at work.
@@ -143,7 +192,6 @@ impl SelfTest<'_> {
     }
 
     fn ask(&self, bench: &mut Bench<'_>, machine: &Vm) -> Result<(), SelfTestError> {
-        bench.wait_for_merge()?.map_err(not_merged("begin"))?;
         bench.look_around(machine)?;
         let tries = bench.texts(self.connect, machine);
         if bench.on.probing.is_some() {
@@ -198,7 +246,7 @@ impl SelfTest<'_> {
         &self,
         host: &HostFacts,
         learned: &Learned,
-        ended_early: bool,
+        saw_less: bool,
     ) -> Result<(), SelfTestError> {
         let HostFacts::Windows { name, build } = host else {
             // A simulated host is believed nothing of.
@@ -211,8 +259,24 @@ impl SelfTest<'_> {
             asked_at: self.clock.now(),
             learned: learned.clone(),
         };
-        answers.keep(self.state_folder, ended_early)
+        answers.keep(self.state_folder, saw_less)
     }
+}
+
+/// Waits until the VM's disks are merged, which what an earlier self-test left may need, and looks
+/// whether it can be worked on.
+fn make_ready(bench: &Bench<'_>) -> Result<Vm, SelfTestError> {
+    bench.wait_for_merge()?.map_err(not_merged("begin"))?;
+    let (host, vm) = (&*bench.on.host, bench.vm);
+    let machine = host.vm(vm).map_err(host_error("look at the VM"))?;
+    if let Some(operation) = &machine.operation {
+        let text = format!("begin: the VM is busy ({operation:?}); try again when that is over");
+        let kind = SelfTestErrorKind::Host(HypervErrorKind::Busy);
+        return Err(SelfTestError::new(kind, text));
+    }
+    let floor = bench.options.hold_limits.free_bytes_min;
+    backup::vm::check_space(host, vm, floor).map_err(backup_error("begin"))?;
+    Ok(machine)
 }
 
 /// Says of a self-test that was stopped what it left, if it left anything.

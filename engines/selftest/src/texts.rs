@@ -10,7 +10,8 @@ use crate::options::{Connect, Connected};
 use crate::probes::Bench;
 use crate::verdicts::{TextOutcome, TextTry};
 
-const FORMS: [TextForm; 2] = [TextForm::CimDtd20, TextForm::WmiDtd20];
+/// Either form of texts, the spec's choice first.
+pub(crate) const FORMS: [TextForm; 2] = [TextForm::CimDtd20, TextForm::WmiDtd20];
 
 impl Bench<'_> {
     /// Tries either form of texts; the host is asked in the one it takes from then on.
@@ -97,7 +98,8 @@ impl Bench<'_> {
     }
 }
 
-fn in_form(form: TextForm) -> Beliefs {
+/// Returns what is believed where a form is tried.
+pub(crate) fn in_form(form: TextForm) -> Beliefs {
     Beliefs {
         text_form: form,
         ..Beliefs::default()

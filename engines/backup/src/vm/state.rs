@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! locks/<vm>.lock                    held by the one process that works on the VM
+//! locks/selftest.lock                held by the self-test that has made a VM for itself
 //! locks/files-<hash>.lock            held by the one that backs a source of files up
 //! journal/<vm>.json                  what is being done to the host right now
 //! bases/<repository>/<vm>.json       what the next increment builds on
@@ -86,6 +87,15 @@ impl StateFolder {
     pub fn lock(&self, vm: VmId) -> Result<RunLock, BackupError> {
         let path = self.root.join("locks").join(format!("{vm}.lock"));
         RunLock::take(&path, "this VM")
+    }
+
+    /// Takes the lock of the VM that a self-test makes for itself.
+    ///
+    /// # Errors
+    /// `Locked` if another process works with one; it says which.
+    pub fn lock_self_test(&self) -> Result<RunLock, BackupError> {
+        let path = self.root.join("locks").join("selftest.lock");
+        RunLock::take(&path, "a VM of the self-test's own")
     }
 
     /// Takes the lock of a source of files in a repository.

@@ -6,6 +6,7 @@
 )]
 
 mod killed;
+mod own_vm;
 mod switches;
 mod undone;
 mod world;

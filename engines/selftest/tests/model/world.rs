@@ -13,7 +13,8 @@ use hyperv::sim::{SimDisk, SimFault, SimHost, SimOptions, SimTruth, SimVm};
 use hyperv::{HypervError, VmId};
 use progress::{Monitor, News, Progress};
 use selftest::{
-    Answers, Connect, Connected, Kept, Options, Report, SelfTest, SelfTestError, Verdict,
+    Answers, CleanedVms, Connect, Connected, Kept, Options, Report, SelfTest, SelfTestError,
+    Verdict,
 };
 use tempfile::TempDir;
 use time_and_chance::{Chance, ManualClock, SharedClock, StopSignal, Timestamp};
@@ -122,6 +123,7 @@ pub struct World {
     pub sim: SimHost,
     manners: Manners,
     pub clock: SharedClock,
+    chance: Chance,
     pub vm: VmId,
 }
 
@@ -151,6 +153,7 @@ impl World {
             sim,
             manners,
             clock,
+            chance: Chance::from_seed(4),
             vm,
         }
     }
@@ -187,6 +190,34 @@ impl World {
         connect: &dyn Connect,
         progress: &Progress,
     ) -> Result<Report, SelfTestError> {
+        self.with_self_test(connect, |test| test.run(self.vm, progress))
+    }
+
+    /// A self-test with a VM of its own.
+    pub fn run_with_own_vm(&self) -> Result<Report, SelfTestError> {
+        self.run_with_own_vm_and(&Progress::silent())
+    }
+
+    pub fn run_with_own_vm_and(&self, progress: &Progress) -> Result<Report, SelfTestError> {
+        self.with_self_test(&self.windows(), |test| test.run_with_own_vm(progress))
+    }
+
+    pub fn run_simulated_with_own_vm(&self) -> Result<Report, SelfTestError> {
+        let connect = Simulated(self.sim.clone());
+        self.with_self_test(&connect, |test| test.run_with_own_vm(&Progress::silent()))
+    }
+
+    /// Removes the VM that a killed self-test had made.
+    pub fn clean_vms(&self) -> Result<CleanedVms, SelfTestError> {
+        let on = self.windows().connect(&Beliefs::default()).unwrap();
+        selftest::clean_vms(&on, &self.state_folder(), false)
+    }
+
+    fn with_self_test(
+        &self,
+        connect: &dyn Connect,
+        run: impl FnOnce(&SelfTest<'_>) -> Result<Report, SelfTestError>,
+    ) -> Result<Report, SelfTestError> {
         let options = Options {
             merge_wait: MERGE_WAIT,
             // Less room than this is made by a fault alone.
@@ -196,15 +227,14 @@ impl World {
             },
             ..Options::default()
         };
-        let test = SelfTest {
+        run(&SelfTest {
             connect,
             state_folder: &self.state_folder(),
             options: &options,
             clock: &self.clock,
-            chance: &Chance::from_seed(4),
+            chance: &self.chance,
             agent_version: "0.0.0",
-        };
-        test.run(self.vm, progress)
+        })
     }
 
     /// What is believed of this host from now on.

@@ -24,9 +24,10 @@ use super::instance_id::guid_text;
 use super::method::Change;
 use super::network::{self, ADAPTERS, SWITCH, Switches};
 use super::planned_parts::{add, modify};
-use super::planned_system::{Configuration, ROOTS, configuration, destroy, text_of};
+use super::planned_system::{Configuration, configuration, destroy, text_of};
 use super::provider::{MANAGEMENT, Provider};
 use super::recorded_settings::Recorded;
+use super::settings::ROOTS;
 use super::settings::SETTINGS;
 use crate::wmi::{EmbeddedSource, Value, WmiObject};
 

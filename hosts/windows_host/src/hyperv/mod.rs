@@ -5,7 +5,7 @@
 //!   │
 //! discovery  checkpoints  frozen_disks  reference_points  merges  planned  configuration_files
 //!   │                      what the port's words mean in Hyper-V's classes
-//! probing                  what a self-test asks beside the port
+//! probing ─ own_vm         what a self-test asks beside the port, and the VM that it makes
 //!   │
 //! settings  disk_kinds  network  guest  chains      objects to values
 //! provider ─ jobs ─ return_codes ─ errors           calls followed to their ends
@@ -46,6 +46,7 @@ mod network;
 mod new_disk;
 mod occupation;
 mod open_disks;
+mod own_vm;
 mod patience;
 mod planned;
 mod planned_parts;
@@ -64,5 +65,6 @@ mod volumes;
 pub use beliefs::{Beliefs, Limits};
 pub use events::{EventChannels, LoggedEvent};
 pub use host::{Parts, WindowsHypervHost};
+pub use own_vm::OwnVm;
 pub use probing::{DiskEntry, Ending, Probing, WatchedEnd, WindowsVersion, windows_version};
 pub use volumes::{SystemVolumes, Volumes};

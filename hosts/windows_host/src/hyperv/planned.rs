@@ -17,14 +17,16 @@ use super::method::{Change, Failed};
 use super::network::{self, Adapter, SWITCH, Switches};
 use super::planned_parts::remove;
 use super::planned_system::{
-    Configuration, ROOTS, configuration, destroy, find, manage, path_of, text_of,
+    Configuration, configuration, destroy, find, manage, path_of, text_of,
 };
 use super::provider::{COMPUTER_SYSTEM, MANAGEMENT, Provider};
+use super::settings::ROOTS;
 use super::staging::{stage, unstage};
 use crate::wmi::{EmbeddedSource, Value};
 
 const SECURITY: &str = "Msvm_SecuritySettingData";
 const SECURITY_SERVICE: &str = "Msvm_SecurityService";
+
 /// Imports a configuration (steps 3 and 4, and what of 5 and 7 needs no files).
 pub(super) fn import(
     provider: &Provider,

@@ -15,14 +15,6 @@ use crate::wmi::{Value, WmiError, WmiObject};
 /// The class of planned VMs.
 pub(super) const PLANNED: &str = "Msvm_PlannedComputerSystem";
 
-/// The folders of a VM that are to lie together (step 4).
-pub(super) const ROOTS: [&str; 4] = [
-    "ConfigurationDataRoot",
-    "SnapshotDataRoot",
-    "SwapFileDataRoot",
-    "SuspendDataRoot",
-];
-
 /// A planned VM's settings and their parts.
 pub(super) struct Configuration {
     pub settings: String,

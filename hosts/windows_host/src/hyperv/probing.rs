@@ -15,6 +15,7 @@ use super::errors::{virtual_disk_error, wmi_error};
 use super::host::WindowsHypervHost;
 use super::jobs::{JobPhase, pause};
 use super::method::Change;
+use super::own_vm::{self, OwnVm};
 use super::provider::Provider;
 use super::{checkpoints, discovery, disk_facts, disk_kinds, merges, reference_points};
 use crate::virtdisk::{Access, ChangeTracking};
@@ -109,6 +110,12 @@ pub trait Probing: Send + Sync + Debug {
         ending: Ending,
         stop: &StopSignal,
     ) -> Result<WatchedEnd, HypervError>;
+
+    /// Makes a VM that is off and has one disk. One that could not be made whole is found by its name.
+    fn make_vm(&self, vm: &OwnVm) -> Result<VmId, HypervError>;
+
+    /// Destroys a VM that was made so; its disk files stay.
+    fn destroy_vm(&self, vm: VmId) -> Result<(), HypervError>;
 }
 
 impl Probing for WindowsHypervHost {
@@ -206,6 +213,14 @@ impl Probing for WindowsHypervHost {
                 merges_after_it: watch.is_merging()?,
             }),
         }
+    }
+
+    fn make_vm(&self, vm: &OwnVm) -> Result<VmId, HypervError> {
+        own_vm::make(&self.provider, vm)
+    }
+
+    fn destroy_vm(&self, vm: VmId) -> Result<(), HypervError> {
+        own_vm::destroy(&self.provider, vm)
     }
 }
 

@@ -16,6 +16,13 @@ use crate::wmi::{WmiError, WmiObject};
 
 /// The class of settings of a VM, a checkpoint or a planned VM.
 pub(super) const SETTINGS: &str = "Msvm_VirtualSystemSettingData";
+/// The folders of a VM that are to lie together (spec 10.1 step 4).
+pub(super) const ROOTS: [&str; 4] = [
+    "ConfigurationDataRoot",
+    "SnapshotDataRoot",
+    "SwapFileDataRoot",
+    "SuspendDataRoot",
+];
 /// `VirtualSystemType` of a VM's own settings.
 const REALISED: &str = "Microsoft:Hyper-V:System:Realized";
 /// `VirtualSystemType` of a backup's checkpoint.
