@@ -29,8 +29,13 @@ pub struct HostArguments {
 impl HostArguments {
     /// Opens the host, believing what it answered to a self-test.
     pub fn open(&self, world: &World) -> Result<SharedHypervHost, Failure> {
+        Ok(self.open_with_probes(world)?.host)
+    }
+
+    /// Opens the host so, together with what a self-test asks of it beside the port.
+    pub fn open_with_probes(&self, world: &World) -> Result<Connected, Failure> {
         let state_folder = world.state_folder()?;
-        open(self.name(), &state_folder, world.clock(), world.chance())
+        connect(self.name(), &state_folder, world.clock(), world.chance())
     }
 
     /// Returns what opens the host with one belief and with another.
@@ -51,12 +56,21 @@ pub fn open(
     clock: &SharedClock,
     chance: &Chance,
 ) -> Result<SharedHypervHost, Failure> {
+    Ok(connect(name, state_folder, clock, chance)?.host)
+}
+
+fn connect(
+    name: &str,
+    state_folder: &Path,
+    clock: &SharedClock,
+    chance: &Chance,
+) -> Result<Connected, Failure> {
     let connector = connector(name, clock, chance)?;
     let beliefs = match simulated(name) {
         Some(_) => Beliefs::default(),
         None => own::beliefs(state_folder)?,
     };
-    Ok(connector.connect(&beliefs)?.host)
+    Ok(connector.connect(&beliefs)?)
 }
 
 fn connector(

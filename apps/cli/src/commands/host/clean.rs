@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use backup::BackupErrorKind;
 use backup::vm::{Leftovers, clean};
 use clap::Args;
-use selftest::Cleaned;
+use selftest::{Cleaned, CleanedVms};
 use serde_json::json;
 
 use crate::answer::Answer;
@@ -29,12 +29,16 @@ pub struct Clean {
 impl Clean {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
-        let host = self.host.open(world)?;
+        let on = self.host.open_with_probes(world)?;
         let state = world.state()?;
         let state_folder = world.state_folder()?;
         let mut text = String::new();
         let mut documents = Vec::new();
         let (mut failed, mut count) = (0, 0);
+        // A VM that a self-test made goes as a whole.
+        let own = selftest::clean_vms(&on, &state_folder, self.dry_run)?;
+        self.tell_of_own_vms(&own, &mut text);
+        let host = on.host;
         for vm in host.vms()? {
             count += 1;
             let cleaned = state.lock(vm.id).and_then(|_lock| {
@@ -60,11 +64,7 @@ impl Clean {
                 }
                 Ok((Ok(tested), found)) => {
                     let found = with_self_test(found, &tested);
-                    let what = if self.dry_run {
-                        "would remove"
-                    } else {
-                        "removed"
-                    };
+                    let what = self.what_is_done();
                     for checkpoint in &found.removed_checkpoints {
                         let _ = writeln!(text, "{}: {what} checkpoint {checkpoint}", vm.name);
                     }
@@ -116,12 +116,33 @@ impl Clean {
         if text.is_empty() && failed == 0 {
             text.push_str("nothing of ours was left behind\n");
         }
-        let document = json!({ "dry_run": self.dry_run, "vms": documents });
+        let own_vms = json!({ "removed": own.vms, "warnings": own.warnings });
+        let document =
+            json!({ "dry_run": self.dry_run, "vms": documents, "self_test_vms": own_vms });
         Ok(match failed {
             0 => Answer::new(text, document),
             failed if failed < count => Answer::in_part(text, document),
             _ => Answer::with_status(text, document, FAILED),
         })
+    }
+}
+
+impl Clean {
+    fn what_is_done(&self) -> &'static str {
+        match self.dry_run {
+            true => "would remove",
+            false => "removed",
+        }
+    }
+
+    fn tell_of_own_vms(&self, own: &CleanedVms, text: &mut String) {
+        for vm in &own.vms {
+            let what = self.what_is_done();
+            let _ = writeln!(text, "{what} VM {vm}, which a self-test had made");
+        }
+        for warning in &own.warnings {
+            let _ = writeln!(text, "warning: {warning}");
+        }
     }
 }
 

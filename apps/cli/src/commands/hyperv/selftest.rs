@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use backup::vm::HoldLimits;
 use clap::Args;
 use hyperv::{Vm, VmState};
 use selftest::{HostFacts, Options, Report, SelfTest};
@@ -21,15 +23,21 @@ use crate::world::World;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Selftest {
-    /// The VM to try it with: its name, or its GUID.
+    /// The VM to try it with, by name or GUID; without, it makes a small one.
     #[arg(long, value_name = "NAME")]
-    vm: String,
+    vm: Option<String>,
     /// Where the report goes, in Markdown; the same as JSON goes to FILE.json.
     #[arg(long, value_name = "FILE")]
     report: PathBuf,
     /// Do not ask before a running VM is touched.
     #[arg(long)]
     yes: bool,
+    /// Give a checkpoint up when a volume of the VM has less room than this.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    min_free_gib: u32,
+    /// Leave a frozen disk alone for so long between two readings.
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    settle_seconds: u64,
     #[command(flatten)]
     host: HostArguments,
 }
@@ -38,6 +46,7 @@ const AFTER_HELP: &str = "\
 Examples:
   e3-backup-agent hyperv selftest --vm test1 --report selftest.md
   e3-backup-agent hyperv selftest --vm web --report selftest.md --yes --json
+  e3-backup-agent hyperv selftest --report selftest.md
 
 It takes up to seven checkpoints of the VM, one after another, as backups do, reads up to 256 MiB
 of each disk three times, makes two reference points, imports the VM's configuration under a new
@@ -45,6 +54,9 @@ id without ever starting it, and undoes all of that. The guest is quiesced once.
 of the VM's disks stays on, as after any backup. What a killed self-test left is removed by the next
 one, or by `host clean`, but for one thing: killed while Hyper-V imports the configuration, until it
 bears the agent's name, it leaves a planned VM that only a person can tell from a restore's.
+
+Without --vm it makes a VM of generation 1 named `e3 selftest VM …`, with a disk of 16 MiB, never
+starts it, and removes it with its files in the end. A VM that runs and writes answers more.
 
 The report says what was confirmed, what was refuted, what was not tried and why, and what the
 agent does differently because of it. It names this VM, no other, no account, and no path unless an
@@ -57,12 +69,8 @@ impl Selftest {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
         let connector = self.host.connector(world)?;
-        let host = connector.connect(&Beliefs::default())?.host;
-        let vms = host.vms()?;
-        let vm = vm_names::find(&vms, &self.vm)?;
-        self.ask(world, vm)?;
         let state_folder = world.state_folder()?;
-        let options = Options::default();
+        let options = self.options();
         let test = SelfTest {
             connect: &*connector,
             state_folder: &state_folder,
@@ -71,10 +79,37 @@ impl Selftest {
             chance: world.chance(),
             agent_version: env!("CARGO_PKG_VERSION"),
         };
-        let progress = world.progress(Subjects::Wholes).about(&vm.name);
-        let report = test.run(vm.id, &progress);
+        let progress = world.progress(Subjects::Wholes);
+        let (progress, report) = match &self.vm {
+            Some(name) => {
+                let host = connector.connect(&Beliefs::default())?.host;
+                let vms = host.vms()?;
+                let vm = vm_names::find(&vms, name)?;
+                self.ask(world, vm)?;
+                let progress = progress.about(&vm.name);
+                let report = test.run(vm.id, &progress);
+                (progress, report)
+            }
+            None => {
+                let progress = progress.about("a VM of its own");
+                let report = test.run_with_own_vm(&progress);
+                (progress, report)
+            }
+        };
         progress.ends(report.is_ok());
         self.answer(&report?)
+    }
+
+    fn options(&self) -> Options {
+        let options = Options::default();
+        Options {
+            settle: Duration::from_secs(self.settle_seconds),
+            hold_limits: HoldLimits {
+                free_bytes_min: u64::from(self.min_free_gib) << 30,
+                ..options.hold_limits
+            },
+            ..options
+        }
     }
 
     /// Asks before a running VM is touched.
@@ -125,6 +160,9 @@ impl Selftest {
             text.push_str("not everything is undone; `host clean` removes what is left\n");
         }
         text.push_str(match &report.host {
+            HostFacts::Windows { .. } if report.ended_early.is_some() || self.vm.is_none() => {
+                "the answers are kept; earlier ones stay, but for what this self-test refuted\n"
+            }
             HostFacts::Windows { .. } => "the answers are kept, and used from now on\n",
             HostFacts::Simulated => {
                 "a simulated host: its answers say nothing of a real one, and are not kept\n"
