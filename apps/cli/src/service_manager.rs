@@ -3,7 +3,7 @@
 //!
 //! It does not know what the service does, nor what the service itself tells the manager.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -99,9 +99,12 @@ impl ServiceStatus {
     }
 }
 
-/// Installs the service: this program, run with the configuration file `config`. Returns the program
-/// and what the manager keeps the service by.
-pub fn install(config: &Path) -> Result<(PathBuf, String), Failure> {
+/// A file or folder that the service is told of, and the option that names it.
+pub type Place = (&'static str, PathBuf);
+
+/// Installs the service: this program, run with these places, each by its whole path. Returns the
+/// program and what the manager keeps the service by.
+pub fn install(places: &[Place]) -> Result<(PathBuf, String), Failure> {
     system::check_rights("install")?;
     if status()?.state != State::NotInstalled {
         return Err(Failure::new(
@@ -114,7 +117,7 @@ pub fn install(config: &Path) -> Result<(PathBuf, String), Failure> {
         let message = format!("failed to find out where this program lies: {error}");
         Failure::new(FailureKind::Failed, message)
     })?;
-    let kept_by = system::install(&program, config)?;
+    let kept_by = system::install(&program, places)?;
     Ok((program, kept_by))
 }
 

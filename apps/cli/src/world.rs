@@ -150,6 +150,11 @@ impl World {
         }
     }
 
+    /// Returns the folders for state and cache, as far as somebody named them.
+    pub fn named_folders(&self) -> [Option<&Path>; 2] {
+        [&self.state_folder, &self.cache_folder].map(|it| it.as_deref())
+    }
+
     /// Returns the folder for the service's log.
     pub fn log_folder(&self) -> Result<PathBuf, Failure> {
         match &self.state_folder {

@@ -39,7 +39,7 @@ impl Command {
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
         match self {
-            Self::Install(command) => command.run(),
+            Self::Install(command) => command.run(world),
             Self::Uninstall(command) => command.run(world),
             Self::Start(command) => command.run(world),
             Self::Stop(command) => command.run(world),

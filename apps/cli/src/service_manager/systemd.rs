@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::unit::unit;
-use super::{NAME, ServiceStatus, State};
+use super::{NAME, Place, ServiceStatus, State};
 use crate::failure::{Failure, FailureKind};
 
 /// The unit, as systemd names it.
@@ -34,12 +34,14 @@ pub fn check_rights(doing: &str) -> Result<(), Failure> {
 }
 
 /// Writes the unit and has it started with the machine; returns the unit's file.
-pub fn install(program: &Path, config: &Path) -> Result<String, Failure> {
-    let text = unit(program, config).ok_or_else(|| {
+pub fn install(program: &Path, places: &[Place]) -> Result<String, Failure> {
+    let text = unit(program, places).ok_or_else(|| {
+        let places = places.iter().map(|(_, place)| place.as_path());
+        let all = [program].into_iter().chain(places);
+        let all: Vec<_> = all.map(|it| it.display().to_string()).collect();
         Failure::wrong_usage(format!(
-            "{} or {} has characters that cannot stand in a unit of systemd; choose another place",
-            program.display(),
-            config.display()
+            "{} has characters that cannot stand in a unit of systemd; choose another place",
+            all.join(" or ")
         ))
     })?;
     let written = local_file::replace(Path::new(UNIT_FILE), text.as_bytes());

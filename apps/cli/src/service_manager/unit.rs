@@ -11,23 +11,33 @@ use std::time::Duration;
 
 use agent::update::kept_beside;
 
+use super::Place;
+
 /// The service counts as hung when it has not shown for so long that it lives. Requests and their
 /// repeats take a minute or two at worst.
 pub const WATCHDOG: Duration = Duration::from_secs(300);
 /// How long stopping may take: what it takes to give up a checkpoint of a VM.
 pub const STOP_MAX: Duration = Duration::from_secs(180);
 
-/// Returns the unit that runs `program` with the configuration file `config`, both named by their
-/// whole paths; none if one of them has a character that cannot stand in a unit.
-pub fn unit(program: &Path, config: &Path) -> Option<String> {
-    let (start, config) = (quoted(program)?, quoted(config)?);
-    let config = config.replace('$', "$$");
+/// Returns the unit that runs `program` with these places, each behind its option, and all named by
+/// their whole paths; none if one of them has a character that cannot stand in a unit.
+pub fn unit(program: &Path, places: &[Place]) -> Option<String> {
+    let mut start = quoted(program)?;
     // systemd would look for a variable there.
     if start.contains('$') {
         return None;
     }
     // An update puts the new program in this one's place, and keeps this one beside it.
     let (folder, kept) = (quoted(program.parent()?)?, quoted(&kept_beside(program))?);
+    let mut settle = "service settle-update".to_owned();
+    start += " run";
+    for (option, place) in places {
+        let place = quoted(place)?.replace('$', "$$");
+        start += &format!(" {option} {place}");
+        if *option == "--state-dir" {
+            settle += &format!(" {option} {place}");
+        }
+    }
     let (watchdog, stop_max) = (WATCHDOG.as_secs(), STOP_MAX.as_secs());
     Some(format!(
         "\
@@ -40,8 +50,8 @@ After=network-online.target local-fs.target remote-fs.target time-sync.target
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStartPre=-{kept} service settle-update
-ExecStart={start} run --config {config}
+ExecStartPre=-{kept} {settle}
+ExecStart={start}
 Restart=always
 RestartSec=10
 WatchdogSec={watchdog}
@@ -102,12 +112,14 @@ fn quoted(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     const CONFIG: &str = "/etc/e3-backup-agent/agent.conf";
 
     fn of(program: &str, config: &str) -> Option<String> {
-        unit(Path::new(program), Path::new(config))
+        unit(Path::new(program), &[("--config", config.into())])
     }
 
     fn value<'a>(unit: &'a str, key: &str) -> &'a str {
@@ -145,6 +157,16 @@ mod tests {
         assert_eq!(
             value(&unit, "ExecStart"),
             r#""/opt/a b/100%% \"x\"\\y/agent" run --config "/etc/$$HOME/a b.conf""#
+        );
+    }
+
+    #[test]
+    fn each_place_stands_behind_its_option() {
+        let places = ["--config", "--state-dir"].map(|option| (option, PathBuf::from("/a b")));
+        let unit = unit(Path::new("/agent"), &places).unwrap();
+        assert_eq!(
+            value(&unit, "ExecStart"),
+            r#""/agent" run --config "/a b" --state-dir "/a b""#
         );
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use windows_host::service::{self, ServiceToInstall};
 use windows_host::{Win32Error, elevation, event_log};
 
-use super::{NAME, ServiceStatus, State};
+use super::{NAME, Place, ServiceStatus, State};
 use crate::failure::{Failure, FailureKind};
 
 /// What Windows says to rights that are missing, to a service that runs, to one that is about to
@@ -31,20 +31,24 @@ pub fn check_rights(doing: &str) -> Result<(), Failure> {
 }
 
 /// Installs the service; returns whose it is.
-pub fn install(program: &Path, config: &Path) -> Result<String, Failure> {
-    let config = config.to_str().ok_or_else(|| {
-        Failure::wrong_usage(format!(
-            "{} is no text; choose another place",
-            config.display()
-        ))
-    })?;
+pub fn install(program: &Path, places: &[Place]) -> Result<String, Failure> {
+    let mut arguments = vec!["run"];
+    for (option, place) in places {
+        let place = place.to_str().ok_or_else(|| {
+            Failure::wrong_usage(format!(
+                "{} is no text; choose another place",
+                place.display()
+            ))
+        })?;
+        arguments.extend([option, place]);
+    }
     event_log::register(NAME)?;
     service::install(&ServiceToInstall {
         name: NAME,
         display_name: "E3 Backup Agent",
         description: "Backs up this machine and its virtual machines, as its control plane says.",
         program,
-        arguments: &["run", "--config", config],
+        arguments: &arguments,
     })?;
     Ok("the service manager of Windows".to_owned())
 }
