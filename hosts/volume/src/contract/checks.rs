@@ -43,8 +43,8 @@ fn sets(host: &dyn VolumeHost) -> Vec<ShadowSetId> {
 }
 
 /// Disks hold the volumes that lie on them; names lead from one to the other.
-pub fn volumes_are_listed_where_they_lie(world: &mut dyn ContractWorld) {
-    let name = world.add_volume("V:\\", 8 * MIB);
+pub fn volumes_are_listed_where_they_lie(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume("V:\\", 8 * MIB);
     let host = world.host();
     let volumes = host.volumes().expect("volumes are listed");
     let volume = volumes
@@ -68,11 +68,11 @@ pub fn volumes_are_listed_where_they_lie(world: &mut dyn ContractWorld) {
 }
 
 /// What is written after the freeze is not read.
-pub fn a_frozen_device_stands_still(world: &mut dyn ContractWorld) {
-    let name = world.add_volume("V:\\", MIB);
-    world.write(&name, 4096, &[1; 100]);
+pub fn a_frozen_device_stands_still(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume("V:\\", MIB);
+    world.hands().write(&name, 4096, &[1; 100]);
     let before = frozen(world, &[&name]);
-    world.write(&name, 4000, &[2; 1000]);
+    world.hands().write(&name, 4000, &[2; 1000]);
     let mut expected = vec![0; MIB as usize];
     expected[4096..4196].fill(1);
     assert!(content(before.as_ref(), 0) == expected);
@@ -84,12 +84,14 @@ pub fn a_frozen_device_stands_still(world: &mut dyn ContractWorld) {
 }
 
 /// The same of files, which are read below a folder.
-pub fn frozen_files_stand_still(world: &mut dyn ContractWorld) {
-    let name = world.add_volume_of_files("F:\\");
-    world.write_file(&name, "open.db", b"before");
+pub fn frozen_files_stand_still(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume_of_files("F:\\");
+    world.hands().write_file(&name, "open.db", b"before");
     let frozen = frozen(world, &[&name]);
-    world.write_file(&name, "open.db", b"after, and longer");
-    world.write_file(&name, "new", b"later");
+    world
+        .hands()
+        .write_file(&name, "open.db", b"after, and longer");
+    world.hands().write_file(&name, "new", b"later");
     let [shadow] = frozen.shadows() else {
         panic!("one volume has one shadow");
     };
@@ -100,22 +102,22 @@ pub fn frozen_files_stand_still(world: &mut dyn ContractWorld) {
 }
 
 /// A set holds its volumes in the order of the question, and none later than another.
-pub fn several_volumes_are_frozen_at_one_instant(world: &mut dyn ContractWorld) {
-    let one = world.add_volume("V:\\", MIB);
-    let other = world.add_volume("W:\\", MIB);
-    world.write(&one, 0, &[1; 8]);
-    world.write(&other, 0, &[2; 8]);
+pub fn several_volumes_are_frozen_at_one_instant(world: &dyn ContractWorld) {
+    let one = world.hands().add_volume("V:\\", MIB);
+    let other = world.hands().add_volume("W:\\", MIB);
+    world.hands().write(&one, 0, &[1; 8]);
+    world.hands().write(&other, 0, &[2; 8]);
     let frozen = frozen(world, &[&other, &one]);
-    world.write(&one, 0, &[3; 8]);
-    world.write(&other, 0, &[3; 8]);
+    world.hands().write(&one, 0, &[3; 8]);
+    world.hands().write(&other, 0, &[3; 8]);
     let starts = [0, 1].map(|number| content(frozen.as_ref(), number)[0]);
     assert_eq!(starts, [2, 1]);
     assert_eq!(sets(world.host().as_ref()), [frozen.id()]);
 }
 
 /// The end of a device is where it ends.
-pub fn nothing_is_read_past_the_end(world: &mut dyn ContractWorld) {
-    let name = world.add_volume("V:\\", MIB);
+pub fn nothing_is_read_past_the_end(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume("V:\\", MIB);
     let frozen = frozen(world, &[&name]);
     let device = frozen.open(&frozen.shadows()[0]).expect("it opens");
     assert_eq!(device.size_bytes(), MIB);
@@ -127,8 +129,8 @@ pub fn nothing_is_read_past_the_end(world: &mut dyn ContractWorld) {
 }
 
 /// Nothing is left, whether it is released in so many words or dropped.
-pub fn release_and_drop_leave_nothing(world: &mut dyn ContractWorld) {
-    let name = world.add_volume("V:\\", MIB);
+pub fn release_and_drop_leave_nothing(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume("V:\\", MIB);
     let first = frozen(world, &[&name]);
     let second = frozen(world, &[&name]);
     assert_eq!(sets(world.host().as_ref()).len(), 2);
@@ -139,8 +141,8 @@ pub fn release_and_drop_leave_nothing(world: &mut dyn ContractWorld) {
 }
 
 /// A journal that cannot be written stops the freeze before anything is there.
-pub fn a_failing_announcement_stops_it_all(world: &mut dyn ContractWorld) {
-    let name = world.add_volume("V:\\", MIB);
+pub fn a_failing_announcement_stops_it_all(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume("V:\\", MIB);
     let what = Freeze {
         volumes: vec![name],
         writers: Writers::None,
@@ -162,8 +164,8 @@ pub fn a_failing_announcement_stops_it_all(world: &mut dyn ContractWorld) {
 }
 
 /// Stopped is stopped.
-pub fn a_stopped_freeze_leaves_nothing(world: &mut dyn ContractWorld) {
-    let name = world.add_volume("V:\\", MIB);
+pub fn a_stopped_freeze_leaves_nothing(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume("V:\\", MIB);
     let what = Freeze {
         volumes: vec![name],
         writers: Writers::LeaveOutFailing,
@@ -179,8 +181,8 @@ pub fn a_stopped_freeze_leaves_nothing(world: &mut dyn ContractWorld) {
 }
 
 /// No volume, the same volume twice, one that is not there.
-pub fn what_cannot_be_frozen_is_named(world: &mut dyn ContractWorld) {
-    let name = world.add_volume("V:\\", MIB);
+pub fn what_cannot_be_frozen_is_named(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume("V:\\", MIB);
     let nobody = "\\\\?\\Volume{00000000-0000-4000-8000-000000000000}\\";
     for (volumes, kind) in [
         (vec![], VolumeErrorKind::Invalid),
@@ -197,11 +199,11 @@ pub fn what_cannot_be_frozen_is_named(world: &mut dyn ContractWorld) {
 }
 
 /// A writer that fails is named, and the others do their part.
-pub fn a_writer_may_be_left_out(world: &mut dyn ContractWorld) {
-    let name = world.add_volume("V:\\", MIB);
-    let good = world.add_writer("Good Writer");
-    let bad = world.add_writer("Bad Writer");
-    world.break_writer(bad);
+pub fn a_writer_may_be_left_out(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume("V:\\", MIB);
+    let good = world.hands().add_writer("Good Writer");
+    let bad = world.hands().add_writer("Bad Writer");
+    world.hands().break_writer(bad);
     let frozen = freeze(world, &[&name], Writers::LeaveOutFailing).expect("the others go on");
     let outcome = |id| {
         let mut all = frozen.writers().iter();
@@ -214,11 +216,11 @@ pub fn a_writer_may_be_left_out(world: &mut dyn ContractWorld) {
 }
 
 /// One that is needed fails it all.
-pub fn a_writer_that_is_needed_may_not_fail(world: &mut dyn ContractWorld) {
-    let name = world.add_volume("V:\\", MIB);
-    let writer = world.add_writer("Bad Writer");
+pub fn a_writer_that_is_needed_may_not_fail(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume("V:\\", MIB);
+    let writer = world.hands().add_writer("Bad Writer");
     drop(frozen(world, &[&name]));
-    world.break_writer(writer);
+    world.hands().break_writer(writer);
     let error = freeze(world, &[&name], Writers::Require).expect_err("it is needed");
     assert_eq!(error.kind(), VolumeErrorKind::WriterFailed, "{error}");
     assert!(error.to_string().contains("Bad Writer"), "{error}");
@@ -226,19 +228,19 @@ pub fn a_writer_that_is_needed_may_not_fail(world: &mut dyn ContractWorld) {
 }
 
 /// Frozen as after a crash: nobody's failure counts.
-pub fn without_writers_none_is_asked(world: &mut dyn ContractWorld) {
-    let name = world.add_volume("V:\\", MIB);
-    let writer = world.add_writer("Bad Writer");
-    world.break_writer(writer);
+pub fn without_writers_none_is_asked(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume("V:\\", MIB);
+    let writer = world.hands().add_writer("Bad Writer");
+    world.hands().break_writer(writer);
     let frozen = freeze(world, &[&name], Writers::None).expect("no writer is asked");
     assert_eq!(frozen.writers(), []);
 }
 
 /// What a program that died has left is told apart from others' by the name that it was given.
-pub fn a_leftover_is_found_by_its_name(world: &mut dyn ContractWorld) {
-    let name = world.add_volume("V:\\", MIB);
-    let ours = world.leave_behind(&name);
-    let others = world.leave_behind(&name);
+pub fn a_leftover_is_found_by_its_name(world: &dyn ContractWorld) {
+    let name = world.hands().add_volume("V:\\", MIB);
+    let ours = world.hands().leave_behind(&name);
+    let others = world.hands().leave_behind(&name);
     let host = world.host();
     let mut found = sets(host.as_ref());
     found.sort();

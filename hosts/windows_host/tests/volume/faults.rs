@@ -29,9 +29,9 @@ const CALLS: [&str; 11] = [
 ];
 
 fn world() -> (World, String) {
-    let mut world = World::new(Manners::default());
-    let name = world.add_volume("V:\\", 1 << 20);
-    world.add_writer("Writer");
+    let world = World::new(Manners::default());
+    let name = world.hands().add_volume("V:\\", 1 << 20);
+    world.hands().add_writer("Writer");
     (world, name)
 }
 
@@ -114,8 +114,8 @@ fn a_writer_may_fail_at_any_step() {
         SimWriterStep::Thaw,
         SimWriterStep::PostSnapshot,
     ] {
-        let (mut world, name) = world();
-        let bad = world.add_writer("Bad Writer");
+        let (world, name) = world();
+        let bad = world.hands().add_writer("Bad Writer");
         world.fail_writer(bad, at, 0x8004_23F4, 100);
         let error = world.freeze(&name, Writers::Require).unwrap_err();
         assert_eq!(error.kind(), VolumeErrorKind::WriterFailed, "{error}");
@@ -133,8 +133,8 @@ fn a_writer_may_fail_at_any_step() {
 
 #[test]
 fn a_writer_that_does_better_the_next_time_is_waited_for() {
-    let (mut world, name) = world();
-    let slow = world.add_writer("Slow Writer");
+    let (world, name) = world();
+    let slow = world.hands().add_writer("Slow Writer");
     world.fail_writer(slow, SimWriterStep::Freeze, 0x8004_23F2, 1);
     let frozen = world.freeze(&name, Writers::LeaveOutFailing).unwrap();
     assert!(frozen.writers().iter().all(|it| it.left_out.is_none()));
@@ -192,9 +192,9 @@ fn windows_may_take_a_shadow_away() {
 
 #[test]
 fn disks_and_volumes_are_told_in_order() {
-    let mut world = World::new(Manners::default());
+    let world = World::new(Manners::default());
     let mut names: Vec<String> = (0..12)
-        .map(|number| world.add_volume(&format!("V{number}:\\"), 1 << 20))
+        .map(|number| world.hands().add_volume(&format!("V{number}:\\"), 1 << 20))
         .collect();
     names.sort();
     let volumes = world.host.volumes().unwrap();

@@ -7,9 +7,9 @@ use fake_vssapi::{FakeStorage, FakeVss, Fault, Manners};
 use tempfile::TempDir;
 use time_and_chance::{Chance, Clock as _, ManualClock, StopSignal, Timestamp};
 use uuid::Uuid;
-use volume::contract::ContractWorld;
+use volume::contract::{ContractWorld, Hands, SimHands};
 use volume::sim::{SimVolumeHost, SimWriterFailure, SimWriterStep};
-use volume::{Freeze, FrozenVolumes, ShadowSetId, VolumeError, VolumeHost, Writers};
+use volume::{Freeze, FrozenVolumes, VolumeError, VolumeHost, Writers};
 use windows_host::volume::{VolumeLimits, VolumeParts, WindowsVolumeHost};
 
 pub struct World {
@@ -18,7 +18,7 @@ pub struct World {
     pub vss: FakeVss,
     pub host: Arc<WindowsVolumeHost>,
     pub clock: Arc<ManualClock>,
-    chance: Chance,
+    hands: SimHands,
 }
 
 impl World {
@@ -36,11 +36,11 @@ impl World {
         });
         Self {
             _folder: folder,
+            hands: SimHands::new(sim.clone(), chance),
             sim,
             vss,
             host: Arc::new(host),
             clock,
-            chance,
         }
     }
 
@@ -77,36 +77,7 @@ impl ContractWorld for World {
         self.host.clone()
     }
 
-    fn add_volume(&mut self, mount_point: &str, bytes: u64) -> String {
-        self.sim.add_volume(mount_point, bytes).unwrap()
-    }
-
-    fn add_volume_of_files(&mut self, mount_point: &str) -> String {
-        self.sim.add_volume_of_files(mount_point).unwrap()
-    }
-
-    fn write(&mut self, volume: &str, offset: u64, data: &[u8]) {
-        self.sim.write(volume, offset, data).unwrap();
-    }
-
-    fn write_file(&mut self, volume: &str, name: &str, data: &[u8]) {
-        self.sim.write_file(volume, name, data).unwrap();
-    }
-
-    fn add_writer(&mut self, name: &str) -> Uuid {
-        let id = self.chance.uuid();
-        self.sim.add_writer(id, name).unwrap();
-        id
-    }
-
-    fn break_writer(&mut self, writer: Uuid) {
-        self.fail_writer(writer, SimWriterStep::Freeze, 0x8004_23F4, 100);
-    }
-
-    fn leave_behind(&mut self, volume: &str) -> ShadowSetId {
-        let set = ShadowSetId(self.chance.uuid());
-        let shadows = [(self.chance.uuid(), volume.to_owned())];
-        self.sim.take(set, &shadows).unwrap();
-        set
+    fn hands(&self) -> &dyn Hands {
+        &self.hands
     }
 }

@@ -71,10 +71,10 @@ fn gains_nothing(what: &str, first: u32, mut call: impl FnMut()) {
 fn calls_gain_neither_handles_nor_memory_of_vss() {
     let test = "leaks::calls_gain_neither_handles_nor_memory_of_vss";
     apart(test, "", || {
-        let mut world = World::new();
-        let name = world.add_volume("V:\\", 64 << 10);
-        let bad = world.add_writer("Bad Writer");
-        world.add_writer("Good Writer");
+        let world = World::new();
+        let name = world.hands().add_volume("V:\\", 64 << 10);
+        let bad = world.hands().add_writer("Bad Writer");
+        world.hands().add_writer("Good Writer");
         let host = world.host();
         let stop = StopSignal::new();
         let limit = Duration::from_secs(10);
@@ -106,7 +106,7 @@ fn calls_gain_neither_handles_nor_memory_of_vss() {
         drop(held);
         gains_nothing("refusals", 25, || {
             // It fails a hundred times and no more.
-            world.break_writer(bad);
+            world.hands().break_writer(bad);
             freeze(&what).unwrap_err();
         });
         what.volumes = vec!["Q:\\".to_owned()];

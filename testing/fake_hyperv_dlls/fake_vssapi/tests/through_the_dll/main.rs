@@ -59,9 +59,12 @@ fn the_contract_is_kept_in_the_other_manner() {
 #[test]
 fn what_writers_say_is_read_whole() {
     apart("what_writers_say_is_read_whole", "", || {
-        let mut world = World::new();
+        let world = World::new();
         let long = "Writer ÄÖÜ 😀 ".repeat(40);
-        let ids = [world.add_writer(&long), world.add_writer("Second")];
+        let ids = [
+            world.hands().add_writer(&long),
+            world.hands().add_writer("Second"),
+        ];
         let requester = ComVss.begin().unwrap();
         requester.set_context(Context::Backup).unwrap();
         requester.set_backup_state().unwrap();
@@ -82,8 +85,8 @@ fn what_writers_say_is_read_whole() {
 fn calls_out_of_order_are_refused() {
     const BAD_STATE: u32 = 0x8004_2301;
     apart("calls_out_of_order_are_refused", "", || {
-        let mut world = World::new();
-        let name = world.add_volume("V:\\", 1 << 20);
+        let world = World::new();
+        let name = world.hands().add_volume("V:\\", 1 << 20);
         let stop = StopSignal::new();
         let wait = Wait {
             limit: Duration::from_secs(10),
@@ -122,8 +125,8 @@ fn calls_out_of_order_are_refused() {
 fn an_operation_that_hangs_is_given_up() {
     const PENDING: u32 = 0x0004_2309;
     apart("an_operation_that_hangs_is_given_up", "", || {
-        let mut world = World::new();
-        let name = world.add_volume("V:\\", 1 << 20);
+        let world = World::new();
+        let name = world.hands().add_volume("V:\\", 1 << 20);
         let begun = || {
             let requester = ComVss.begin().unwrap();
             requester
@@ -170,8 +173,8 @@ fn a_code_of_vss_arrives_as_it_is_and_leaves_nothing() {
                 "GatherWriterStatus",
                 "GetSnapshotProperties",
             ] {
-                let mut world = World::new();
-                let name = world.add_volume("V:\\", 1 << 20);
+                let world = World::new();
+                let name = world.hands().add_volume("V:\\", 1 << 20);
                 world.fault(call, 0x8004_231F, 1);
                 let what = Freeze {
                     volumes: vec![name],
@@ -194,8 +197,8 @@ fn a_requester_that_is_dropped_takes_its_shadows_along() {
         "a_requester_that_is_dropped_takes_its_shadows_along",
         "",
         || {
-            let mut world = World::new();
-            let name = world.add_volume("V:\\", 1 << 20);
+            let world = World::new();
+            let name = world.hands().add_volume("V:\\", 1 << 20);
             let requester = ComVss.begin().unwrap();
             requester
                 .set_context(Context::BackupWithoutWriters)

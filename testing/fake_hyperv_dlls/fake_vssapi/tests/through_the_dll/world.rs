@@ -5,19 +5,17 @@ use std::sync::Arc;
 use fake_hyperv::apart::host_folder;
 use fake_vssapi::{FakeStorage, FakeVss, Fault, Manners};
 use time_and_chance::{Chance, ManualClock, SharedClock, Timestamp};
-use uuid::Uuid;
-use volume::contract::ContractWorld;
-use volume::sim::{SimVolumeHost, SimWriterFailure, SimWriterStep};
-use volume::{ShadowSetId, VolumeHost};
+use volume::VolumeHost;
+use volume::contract::{ContractWorld, Hands, SimHands};
+use volume::sim::SimVolumeHost;
 use windows_host::volume::{VolumeLimits, VolumeParts, WindowsVolumeHost};
 use windows_host::vss::com::ComVss;
 
 pub struct World {
-    pub sim: SimVolumeHost,
     /// Of the same machine, to make faults.
     model: FakeVss,
     host: Arc<WindowsVolumeHost>,
-    chance: Chance,
+    hands: SimHands,
 }
 
 impl World {
@@ -38,10 +36,9 @@ impl World {
             limits: VolumeLimits::default(),
         });
         Self {
-            sim,
             model,
             host: Arc::new(host),
-            chance,
+            hands: SimHands::new(sim, chance),
         }
     }
 
@@ -56,41 +53,7 @@ impl ContractWorld for World {
         self.host.clone()
     }
 
-    fn add_volume(&mut self, mount_point: &str, bytes: u64) -> String {
-        self.sim.add_volume(mount_point, bytes).unwrap()
-    }
-
-    fn add_volume_of_files(&mut self, mount_point: &str) -> String {
-        self.sim.add_volume_of_files(mount_point).unwrap()
-    }
-
-    fn write(&mut self, volume: &str, offset: u64, data: &[u8]) {
-        self.sim.write(volume, offset, data).unwrap();
-    }
-
-    fn write_file(&mut self, volume: &str, name: &str, data: &[u8]) {
-        self.sim.write_file(volume, name, data).unwrap();
-    }
-
-    fn add_writer(&mut self, name: &str) -> Uuid {
-        let id = self.chance.uuid();
-        self.sim.add_writer(id, name).unwrap();
-        id
-    }
-
-    fn break_writer(&mut self, writer: Uuid) {
-        let failure = SimWriterFailure {
-            at: SimWriterStep::Freeze,
-            code: 0x8004_23F4,
-            times: 100,
-        };
-        self.sim.fail_writer(writer, failure).unwrap();
-    }
-
-    fn leave_behind(&mut self, volume: &str) -> ShadowSetId {
-        let set = ShadowSetId(self.chance.uuid());
-        let shadows = [(self.chance.uuid(), volume.to_owned())];
-        self.sim.take(set, &shadows).unwrap();
-        set
+    fn hands(&self) -> &dyn Hands {
+        &self.hands
     }
 }
