@@ -8,11 +8,13 @@
     clippy::unwrap_used,
     reason = "a panic in a test is the failure report"
 )]
-#![expect(
+
+#[path = "../../../../../hosts/windows_host/tests/held/process.rs"]
+#[expect(
     unsafe_code,
     reason = "what a process holds is asked for by raw pointers"
 )]
-
+mod held;
 mod leaks;
 mod world;
 

@@ -1,70 +1,21 @@
 //! Nothing is gained by calling again and again: no handle, no memory.
 
-#![expect(
-    unsafe_code,
-    reason = "what a process holds is asked for by raw pointers"
-)]
-
 use std::time::Duration;
 
 use time_and_chance::StopSignal;
 use volume::contract::ContractWorld as _;
 use volume::{Freeze, Writers};
-use windows::Win32::Foundation::CloseHandle;
-use windows::Win32::System::ProcessStatus::{
-    K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS, PROCESS_MEMORY_COUNTERS_EX,
-};
-use windows::Win32::System::Threading::{CreateEventW, GetCurrentProcess};
 use windows_host::vss::com::ComVss;
 use windows_host::vss::{Context, Vss as _, Wait};
 
 use crate::apart;
+use crate::held::Bounds;
 use crate::world::World;
 
-/// What a process holds.
-#[derive(Debug)]
-struct Held {
-    /// The number of the next handle: the lowest that is free, which leaked ones push up. (Wine
-    /// does not count handles.)
-    next_handle: usize,
-    private_bytes: usize,
-}
-
-impl Held {
-    fn now() -> Self {
-        let mut memory = PROCESS_MEMORY_COUNTERS_EX::default();
-        let size = size_of_val(&memory) as u32;
-        // SAFETY: the place is ours and as long as is said, and the event is closed.
-        let next_handle = unsafe {
-            let counters: *mut PROCESS_MEMORY_COUNTERS = (&raw mut memory).cast();
-            K32GetProcessMemoryInfo(GetCurrentProcess(), counters, size)
-                .ok()
-                .unwrap();
-            let event = CreateEventW(None, false, false, None).unwrap();
-            CloseHandle(event).unwrap();
-            event.0 as usize
-        };
-        Self {
-            next_handle,
-            private_bytes: memory.PrivateUsage.max(memory.PagefileUsage),
-        }
-    }
-}
-
-/// Calls `first` times, then the same and more again: 10,000 in all in the long form.
-fn gains_nothing(what: &str, first: u32, mut call: impl FnMut()) {
-    (0..first).for_each(|_| call());
-    let before = Held::now();
-    let more = match std::env::var_os("E3_TEST_LONG") {
-        Some(_) => 10_000 - first,
-        None => first,
-    };
-    (0..more).for_each(|_| call());
-    let after = Held::now();
-    println!("{what}: {before:?}, after {more} calls more {after:?}");
-    assert!(after.next_handle <= before.next_handle + 64, "{what}");
-    let gained = after.private_bytes.saturating_sub(before.private_bytes);
-    assert!(gained < 1 << 20, "{what} gained {gained} bytes");
+/// Looks after `first` calls, and again after as many more or 10,000 in all.
+fn gains_nothing(what: &str, first: u32, call: impl FnMut()) {
+    let bounds = Bounds { first, handles: 16 };
+    crate::held::gains_nothing(what, bounds, call);
 }
 
 #[test]

@@ -10,6 +10,12 @@
     reason = "a panic in a test is the failure report"
 )]
 
+#[path = "../../../../../hosts/windows_host/tests/held/process.rs"]
+#[expect(
+    unsafe_code,
+    reason = "what a process holds is asked for by raw pointers"
+)]
+mod held;
 mod leaks;
 mod world;
 
