@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::environment::{HOST_VARIABLE, MANNERS_VARIABLE};
+use crate::environment::{HOST_VARIABLE, MANNERS_VARIABLE, machine_folder};
 
 /// A DLL by its name as it is built, beside the test's program, and as programs look for it.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +21,7 @@ pub struct Dll {
 /// # Panics
 /// If the test fails there, or cannot be run.
 pub fn apart(dll: Dll, test: &str, manners: &str, work: impl FnOnce()) {
-    if std::env::var_os(HOST_VARIABLE).is_some() {
+    if machine_folder().is_some() {
         return work();
     }
     let folder = tempfile::tempdir().expect("a test can make a folder");
@@ -52,6 +52,5 @@ pub fn apart(dll: Dll, test: &str, manners: &str, work: impl FnOnce()) {
 /// # Panics
 /// If this process is none that [`apart`] started.
 pub fn host_folder() -> PathBuf {
-    let folder = std::env::var_os(HOST_VARIABLE).map(PathBuf::from);
-    folder.expect("the test runs apart")
+    machine_folder().expect("the test runs apart")
 }

@@ -6,6 +6,8 @@ pub(crate) const FAILED: u32 = 0x8004_1001;
 pub(crate) const NOT_FOUND: u32 = 0x8004_1002;
 /// The value has another type.
 pub(crate) const TYPE_MISMATCH: u32 = 0x8004_1005;
+/// Nobody does that here.
+pub(crate) const NOT_SUPPORTED: u32 = 0x8004_100C;
 /// There is no such namespace.
 pub(crate) const INVALID_NAMESPACE: u32 = 0x8004_100E;
 /// There is no such class.

@@ -18,8 +18,8 @@ use crate::jobs::Job;
 use crate::methods;
 use crate::object_path::ObjectPath;
 use crate::schema::{Class, Schema};
-use crate::world::{Properties, Subject, World};
-use crate::wql::{self, Condition, Query, Wanted};
+use crate::world::{Properties, Row, Subject, World};
+use crate::wql::{self, Query, Wanted};
 
 /// The WMI of a simulated Hyper-V host.
 #[derive(Debug, Clone)]
@@ -63,10 +63,9 @@ impl FakeNamespaces {
 
 /// Returns the namespace of this name, however it is written.
 fn known_namespace(name: &str) -> Option<&'static str> {
-    let wanted = name.trim_start_matches(r"\\.\").replace('/', r"\");
     [crate::VIRTUALIZATION, crate::CIMV2, crate::MSCLUSTER]
         .into_iter()
-        .find(|known| known.eq_ignore_ascii_case(&wanted))
+        .find(|known| crate::is_namespace(known, name))
 }
 
 impl FakeNamespaces {
@@ -225,9 +224,6 @@ impl Looks {
     }
 }
 
-/// A row of an answer.
-type Row = (WmiObject, Option<Subject>);
-
 impl FakeSession {
     fn schema(&self) -> &Schema {
         match self.namespace {
@@ -250,29 +246,10 @@ impl FakeSession {
         })
     }
 
-    fn class(&self, name: &str) -> Result<&Class, WmiError> {
-        self.schema()
-            .class(name)
-            .ok_or_else(|| WmiError::call(format!("find the class {name}"), codes::INVALID_CLASS))
-    }
-
     fn find(&self, world: &World<'_>, path: &str) -> Result<usize, WmiError> {
         let parsed = ObjectPath::parse(path, world.host_name(), self.namespace)?;
-        self.class(&parsed.class)?;
+        self.schema().wanted(&parsed.class)?;
         world.object_at(path)
-    }
-
-    /// Returns an object with every property of its class.
-    fn full(&self, object: &WmiObject) -> Result<WmiObject, WmiError> {
-        let class = self.class(&object.class)?;
-        let properties = class.properties.iter();
-        Ok(WmiObject {
-            class: object.class.clone(),
-            path: object.path.clone(),
-            properties: properties
-                .map(|property| (property.name.clone(), object.value(&property.name).clone()))
-                .collect(),
-        })
     }
 
     /// Answers a query from the world, and says what it looked at.
@@ -281,7 +258,7 @@ impl FakeSession {
         let rows = match query {
             Query::Select {
                 class, condition, ..
-            } => self.select(world, class, condition.as_ref())?,
+            } => world.select(class, condition.as_ref())?,
             Query::Associators { path, wanted } => {
                 let from = self.find(world, path)?;
                 self.note_source(world, from, wanted, &mut looks);
@@ -306,35 +283,6 @@ impl FakeSession {
         looks.add_association(subject, wanted.association.as_deref());
     }
 
-    fn select(
-        &self,
-        world: &World<'_>,
-        class: &str,
-        condition: Option<&Condition>,
-    ) -> Result<Vec<Row>, WmiError> {
-        let known = self.class(class)?;
-        let schema = self.schema();
-        if condition.is_some_and(|condition| !condition.fits(known)) {
-            return Err(WmiError::call(
-                format!("query {class} by properties that it does not have"),
-                codes::INVALID_QUERY,
-            ));
-        }
-        let instances = world
-            .instances
-            .iter()
-            .filter(|instance| schema.is_a(&instance.object.class, class))
-            .map(|instance| (instance.object.clone(), Some(instance.subject.clone())));
-        let links = world
-            .links
-            .iter()
-            .filter(|link| schema.is_a(link.class, class))
-            .map(|link| (world.link_object(link), None));
-        let rows = instances.chain(links);
-        let holds = |(object, _): &Row| condition.is_none_or(|condition| condition.holds(object));
-        Ok(rows.filter(holds).collect())
-    }
-
     /// Returns the links of an object with the end that is not it.
     fn links<'w>(
         &self,
@@ -343,7 +291,7 @@ impl FakeSession {
         wanted: &Wanted,
     ) -> Result<Vec<(&'w crate::world::Link, usize)>, WmiError> {
         for class in [&wanted.association, &wanted.result].into_iter().flatten() {
-            self.class(class)?;
+            self.schema().wanted(class)?;
         }
         let is = |class: &str, wanted: &Option<String>| {
             wanted
@@ -398,38 +346,6 @@ impl FakeSession {
         let row = |(link, _): (&crate::world::Link, usize)| (world.link_object(link), None);
         Ok(links.into_iter().map(row).collect())
     }
-
-    /// Leaves of an object what a query selects.
-    fn selected(&self, object: &WmiObject, query: &Query) -> Result<WmiObject, WmiError> {
-        let full = self.full(object)?;
-        let Query::Select {
-            properties: Some(names),
-            ..
-        } = query
-        else {
-            return Ok(full);
-        };
-        let class = self.class(&object.class)?;
-        let mut properties = Vec::new();
-        for name in names.iter().filter(|name| !name.starts_with("__")) {
-            let known = class.property(name).ok_or_else(|| {
-                WmiError::call(
-                    format!("select {name} of {}: there is no such property", class.name),
-                    codes::INVALID_QUERY,
-                )
-            })?;
-            properties.push((known.name.clone(), full.value(name).clone()));
-        }
-        // Without its keys an object cannot be located, and has no path.
-        let named = |key: &str| names.iter().any(|name| name.eq_ignore_ascii_case(key));
-        let locatable = class.keys().all(|key| named(&key.name));
-        let path = full.path.filter(|_| locatable);
-        Ok(WmiObject {
-            properties,
-            path,
-            ..full
-        })
-    }
 }
 
 impl WmiSession for FakeSession {
@@ -437,13 +353,16 @@ impl WmiSession for FakeSession {
         let query = wql::parse(wql).map_err(|wql::SyntaxError| {
             WmiError::call(format!("understand the query {wql}"), codes::INVALID_QUERY)
         })?;
-        let (mut rows, looks) = self.answer(&self.world()?, &query)?;
+        let mut world = self.world()?;
+        let (mut rows, looks) = self.answer(&world, &query)?;
         // Whoever looks sees what the look let happen.
         if self.model.look(&looks)? {
-            rows = self.answer(&self.world()?, &query)?.0;
+            world = self.world()?;
+            rows = self.answer(&world, &query)?.0;
         }
-        let objects = rows.iter().map(|(object, _)| self.selected(object, &query));
-        objects.collect()
+        let rows = rows.iter();
+        rows.map(|(object, _)| world.selected(object, query.properties()))
+            .collect()
     }
 
     fn get(&self, path: &str) -> Result<WmiObject, WmiError> {
@@ -452,15 +371,15 @@ impl WmiSession for FakeSession {
         let mut looks = Looks::default();
         looks.add_subject(&world.instances[at].subject);
         if !self.model.look(&looks)? {
-            return self.full(&world.instances[at].object);
+            return world.full(&world.instances[at].object);
         }
         let world = self.world()?;
         let at = self.find(&world, path)?;
-        self.full(&world.instances[at].object)
+        world.full(&world.instances[at].object)
     }
 
     fn class_properties(&self, class: &str) -> Result<Vec<String>, WmiError> {
-        let properties = self.class(class)?.properties.iter();
+        let properties = self.schema().wanted(class)?.properties.iter();
         Ok(properties.map(|property| property.name.clone()).collect())
     }
 
@@ -472,7 +391,7 @@ impl WmiSession for FakeSession {
     ) -> Result<WmiObject, WmiError> {
         let world = self.world()?;
         let at = self.find(&world, path)?;
-        let class = self.class(&world.instances[at].object.class)?;
+        let class = self.schema().wanted(&world.instances[at].object.class)?;
         let method = class.method(method).ok_or_else(|| {
             WmiError::call(
                 format!("find the method {method} of {}", class.name),
@@ -490,12 +409,12 @@ impl WmiSession for FakeSession {
     ) -> Result<String, WmiError> {
         let mut object = match source {
             EmbeddedSource::Class(class) => WmiObject {
-                class: self.class(class)?.name.clone(),
+                class: self.schema().wanted(class)?.name.clone(),
                 ..WmiObject::default()
             },
             EmbeddedSource::Instance(path) => self.get(path)?,
         };
-        let class = self.class(&object.class)?;
+        let class = self.schema().wanted(&object.class)?;
         for (name, value) in changes {
             let property = class.property(name).ok_or_else(|| {
                 WmiError::call(

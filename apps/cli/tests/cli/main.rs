@@ -34,4 +34,6 @@ mod supervised_run;
 #[cfg(unix)]
 mod systemd_world;
 mod volumes;
+#[cfg(windows)]
+mod windows_program;
 mod windows_service;

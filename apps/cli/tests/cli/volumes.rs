@@ -25,84 +25,118 @@ fn a_system_that_freezes_nothing_says_so() {
     assert_eq!(answer["error"]["kind"], "unsupported", "{answer}");
 }
 
-/// The program as it is shipped, beside a vssapi.dll of ours.
+/// The program unchanged, beside DLLs of ours in the place of VSS and WMI.
 #[cfg(windows)]
-mod beside_a_fake {
-    use std::path::PathBuf;
-    use std::process::Command;
-
+mod beside_fakes {
     use fake_vssapi::{FakeVss, Fault, Manners};
-    use serde_json::Value;
-    use tempfile::TempDir;
+    use serde_json::{Value, json};
     use time_and_chance::{Chance, SystemClock};
-    use volume::sim::{SimVolumeHost, SimWriterFailure, SimWriterStep};
+    use volume::contract::{Hands as _, SimHands};
+    use volume::sim::SimVolumeHost;
+
+    use crate::agent::Agent;
+    use crate::windows_program::BESIDE_FAKES;
 
     struct Machine {
-        folder: TempDir,
+        agent: Agent,
         sim: SimVolumeHost,
+        hands: SimHands,
         vss: FakeVss,
-        chance: Chance,
     }
 
     impl Machine {
         fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let program = folder.path().join("e3-backup-agent.exe");
-            std::fs::copy(env!("CARGO_BIN_EXE_e3-backup-agent"), program).unwrap();
-            let dll = std::env::current_exe().unwrap();
-            let dll = dll.with_file_name("fake_vssapi.dll");
-            std::fs::copy(dll, folder.path().join("vssapi.dll")).unwrap();
-            let machine = folder.path().join("machine");
+            let agent = Agent::running(&*BESIDE_FAKES);
+            let folder = agent.path("machine");
             let chance = Chance::from_seed(1);
-            let sim = SimVolumeHost::new(&machine, SystemClock::new(), chance.clone());
+            let sim = SimVolumeHost::new(&folder, SystemClock::new(), chance.clone());
             sim.add_volume("V:\\", 1 << 20).unwrap();
             let manners = Manners::default();
             Self {
-                vss: FakeVss::new(&machine, sim.clone(), manners, chance.clone()),
-                folder,
+                vss: FakeVss::new(&folder, sim.clone(), manners, chance.clone()),
+                hands: SimHands::new(sim.clone(), chance),
+                agent: agent.with("E3_FAKE_HYPERV", folder),
                 sim,
-                chance,
             }
         }
 
-        fn machine(&self) -> PathBuf {
-            self.folder.path().join("machine")
+        fn json(&self, status: i32, words: &[&str]) -> Value {
+            let answer = self.agent.json(status, words);
+            assert_eq!(self.sim.shadows().unwrap(), [], "nothing is left");
+            answer
+        }
+    }
+
+    #[test]
+    fn disks_volumes_and_shadow_sets_are_listed() {
+        const MIB: u64 = 1 << 20;
+        let machine = Machine::new();
+        let [device, files] = [
+            machine.sim.find("V:").unwrap().unwrap().name,
+            machine.hands.add_volume_of_files(r"C:\mounted über"),
+        ];
+        let answer = machine.json(0, &["host", "volumes"]);
+        assert_eq!(
+            answer["disks"],
+            json!([{
+                "name": "PhysicalDrive0",
+                "device": r"\\.\PhysicalDrive0",
+                "model": "simulated",
+                "serial": null,
+                "total_bytes": 3 * MIB,
+                "logical_sector_bytes": 512,
+                "physical_sector_bytes": 4096,
+                "table": "gpt",
+                "partitions": [{ "number": 1, "offset": MIB, "bytes": MIB }],
+            }])
+        );
+        let volume = |name: &str| {
+            let mut all = answer["volumes"].as_array().unwrap().iter();
+            all.find(|it| it["name"] == name).unwrap()
+        };
+        let place = json!([{ "disk": "PhysicalDrive0", "offset": MIB, "bytes": MIB }]);
+        assert_eq!(volume(&device)["mount_points"], json!(["V:\\"]));
+        assert_eq!(volume(&device)["extents"], place);
+        assert_eq!(volume(&device)["file_system"], "simulated");
+        assert_eq!(
+            volume(&files)["extents"],
+            json!([]),
+            "no partition names it"
+        );
+        assert_eq!(answer["volumes"].as_array().unwrap().len(), 2, "{answer}");
+        assert_eq!(answer["shadow_sets"], json!([]));
+        let text = machine.agent.succeeds(["host", "volumes"]);
+        for word in ["PhysicalDrive0", "V:\\", &device, &files] {
+            assert!(text.contains(word), "{word} is not in {text}");
         }
 
-        fn json(&self, status: i32, words: &[&str]) -> Value {
-            let program = self.folder.path().join("e3-backup-agent.exe");
-            let mut run = Command::new(program);
-            let ran = run
-                .args(words)
-                .arg("--json")
-                .env("E3_FAKE_HYPERV", self.machine())
-                .output()
-                .unwrap();
-            let said = String::from_utf8_lossy(&ran.stderr);
-            assert_eq!(ran.status.code(), Some(status), "{said}");
-            assert_eq!(self.sim.shadows().unwrap(), [], "nothing is left");
-            serde_json::from_slice(&ran.stdout).unwrap()
-        }
+        let set = machine.hands.leave_behind(&device);
+        let answer = machine.agent.json(0, &["host", "volumes"]);
+        assert_eq!(answer["shadow_sets"][0]["id"], set.to_string(), "{answer}");
+        assert_eq!(answer["shadow_sets"][0]["volumes"], json!([device]));
+        let text = machine.agent.succeeds(["host", "volumes"]);
+        assert!(text.contains(&set.to_string()), "{text}");
+    }
+
+    #[test]
+    fn a_system_without_storage_management_says_so() {
+        let machine = Machine::new();
+        let mut command = machine.agent.command(["host", "volumes", "--json"]);
+        let outcome = crate::agent::outcome(command.env_remove("E3_FAKE_HYPERV"));
+        let answer: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!(outcome.status, 1, "{answer}");
+        assert_eq!(answer["error"]["kind"], "unsupported", "{answer}");
     }
 
     #[test]
     fn a_volume_is_frozen_and_writers_are_named() {
         let machine = Machine::new();
-        let bad = machine.chance.uuid();
-        machine
-            .sim
-            .add_writer(machine.chance.uuid(), "Good Writer")
-            .unwrap();
+        machine.hands.add_writer("Good Writer");
         let answer = machine.json(0, &["host", "freeze", "V:\\"]);
         assert_eq!(answer["shadows"][0]["volume"], "V:\\", "{answer}");
         assert_eq!(answer["writers"][0]["name"], "Good Writer", "{answer}");
-        machine.sim.add_writer(bad, "Bad Writer").unwrap();
-        let failure = SimWriterFailure {
-            at: SimWriterStep::Freeze,
-            code: 0x8004_23F4,
-            times: 100,
-        };
-        machine.sim.fail_writer(bad, failure).unwrap();
+        let bad = machine.hands.add_writer("Bad Writer");
+        machine.hands.break_writer(bad);
         let answer = machine.json(3, &["host", "freeze", "V:"]);
         let reason = answer["writers"][1]["left_out"].as_str().unwrap();
         assert!(reason.contains("0x800423F4"), "{answer}");

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake_vssapi::{FakeStorage, FakeVss, Fault, Manners};
+use fake_hyperv::FakeStorage;
+use fake_vssapi::{FakeVss, Fault, Manners};
 use tempfile::TempDir;
 use time_and_chance::{Chance, Clock as _, ManualClock, StopSignal, Timestamp};
 use uuid::Uuid;

@@ -17,6 +17,8 @@ pub enum CimType {
     Uint64,
     /// `real64`.
     Real64,
+    /// `char16`.
+    Char16,
     /// `string`.
     String,
     /// `datetime`.
@@ -37,6 +39,7 @@ impl CimType {
             "uint32" => Self::Uint32,
             "uint64" => Self::Uint64,
             "real64" => Self::Real64,
+            "char16" => Self::Char16,
             "string" => Self::String,
             "datetime" => Self::Datetime,
             "object" => Self::Object,
@@ -53,6 +56,7 @@ impl CimType {
             Self::Uint32 => "uint32",
             Self::Uint64 => "uint64",
             Self::Real64 => "real64",
+            Self::Char16 => "char16",
             Self::String => "string",
             Self::Datetime => "datetime",
             Self::Reference => "reference",
@@ -78,6 +82,7 @@ impl CimType {
             | (Self::Uint8, Value::U8(_))
             | (Self::Uint32, Value::I32(_))
             | (Self::Real64, Value::F64(_))
+            | (Self::Char16, Value::I16(_))
             | (Self::String | Self::Datetime | Self::Reference, Value::Text(_))
             | (Self::Object, Value::Object(_)) => true,
             (Self::Uint16, Value::I32(number)) => u16::try_from(*number).is_ok(),
@@ -97,7 +102,7 @@ impl CimType {
             Self::Uint64 => Value::decimal(text.parse::<u64>().ok()?),
             Self::Real64 => Value::F64(text.parse().ok()?),
             Self::String | Self::Datetime | Self::Reference => Value::text(text),
-            Self::Boolean | Self::Object => return None,
+            Self::Boolean | Self::Char16 | Self::Object => return None,
         })
     }
 

@@ -8,9 +8,10 @@ mod mof;
 use std::collections::HashMap;
 
 pub use cim_type::CimType;
-use windows_host::wmi::TextForm;
+use windows_host::wmi::{TextForm, WmiError};
 
 use crate::Manners;
+use crate::codes;
 
 /// A property, inherited ones included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +123,11 @@ impl Schema {
         Self::new(mof::parse(include_str!("mscluster.mof")), manners)
     }
 
+    /// Returns what there is of `root\Microsoft\Windows\Storage`, which has no switches.
+    pub(crate) fn storage() -> Self {
+        Self::new(mof::parse(include_str!("storage.mof")), &Manners::default())
+    }
+
     fn new(parsed: Vec<Class>, manners: &Manners) -> Self {
         let mut classes: HashMap<String, Class> = HashMap::new();
         for mut class in parsed {
@@ -158,6 +164,15 @@ impl Schema {
     /// Returns a class.
     pub fn class(&self, name: &str) -> Option<&Class> {
         self.classes.get(&name.to_ascii_lowercase())
+    }
+
+    /// Returns a class that is asked for.
+    ///
+    /// # Errors
+    /// 0x80041010 if there is none of that name.
+    pub(crate) fn wanted(&self, name: &str) -> Result<&Class, WmiError> {
+        self.class(name)
+            .ok_or_else(|| WmiError::call(format!("find the class {name}"), codes::INVALID_CLASS))
     }
 
     /// Returns whether `class` is `ancestor` or inherits from it.

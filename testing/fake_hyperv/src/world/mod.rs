@@ -1,4 +1,4 @@
-//! Every WMI object there is at one instant, made from the simulated host's truth.
+//! Every WMI object there is at one instant, made from what the simulated host and machine have.
 
 mod allocation;
 mod cimv2;
@@ -8,10 +8,13 @@ mod guids;
 mod machine;
 mod network;
 mod security;
+mod select;
 mod service;
 mod settings;
+mod storage;
 
 use hyperv::sim::SimTruth;
+use volume::{Disk, Volume};
 use windows_host::wmi::{Value, WmiError, WmiObject};
 
 use crate::Manners;
@@ -22,6 +25,7 @@ use crate::schema::Schema;
 
 pub(crate) use dmtf::{interval, moment};
 pub(crate) use guids::{Owner, guid_text};
+pub(crate) use select::Row;
 
 /// What an object is, for those who act on it.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,6 +165,18 @@ impl<'a> World<'a> {
         if let Some(known) = &extras.cluster {
             cluster::add(&mut world, truth, known);
         }
+        world
+    }
+
+    /// Returns `root\Microsoft\Windows\Storage` as these disks and volumes fill it.
+    pub(crate) fn storage(
+        schema: &'a Schema,
+        machine: &str,
+        disks: &[Disk],
+        volumes: &[Volume],
+    ) -> Self {
+        let mut world = Self::empty(schema, machine, crate::STORAGE);
+        storage::add(&mut world, disks, volumes);
         world
     }
 

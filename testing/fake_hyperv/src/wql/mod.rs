@@ -23,6 +23,16 @@ pub(crate) enum Query {
     References { path: String, wanted: Wanted },
 }
 
+impl Query {
+    /// Returns the properties that are selected; none if all are.
+    pub(crate) fn properties(&self) -> Option<&[String]> {
+        match self {
+            Self::Select { properties, .. } => properties.as_deref(),
+            Self::Associators { .. } | Self::References { .. } => None,
+        }
+    }
+}
+
 /// Which associations a query follows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Wanted {

@@ -8,4 +8,5 @@ mod backup;
 mod define;
 mod queries;
 mod restore;
+mod storage;
 mod world;

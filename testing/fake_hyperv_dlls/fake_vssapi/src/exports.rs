@@ -4,10 +4,9 @@
 
 #![expect(unsafe_code, reason = "C functions, exported by their names")]
 
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use fake_hyperv::{HOST_VARIABLE, MANNERS_VARIABLE};
+use fake_hyperv::{MANNERS_VARIABLE, machine_folder};
 use time_and_chance::{Chance, SystemClock};
 use volume::sim::SimVolumeHost;
 use windows::Win32::Foundation::{E_POINTER, E_UNEXPECTED, S_OK};
@@ -23,7 +22,7 @@ use crate::model::FakeVss;
 fn vss() -> Option<&'static FakeVss> {
     static VSS: OnceLock<Option<FakeVss>> = OnceLock::new();
     VSS.get_or_init(|| {
-        let folder = std::env::var_os(HOST_VARIABLE).map(PathBuf::from)?;
+        let folder = machine_folder()?;
         let manners = std::env::var(MANNERS_VARIABLE).unwrap_or_default();
         let chance = Chance::from_system();
         let host = SimVolumeHost::new(&folder, SystemClock::new(), chance.clone());

@@ -11,7 +11,6 @@
 //! descriptions   VSS_SNAPSHOT_PROP
 //!   │
 //! model          one requester's order of calls, writers, shadows, faults     no unsafe
-//! storage        disks and volumes as WMI's storage namespace shows them      no unsafe
 //! ```
 //!
 //! A volume is what the simulated machine has: a file, whose shadow is read as a device, or a
@@ -45,7 +44,5 @@ mod model;
 mod operation;
 #[cfg(windows)]
 mod rows;
-mod storage;
 
 pub use model::{FakeVss, Fault, Manners};
-pub use storage::FakeStorage;

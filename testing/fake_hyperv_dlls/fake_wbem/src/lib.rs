@@ -1,4 +1,5 @@
-//! WMI's locator over the simulated host in the folder that `E3_FAKE_HYPERV` names.
+//! WMI's locator over the simulated host and machine in the folder that `E3_FAKE_HYPERV` names: Hyper-V's
+//! namespaces, and the storage management's.
 //!
 //! ```text
 //! exports        DllGetClassObject: class factories            unsafe
@@ -14,7 +15,7 @@
 //!                are there for every call
 //! ```
 //!
-//! Everything that could be wrong about Hyper-V stands in the model (`fake_hyperv`); here only the
+//! Everything that could be wrong about Windows stands in the model (`fake_hyperv`); here only the
 //! border is COM's. Switches of the model come from `E3_FAKE_HYPERV_MANNERS`. The conversions are
 //! not the client's own, so that a fault in one is not mirrored by the other.
 #![cfg(windows)]

@@ -37,12 +37,13 @@ impl IWbemObjectTextSrc_Impl for TextSource_Impl {
             _ => return Err(bare(INVALID_PARAMETER)),
         };
         let object = read(object.as_ref().ok_or(E_POINTER)?)?;
-        let model = model().ok_or(E_NOTIMPL)?;
-        let schema = model.schema(r"root\virtualization\v2").ok_or(E_NOTIMPL)?;
+        let hyperv = model().and_then(|model| model.hyperv.as_ref());
+        let hyperv = hyperv.ok_or(E_NOTIMPL)?;
+        let schema = hyperv.schema(r"root\virtualization\v2").ok_or(E_NOTIMPL)?;
         let class = schema
             .class(&object.class)
             .ok_or_else(|| bare(INVALID_PARAMETER))?;
-        Ok(BSTR::from(model.text(form, class, &object)))
+        Ok(BSTR::from(hyperv.text(form, class, &object)))
     }
 
     fn CreateFromText(

@@ -41,6 +41,7 @@ pub fn cim_number(cim: CimType, array: bool) -> i32 {
         CimType::Uint64 => 21,
         CimType::Datetime => 101,
         CimType::Reference => 102,
+        CimType::Char16 => 103,
     };
     if array {
         number | CIM_FLAG_ARRAY
@@ -56,6 +57,7 @@ fn tag(cim: CimType) -> VARENUM {
         CimType::Uint8 => VT_UI1,
         CimType::Uint16 | CimType::Uint32 => VT_I4,
         CimType::Real64 => VT_R8,
+        CimType::Char16 => VT_I2,
         CimType::Uint64 | CimType::String | CimType::Datetime | CimType::Reference => VT_BSTR,
         CimType::Object => VT_UNKNOWN,
     }

@@ -1,9 +1,7 @@
 //! A machine with Hyper-V, a repository, and the executable beside our DLLs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use hyperv::VmId;
@@ -12,6 +10,7 @@ use serde_json::Value;
 use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock};
 
 use crate::agent::Agent;
+use crate::windows_program::BESIDE_FAKES;
 
 pub const MIB: u64 = 1 << 20;
 
@@ -21,51 +20,6 @@ const MANNERS: &str = "E3_FAKE_HYPERV_MANNERS";
 const QUICK_JOBS: &str = "job-states=4";
 /// The other way: jobs take their time, and disks can be attached as drives only.
 const SLOW_JOBS: &str = "job-states=2+4+4,no-local-host-refused=50";
-
-/// Names another executable than the one built for the tests, such as the one that is shipped.
-const TESTED: &str = "E3_TEST_AGENT";
-/// What makes COM take WMI's locator and its text source from our DLL.
-const MANIFEST: &str = r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
-<assembly xmlns="urn:schemas-microsoft-com:asm.v1" manifestVersion="1.0">
-  <assemblyIdentity type="win32" name="e3-backup-agent" version="1.0.0.0"/>
-  <file name="fake_wbem.dll">
-    <comClass clsid="{4590F811-1D3A-11D0-891F-00AA004B2E24}" threadingModel="Both"/>
-    <comClass clsid="{8D1C559D-84F0-4BB3-A7D5-56A7435A9BA6}" threadingModel="Both"/>
-  </file>
-</assembly>
-"#;
-
-/// The DLLs as they are built, and as Windows looks for them. They have the names of their crates.
-const DLLS: [[&str; 2]; 2] = [
-    [concat!(stringify!(fake_wbem), ".dll"), "fake_wbem.dll"],
-    [concat!(stringify!(fake_virtdisk), ".dll"), "virtdisk.dll"],
-];
-
-/// The executable in a folder with everything that makes it meet our Hyper-V.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let built = env!("CARGO_BIN_EXE_e3-backup-agent");
-    let tested = std::env::var_os(TESTED).map_or_else(|| PathBuf::from(built), PathBuf::from);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("on_hyperv");
-    fs::create_dir_all(&folder).unwrap();
-    let program = folder.join("e3-backup-agent.exe");
-    place(&tested, &program);
-    let this = std::env::current_exe().unwrap();
-    for [built, wanted] in DLLS {
-        place(&this.with_file_name(built), &folder.join(wanted));
-    }
-    fs::write(folder.join("e3-backup-agent.exe.manifest"), MANIFEST).unwrap();
-    program
-});
-
-/// Puts a file where another may lie, without writing it again where that can be spared.
-fn place(from: &Path, to: &Path) {
-    if to.exists() {
-        fs::remove_file(to).unwrap();
-    }
-    fs::hard_link(from, to)
-        .or_else(|_| fs::copy(from, to).map(drop))
-        .unwrap();
-}
 
 /// A machine.
 pub struct Machine {
@@ -78,7 +32,7 @@ pub struct Machine {
 impl Machine {
     /// Returns one without VMs, and the repository `repo`.
     pub fn new() -> Self {
-        let agent = Agent::running(&*PROGRAM);
+        let agent = Agent::running(&*BESIDE_FAKES);
         let folder = agent.path("host");
         let agent = agent
             .with("E3_FAKE_HYPERV", &folder)

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use fake_hyperv::FakeStorage;
 use fake_hyperv::apart::host_folder;
-use fake_vssapi::{FakeStorage, FakeVss, Fault, Manners};
+use fake_vssapi::{FakeVss, Fault, Manners};
 use time_and_chance::{Chance, ManualClock, SharedClock, Timestamp};
 use volume::VolumeHost;
 use volume::contract::{ContractWorld, Hands, SimHands};

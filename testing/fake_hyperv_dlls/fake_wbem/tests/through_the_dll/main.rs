@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use fake_hyperv::apart::{Dll, host_folder};
 use fake_hyperv::virtdisk::FakeVirtualDisks;
-use fake_hyperv::{FakeNamespaces, Manners};
+use fake_hyperv::{FakeNamespaces, FakeStorage, Manners};
 use hyperv::sim::{SimDisk, SimFault, SimHost, SimOptions, SimVm};
 use hyperv::{HypervHost as _, VmId};
 use time_and_chance::{Chance, ManualClock, Timestamp};
+use volume::sim::SimVolumeHost;
 use windows_host::calls;
 use windows_host::hyperv::{Beliefs, Parts, SystemVolumes, WindowsHypervHost};
 use windows_host::wmi::com::ComNamespaces;
@@ -160,6 +161,29 @@ fn the_client_gets_from_the_dll_what_the_model_answers() {
             );
         },
     );
+}
+
+#[test]
+fn disks_and_volumes_come_through_the_dll_on_a_machine_without_hyperv() {
+    let test = "disks_and_volumes_come_through_the_dll_on_a_machine_without_hyperv";
+    apart(test, "", || {
+        let namespace = r"root\Microsoft\Windows\Storage";
+        let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
+        let machine = SimVolumeHost::new(&host_folder(), clock, Chance::from_seed(1));
+        machine.add_volume("V:\\", 8 * MIB).unwrap();
+        machine.add_volume_of_files(r"C:\mounted").unwrap();
+        library::register();
+        let real = ComNamespaces::default().connect(namespace).unwrap();
+        let model = FakeStorage::new(machine).connect(namespace).unwrap();
+        for class in ["MSFT_Disk", "MSFT_Partition", "MSFT_Volume"] {
+            let wql = format!("SELECT * FROM {class}");
+            let (real, model) = (real.query(&wql).unwrap(), model.query(&wql).unwrap());
+            assert_eq!(real, model, "{wql}");
+            assert!(!real.is_empty(), "{wql}");
+        }
+        let missing = ComNamespaces::default().connect(NAMESPACE).unwrap_err();
+        assert_eq!(missing.code(), Some(0x8004_100E));
+    });
 }
 
 #[test]
