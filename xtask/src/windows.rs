@@ -63,8 +63,8 @@ pub fn test(root: &Path, chosen: &[&str]) -> Result<(bool, TestTotals)> {
     test_run::run(root, &toolchain, &prefix, chosen)
 }
 
-/// Builds what is shipped and runs with it, under Wine, the tests of the executable on a machine with
-/// Hyper-V; `false` if it is not fit or any failed.
+/// Builds what is shipped and runs with it, under Wine, the tests that take any executable; `false` if
+/// it is not fit or any failed.
 pub fn test_shipped(root: &Path) -> Result<(bool, TestTotals)> {
     let toolchain = prepared(root)?;
     let Some(shipped) = shipped(&toolchain)? else {

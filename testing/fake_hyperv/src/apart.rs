@@ -43,6 +43,7 @@ pub fn apart(dll: Dll, test: &str, manners: &str, work: impl FnOnce()) {
         .expect("a test can be run");
     let said = [ran.stdout, ran.stderr].concat();
     let said = String::from_utf8_lossy(&said);
+    print!("{said}");
     assert!(ran.status.success(), "{said}");
     assert!(said.contains("1 passed"), "the test did not run: {said}");
 }

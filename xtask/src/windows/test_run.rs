@@ -54,6 +54,8 @@ const TARGETS: [&str; 20] = [
 
 /// Names the executable to be tested; without it, it is the one that cargo builds for the tests.
 const TESTED: &str = "E3_TEST_AGENT";
+/// Asks for the long form of tests.
+const LONG: &str = "E3_TEST_LONG";
 
 const NO_PROGRAMS: &str = "drives programs of Linux (qemu-img, mke2fs, kill, sh)";
 const NO_HOLES: &str = "holes cannot be asked for under wine, so terabytes of zeros would be read";
@@ -132,6 +134,10 @@ pub fn run(
             tests.args(["--skip", test]);
         }
     } else {
+        // Whoever chooses may want the long form.
+        if let Some(long) = std::env::var_os(LONG) {
+            tests.env(LONG, long);
+        }
         tests.args(chosen);
     }
     let mut totals = TestTotals::default();
@@ -144,6 +150,13 @@ pub fn run(
     Ok((passed && reached && totals.passed > 0, totals))
 }
 
+/// What runs with any executable: the tests of one beside our DLLs, and of one as a service.
+const ANY_EXECUTABLE: [&str; 3] = [
+    "on_hyperv::",
+    "volumes::beside_fakes::",
+    "windows_service::",
+];
+
 /// Runs the tests that take any executable with this one.
 pub fn run_with(
     toolchain: &Toolchain,
@@ -154,7 +167,7 @@ pub fn run_with(
     tests.env(TESTED, executable);
     // All crates, as ever: each by itself would be given other dependencies.
     tests.args(packages());
-    tests.args(["--test", "cli", "--", "on_hyperv::"]);
+    tests.args(["--test", "cli", "--"]).args(ANY_EXECUTABLE);
     let mut totals = TestTotals::default();
     let passed = run_counted(&mut tests, &mut totals)?;
     Ok((passed && totals.passed > 0, totals))
@@ -167,7 +180,7 @@ fn tests_under_wine(toolchain: &Toolchain, prefix: &WinePrefix) -> Command {
         // Servers of the Linux tests, and their long form, are not for here; nor is another
         // executable, unless it is asked for.
         .env_remove("E3_TEST_TOOLS")
-        .env_remove("E3_TEST_LONG")
+        .env_remove(LONG)
         .env_remove(TESTED);
     tests
 }
