@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::reply::Reply;
+
 /// Something that goes wrong with one call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,4 +94,55 @@ impl FaultPlan {
         *count += 1;
         self.at.remove(&(endpoint.to_owned(), *count))
     }
+}
+
+/// Returns the status that a fault puts in the place of the server's own; 0 when none is sent.
+pub(crate) fn faulty_status(fault: Option<&Fault>) -> Option<u16> {
+    Some(match fault? {
+        Fault::ServerError | Fault::ServerErrorAfterEffect => 500,
+        Fault::Firewall => 403,
+        Fault::RateLimited { .. } => 429,
+        Fault::TooOld { .. } => 426,
+        Fault::Unauthorized => 401,
+        Fault::Garbage => 200,
+        Fault::TimeOutBeforeEffect
+        | Fault::TimeOutAfterEffect
+        | Fault::Reset
+        | Fault::AnswerLost
+        | Fault::AnswerCut
+        | Fault::Restart => 0,
+        Fault::Slow { .. } | Fault::DeliveredTwice => return None,
+    })
+}
+
+/// Returns what is sent in place of a reply, if anything is.
+pub(crate) fn outgoing(fault: Option<&Fault>, reply: &Reply) -> Option<Reply> {
+    Some(match fault {
+        None | Some(Fault::DeliveredTwice | Fault::Slow { .. } | Fault::AnswerCut) => reply.clone(),
+        Some(Fault::ServerError | Fault::ServerErrorAfterEffect) => {
+            Reply::fail(500, "Server error")
+        }
+        Some(Fault::Firewall) => Reply::html(403),
+        Some(Fault::RateLimited { retry_after_secs }) => {
+            let limited = Reply::fail(429, "Rate limit exceeded");
+            limited.with_header("Retry-After", retry_after_secs.to_string())
+        }
+        Some(Fault::TooOld { min_version }) => {
+            let body = serde_json::json!({"status": "fail", "code": "agent_version_too_old",
+                "message": "Agent version too old", "min_version": min_version, "reported_version": ""});
+            Reply::json(426, &body)
+        }
+        Some(Fault::Unauthorized) => Reply::fail(401, "Unauthorized"),
+        Some(Fault::Garbage) => Reply {
+            body: b"<br /><b>Warning</b>: Undefined index {".to_vec(),
+            ..reply.clone()
+        },
+        Some(
+            Fault::TimeOutBeforeEffect
+            | Fault::TimeOutAfterEffect
+            | Fault::Reset
+            | Fault::AnswerLost
+            | Fault::Restart,
+        ) => return None,
+    })
 }

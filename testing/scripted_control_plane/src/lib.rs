@@ -47,7 +47,7 @@ pub mod script;
 pub mod world;
 
 pub use fault::Fault;
-pub use plane::ControlPlane;
+pub use plane::{Answer, ControlPlane};
 pub use record::Recorded;
 pub use rules::Violation;
 pub use world::{CommandOrder, Generation, RunOrder, Settings, World};

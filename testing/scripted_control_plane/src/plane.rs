@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use time_and_chance::{SharedClock, StopSignal};
 
-use crate::fault::{Fault, FaultPlan};
+use crate::fault::{Fault, FaultPlan, faulty_status, outgoing};
 use crate::http;
 use crate::record::{Call, Recorded};
 use crate::reply::Reply;
@@ -24,6 +24,20 @@ use crate::world::{Now, Settings, World};
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How often the watchdog makes its pass.
 const WATCHDOG_EVERY: Duration = Duration::from_secs(60);
+
+/// How often a call of this process that is held looks whether it may go on, on the clock.
+const HELD_LOOK: Duration = Duration::from_secs(1);
+
+/// What came back for a call of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status of HTTP.
+    pub http_status: u16,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
 
 /// A running server.
 pub struct ControlPlane {
@@ -46,6 +60,8 @@ struct State {
     world: World,
     faults: FaultPlan,
     calls: Vec<Recorded>,
+    /// How many calls before these are not kept any more.
+    forgotten: u64,
     timeline: Timeline,
     last_watchdog: Duration,
     connections: BTreeMap<u64, TcpStream>,
@@ -67,6 +83,7 @@ impl ControlPlane {
                 world: World::new(settings),
                 faults: FaultPlan::default(),
                 calls: Vec::new(),
+                forgotten: 0,
                 timeline: Timeline::default(),
                 last_watchdog: Duration::ZERO,
                 connections: BTreeMap::new(),
@@ -125,6 +142,43 @@ impl ControlPlane {
         calls
             .filter(|recorded| recorded.call.endpoint == endpoint)
             .collect()
+    }
+
+    /// Serves a call of this very process, without a connection; `None` where nothing, or no whole answer,
+    /// is sent. What is held is held on the clock, whoever moves it.
+    pub fn serve_here(
+        &self,
+        method: &str,
+        target: &str,
+        headers: BTreeMap<String, String>,
+        body: Vec<u8>,
+    ) -> Option<Answer> {
+        let shared = &self.shared;
+        if shared.is_down.load(Ordering::SeqCst) {
+            return None;
+        }
+        let call = Call::new(method.to_owned(), target, headers, body);
+        let pause = || shared.clock.sleep(HELD_LOOK, &shared.stop).is_ok();
+        let (number, fault, reply) = answer(shared, call, &pause)?;
+        // What was held when the server went down is cut, as connections are.
+        let is_cut = fault == Some(Fault::AnswerCut) || shared.is_down.load(Ordering::SeqCst);
+        let sent = outgoing(fault.as_ref(), &reply).filter(|_| !is_cut);
+        if let Some(recorded) = shared.lock().call_mut(number) {
+            recorded.was_answered &= sent.is_some();
+        }
+        let sent = sent?;
+        Some(Answer {
+            http_status: sent.http_status,
+            headers: sent.headers,
+            body: sent.body,
+        })
+    }
+
+    /// Forgets the calls so far: whoever plays a week has looked at them.
+    pub fn forget_calls(&self) {
+        let mut state = self.shared.lock();
+        state.forgotten += state.calls.len() as u64;
+        state.calls.clear();
     }
 
     /// Returns what of the calls so far breaks a rule of the contract.
@@ -194,6 +248,12 @@ impl Drop for ControlPlane {
 }
 
 impl State {
+    /// Returns a call that is still kept.
+    fn call_mut(&mut self, number: u64) -> Option<&mut Recorded> {
+        let place = number.checked_sub(self.forgotten + 1)?;
+        self.calls.get_mut(usize::try_from(place).ok()?)
+    }
+
     /// Keeps a connection so that it can be cut.
     fn keep(&mut self, connection: &TcpStream) -> u64 {
         self.next_connection += 1;
@@ -284,33 +344,49 @@ fn serve_connection(shared: &Shared, mut connection: TcpStream) {
 
 /// Serves a call; an error means that the connection is to be cut.
 fn serve_call(shared: &Shared, connection: &mut TcpStream, call: Call) -> io::Result<()> {
-    let (place, fault, reply) = {
+    let answered = answer(shared, call, &|| shared.look_again());
+    let (number, fault, reply) = answered.ok_or(io::ErrorKind::ConnectionReset)?;
+    let sent = send(shared, connection, fault.as_ref(), &reply);
+    if let Some(recorded) = shared.lock().call_mut(number) {
+        recorded.was_answered &= sent.is_ok();
+    }
+    sent
+}
+
+/// Does what a call asks for and records it; returns its number, what goes wrong with its answer, and the
+/// answer. `None` when the server is started anew in place of that; `pause` waits a little, until the
+/// server ends.
+fn answer(
+    shared: &Shared,
+    call: Call,
+    pause: &dyn Fn() -> bool,
+) -> Option<(u64, Option<Fault>, Reply)> {
+    let (number, fault, reply) = {
         let mut state = shared.lock();
         let fault = state.faults.next(&call.endpoint);
         if fault == Some(Fault::DeliveredTwice) {
             state.world.deliver_again = true;
         }
         let (reply, waits) = do_effect(shared, &mut state, &call, fault.as_ref());
-        let place = record(shared, &mut state, call, fault.clone(), &reply);
+        let held = waits.then(|| call.clone());
+        let number = record(shared, &mut state, call, fault.clone(), &reply);
         if fault == Some(Fault::Restart) {
             shared.restart(&mut state);
-            return Err(io::ErrorKind::ConnectionReset.into());
+            return None;
         }
         drop(state);
-        match waits {
-            true => (place, fault, wait_for_work(shared, place)),
-            false => (place, fault, reply),
+        match held {
+            Some(call) => (number, fault, wait_for_work(shared, &call, pause)),
+            None => (number, fault, reply),
         }
     };
-    {
-        // Before it is sent: whoever has the answer may already move the clock.
-        let mut state = shared.lock();
-        state.calls[place].answered_at = shared.clock.monotonic();
-        state.calls[place].answer = serde_json::from_slice(&reply.body).unwrap_or_default();
+    // Before it is sent: whoever has the answer may already move the clock.
+    let mut state = shared.lock();
+    if let Some(recorded) = state.call_mut(number) {
+        recorded.answered_at = shared.clock.monotonic();
+        recorded.answer = serde_json::from_slice(&reply.body).unwrap_or_default();
     }
-    let sent = send(shared, connection, fault.as_ref(), &reply);
-    shared.lock().calls[place].was_answered &= sent.is_ok();
-    sent
+    Some((number, fault, reply))
 }
 
 /// Returns the reply, and whether it may be held until there is work.
@@ -342,12 +418,13 @@ fn record(
     call: Call,
     fault: Option<Fault>,
     reply: &Reply,
-) -> usize {
+) -> u64 {
     let at = shared.clock.monotonic();
     let is_own = fault.as_ref().is_none_or(Fault::is_answered);
     let had_effect = fault.as_ref().is_none_or(Fault::has_effect) && reply.http_status == 200;
+    let number = state.forgotten + state.calls.len() as u64 + 1;
     state.calls.push(Recorded {
-        number: state.calls.len() as u64 + 1,
+        number,
         at,
         answered_at: at,
         call,
@@ -357,41 +434,21 @@ fn record(
         had_effect,
         was_answered: is_own,
     });
-    state.calls.len() - 1
-}
-
-/// Returns the status that a fault puts in the place of the server's own; 0 when none is sent.
-fn faulty_status(fault: Option<&Fault>) -> Option<u16> {
-    Some(match fault? {
-        Fault::ServerError | Fault::ServerErrorAfterEffect => 500,
-        Fault::Firewall => 403,
-        Fault::RateLimited { .. } => 429,
-        Fault::TooOld { .. } => 426,
-        Fault::Unauthorized => 401,
-        Fault::Garbage => 200,
-        Fault::TimeOutBeforeEffect
-        | Fault::TimeOutAfterEffect
-        | Fault::Reset
-        | Fault::AnswerLost
-        | Fault::AnswerCut
-        | Fault::Restart => 0,
-        Fault::Slow { .. } | Fault::DeliveredTwice => return None,
-    })
+    number
 }
 
 /// Holds a long poll on the clock until there is work that wakes it, then serves it again.
-fn wait_for_work(shared: &Shared, place: usize) -> Reply {
-    let begun = shared.lock().calls[place].at;
+fn wait_for_work(shared: &Shared, call: &Call, pause: &dyn Fn() -> bool) -> Reply {
+    let begun = shared.clock.monotonic();
     loop {
-        let go_on = shared.look_again();
+        let go_on = pause();
         let mut state = shared.lock();
-        let call = state.calls[place].call.clone();
         let held = shared.clock.monotonic().saturating_sub(begun);
         let is_long_enough = held >= Duration::from_secs(state.world.settings.long_poll_secs);
         let now = shared.now(&state.world.settings);
-        let is_awaited = routes::commands::is_awaited(&state.world, &call, now);
+        let is_awaited = routes::commands::is_awaited(&state.world, call, now);
         if is_awaited || is_long_enough || !go_on {
-            return match routes::serve(&mut state.world, &call, now) {
+            return match routes::serve(&mut state.world, call, now) {
                 Served::Reply(reply) | Served::Waits(reply) => reply,
             };
         }
@@ -410,53 +467,22 @@ fn send(
         shared.now(&state.world.settings).wall
     };
     let reply = &reply.clone().with_header("Date", http_date(wall));
-    match fault {
-        None | Some(Fault::DeliveredTwice) => http::write_reply(connection, reply, true),
-        Some(Fault::ServerError | Fault::ServerErrorAfterEffect) => {
-            http::write_reply(connection, &Reply::fail(500, "Server error"), true)
-        }
-        Some(Fault::Firewall) => http::write_reply(connection, &Reply::html(403), true),
-        Some(Fault::RateLimited { retry_after_secs }) => {
-            let limited = Reply::fail(429, "Rate limit exceeded");
-            let limited = limited.with_header("Retry-After", retry_after_secs.to_string());
-            http::write_reply(connection, &limited, true)
-        }
-        Some(Fault::TooOld { min_version }) => {
-            let body = serde_json::json!({"status": "fail", "code": "agent_version_too_old",
-                "message": "Agent version too old", "min_version": min_version, "reported_version": ""});
-            http::write_reply(connection, &Reply::json(426, &body), true)
-        }
-        Some(Fault::Unauthorized) => {
-            http::write_reply(connection, &Reply::fail(401, "Unauthorized"), true)
-        }
-        Some(Fault::Garbage) => {
-            let garbage = Reply {
-                body: b"<br /><b>Warning</b>: Undefined index {".to_vec(),
-                ..reply.clone()
-            };
-            http::write_reply(connection, &garbage, true)
-        }
-        Some(Fault::TimeOutBeforeEffect | Fault::TimeOutAfterEffect) => {
+    let Some(sent) = outgoing(fault, reply) else {
+        if let Some(Fault::TimeOutBeforeEffect | Fault::TimeOutAfterEffect) = fault {
             hold(shared, connection);
-            cut()
         }
-        Some(Fault::AnswerCut) => {
-            http::write_reply(connection, reply, false)?;
-            cut()
+        return cut();
+    };
+    if let Some(Fault::Slow { millis }) = fault {
+        // The server may end meanwhile: nobody waits for the answer then.
+        let late = Duration::from_millis(*millis);
+        if shared.stop.wait_real_time(late).is_err() {
+            return cut();
         }
-        Some(Fault::Slow { millis }) => {
-            // The server may end meanwhile: nobody waits for the answer then.
-            if shared
-                .stop
-                .wait_real_time(Duration::from_millis(*millis))
-                .is_err()
-            {
-                return cut();
-            }
-            http::write_reply(connection, reply, true)
-        }
-        Some(Fault::Reset | Fault::AnswerLost | Fault::Restart) => cut(),
     }
+    let is_whole = fault != Some(&Fault::AnswerCut);
+    http::write_reply(connection, &sent, is_whole)?;
+    if is_whole { Ok(()) } else { cut() }
 }
 
 /// Says nothing until the other side gives up, or for as long as the settings say.
