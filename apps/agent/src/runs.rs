@@ -4,6 +4,7 @@ mod files;
 mod hyperv;
 mod hyperv_choice;
 mod hyperv_news;
+mod hyperv_options;
 mod stages;
 
 pub use hyperv_choice::ChosenVm;

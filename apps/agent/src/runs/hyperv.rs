@@ -1,10 +1,9 @@
 //! Runs of whole VMs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use backup::tidy_up;
-use backup::vm::{ConsistencyPolicy, Options, PointReport, Threads, VmBackup, VmOutcome, run_all};
+use backup::vm::{Options, PointReport, Threads, VmBackup, VmOutcome, run_all};
 use hyperv::{HypervHost, Vm, VmId, VmState};
 use kopia::snapshot::SnapshotSource;
 use protocol::event::{
@@ -21,6 +20,7 @@ use repo::Writer;
 
 use super::hyperv_choice::{Choice, ChosenVm, choose};
 use super::hyperv_news::KnownVms;
+use super::hyperv_options::options;
 use super::{failed, stages, starting};
 use crate::meter::Meter;
 use crate::parts::{Parts, SOURCE_USER};
@@ -133,7 +133,11 @@ impl VmRun<'_> {
         let writer = Writer::new(lease.repository(), threads.uploads);
         let writer =
             writer.map_err(|error| format!("failed to write to the repository: {error}"))?;
-        let options = self.options(threads.workers);
+        let options = options(
+            run,
+            u64::from(parts.config.min_free_gib) << 30,
+            threads.workers,
+        );
         let backup = VmBackup {
             host,
             writer: &writer,
@@ -155,24 +159,6 @@ impl VmRun<'_> {
             tidy_up(&writer).iter().for_each(|it| parts.log.warn(it));
         }
         Ok(outcomes)
-    }
-
-    fn options(&self, workers: usize) -> Options {
-        let (run, config) = (self.run, &self.run.hyperv_config);
-        Options {
-            full: !config.reads_changes_only(),
-            consistency: match config.wants_application_consistency() {
-                true => ConsistencyPolicy::Application,
-                false => ConsistencyPolicy::Crash,
-            },
-            quiesce_max: Some(Duration::from_secs(
-                config.quiesce_timeout_seconds_or_default(),
-            )),
-            compression: stages::compression_of(&run.policy_json, run.compression_enabled),
-            workers,
-            free_bytes_min: u64::from(self.work.parts.config.min_free_gib) << 30,
-            ..Options::default()
-        }
     }
 
     fn outcome(&self, outcome: VmOutcome, chosen: &ChosenVm, repository: &str) -> Outcome {
