@@ -42,7 +42,7 @@ impl Pace {
         let pause = wish
             .unwrap_or(self.usual)
             .clamp(PAUSE_MIN, PAUSE_MAX.max(self.usual));
-        self.spread(pause)
+        self.spread(pause, 0.25)
     }
 
     /// Returns the pause after a failure: it doubles with each.
@@ -53,14 +53,15 @@ impl Pace {
             true => UNKNOWN_PAUSE,
             false => doubled.clamp(self.usual, PAUSE_MAX.max(self.usual)),
         };
-        // Agents that lost the server at one time must not come back at one time.
-        self.spread(pause).max(error.after().unwrap_or_default())
+        // Agents that lost the server at one time must not come back at one time, and neither must those
+        // that were all told to come back after so long.
+        self.spread(pause.max(error.after().unwrap_or_default()), 1.0)
     }
 
-    /// Makes a pause up to a quarter longer.
-    fn spread(&self, pause: Duration) -> Duration {
+    /// Makes a pause longer, by up to so much of itself.
+    fn spread(&self, pause: Duration, part: f64) -> Duration {
         let drawn = u16::from_le_bytes(self.chance.bytes::<2>());
-        pause + pause.mul_f64(f64::from(drawn) / f64::from(u16::MAX) / 4.0)
+        pause + pause.mul_f64(f64::from(drawn) / f64::from(u16::MAX) * part)
     }
 }
 
@@ -84,12 +85,32 @@ mod tests {
     fn a_silent_server_is_asked_ever_less_often_and_never_by_all_at_once() {
         let mut pace = Pace::new(USUAL, &Chance::from_seed(1));
         let pauses: Vec<Duration> = (0..8).map(|_| pace.after_failure(&refusal(None))).collect();
-        assert!(pauses[0] >= USUAL && pauses[0] <= USUAL.mul_f64(1.25));
+        assert!(pauses[0] >= USUAL && pauses[0] <= USUAL * 2);
         assert!(pauses[2] >= USUAL * 4);
-        assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX.mul_f64(1.25)));
+        assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX * 2));
         let mut other = Pace::new(USUAL, &Chance::from_seed(2));
         assert_ne!(other.after_failure(&refusal(None)), pauses[0]);
         assert!(pace.after_answer() <= USUAL.mul_f64(1.25));
+    }
+
+    /// A server that is started anew cuts all polls that it holds at one time; one that is overloaded may tell
+    /// all agents the same.
+    #[test]
+    fn a_thousand_agents_that_are_sent_away_at_one_time_come_back_one_after_another() {
+        let usual = Duration::from_secs(15);
+        for after in [None, Some(Duration::from_secs(120))] {
+            for failures in 1..8 {
+                let mut by_second = std::collections::BTreeMap::<u64, u32>::new();
+                for seed in 0..1000 {
+                    let mut pace = Pace::new(usual, &Chance::from_seed(seed));
+                    let pauses = (0..failures).map(|_| pace.after_failure(&refusal(after)));
+                    let last = pauses.last().unwrap();
+                    *by_second.entry(last.as_secs()).or_default() += 1;
+                }
+                let most = by_second.values().max().unwrap();
+                assert!(*most <= 100, "after {failures}: {by_second:?}");
+            }
+        }
     }
 
     #[test]
