@@ -8,5 +8,7 @@ mod enrolment;
 mod files;
 mod hyperv_restores;
 mod hyperv_runs;
+mod s3;
+mod s3_server;
 mod updates;
 mod world;
