@@ -50,6 +50,7 @@ fn systemd_runs_the_service_as_it_was_installed() {
     );
     let again = world.agent(0, &["service", "start"]);
     assert_eq!(again["process"], process, "{again}");
+    others_come_first(&world, process);
 
     let restarted = world.agent(0, &["-service", "restart"]);
     assert_eq!(restarted["state"], "running", "{restarted}");
@@ -63,6 +64,29 @@ fn systemd_runs_the_service_as_it_was_installed() {
     assert_eq!(status["state"], "not_installed", "{status}");
     let left = world.run("find", &["/etc/systemd/system"]);
     assert!(!left.stdout.contains("e3-backup-agent"), "{left:?}");
+}
+
+/// Reads back from the kernel what the unit says of processors, disks and memory, of all threads.
+fn others_come_first(world: &SystemdWorld, process: u64) {
+    let threads = world.run("ls", &[&format!("/proc/{process}/task")]).stdout;
+    assert!(threads.lines().count() > 1, "{threads}");
+    for thread in threads.lines() {
+        let stat = world.read(&format!("/proc/{process}/task/{thread}/stat"));
+        // Behind the name, which may hold blanks, the 17th field (proc_pid_stat(5)).
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        assert_eq!(fields.split(' ').nth(16), Some("10"), "{stat}");
+        let class = world.run("ionice", &["-p", thread]).stdout;
+        assert_eq!(class.trim(), "best-effort: prio 7");
+    }
+    let out_of_memory = world.read(&format!("/proc/{process}/oom_score_adj"));
+    assert_eq!(out_of_memory.trim(), "200");
+    let groups = world.read(&format!("/proc/{process}/cgroup"));
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"));
+    let weight = format!("/sys/fs/cgroup{}/cpu.weight", group.unwrap());
+    // Where this world may divide processors at all.
+    if world.run("test", &["-e", &weight]).status == 0 {
+        assert_eq!(world.read(&weight).trim(), "20");
+    }
 }
 
 #[test]
