@@ -6,6 +6,7 @@
 )]
 
 mod agent;
+mod agent_kills;
 mod damage;
 mod damage_of_kopias;
 mod end_to_end;
