@@ -4,7 +4,7 @@
 //! A handle belongs to one run at a time, for its waits end with that run; afterwards the next one
 //! takes it over, with its keys derived and its index loaded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -30,6 +30,8 @@ use crate::log::Log;
 const IDLE_MAX: Duration = Duration::from_mins(30);
 /// So many handles wait to be taken over.
 const IDLE_COUNT_MAX: usize = 4;
+/// Whoever waits for another run that opens the same repository looks this often.
+const OPENING_LOOK: Duration = Duration::from_millis(100);
 /// The file that says where repositories are.
 const PLACES_FILE: &str = "repositories.json";
 
@@ -89,6 +91,8 @@ pub struct Repositories {
     bandwidth: Arc<Bandwidth>,
     log: Arc<Log>,
     idle: Mutex<Vec<Idle>>,
+    /// Places where a repository is being opened, or made, right now.
+    opening: Mutex<BTreeSet<String>>,
     places: Mutex<BTreeMap<String, String>>,
 }
 
@@ -117,6 +121,20 @@ struct Handle {
 struct Idle {
     handle: Handle,
     since: Duration,
+}
+
+/// Held while a repository is opened that may be made by that: another run must neither meet it half made
+/// nor make a second one.
+#[derive(Debug)]
+struct Alone<'r> {
+    repositories: &'r Repositories,
+    location: String,
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.repositories.lock_opening().remove(&self.location);
+    }
 }
 
 /// A repository that is open for one run; the next takes the handle over.
@@ -155,6 +173,7 @@ impl Repositories {
             ports,
             log,
             idle: Mutex::default(),
+            opening: Mutex::default(),
             places: Mutex::new(places.unwrap_or_default()),
         }
     }
@@ -209,6 +228,10 @@ impl Repositories {
             upload_bytes_per_second: key.upload_bytes_per_second,
         };
         cancellation.stops_too(&opener.stop);
+        let _alone = match absent {
+            Absent::IsCreated => Some(self.alone(&key.location, &opener.stop)?),
+            Absent::IsAnError => None,
+        };
         let repository = opener.open(absent)?;
         let verified = self.ports.state_folder.join("verified");
         repository.keep_notes_in(verified);
@@ -222,6 +245,21 @@ impl Repositories {
             key,
             repository,
             stop: opener.stop,
+        })
+    }
+
+    /// Waits until nobody else opens the repository at a place.
+    fn alone(&self, location: &str, stop: &StopSignal) -> Result<Alone<'_>, OpenError> {
+        while !self.lock_opening().insert(location.to_owned()) {
+            let waited = self.ports.clock.sleep(OPENING_LOOK, stop);
+            waited.map_err(|stopped| {
+                let what = "wait for another run that opens the repository";
+                OpenError::new(OpenErrorKind::Stopped, what).caused_by(stopped)
+            })?;
+        }
+        Ok(Alone {
+            repositories: self,
+            location: location.to_owned(),
         })
     }
 
@@ -249,6 +287,12 @@ impl Repositories {
 
     fn lock_idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().expect("nobody panics while he holds it")
+    }
+
+    fn lock_opening(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.opening
+            .lock()
+            .expect("nobody panics while he holds it")
     }
 
     fn note_place(&self, destination: &Destination) {
