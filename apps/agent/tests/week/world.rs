@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use agent::Afterwards;
 use agent::config::ConfigFile;
-use agent::http::{LineError, LineErrorKind, Transport};
+use agent::http::{Https, LineError, LineErrorKind, Transport};
 use agent::log::{Level, Log};
 use agent::ports::{Cadence, Places, Ports};
 use agent::pulse::Pulse;
 use agent::service::serve;
+use agent::update::ReleaseKeys;
 use protocol::identity::Program;
 use protocol::{Request, Response};
 use scripted_control_plane::{ControlPlane, RunOrder, Settings};
@@ -131,6 +132,9 @@ impl World {
             clock: self.clock.clone(),
             chance: Chance::from_seed(number),
             transport: self.line.clone(),
+            downloads: Arc::new(Https::new().unwrap()),
+            executable: None,
+            release_keys: ReleaseKeys::default(),
             open_host: Arc::new(|_| Err("there is none".to_owned())),
             secrets: Arc::new(PrivateFiles::new(of_service("state/credentials"))),
             host_name: "testhost".to_owned(),
