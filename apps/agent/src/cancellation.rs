@@ -1,7 +1,8 @@
 //! Ending one piece of work: its own signal, and those of what it uses.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use time_and_chance::StopSignal;
 
@@ -9,8 +10,15 @@ use time_and_chance::StopSignal;
 #[derive(Debug, Clone)]
 pub struct Cancellation {
     stop: StopSignal,
-    others: Arc<Mutex<Vec<StopSignal>>>,
+    others: Arc<Mutex<Others>>,
     is_wanted: Arc<AtomicBool>,
+}
+
+/// What is ended with the work, each under a number.
+#[derive(Debug, Default)]
+struct Others {
+    next: u64,
+    signals: BTreeMap<u64, StopSignal>,
 }
 
 impl Cancellation {
@@ -28,21 +36,33 @@ impl Cancellation {
         &self.stop
     }
 
-    /// Lets another signal be thrown when the work is cancelled.
-    pub fn stops_too(&self, other: &StopSignal) {
-        let mut others = self.others.lock().expect("nobody panics while he holds it");
-        others.push(other.clone());
+    /// Lets another signal be thrown when the work is cancelled, until it is let go of by the number that this
+    /// returns.
+    pub fn stops_too(&self, other: &StopSignal) -> u64 {
+        let mut others = self.lock();
+        let number = others.next;
+        others.next += 1;
+        others.signals.insert(number, other.clone());
         if self.is_cancelled() {
             other.stop();
         }
+        number
+    }
+
+    /// Lets go of a signal: once this returns, it is not thrown any more.
+    pub fn lets_go_of(&self, number: u64) {
+        self.lock().signals.remove(&number);
     }
 
     /// Cancels the work.
     pub fn cancel(&self) {
         self.is_wanted.store(true, Ordering::SeqCst);
         self.stop.stop();
-        let others = self.others.lock().expect("nobody panics while he holds it");
-        others.iter().for_each(StopSignal::stop);
+        self.lock().signals.values().for_each(StopSignal::stop);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Others> {
+        self.others.lock().expect("nobody panics while he holds it")
     }
 
     /// Returns whether somebody cancelled this very work, and not the whole service.
@@ -60,9 +80,13 @@ mod tests {
         let service = StopSignal::new();
         let (work, other) = (Cancellation::below(&service), Cancellation::below(&service));
         let (early, late) = (StopSignal::new(), StopSignal::new());
+        let gone = StopSignal::new();
         work.stops_too(&early);
+        let number = work.stops_too(&gone);
+        work.lets_go_of(number);
         work.cancel();
         work.stops_too(&late);
+        assert!(!gone.is_stopped());
         assert!(work.is_cancelled() && work.stop().is_stopped());
         assert!(early.is_stopped() && late.is_stopped());
         service.stop();

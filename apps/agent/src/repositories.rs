@@ -142,6 +142,9 @@ impl Drop for Alone<'_> {
 pub struct Lease<'r> {
     handle: Option<Handle>,
     repositories: &'r Repositories,
+    /// What ends the waits of the handle meanwhile, and under which number.
+    cancellation: Cancellation,
+    number: u64,
 }
 
 impl Lease<'_> {
@@ -154,6 +157,8 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
+        // Who is cancelled from here on must not end the waits of whoever takes the handle over.
+        self.cancellation.lets_go_of(self.number);
         if let Some(handle) = self.handle.take().filter(|it| !it.stop.is_stopped()) {
             self.repositories.give_back(handle);
         }
@@ -194,10 +199,12 @@ impl Repositories {
             keys: keys.map(|it| (it.access_key_id.clone(), it.secret_access_key.clone())),
             upload_bytes_per_second,
         };
-        let handle = match self.take_idle(&key) {
+        let stopped = |_| OpenError::new(OpenErrorKind::Stopped, "open the repository: stopped");
+        cancellation.stop().check().map_err(stopped)?;
+        let (handle, number) = match self.take_idle(&key) {
             Some(handle) => {
-                cancellation.stops_too(&handle.stop);
-                handle
+                let number = cancellation.stops_too(&handle.stop);
+                (handle, number)
             }
             None => self.open_anew(key, destination, absent, cancellation)?,
         };
@@ -205,6 +212,8 @@ impl Repositories {
         Ok(Lease {
             handle: Some(handle),
             repositories: self,
+            cancellation: cancellation.clone(),
+            number,
         })
     }
 
@@ -220,14 +229,14 @@ impl Repositories {
         destination: &Destination,
         absent: Absent,
         cancellation: &Cancellation,
-    ) -> Result<Handle, OpenError> {
+    ) -> Result<(Handle, u64), OpenError> {
         let opener = Opener {
             repositories: self,
             destination,
             stop: self.ports.stop.child(),
             upload_bytes_per_second: key.upload_bytes_per_second,
         };
-        cancellation.stops_too(&opener.stop);
+        let number = cancellation.stops_too(&opener.stop);
         let _alone = match absent {
             Absent::IsCreated => Some(self.alone(&key.location, &opener.stop)?),
             Absent::IsAnError => None,
@@ -241,11 +250,12 @@ impl Repositories {
         for warning in repository.warnings() {
             self.log.warn(warning);
         }
-        Ok(Handle {
+        let handle = Handle {
             key,
             repository,
             stop: opener.stop,
-        })
+        };
+        Ok((handle, number))
     }
 
     /// Waits until nobody else opens the repository at a place.
@@ -265,6 +275,8 @@ impl Repositories {
 
     fn take_idle(&self, key: &HandleKey) -> Option<Handle> {
         let mut idle = self.lock_idle();
+        // One whose waits were ended is of no use to anybody.
+        idle.retain(|it| !it.handle.stop.is_stopped());
         let place = idle.iter().position(|it| it.handle.key == *key)?;
         Some(idle.swap_remove(place).handle)
     }
