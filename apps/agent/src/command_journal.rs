@@ -1,8 +1,9 @@
-//! Commands and repository operations that are delivered once: written down before they are
-//! carried out, until their outcome is acknowledged, and remembered for a while after that.
+//! Commands and repository operations that are delivered once: written down when they arrive, before
+//! anything else is done with them, until their outcome is acknowledged, and remembered for a while after
+//! that.
 //!
 //! ```text
-//! begun ─► done ─► acknowledged          what a crash leaves begun is done as failed
+//! arrived ─► done ─► acknowledged          what a crash leaves without outcome is done as failed
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,8 +57,8 @@ pub struct Entry {
     pub kind: String,
     /// The restore's run, which has to be ended too.
     pub restore_run: Option<WireId>,
-    /// When it was begun.
-    pub begun_at: Timestamp,
+    /// When it arrived.
+    pub arrived_at: Timestamp,
     /// How it ended, once it has.
     pub outcome: Option<Outcome>,
     /// Whether the control plane knows.
@@ -69,9 +70,9 @@ pub struct Entry {
 pub enum Arrival {
     /// It is new and is written down: carry it out.
     New,
-    /// It is being carried out.
-    UnderWay,
-    /// It is over: tell again how it ended.
+    /// It is being carried out, or was and the control plane knows.
+    Known,
+    /// It is over, and the control plane may not know: tell again how it ended.
     Over(Outcome),
 }
 
@@ -127,11 +128,12 @@ impl CommandJournal {
         })
     }
 
-    /// Writes down that an order is about to be carried out.
+    /// Writes down that an order arrived.
     ///
     /// # Errors
-    /// If it cannot be written: then it must not be carried out either.
-    pub fn begin(
+    /// If it cannot be written: then it must not be carried out either, and fails. It is known all the same,
+    /// so that this is told until the control plane knows.
+    pub fn arrives(
         &self,
         order: Order,
         kind: &str,
@@ -141,21 +143,21 @@ impl CommandJournal {
         let mut entries = self.lock();
         if let Some(known) = entries.get(&name).filter(|known| known.order == order) {
             return Ok(match &known.outcome {
-                Some(outcome) => Arrival::Over(outcome.clone()),
-                None => Arrival::UnderWay,
+                Some(outcome) if !known.is_acknowledged => Arrival::Over(outcome.clone()),
+                _ => Arrival::Known,
             });
         }
         let entry = Entry {
             order,
             kind: kind.to_owned(),
             restore_run,
-            begun_at: self.clock.now(),
+            arrived_at: self.clock.now(),
             outcome: None,
             is_acknowledged: false,
         };
-        self.write(&name, &entry)?;
+        let written = self.write(&name, &entry);
         entries.insert(name, entry);
-        Ok(Arrival::New)
+        written.map(|()| Arrival::New)
     }
 
     /// Notes how an order ended.
@@ -183,16 +185,11 @@ impl CommandJournal {
             journal: self,
             name,
         };
-        let is_known = self
-            .lock()
-            .get(&telling.name)
-            .is_some_and(|it| it.is_acknowledged);
+        let entries = self.lock();
+        let known = entries.get(&telling.name).filter(|it| it.order == *order);
+        let is_known = known.is_some_and(|it| it.is_acknowledged);
+        drop(entries);
         (!is_known).then_some(telling)
-    }
-
-    /// Notes that the control plane is to be told again how an order ended.
-    pub fn was_asked_again(&self, order: &Order) {
-        self.change(order, |entry| entry.is_acknowledged = false);
     }
 
     /// Notes that the control plane knows how an order ended.
@@ -216,9 +213,9 @@ impl CommandJournal {
     fn change(&self, order: &Order, change: impl FnOnce(&mut Entry)) {
         let name = order.name();
         let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(&name) else {
-            return;
-        };
+        // Another token is another order, which has taken the place of this one.
+        let entry = entries.get_mut(&name).filter(|it| it.order == *order);
+        let Some(entry) = entry else { return };
         change(entry);
         if let Err(error) = self.write(&name, entry) {
             self.log
@@ -230,7 +227,7 @@ impl CommandJournal {
         let mut entries = self.lock();
         let told = entries.iter().filter(|(_, entry)| entry.is_acknowledged);
         let mut told: Vec<_> = told
-            .map(|(name, entry)| (entry.begun_at, name.clone()))
+            .map(|(name, entry)| (entry.arrived_at, name.clone()))
             .collect();
         told.sort();
         let excess = told.len().saturating_sub(REMEMBERED_MAX);
@@ -289,9 +286,9 @@ mod tests {
     fn a_command_that_comes_twice_runs_once_also_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let order = Order::Command { id: 7 };
-        let begin = || journal(folder.path()).begin(order.clone(), "restore", None);
+        let begin = || journal(folder.path()).arrives(order.clone(), "restore", None);
         assert_eq!(begin().unwrap(), Arrival::New);
-        assert_eq!(begin().unwrap(), Arrival::UnderWay);
+        assert_eq!(begin().unwrap(), Arrival::Known);
         assert_eq!(journal(folder.path()).interrupted().len(), 1);
         journal(folder.path()).finish(&order, done());
         assert_eq!(begin().unwrap(), Arrival::Over(done()));
@@ -299,7 +296,7 @@ mod tests {
         assert_eq!(journal(folder.path()).unacknowledged().len(), 1);
         journal(folder.path()).acknowledge(&order);
         assert!(journal(folder.path()).unacknowledged().is_empty());
-        assert_eq!(begin().unwrap(), Arrival::Over(done()));
+        assert_eq!(begin().unwrap(), Arrival::Known);
     }
 
     #[test]
@@ -307,14 +304,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let order = Order::Command { id: 7 };
         let journal = journal(folder.path());
-        journal.begin(order.clone(), "list_disks", None).unwrap();
+        journal.arrives(order.clone(), "list_disks", None).unwrap();
         journal.finish_acknowledged(&order, done());
         assert!(journal.unacknowledged().is_empty() && journal.interrupted().is_empty());
         assert!(journal.tell(&order).is_none());
-        assert_eq!(
-            journal.begin(order, "list_disks", None).unwrap(),
-            Arrival::Over(done())
-        );
+        let again = journal.arrives(order, "list_disks", None);
+        assert_eq!(again.unwrap(), Arrival::Known);
     }
 
     #[test]
@@ -325,10 +320,29 @@ mod tests {
             id: 7,
             token: token.to_owned(),
         };
-        let begin = |token: &str| journal.begin(order(token), "retention_apply", None);
+        let begin = |token: &str| journal.arrives(order(token), "retention_apply", None);
         assert_eq!(begin("a").unwrap(), Arrival::New);
         assert_eq!(begin("b").unwrap(), Arrival::New);
-        assert_eq!(begin("b").unwrap(), Arrival::UnderWay);
+        assert_eq!(begin("b").unwrap(), Arrival::Known);
+        // How the first one ends says nothing about the second.
+        journal.finish_acknowledged(&order("a"), done());
+        assert_eq!(journal.interrupted().len(), 1);
+        assert!(journal.tell(&order("b")).is_some());
+    }
+
+    #[test]
+    fn what_could_not_be_written_down_is_known_as_long_as_the_service_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(folder.path());
+        let order = Order::Command { id: 7 };
+        // A folder in the place of the file: nothing can be written there.
+        fs::create_dir(folder.path().join("commands/command-7.json")).unwrap();
+        let arrives = || journal.arrives(order.clone(), "restore", None);
+        assert!(arrives().is_err());
+        assert_eq!(arrives().unwrap(), Arrival::Known);
+        journal.finish(&order, done());
+        assert_eq!(arrives().unwrap(), Arrival::Over(done()));
+        assert_eq!(journal.unacknowledged().len(), 1);
     }
 
     #[test]
@@ -341,7 +355,7 @@ mod tests {
                 order: Order::Command { id },
                 kind: "list_disks".to_owned(),
                 restore_run: None,
-                begun_at: Timestamp::UNIX_EPOCH,
+                arrived_at: Timestamp::UNIX_EPOCH,
                 outcome: Some(done()),
                 is_acknowledged: true,
             };
@@ -350,7 +364,7 @@ mod tests {
         }
         let journal = journal(folder.path());
         let order = Order::Command { id: 0 };
-        journal.begin(order.clone(), "list_disks", None).unwrap();
+        journal.arrives(order.clone(), "list_disks", None).unwrap();
         journal.finish(&order, done());
         journal.acknowledge(&order);
         assert_eq!(fs::read_dir(files).unwrap().count(), REMEMBERED_MAX);
@@ -361,7 +375,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = journal(folder.path());
         let order = Order::Command { id: 7 };
-        journal.begin(order.clone(), "restore", None).unwrap();
+        journal.arrives(order.clone(), "restore", None).unwrap();
         journal.finish(&order, done());
         let telling = journal.tell(&order);
         assert!(telling.is_some() && journal.tell(&order).is_none());
@@ -369,7 +383,5 @@ mod tests {
         assert!(journal.tell(&order).is_some());
         journal.acknowledge(&order);
         assert!(journal.tell(&order).is_none());
-        journal.was_asked_again(&order);
-        assert!(journal.tell(&order).is_some());
     }
 }

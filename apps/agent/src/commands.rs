@@ -3,6 +3,8 @@
 //! ```text
 //! arrives ─► written down ─► carried out on a thread of its own ─► answered ─► acknowledged
 //! ```
+//!
+//! A command is handed out once, so the thread that receives it writes it down before it lets go of it.
 
 pub mod agent_update;
 mod browse_directory;
@@ -17,6 +19,7 @@ mod restoring;
 mod verbose_logging;
 mod vms;
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -31,7 +34,7 @@ use protocol::{WireId, commands};
 use time_and_chance::StopSignal;
 
 use crate::command_journal::{Arrival, Entry, Order as Written, Outcome};
-use crate::control_plane::CallError;
+use crate::control_plane::{CallError, Ends};
 use crate::parts::Parts;
 use crate::reporter::Reporter;
 use crate::supervision::panic_text;
@@ -52,29 +55,80 @@ pub enum Reply {
     Pushes(WireId, String),
 }
 
-/// Something that arrived and is to be carried out.
+/// What is not begun any more fails with these words.
+const ENDING: &str = "the service was ending when this arrived; order it again";
+
+/// Something that arrived, is written down, and is to be carried out.
 #[derive(Debug)]
-pub enum Arrived {
+pub struct Arrived {
+    what: What,
+    arrival: Result<Arrival, String>,
+}
+
+#[derive(Debug)]
+enum What {
     /// A command; with the run that was asked about, if it came that way.
-    Command(Box<Command>, Option<WireId>),
+    Command(CommandId, Box<Command>, Option<WireId>),
     /// An operation on a repository.
     Operation(Box<RepoOperation>),
 }
 
-/// Asks for the commands of a run; returns whether it is to stop. The others wait to be carried out.
+/// Writes a command down that arrived; `of_run` is the run that was asked about, if it came that way.
+/// Nothing but a cancel comes without a number, and is told by the poll itself.
+pub fn receive(parts: &Parts, command: Command, of_run: Option<&WireId>) -> Option<Arrived> {
+    let Some(id) = command.command_id else {
+        parts
+            .log
+            .warn("a command without a number arrived, which cannot be answered");
+        return None;
+    };
+    let written = Written::Command { id: id.0 };
+    let journal = &parts.journal;
+    let arrival = journal.arrives(written, &command.name, command.restore_run());
+    Some(Arrived {
+        what: What::Command(id, Box::new(command), of_run.cloned()),
+        arrival: arrival.map_err(|error| unwritten(&error)),
+    })
+}
+
+/// Writes an operation down that arrived.
+pub fn receive_operation(parts: &Parts, operation: RepoOperation) -> Arrived {
+    let (written, journal) = (written_operation(&operation), &parts.journal);
+    let arrival = journal.arrives(written, &operation.op_type, None);
+    Arrived {
+        what: What::Operation(Box::new(operation)),
+        arrival: arrival.map_err(|error| unwritten(&error)),
+    }
+}
+
+fn unwritten(error: &io::Error) -> String {
+    format!("failed to write the order down before carrying it out: {error}")
+}
+
+fn written_operation(operation: &RepoOperation) -> Written {
+    Written::Operation {
+        id: operation.operation_id.0,
+        token: operation.operation_token.clone(),
+    }
+}
+
+/// Asks for the commands of a run; returns whether it is to stop. The others are written down and wait to
+/// be carried out. `stop` keeps it from being asked; an answer that is on its way is waited for, since
+/// nobody else is handed what is in it.
 pub fn of_run(parts: &Parts, run_id: &WireId, stop: &StopSignal) -> Result<bool, CallError> {
     let call = PollCommands {
         run_id: run_id.clone(),
     };
+    let cut = &parts.cut;
     let mut is_cancelled = false;
-    for command in parts.plane.call(&call, stop)? {
-        match (command.order(), command.command_id) {
-            (Ok(Order::Cancel), None) => is_cancelled = true,
-            (Ok(Order::Cancel), Some(_)) => {
-                is_cancelled = true;
-                parts.arrives(Arrived::Command(Box::new(command), Some(run_id.clone())));
-            }
-            _ => parts.arrives(Arrived::Command(Box::new(command), Some(run_id.clone()))),
+    for command in parts.plane.call_through(&call, Ends { stop, cut })? {
+        let is_cancel = matches!(command.order(), Ok(Order::Cancel));
+        is_cancelled |= is_cancel;
+        if is_cancel && command.command_id.is_none() {
+            continue;
+        }
+        if let Some(arrived) = receive(parts, command, Some(run_id)) {
+            parts.arrives(arrived);
         }
     }
     Ok(is_cancelled)
@@ -82,52 +136,31 @@ pub fn of_run(parts: &Parts, run_id: &WireId, stop: &StopSignal) -> Result<bool,
 
 /// Carries out what arrived, and returns when it is answered or the answer waits.
 pub fn carry_out(parts: &Arc<Parts>, arrived: Arrived) {
-    match arrived {
-        Arrived::Command(command, of_run) => carry_out_command(parts, &command, of_run.as_ref()),
-        Arrived::Operation(operation) => carry_out_operation(parts, &operation),
+    let Arrived { what, arrival } = arrived;
+    match what {
+        What::Command(id, command, of_run) => {
+            carry_out_command(parts, id, &command, of_run.as_ref(), arrival);
+        }
+        What::Operation(operation) => carry_out_operation(parts, &operation, arrival),
     }
 }
 
-fn carry_out_command(parts: &Parts, command: &Command, of_run: Option<&WireId>) {
-    let Some(id) = command.command_id else {
-        parts
-            .log
-            .warn("a command without a number arrived, which cannot be answered");
-        return;
-    };
-    let written = Written::Command { id: id.0 };
-    let order = command.order();
-    match parts
-        .journal
-        .begin(written.clone(), &command.name, command.restore_run())
-    {
-        Ok(Arrival::New) => {}
-        Ok(Arrival::UnderWay) => return,
+fn carry_out_command(
+    parts: &Parts,
+    id: CommandId,
+    command: &Command,
+    of_run: Option<&WireId>,
+    arrival: Result<Arrival, String>,
+) {
+    let done = match arrival {
+        Ok(Arrival::Known) => return,
         Ok(Arrival::Over(outcome)) => {
-            parts.journal.was_asked_again(&written);
             complete(parts, id, &outcome);
             return;
         }
-        Err(error) => {
-            let why = format!("failed to write the command down before carrying it out: {error}");
-            complete(parts, id, &failure(why));
-            return;
-        }
-    }
-    parts
-        .log
-        .info(&format!("command {id} ({}) arrived", command.name));
-    parts.health.command_received(id, &command.name);
-    let done = catch_unwind(AssertUnwindSafe(|| match order {
-        Ok(order) => execute(parts, id, command, &order, of_run),
-        Err(wrong) => Err(refused(parts, command, wrong)),
-    }));
-    let done = done.unwrap_or_else(|panic| {
-        Err(format!(
-            "a fault of this program ended the command; please report it: {}",
-            panic_text(&*panic)
-        ))
-    });
+        Ok(Arrival::New) => execute(parts, id, command, of_run),
+        Err(why) => Err(refused(parts, command, why)),
+    };
     let is_restart = matches!(done, Ok(Reply::Restart));
     let pushed = match &done {
         Ok(Reply::Pushes(run_id, _)) => Some(run_id.clone()),
@@ -145,6 +178,32 @@ fn carry_out_command(parts: &Parts, command: &Command, of_run: Option<&WireId>) 
     }
 }
 
+/// Does what a command orders. One that arrives while the service ends is not begun.
+fn execute(
+    parts: &Parts,
+    id: CommandId,
+    command: &Command,
+    of_run: Option<&WireId>,
+) -> Result<Reply, String> {
+    parts
+        .log
+        .info(&format!("command {id} ({}) arrived", command.name));
+    parts.health.command_received(id, &command.name);
+    if parts.stop.is_stopped() {
+        return Err(refused(parts, command, ENDING.to_owned()));
+    }
+    let done = catch_unwind(AssertUnwindSafe(|| match command.order() {
+        Ok(order) => obey(parts, id, command, &order, of_run),
+        Err(wrong) => Err(refused(parts, command, wrong)),
+    }));
+    done.unwrap_or_else(|panic| {
+        Err(format!(
+            "a fault of this program ended the command; please report it: {}",
+            panic_text(&*panic)
+        ))
+    })
+}
+
 /// Answers a command, and notes how it ended.
 fn answer(parts: &Parts, id: CommandId, name: &str, done: Result<Reply, String>) {
     let written = Written::Command { id: id.0 };
@@ -152,7 +211,7 @@ fn answer(parts: &Parts, id: CommandId, name: &str, done: Result<Reply, String>)
         Ok(Reply::Done(message) | Reply::Pushes(_, message)) => success(message),
         Ok(Reply::Restart) => success("the service is being started anew".to_owned()),
         Ok(Reply::Later) => return,
-        Ok(Reply::Found(report)) => match parts.plane.call(&*report, &parts.stop) {
+        Ok(Reply::Found(report)) => match parts.plane.call(&*report, &parts.cut) {
             Ok(()) => {
                 let outcome = success("reported".to_owned());
                 parts.journal.finish_acknowledged(&written, outcome);
@@ -192,11 +251,12 @@ fn failure(message: String) -> Outcome {
     }
 }
 
-/// Tells how a command ended; if that fails, it is told again later.
-fn complete(parts: &Parts, id: CommandId, outcome: &Outcome) {
+/// Tells how a command ended, and returns whether the control plane heard; if it did not, it is told again
+/// later.
+fn complete(parts: &Parts, id: CommandId, outcome: &Outcome) -> bool {
     let written = Written::Command { id: id.0 };
     let Some(_telling) = parts.journal.tell(&written) else {
-        return;
+        return true;
     };
     let call = CompleteCommand {
         command_id: id,
@@ -206,21 +266,23 @@ fn complete(parts: &Parts, id: CommandId, outcome: &Outcome) {
         },
         result_message: outcome.message.clone(),
     };
-    match parts.plane.call(&call, &parts.stop) {
-        Ok(()) => parts.journal.acknowledge(&written),
-        Err(error) if error.is_final() => {
-            parts.log.error(&format!(
-                "the control plane will never take how command {id} ended: {error}"
-            ));
-            parts.journal.acknowledge(&written);
+    match parts.plane.call(&call, &parts.cut) {
+        Ok(()) => {}
+        Err(error) if error.is_final() => parts.log.error(&format!(
+            "the control plane will never take how command {id} ended: {error}"
+        )),
+        Err(error) => {
+            parts
+                .log
+                .debug(&format!("how command {id} ended is told later: {error}"));
+            return false;
         }
-        Err(error) => parts
-            .log
-            .debug(&format!("how command {id} ended is told later: {error}")),
     }
+    parts.journal.acknowledge(&written);
+    true
 }
 
-fn execute(
+fn obey(
     parts: &Parts,
     id: CommandId,
     command: &Command,
@@ -294,20 +356,24 @@ fn not_here(what: &str) -> String {
 }
 
 fn end_restore_run(parts: &Parts, run_id: &WireId, why: &str) {
+    if parts.outbox.knows(run_id) {
+        return;
+    }
     let reporter = Reporter::new(parts, run_id.clone());
-    reporter.ends(Ending::failed(parts.ports.clock.now(), why));
+    let ending = Ending::failed(parts.ports.clock.now(), why);
+    reporter.ends(ending, Vec::new());
 }
 
 /// Carries out an operation on a repository.
-fn carry_out_operation(parts: &Parts, operation: &RepoOperation) {
-    let written = Written::Operation {
-        id: operation.operation_id.0,
-        token: operation.operation_token.clone(),
-    };
-    let arrival = parts
-        .journal
-        .begin(written.clone(), &operation.op_type, None);
+fn carry_out_operation(parts: &Parts, operation: &RepoOperation, arrival: Result<Arrival, String>) {
+    let (id, token) = (operation.operation_id.0, &operation.operation_token);
     let done = match arrival {
+        Ok(Arrival::Known) => return,
+        Ok(Arrival::Over(outcome)) => {
+            complete_operation(parts, id, token, &outcome);
+            return;
+        }
+        Ok(Arrival::New) if parts.stop.is_stopped() => Err(ENDING.to_owned()),
         Ok(Arrival::New) => {
             parts.log.info(&format!(
                 "operation {} ({}) arrived",
@@ -321,13 +387,7 @@ fn carry_out_operation(parts: &Parts, operation: &RepoOperation) {
                 ))
             })
         }
-        Ok(Arrival::UnderWay) => return,
-        Ok(Arrival::Over(outcome)) => {
-            parts.journal.was_asked_again(&written);
-            complete_operation(parts, &written, &outcome);
-            return;
-        }
-        Err(error) => Err(format!("failed to write the operation down: {error}")),
+        Err(why) => Err(why),
     };
     let outcome = match done {
         Ok(result) => success(serde_json::to_string(&result).unwrap_or_default()),
@@ -340,20 +400,23 @@ fn carry_out_operation(parts: &Parts, operation: &RepoOperation) {
             failure(why)
         }
     };
+    let written = written_operation(operation);
     parts.journal.finish(&written, outcome.clone());
-    complete_operation(parts, &written, &outcome);
+    complete_operation(parts, id, token, &outcome);
 }
 
-fn complete_operation(parts: &Parts, written: &Written, outcome: &Outcome) {
-    let Written::Operation { id, token } = written else {
-        return;
+/// Tells how an operation ended, likewise.
+fn complete_operation(parts: &Parts, id: u64, token: &str, outcome: &Outcome) -> bool {
+    let written = Written::Operation {
+        id,
+        token: token.to_owned(),
     };
-    let Some(_telling) = parts.journal.tell(written) else {
-        return;
+    let Some(_telling) = parts.journal.tell(&written) else {
+        return true;
     };
     let call = CompleteRepoOperation {
-        operation_id: OperationId(*id),
-        operation_token: token.clone(),
+        operation_id: OperationId(id),
+        operation_token: token.to_owned(),
         status: match outcome.is_done {
             true => OperationStatus::Success,
             false => OperationStatus::Failed,
@@ -366,18 +429,20 @@ fn complete_operation(parts: &Parts, written: &Written, outcome: &Outcome) {
             },
         },
     };
-    match parts.plane.call(&call, &parts.stop) {
-        Ok(()) => parts.journal.acknowledge(written),
-        Err(error) if error.is_final() || error.is_missing_endpoint() => {
-            parts.log.warn(&format!(
-                "the control plane will never take how operation {id} ended: {error}"
-            ));
-            parts.journal.acknowledge(written);
+    match parts.plane.call(&call, &parts.cut) {
+        Ok(()) => {}
+        Err(error) if error.is_final() || error.is_missing_endpoint() => parts.log.warn(&format!(
+            "the control plane will never take how operation {id} ended: {error}"
+        )),
+        Err(error) => {
+            parts
+                .log
+                .debug(&format!("how operation {id} ended is told later: {error}"));
+            return false;
         }
-        Err(error) => parts
-            .log
-            .debug(&format!("how operation {id} ended is told later: {error}")),
     }
+    parts.journal.acknowledge(&written);
+    true
 }
 
 /// Ends what a crash left begun: as failed, for nobody knows how far it came.
@@ -399,17 +464,17 @@ pub fn settle_interrupted(parts: &Parts) {
     }
 }
 
-/// Tells again how commands ended of which the control plane may not know.
+/// Tells again how commands ended of which the control plane may not know, as long as it listens.
 pub fn tell_again(parts: &Parts) {
     for entry in parts.journal.unacknowledged() {
         let Some(outcome) = &entry.outcome else {
             continue;
         };
-        match &entry.order {
+        let is_heard = match &entry.order {
             Written::Command { id } => complete(parts, CommandId(*id), outcome),
-            written @ Written::Operation { .. } => complete_operation(parts, written, outcome),
-        }
-        if parts.stop.is_stopped() {
+            Written::Operation { id, token } => complete_operation(parts, *id, token, outcome),
+        };
+        if !is_heard || parts.stop.is_stopped() {
             return;
         }
     }
@@ -426,4 +491,114 @@ fn context(command: &Command) -> Result<commands::JobContext, String> {
 /// Returns an error as people read it.
 fn failed(error: impl std::fmt::Display) -> String {
     format!("failed to {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+    use std::sync::mpsc::channel;
+
+    use protocol::endpoint::Endpoint;
+
+    use super::*;
+    use crate::http::LineErrorKind;
+    use crate::test_parts::{TestLine, clock, no_answer, parts, success};
+
+    const ORDERED: &str = r#"{"commands": [{"command_id": 311, "type": "restore",
+        "payload": {"restore_run_id": 8, "target_path": "/srv", "manifest_id": "aa"}}]}"#;
+
+    fn journal_files(folder: &Path) -> usize {
+        let of_identity = std::fs::read_dir(folder.join("commands")).unwrap();
+        let files = of_identity.map(|it| std::fs::read_dir(it.unwrap().path()).unwrap().count());
+        files.sum()
+    }
+
+    #[test]
+    fn what_a_run_receives_is_written_down_before_anybody_carries_it_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = TestLine::new(|request, _| match request.endpoint {
+            Endpoint::PollCommands => success(ORDERED),
+            _ => success("{}"),
+        });
+        let clock = clock();
+        let first = parts(folder.path(), &line, clock.clone());
+        let never = StopSignal::new();
+        assert!(!of_run(&first, &WireId::Number(7), &never).unwrap());
+        assert_eq!(journal_files(folder.path()), 1);
+        // The service dies before anybody looks at it.
+        drop(first);
+        let second = parts(folder.path(), &line, clock.clone());
+        settle_interrupted(&second);
+        tell_again(&second);
+        let told = line.documents(Endpoint::CompleteCommand);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0]["command_id"], 311);
+        assert_eq!(told[0]["status"], "failed");
+        assert!(second.outbox.holds(&WireId::Number(8)), "its run ends too");
+        assert!(second.journal.unacknowledged().is_empty());
+    }
+
+    #[test]
+    fn what_is_handed_out_just_as_a_run_ends_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (is_there, there) = channel();
+        let (go_on, goes_on) = channel::<()>();
+        let goes_on = Mutex::new(goes_on);
+        let line = TestLine::new(move |_, stop| {
+            is_there.send(()).unwrap();
+            goes_on.lock().unwrap().recv().unwrap();
+            match stop.is_stopped() {
+                true => no_answer(LineErrorKind::Stopped),
+                false => success(ORDERED),
+            }
+        });
+        let parts = parts(folder.path(), &line, clock());
+        let is_over = StopSignal::new();
+        std::thread::scope(|scope| {
+            let polled = scope.spawn(|| of_run(&parts, &WireId::Number(7), &is_over));
+            there.recv().unwrap();
+            is_over.stop();
+            parts.stop.stop();
+            go_on.send(()).unwrap();
+            assert!(!polled.join().unwrap().unwrap());
+        });
+        assert_eq!(parts.journal.interrupted().len(), 1);
+        assert_eq!(parts.take_arrived().len(), 1);
+    }
+
+    #[test]
+    fn a_late_copy_of_a_command_whose_outcome_is_known_is_not_answered_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = TestLine::quiet();
+        let parts = Arc::new(parts(folder.path(), &line, clock()));
+        let command = || Command {
+            command_id: Some(CommandId(5)),
+            name: "brew_coffee".to_owned(),
+            run_id: None,
+            job_id: None,
+            payload: Default::default(),
+            job_context: Default::default(),
+        };
+        for _ in 0..3 {
+            let arrived = receive(&parts, command(), None).unwrap();
+            carry_out(&parts, arrived);
+        }
+        assert_eq!(line.bodies(Endpoint::CompleteCommand).len(), 1);
+    }
+
+    #[test]
+    fn leftovers_are_told_no_further_when_the_control_plane_does_not_listen() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = TestLine::new(|_, _| no_answer(LineErrorKind::Line));
+        let parts = parts(folder.path(), &line, clock());
+        for id in 0..5 {
+            let order = Written::Command { id };
+            let journal = &parts.journal;
+            journal.arrives(order.clone(), "list_disks", None).unwrap();
+            journal.finish(&order, failure("because".to_owned()));
+        }
+        tell_again(&parts);
+        assert_eq!(line.bodies(Endpoint::CompleteCommand).len(), 1);
+    }
 }

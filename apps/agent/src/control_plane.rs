@@ -10,7 +10,8 @@ use protocol::endpoint::Endpoint;
 use protocol::identity::Caller;
 use protocol::repeat::{Failure, pause_before_next};
 use protocol::request::answer_of;
-use protocol::{Call, NoAnswer, Request, Response};
+use protocol::update_run::UpdateRun;
+use protocol::{Call, NoAnswer, Request, Response, WireId};
 use time_and_chance::{SharedClock, StopSignal, Timestamp};
 
 use crate::http::{LineError, LineErrorKind, Transport};
@@ -18,6 +19,9 @@ use crate::log::Log;
 
 /// A call is given up after so long.
 pub const CALL_MAX: Duration = Duration::from_secs(15);
+/// The last update of a run, of which the server may have many rows to write: given up earlier it would be
+/// sent again while the server is at work on it.
+const LAST_UPDATE_MAX: Duration = Duration::from_secs(60);
 /// A call that the server holds until there is work.
 pub const LONG_CALL_MAX: Duration = Duration::from_secs(40);
 /// A server that wants to be left alone for longer is not waited for within a call.
@@ -59,10 +63,27 @@ impl CallError {
         }
     }
 
+    /// Returns that for what keeps runs alive or ends them, which is never left alone for long.
+    pub fn after_urgent(&self) -> Option<Duration> {
+        self.after().map(|after| after.min(URGENT_PAUSE_MAX))
+    }
+
     /// Returns whether the server understood the call and will never take it. A refusal that comes with a
     /// status of success is none of these: a server in trouble answers so too (1.3).
     pub fn is_final(&self) -> bool {
         matches!(self, Self::NoAnswer(NoAnswer::Refused { http_status, .. }) if (400..500).contains(http_status))
+    }
+
+    /// Returns whether the server may have taken the call, or still be at work on it, although nobody heard
+    /// its answer.
+    pub fn is_in_doubt(&self) -> bool {
+        let Self::Line(error) = self else {
+            return false;
+        };
+        matches!(
+            error.kind(),
+            LineErrorKind::Silence | LineErrorKind::Stopped
+        )
     }
 
     /// Returns whether the server lacks the endpoint.
@@ -108,6 +129,22 @@ pub struct ControlPlane {
     turns: Mutex<Vec<Turn>>,
     held: Mutex<BTreeMap<Endpoint, Held>>,
     is_unknown: AtomicBool,
+}
+
+/// What ends a call before its answer is there.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends<'s> {
+    /// Keeps it from being sent, or sent again.
+    pub stop: &'s StopSignal,
+    /// Gives up waiting for the answer to what is on its way, which the server may have taken by then.
+    pub cut: &'s StopSignal,
+}
+
+impl<'s> Ends<'s> {
+    /// Returns one signal as what ends a call, whatever came of it.
+    pub fn by(stop: &'s StopSignal) -> Self {
+        Self { stop, cut: stop }
+    }
 }
 
 /// An endpoint that is left alone for a while.
@@ -166,7 +203,7 @@ impl ControlPlane {
 
     /// Makes a call, as often as the contract lets it be made.
     pub fn call<C: Call>(&self, call: &C, stop: &StopSignal) -> Result<C::Answer, CallError> {
-        self.call_within(call, CALL_MAX, stop)
+        self.call_within(call, CALL_MAX, Ends::by(stop))
     }
 
     /// Makes a call whose answer may take `within`.
@@ -174,24 +211,31 @@ impl ControlPlane {
         &self,
         call: &C,
         within: Duration,
-        stop: &StopSignal,
+        ends: Ends<'_>,
     ) -> Result<C::Answer, CallError> {
         let request = Request::new(call, &self.caller);
-        self.send(call, &request, within, stop)
+        self.send(call, &request, within, ends)
     }
 
-    /// Sends a body that was made earlier, byte for byte, as the call's.
-    pub fn call_with_body<C: Call>(
+    /// Makes a call that must not be cut off: what it hands out is handed out once, or what comes after it
+    /// must not overtake it. Once it is on its way its answer is waited for.
+    pub fn call_through<C: Call>(&self, call: &C, ends: Ends<'_>) -> Result<C::Answer, CallError> {
+        self.call_within(call, CALL_MAX, ends)
+    }
+
+    /// Sends the last update of a run, which was made earlier, byte for byte.
+    pub fn send_last_update(
         &self,
-        call: &C,
+        run_id: &WireId,
         body: &[u8],
-        stop: &StopSignal,
-    ) -> Result<C::Answer, CallError> {
+        ends: Ends<'_>,
+    ) -> Result<(), CallError> {
+        let call = UpdateRun::heartbeat(run_id.clone(), &self.caller.program);
         let request = Request {
             body: body.to_owned(),
-            ..Request::new(call, &self.caller)
+            ..Request::new(&call, &self.caller)
         };
-        self.send(call, &request, CALL_MAX, stop)
+        self.send(&call, &request, LAST_UPDATE_MAX, ends)
     }
 
     fn send<C: Call>(
@@ -199,14 +243,19 @@ impl ControlPlane {
         call: &C,
         request: &Request,
         within: Duration,
-        stop: &StopSignal,
+        ends: Ends<'_>,
     ) -> Result<C::Answer, CallError> {
-        self.wait_until_welcome(request.endpoint, stop)?;
+        self.wait_until_welcome(request.endpoint, ends.stop)?;
+        if ends.stop.is_stopped() {
+            let what = format!("call {}: stopped on request", request.path);
+            let unsent = LineError::new(LineErrorKind::Unsent, what);
+            return Err(CallError::Line(unsent));
+        }
         let mut attempts = 0;
         loop {
             let sent = self
                 .transport
-                .send(&self.api_base_url, request, within, stop);
+                .send(&self.api_base_url, request, within, ends.cut);
             attempts += 1;
             let (error, failure) = match sent {
                 Ok(response) => match self.judge(call, &response) {
@@ -216,12 +265,16 @@ impl ControlPlane {
                         (CallError::NoAnswer(no_answer), failure)
                     }
                 },
-                Err(error) if error.kind() == LineErrorKind::Stopped => {
-                    return Err(CallError::Line(error));
-                }
                 Err(error) => {
+                    let failure = match error.kind() {
+                        LineErrorKind::Stopped | LineErrorKind::Unsent => {
+                            return Err(CallError::Line(error));
+                        }
+                        LineErrorKind::Silence => Failure::Silence,
+                        LineErrorKind::Line => Failure::Line,
+                    };
                     self.note_lost(&error.to_string());
-                    (CallError::Line(error), Failure::Line)
+                    (CallError::Line(error), failure)
                 }
             };
             self.log.debug(&format!("{request:?}: {error}"));
@@ -231,7 +284,7 @@ impl ControlPlane {
                 failure => pause_before_next(request.endpoint, attempts, failure, PATIENCE),
             };
             match again {
-                Some(pause) if self.clock.sleep(pause, stop).is_ok() => {}
+                Some(pause) if self.clock.sleep(pause, ends.stop).is_ok() => {}
                 _ => return Err(error),
             }
         }

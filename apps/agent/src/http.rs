@@ -22,10 +22,14 @@ const STOP_LOOK: Duration = Duration::from_millis(100);
 /// Why no answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineErrorKind {
-    /// The line failed, or nothing came in time.
+    /// The line failed.
     Line,
-    /// The work was told to stop.
+    /// Nothing came in time.
+    Silence,
+    /// The work was told to stop before an answer came.
     Stopped,
+    /// The work was told to stop before it was sent.
+    Unsent,
 }
 
 /// A request without an answer.
@@ -260,7 +264,7 @@ impl Transport for Https {
             Some(Ok(Err(error))) => Err(failed(LineErrorKind::Line, chain(&error.without_url()))),
             Some(Err(_)) => {
                 let what = format!("no answer within {} s", within.as_secs());
-                Err(failed(LineErrorKind::Line, what))
+                Err(failed(LineErrorKind::Silence, what))
             }
             None => Err(failed(
                 LineErrorKind::Stopped,

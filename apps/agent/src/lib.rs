@@ -26,6 +26,7 @@ pub mod enrolment;
 mod events;
 mod health;
 pub mod http;
+mod left_runs;
 mod leftovers;
 pub mod log;
 mod meter;
@@ -44,6 +45,8 @@ pub mod service;
 pub mod status;
 mod supervision;
 mod tap;
+#[cfg(test)]
+mod test_parts;
 pub mod update;
 mod verbose;
 mod vm_registration;

@@ -17,6 +17,8 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Pace {
     usual: Duration,
+    longest: Duration,
+    is_urgent: bool,
     failures: u32,
     chance: Chance,
 }
@@ -26,8 +28,20 @@ impl Pace {
     pub fn new(usual: Duration, chance: &Chance) -> Self {
         Self {
             usual,
+            longest: PAUSE_MAX.max(usual),
+            is_urgent: false,
             failures: 0,
             chance: chance.clone(),
+        }
+    }
+
+    /// Returns the pace of what keeps a run alive: whoever does not answer is asked this often at the least.
+    pub fn urgent(usual: Duration, longest: Duration, chance: &Chance) -> Self {
+        Self {
+            // What is drawn on top of it included, which is no more than as much again.
+            longest: (longest / 2).max(usual),
+            is_urgent: true,
+            ..Self::new(usual, chance)
         }
     }
 
@@ -41,7 +55,7 @@ impl Pace {
         self.failures = 0;
         let pause = wish
             .unwrap_or(self.usual)
-            .clamp(PAUSE_MIN, PAUSE_MAX.max(self.usual));
+            .clamp(PAUSE_MIN, self.longest.max(PAUSE_MIN));
         self.spread(pause, 0.25)
     }
 
@@ -50,12 +64,20 @@ impl Pace {
         let doubled = self.usual.saturating_mul(1 << self.failures.min(6));
         self.failures += 1;
         let pause = match error.is_unauthorized() {
-            true => UNKNOWN_PAUSE,
-            false => doubled.clamp(self.usual, PAUSE_MAX.max(self.usual)),
+            true if !self.is_urgent => UNKNOWN_PAUSE,
+            _ => doubled.clamp(self.usual, self.longest),
+        };
+        let wish = match self.is_urgent {
+            true => error.after_urgent(),
+            false => error.after(),
         };
         // Agents that lost the server at one time must not come back at one time, and neither must those
         // that were all told to come back after so long.
-        self.spread(pause.max(error.after().unwrap_or_default()), 1.0)
+        let pause = pause.max(wish.unwrap_or_default());
+        match self.is_urgent {
+            true => self.spread(pause, 1.0).min(pause.max(self.longest)),
+            false => self.spread(pause, 1.0),
+        }
     }
 
     /// Makes a pause longer, by up to so much of itself.
@@ -125,5 +147,17 @@ mod tests {
             message: String::new(),
         });
         assert!(pace.after_failure(&unknown) >= UNKNOWN_PAUSE);
+    }
+
+    #[test]
+    fn what_keeps_a_run_alive_is_told_less_often_to_a_server_that_fails_and_often_enough() {
+        let longest = Duration::from_secs(30);
+        let mut pace = Pace::urgent(Duration::from_secs(2), longest, &Chance::from_seed(1));
+        let pauses: Vec<Duration> = (0..8).map(|_| pace.after_failure(&refusal(None))).collect();
+        assert!(pauses[0] < Duration::from_secs(5) && pauses[2] >= Duration::from_secs(8));
+        assert!(pauses[7] >= Duration::from_secs(15));
+        assert!(pauses.iter().all(|pause| *pause <= longest));
+        let hour = Some(Duration::from_hours(1));
+        assert!(pace.after_failure(&refusal(hour)) <= longest);
     }
 }

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use backup::vm::StateFolder;
 use hyperv::SharedHypervHost;
 use protocol::SecretText;
 use protocol::identity::{AgentId, Caller, Identity};
+use sha2::{Digest as _, Sha256};
 use time_and_chance::StopSignal;
 
 use crate::active::ActiveRuns;
@@ -65,10 +66,16 @@ pub struct Parts {
     pub active: ActiveRuns,
     /// Ends the service.
     pub stop: StopSignal,
+    /// Gives up on answers to what was on its way when the service was told to end.
+    pub cut: StopSignal,
+    /// Gives up on answers that the server may hold back for long.
+    pub cut_held: StopSignal,
     /// What the service is to do when it has ended.
     pub afterwards: Mutex<Afterwards>,
     /// How many backups are being carried out, those that are about to begin included.
     pub backups_running: AtomicUsize,
+    /// Whether the server has no poll for commands and operations together, or it is not to be used.
+    pub polls_apart: AtomicBool,
     /// How many threads carry something out.
     pub threads: AtomicUsize,
     /// What arrived by the polls of runs.
@@ -87,16 +94,32 @@ pub enum Afterwards {
 
 /// Returns who an enrolled agent is.
 pub fn caller(config: &Config, ports: &Ports) -> Caller {
-    let agent = match config.agent_uuid.as_str() {
-        "" => AgentId::Legacy(config.agent_id.clone()),
-        uuid => AgentId::Uuid(uuid.to_owned()),
-    };
     let token: SecretText = config.agent_token.clone();
+    let agent = agent_of(config);
     Caller {
         identity: config.is_enrolled().then_some(Identity { agent, token }),
         program: ports.program.clone(),
         user_agent: config.user_agent.clone(),
     }
+}
+
+fn agent_of(config: &Config) -> AgentId {
+    match config.agent_uuid.as_str() {
+        "" => AgentId::Legacy(config.agent_id.clone()),
+        uuid => AgentId::Uuid(uuid.to_owned()),
+    }
+}
+
+/// Returns what tells one server's and agent's runs and commands from those of others, as the name of a
+/// folder: every server counts from one.
+fn identity_key(config: &Config) -> String {
+    let server = config.api_base_url.trim().trim_end_matches('/');
+    let mut hasher = Sha256::new();
+    for part in [server, &agent_of(config).to_string()] {
+        hasher.update(part.to_ascii_lowercase());
+        hasher.update("\0");
+    }
+    hex::encode(&hasher.finalize()[..16])
 }
 
 impl Parts {
@@ -129,15 +152,14 @@ impl Parts {
             },
             stop: stop.clone(),
         };
+        let identity = identity_key(&config);
+        let folder = |of: &str| state_folder.join(of).join(&identity);
+        let (outbox, commands) = (folder("outbox"), folder("commands"));
         Ok(Self {
             repositories: Repositories::new(repositories, Arc::clone(&log)),
-            outbox: Outbox::open(state_folder.join("outbox"), clock.clone(), Arc::clone(&log))?,
-            journal: CommandJournal::open(
-                state_folder.join("commands"),
-                clock.clone(),
-                Arc::clone(&log),
-            )?,
-            runs_begun: RunsBegun::open(state_folder.join("runs"), Arc::clone(&log))?,
+            outbox: Outbox::open(outbox, clock.clone(), Arc::clone(&log))?,
+            journal: CommandJournal::open(commands, clock.clone(), Arc::clone(&log))?,
+            runs_begun: RunsBegun::open(folder("runs"), Arc::clone(&log))?,
             events: Arc::new(Events::new(Arc::clone(&log))),
             health: Health::new(clock, Arc::clone(&log)),
             active: ActiveRuns::default(),
@@ -146,6 +168,7 @@ impl Parts {
             verbose: VerboseLogs::default(),
             afterwards: Mutex::default(),
             backups_running: AtomicUsize::new(0),
+            polls_apart: AtomicBool::new(false),
             threads: AtomicUsize::new(0),
             arrived: Mutex::default(),
             plane,
@@ -155,6 +178,8 @@ impl Parts {
             config,
             log,
             stop,
+            cut: StopSignal::new(),
+            cut_held: StopSignal::new(),
         })
     }
 
@@ -182,7 +207,7 @@ impl Parts {
         waiting.push(arrived);
     }
 
-    /// Takes what arrived.
+    /// Takes what arrived by the polls of runs.
     pub fn take_arrived(&self) -> Vec<Arrived> {
         let mut waiting = self
             .arrived
@@ -204,5 +229,54 @@ impl Parts {
             }
             parts.threads.fetch_sub(1, Ordering::SeqCst);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::WireId;
+
+    use super::*;
+    use crate::command_journal::{Arrival, Order};
+    use crate::test_parts::{TestLine, clock, config, parts_of};
+
+    #[test]
+    fn numbers_of_another_server_or_agent_are_other_commands_and_runs() {
+        let (folder, clock, line) = (tempfile::tempdir().unwrap(), clock(), TestLine::quiet());
+        let arrives = |config: Config| {
+            let parts = parts_of(folder.path(), &line, clock.clone(), config);
+            let run_id = WireId::Number(7);
+            let is_new = !parts.outbox.knows(&run_id);
+            parts.outbox.post(&run_id, b"{}".to_vec(), Vec::new());
+            let order = Order::Command { id: 7 };
+            let arrival = parts.journal.arrives(order, "list_disks", None).unwrap();
+            assert_eq!(arrival == Arrival::New, is_new);
+            is_new
+        };
+        let others = [
+            config(),
+            Config {
+                api_base_url: "https://b.example/api".to_owned(),
+                ..config()
+            },
+            Config {
+                agent_uuid: "0f0e0d0c-0000-4000-8000-000000000002".to_owned(),
+                ..config()
+            },
+            Config {
+                agent_uuid: String::new(),
+                agent_id: "7".to_owned(),
+                ..config()
+            },
+        ];
+        assert!(others.into_iter().all(arrives));
+        // The same, enrolled again or written otherwise.
+        let same = Config {
+            api_base_url: "https://A.example/api/".to_owned(),
+            agent_token: SecretText::new("another"),
+            agent_id: "9".to_owned(),
+            ..config()
+        };
+        assert!(!arrives(same));
     }
 }

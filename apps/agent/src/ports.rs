@@ -44,11 +44,11 @@ pub struct Cadence {
     pub health: Duration,
     /// How often events of runs are sent.
     pub events: Duration,
-    /// How long a run that a crash left is waited for to be handed out again, before it is ended as
-    /// failed.
-    pub reclaim: Duration,
     /// How often the service looks for what is due.
     pub look: Duration,
+    /// How long an answer that the server may hold back is waited for when the service ends: what it hands
+    /// out at this moment is handed out once.
+    pub grace: Duration,
 }
 
 impl Default for Cadence {
@@ -60,8 +60,8 @@ impl Default for Cadence {
             volumes: Duration::from_mins(5),
             health: Duration::from_secs(30),
             events: Duration::from_secs(2),
-            reclaim: Duration::from_mins(8),
             look: Duration::from_secs(1),
+            grace: Duration::from_secs(1),
         }
     }
 }

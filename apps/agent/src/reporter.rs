@@ -8,6 +8,8 @@ use protocol::request::{Body, Call as _};
 use protocol::update_run::{Ending, Progress, UpdateRun};
 use time_and_chance::StopSignal;
 
+use crate::control_plane::{CallError, Ends};
+use crate::outbox::Which;
 use crate::parts::Parts;
 
 /// Tells of one run. What is told of it stands in line, so that the last is the last.
@@ -36,31 +38,26 @@ impl<'p> Reporter<'p> {
         }
     }
 
-    /// Tells that the run has begun, or how far it is. That it cannot be told is nothing to the run;
-    /// `stop` gives up waiting for an answer.
-    pub fn is_at(&self, progress: Progress, stop: &StopSignal) -> bool {
+    /// Tells that the run has begun, or how far it is. That it cannot be told is nothing to the run. `stop`
+    /// keeps it from being told; once it is on its way, its answer is waited for: cut off, it could come after
+    /// the run's end.
+    pub fn is_at(&self, progress: Progress, stop: &StopSignal) -> Result<(), CallError> {
         let mut stage = self.stage.lock().expect("nobody panics while he tells");
-        let program = &self.parts.ports.program;
+        let (parts, program) = (self.parts, &self.parts.ports.program);
         let run_id = self.run_id.clone();
-        // The first one has a status. Cut off on its way, it could come after the last one and
-        // overwrite it, so its answer is waited for.
-        let stop = match *stage {
-            Stage::New => &self.parts.stop,
-            Stage::Begun | Stage::Ended => stop,
+        let (update, stop) = match *stage {
+            Stage::Ended => return Ok(()),
+            Stage::Begun => (UpdateRun::progressed(run_id, program, progress), stop),
+            // However short the run is, its beginning is told.
+            Stage::New => {
+                let begun = UpdateRun::started(run_id, program, parts.ports.clock.now());
+                (UpdateRun { progress, ..begun }, &parts.stop)
+            }
         };
-        let update = match *stage {
-            Stage::Ended => return true,
-            Stage::Begun => UpdateRun::progressed(run_id, program, progress),
-            Stage::New => UpdateRun {
-                progress,
-                ..UpdateRun::started(run_id, program, self.parts.ports.clock.now())
-            },
-        };
-        let told = self.parts.plane.call(&update, stop);
-        if told.is_ok() {
-            *stage = Stage::Begun;
-        }
-        told.is_ok()
+        let cut = &parts.cut;
+        parts.plane.call_through(&update, Ends { stop, cut })?;
+        *stage = Stage::Begun;
+        Ok(())
     }
 
     /// Tells of an event, when there is time.
@@ -68,8 +65,9 @@ impl<'p> Reporter<'p> {
         self.parts.events.push(&self.run_id, event.into());
     }
 
-    /// Tells how the run ended. Once this returns it is told for certain, sooner or later.
-    pub fn ends(&self, mut ending: Ending) {
+    /// Notes how the run ended, and what is to be told after that. Once this returns it is told for certain,
+    /// sooner or later.
+    pub fn ends(&self, mut ending: Ending, last_events: Vec<Event>) {
         let mut stage = self.stage.lock().expect("nobody panics while he tells");
         if *stage == Stage::Ended {
             return;
@@ -89,10 +87,87 @@ impl<'p> Reporter<'p> {
         let Body::Json(body) = update.body() else {
             unreachable!("updates of runs are JSON");
         };
-        self.parts.outbox.post(&self.run_id, body);
+        self.parts.outbox.post(&self.run_id, body, last_events);
         self.parts.runs_begun.remove(&self.run_id);
-        self.parts
-            .outbox
-            .deliver(&self.parts.plane, false, &self.parts.stop);
+    }
+
+    /// Tells how the run ended now rather than later, if that can be.
+    pub fn tells_end(&self) {
+        let ends = Ends::by(&self.parts.cut);
+        tell_ends(self.parts, Which::Of(&self.run_id), ends);
+    }
+}
+
+/// Tells how runs ended, and then what is to be told after that.
+pub fn tell_ends(parts: &Parts, which: Which<'_>, ends: Ends<'_>) {
+    for (run_id, last_events) in parts.outbox.deliver(which, &parts.plane, ends) {
+        for event in last_events {
+            parts.events.push(&run_id, event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use protocol::endpoint::Endpoint;
+
+    use super::*;
+    use crate::http::LineErrorKind;
+    use crate::test_parts::{TestLine, clock, no_answer, parts, success};
+
+    #[test]
+    fn a_sign_of_life_that_is_on_its_way_is_not_cut_off_and_so_never_comes_after_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (is_there, there) = channel();
+        let (go_on, goes_on) = channel::<()>();
+        let goes_on = Mutex::new(goes_on);
+        let line = TestLine::new(move |_, stop| {
+            is_there.send(()).unwrap();
+            goes_on.lock().unwrap().recv().unwrap();
+            match stop.is_stopped() {
+                true => no_answer(LineErrorKind::Stopped),
+                false => success("{}"),
+            }
+        });
+        let parts = parts(folder.path(), &line, clock());
+        let reporter = Reporter::new(&parts, WireId::Number(7));
+        let is_over = StopSignal::new();
+        let tell = || reporter.is_at(Progress::default(), &is_over);
+        std::thread::scope(|scope| {
+            let begun = scope.spawn(tell);
+            there.recv().unwrap();
+            go_on.send(()).unwrap();
+            begun.join().unwrap().unwrap();
+            let told = scope.spawn(tell);
+            there.recv().unwrap();
+            // The run is over, and the service ends too.
+            is_over.stop();
+            parts.stop.stop();
+            go_on.send(()).unwrap();
+            told.join().unwrap().unwrap();
+        });
+        // And none begins any more.
+        assert!(reporter.is_at(Progress::default(), &is_over).is_err());
+        assert_eq!(line.bodies(Endpoint::UpdateRun).len(), 2);
+    }
+
+    #[test]
+    fn an_end_on_its_way_is_not_cut_off_by_the_end_of_the_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = TestLine::new(|_, stop| match stop.is_stopped() {
+            true => no_answer(LineErrorKind::Stopped),
+            false => success("{}"),
+        });
+        let parts = parts(folder.path(), &line, clock());
+        parts.stop.stop();
+        let reporter = Reporter::new(&parts, WireId::Number(7));
+        let ending = Ending::failed(parts.ports.clock.now(), "because");
+        reporter.ends(ending, Vec::new());
+        reporter.tells_end();
+        assert!(parts.outbox.is_empty());
+        let told = line.documents(Endpoint::UpdateRun);
+        assert_eq!((told.len(), &told[0]["status"]), (1, &"failed".into()));
     }
 }

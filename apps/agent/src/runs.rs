@@ -9,6 +9,7 @@ mod stages;
 
 pub use hyperv_choice::ChosenVm;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use protocol::WireId;
@@ -21,25 +22,62 @@ use crate::parts::Parts;
 use crate::reporter::Reporter;
 use crate::supervision::{Ended, Kind, supervise};
 
-/// Carries a run out that was handed out, and returns when it has ended. One that is being carried
-/// out already goes on as it is; one that has ended, and whose end the control plane does not know
-/// yet, is not begun again.
+/// So many ways in which runs were handed out are remembered.
+const OFFERS_MAX: usize = 100;
+
+/// How runs were handed out lately, so that a copy that comes late is told from a run that is handed out
+/// anew.
+#[derive(Debug, Default)]
+pub struct Offers(VecDeque<Offered>);
+
+/// How a run was handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// The run.
+    pub run_id: WireId,
+    /// Whether the control plane takes it for one that died.
+    pub resume: bool,
+    /// By when it died.
+    pub last_heartbeat_at: Option<String>,
+}
+
+impl Offers {
+    /// Returns whether a run that is handed out is to be begun. One that is being carried out goes on as it
+    /// is; one that has ended is not begun again. If the control plane takes it for one that died although it
+    /// was told of its end, it is told once more; a copy that comes late changes nothing.
+    pub fn takes(&mut self, parts: &Parts, offered: Offered) -> bool {
+        let run_id = offered.run_id.clone();
+        let is_copy = self.0.contains(&offered);
+        let died = offered.resume;
+        if !is_copy {
+            self.0.push_back(offered);
+            if self.0.len() > OFFERS_MAX {
+                self.0.pop_front();
+            }
+        }
+        parts.runs_begun.is_handed_out(&run_id);
+        let because = if parts.active.holds(&run_id) {
+            "goes on"
+        } else if parts.outbox.holds(&run_id) {
+            parts.outbox.hurry(&run_id);
+            "has ended, which is about to be told"
+        } else if !parts.outbox.knows(&run_id) {
+            return true;
+        } else if died && !is_copy {
+            parts.outbox.tell_again(&run_id);
+            "has ended, which is told once more"
+        } else {
+            "has ended, which was told"
+        };
+        parts
+            .log
+            .info(&format!("run {run_id} was handed out again and {because}"));
+        false
+    }
+}
+
+/// Carries a run out that was handed out and is to be begun, and returns when it has ended.
 pub fn carry_out(parts: &Parts, run: &Run) {
-    if parts.active.holds(&run.run_id) {
-        parts.log.info(&format!(
-            "run {} was handed out again and goes on",
-            run.run_id
-        ));
-        return;
-    }
-    if parts.outbox.holds(&run.run_id) || parts.outbox.tell_again(&run.run_id) {
-        parts.log.info(&format!(
-            "run {} was handed out again and has ended, which is told once more",
-            run.run_id
-        ));
-        parts.outbox.deliver(&parts.plane, true, &parts.stop);
-        return;
-    }
     if run.resume {
         let was = run.last_heartbeat_at.as_deref().unwrap_or("unknown");
         parts.log.warn(&format!(
@@ -62,14 +100,12 @@ pub fn carry_out(parts: &Parts, run: &Run) {
     }
 }
 
-/// Ends a run as failed that cannot even be read.
+/// Ends a run as failed that is to be begun and cannot even be read.
 pub fn refuse(parts: &Parts, run_id: &WireId, reason: &str) {
-    if parts.active.holds(run_id) || parts.outbox.holds(run_id) {
-        return;
-    }
     let reporter = Reporter::new(parts, run_id.clone());
     let why = format!("what the control plane says of this run cannot be used: {reason}");
-    reporter.ends(Ending::failed(parts.ports.clock.now(), why));
+    let ending = Ending::failed(parts.ports.clock.now(), why);
+    reporter.ends(ending, Vec::new());
 }
 
 fn end_at_once(parts: &Parts, run_id: &WireId, kind: &Kind, why: &str) {
@@ -92,14 +128,63 @@ fn failed(ending: Ending, engine: &str) -> Ended {
         }
         _ => vec![stages::cancelled("").into()],
     };
-    Ended {
-        ending,
-        last_events,
-    }
+    Ended::new(ending, last_events)
 }
 
 fn starting(engine: &str) -> BackupStarting {
     BackupStarting {
         engine: engine.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::endpoint::Endpoint;
+
+    use super::*;
+    use crate::test_parts::{TestLine, clock, parts};
+
+    fn offered(resume: bool, last_heartbeat_at: &str) -> Offered {
+        Offered {
+            run_id: WireId::Number(7),
+            resume,
+            last_heartbeat_at: Some(last_heartbeat_at.to_owned()).filter(|it| !it.is_empty()),
+        }
+    }
+
+    #[test]
+    fn a_late_copy_of_a_run_that_has_ended_changes_nothing_also_after_a_restart() {
+        let (folder, line) = (tempfile::tempdir().unwrap(), TestLine::quiet());
+        let clock = clock();
+        let first = parts(folder.path(), &line, clock.clone());
+        let mut offers = Offers::default();
+        assert!(offers.takes(&first, offered(true, "10:00:00")));
+        refuse(&first, &WireId::Number(7), "because");
+        // Not told yet: it is about to be.
+        assert!(!offers.takes(&first, offered(true, "10:00:00")));
+        Reporter::new(&first, WireId::Number(7)).tells_end();
+        assert_eq!(line.bodies(Endpoint::UpdateRun).len(), 1);
+        for late in [offered(false, ""), offered(true, "10:00:00")] {
+            assert!(!offers.takes(&first, late));
+            assert!(first.outbox.is_empty());
+        }
+        let second = parts(folder.path(), &line, clock.clone());
+        assert!(!Offers::default().takes(&second, offered(false, "")));
+        assert!(second.outbox.is_empty());
+    }
+
+    #[test]
+    fn a_run_whose_end_the_control_plane_lost_is_not_begun_again_and_told_once_more() {
+        let (folder, line) = (tempfile::tempdir().unwrap(), TestLine::quiet());
+        let parts = parts(folder.path(), &line, clock());
+        let mut offers = Offers::default();
+        assert!(offers.takes(&parts, offered(false, "")));
+        refuse(&parts, &WireId::Number(7), "because");
+        let tell = || Reporter::new(&parts, WireId::Number(7)).tells_end();
+        tell();
+        assert!(!offers.takes(&parts, offered(true, "10:00:00")));
+        tell();
+        let told = line.bodies(Endpoint::UpdateRun);
+        assert_eq!((told.len(), &told[0]), (2, &told[1]));
     }
 }

@@ -1,8 +1,7 @@
 //! Which runs were begun and have not ended, for the case that the service dies.
 //!
-//! A backup that died is handed out again by the control plane, which has waited for its heartbeat;
-//! one that is not, and a restore, are ended as failed. No keys are written down here, so nothing
-//! is begun again without being handed out.
+//! A backup that died is handed out again by the control plane, which has waited for its heartbeat. No
+//! keys are written down here, so nothing is begun again without being handed out.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,6 +63,11 @@ impl RunsBegun {
             self.log
                 .warn(&format!("failed to write {}: {error}", path.display()));
         }
+    }
+
+    /// Notes that a run was handed out, so that nobody takes it for one that a dead service left.
+    pub fn is_handed_out(&self, run_id: &WireId) {
+        self.lock().remove(&name_of(run_id));
     }
 
     /// Notes that a run has ended.

@@ -1,7 +1,8 @@
-//! The service: one thread that takes runs, one that takes commands, one that sends what waits.
+//! The service: threads that take runs, commands and operations, that tell how runs ended, and that send
+//! what else waits.
 //!
 //! ```text
-//! configuration ─► enrolled? ─► Parts ─► runs, commands, mail ─► stopped, or configured anew
+//! configuration ─► enrolled? ─► Parts ─► runs, commands, ends, mail ─► stopped, or configured anew
 //! ```
 //!
 //! None of them waits for another, and each waits longer when the control plane does not answer.
@@ -9,6 +10,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, SystemTime};
 
 use fault::Fault;
@@ -16,20 +18,21 @@ use protocol::agent_events::Health as What;
 use protocol::commands::{Poll, PollPendingCommands, Polled};
 use protocol::next_run::{NextRun, Offer};
 use protocol::repo_operations::PollRepoOperations;
-use protocol::update_run::{Ending, RunStatus};
 use time_and_chance::StopSignal;
 
 use crate::commands::{self, Arrived};
 use crate::config::{Config, ConfigErrorKind, ConfigFile};
-use crate::control_plane::{CallError, LONG_CALL_MAX};
+use crate::control_plane::{CallError, Ends, LONG_CALL_MAX};
 use crate::enrolment::{EnrolErrorKind, enrol};
+use crate::left_runs::{self, LeftRuns};
 use crate::leftovers;
 use crate::log::Log;
+use crate::outbox::Which;
 use crate::pace::Pace;
 use crate::parts::{Afterwards, Parts};
 use crate::ports::Ports;
-use crate::reporter::Reporter;
-use crate::runs;
+use crate::reporter;
+use crate::runs::{self, Offered, Offers};
 use crate::status::{ServiceLock, Status};
 use crate::volumes;
 
@@ -39,11 +42,18 @@ const CONFIG_PAUSE: Duration = Duration::from_secs(2);
 const ENROL_PAUSE: Duration = Duration::from_secs(60);
 /// What is being carried out may take so long to end when the service ends: giving up a checkpoint
 /// takes its time, and service managers wait for three minutes.
-const END_MAX: Duration = Duration::from_secs(150);
-/// What waits to be sent may take so long when the service ends.
+const END_MAX: Duration = Duration::from_secs(130);
+/// Answers to what was on its way by then are waited for so long: given up, it would be sent again although
+/// the server may have taken it.
+const ANSWERS_MAX: Duration = Duration::from_secs(20);
+/// What still waits may begin to be sent for so long when the service ends.
 const LAST_MAIL_MAX: Duration = Duration::from_secs(8);
+/// How often runs of a dead service are looked after.
+const LEFT_LOOK: Duration = Duration::from_secs(20);
 /// An answer that took so long was held back by the server until there was work.
 const HELD_MIN: Duration = Duration::from_secs(5);
+/// After such an answer, and after one with work, commands are asked for again this soon.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Why the service could not begin.
 pub type ServeError = Fault<()>;
@@ -144,34 +154,45 @@ fn work(parts: &Arc<Parts>, file: &ConfigFile) {
     parts.health.note(What::ServiceStarted {
         version: parts.ports.program.version.clone(),
     });
-    settle(parts);
-    let mail_stop = StopSignal::new();
+    commands::settle_interrupted(parts);
+    left_runs::settle(parts);
+    let (mail_stop, is_over) = (StopSignal::new(), StopSignal::new());
     std::thread::scope(|scope| {
         scope.spawn(|| leftovers::remove(parts));
-        scope.spawn(|| take_commands(parts));
-        let mail = scope.spawn(|| send_mail(parts, &mail_stop));
+        let takers = [
+            scope.spawn(|| take_commands(parts)),
+            scope.spawn(|| take_operations(parts)),
+        ];
+        let senders = [
+            scope.spawn(|| tell_ends(parts, &mail_stop)),
+            scope.spawn(|| send_mail(parts, &mail_stop)),
+        ];
         take_runs(parts, file);
         // Whatever made it end, all end with it.
         parts.stop.stop();
-        wait_for_work(parts);
+        scope.spawn(|| give_up_on_answers(parts, &is_over));
+        wait_for_work(parts, &takers);
         mail_stop.stop();
-        // A panic there has been told by then, and the rest of the end matters more.
-        let _ = mail.join();
+        for sender in senders {
+            // A panic there has been told by then, and the rest of the end matters more.
+            let _ = sender.join();
+        }
+        is_over.stop();
     });
     send_last_mail(parts);
 }
 
-/// Ends what a dead service left behind.
-fn settle(parts: &Parts) {
-    commands::settle_interrupted(parts);
-    for run in parts.runs_begun.left() {
-        if parts.outbox.holds(&run.run_id) {
-            parts.runs_begun.remove(&run.run_id);
-        } else if !run.is_backup {
-            let why = "the service ended while this was going on; order it again";
-            let ending = Ending::failed(parts.ports.clock.now(), why);
-            Reporter::new(parts, run.run_id).ends(ending);
+/// Gives up on answers some time after the service was told to end.
+fn give_up_on_answers(parts: &Parts, is_over: &StopSignal) {
+    let grace = parts.ports.cadence.grace;
+    for (pause, cut) in [
+        (grace, &parts.cut_held),
+        (ANSWERS_MAX.saturating_sub(grace), &parts.cut),
+    ] {
+        if parts.ports.clock.sleep(pause, is_over).is_err() {
+            return;
         }
+        cut.stop();
     }
 }
 
@@ -180,6 +201,8 @@ fn take_runs(parts: &Arc<Parts>, file: &ConfigFile) {
     let (clock, cadence) = (&parts.ports.clock, &parts.ports.cadence);
     let begun = clock.monotonic();
     let mut pace = Pace::new(parts.config.poll_interval(), &parts.ports.chance);
+    let mut offers = Offers::default();
+    let mut left = LeftRuns::new(begun);
     let mut next = begun;
     let mut next_look = begun;
     let mut seen = modified(file);
@@ -187,17 +210,15 @@ fn take_runs(parts: &Arc<Parts>, file: &ConfigFile) {
     loop {
         parts.ports.pulse.beat();
         let now = clock.monotonic();
-        for arrived in parts.take_arrived() {
-            start(parts, arrived);
-        }
+        start_arrived(parts);
         let running = parts.backups_running.load(Ordering::SeqCst);
         let has_room = running < parts.config.runs_at_once.max(1);
         if now >= next && has_room && !parts.updates.is_waiting_for_runs() {
-            next = now + take_run(parts, &mut pace);
+            next = now + take_run(parts, &mut offers, &mut pace);
         }
         if now >= next_look {
-            next_look = now + Duration::from_mins(1);
-            settle_left(parts, now.saturating_sub(begun) >= cadence.reclaim);
+            next_look = now + LEFT_LOOK;
+            left.look_after(parts, has_room);
             parts.repositories.close_idle();
         }
         let changed = modified(file);
@@ -224,28 +245,46 @@ fn take_runs(parts: &Arc<Parts>, file: &ConfigFile) {
 }
 
 /// Asks for a run, begins it, and returns after how long to ask again.
-fn take_run(parts: &Arc<Parts>, pace: &mut Pace) -> Duration {
+fn take_run(parts: &Arc<Parts>, offers: &mut Offers, pace: &mut Pace) -> Duration {
     let offer = parts.plane.call(&NextRun, &parts.stop);
     if offer.is_ok() {
         parts.updates.has_polled();
     }
     match offer {
-        Ok(Offer::NoRun) => pace.after_answer(),
+        Ok(Offer::NoRun) => {}
         Ok(Offer::Run(run)) => {
-            let worker = Arc::clone(parts);
-            parts.backups_running.fetch_add(1, Ordering::SeqCst);
-            parts.spawn(move || {
-                let _counted = Counted(&worker);
-                runs::carry_out(&worker, &run);
-            });
-            pace.after_answer()
+            let offered = Offered {
+                run_id: run.run_id.clone(),
+                resume: run.resume,
+                last_heartbeat_at: run.last_heartbeat_at.clone(),
+            };
+            if offers.takes(parts, offered) {
+                let worker = Arc::clone(parts);
+                parts.backups_running.fetch_add(1, Ordering::SeqCst);
+                parts.spawn(move || {
+                    let _counted = Counted(&worker);
+                    runs::carry_out(&worker, &run);
+                });
+            }
         }
-        Ok(Offer::Unreadable { run_id, reason }) => {
-            runs::refuse(parts, &run_id, &reason);
-            pace.after_answer()
+        Ok(Offer::Unreadable {
+            run_id,
+            resume,
+            last_heartbeat_at,
+            reason,
+        }) => {
+            let offered = Offered {
+                run_id: run_id.clone(),
+                resume,
+                last_heartbeat_at,
+            };
+            if offers.takes(parts, offered) {
+                runs::refuse(parts, &run_id, &reason);
+            }
         }
-        Err(error) => pace.after_failure(&error),
+        Err(error) => return pace.after_failure(&error),
     }
+    pace.after_answer()
 }
 
 /// A backup that counts as running until it goes, by a panic too.
@@ -254,32 +293,6 @@ struct Counted<'a>(&'a Parts);
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.backups_running.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Looks after runs that a dead service left: one that was cancelled meanwhile ends as such; one
-/// that nobody hands out again fails.
-fn settle_left(parts: &Parts, waited_long_enough: bool) {
-    for run in parts.runs_begun.left() {
-        if parts.active.holds(&run.run_id) {
-            continue;
-        }
-        let now = parts.ports.clock.now();
-        let is_cancelled = commands::of_run(parts, &run.run_id, &parts.stop).unwrap_or(false);
-        if parts.active.holds(&run.run_id) {
-            // It was handed out again while the question was on its way.
-            continue;
-        }
-        let reporter = Reporter::new(parts, run.run_id.clone());
-        if is_cancelled {
-            reporter.ends(Ending {
-                error_summary: "cancelled on request".to_owned(),
-                ..Ending::new(RunStatus::Cancelled, now)
-            });
-        } else if waited_long_enough {
-            let why = "the service ended while this run was going on, and the control plane did not hand it out again; the next run continues from what is stored";
-            reporter.ends(Ending::failed(now, why));
-        }
     }
 }
 
@@ -312,7 +325,7 @@ fn is_another_agent(parts: &Parts, file: &ConfigFile) -> bool {
     }
 }
 
-/// Takes commands and operations on repositories.
+/// Takes commands, and operations on repositories where they come together.
 fn take_commands(parts: &Arc<Parts>) {
     let clock = &parts.ports.clock;
     let mut pace = Pace::new(parts.config.command_poll_interval(), &parts.ports.chance);
@@ -321,18 +334,22 @@ fn take_commands(parts: &Arc<Parts>) {
         let pause = match poll(parts) {
             Ok(polled) => {
                 parts.updates.has_polled();
-                let wish = polled.next_poll_secs;
-                let commands = polled.commands.into_iter();
-                let commands = commands.map(|it| Arrived::Command(Box::new(it), None));
-                let operation = polled.repo_operation;
-                let operation = operation.map(|it| Arrived::Operation(Box::new(it)));
-                for arrived in commands.chain(operation) {
-                    start(parts, arrived);
+                let wish = polled.next_poll_secs.map(Duration::from_secs);
+                let usual = pace.after_answer_wishing(wish);
+                let had_work = !polled.commands.is_empty() || polled.repo_operation.is_some();
+                for command in polled.commands {
+                    if let Some(arrived) = commands::receive(parts, command, None) {
+                        start(parts, arrived);
+                    }
+                }
+                if let Some(operation) = polled.repo_operation {
+                    start(parts, commands::receive_operation(parts, operation));
                 }
                 let was_held = clock.monotonic().saturating_sub(begun) >= HELD_MIN;
-                match was_held {
-                    true => Duration::from_secs(1),
-                    false => pace.after_answer_wishing(wish.map(Duration::from_secs)),
+                // Who browses goes from folder to folder, and waits each time.
+                match was_held || had_work {
+                    true => SOON,
+                    false => usual,
                 }
             }
             Err(error) => pace.after_failure(&error),
@@ -343,25 +360,60 @@ fn take_commands(parts: &Arc<Parts>) {
     }
 }
 
-/// Asks for commands, in the way that the server has.
+/// Asks for commands, in the way that the server has. What it hands out is handed out once, so an answer that
+/// is on its way is waited for.
 fn poll(parts: &Parts) -> Result<Polled, CallError> {
+    let stop = &parts.stop;
     if parts.config.use_combined_poll {
+        let cut = &parts.cut_held;
+        let held = Ends { stop, cut };
         let polled = parts
             .plane
-            .call_within(&Poll { long: true }, LONG_CALL_MAX, &parts.stop);
+            .call_within(&Poll { long: true }, LONG_CALL_MAX, held);
         match polled {
             Err(error) if error.is_missing_endpoint() => {}
-            other => return other,
+            other => {
+                parts.polls_apart.store(false, Ordering::Relaxed);
+                return other;
+            }
         }
     }
-    let commands = parts.plane.call(&PollPendingCommands, &parts.stop)?;
-    // The commands are here, and are worth more than an operation.
-    let operation = parts.plane.call(&PollRepoOperations, &parts.stop);
+    parts.polls_apart.store(true, Ordering::Relaxed);
+    let cut = &parts.cut;
+    let commands = parts
+        .plane
+        .call_through(&PollPendingCommands, Ends { stop, cut })?;
     Ok(Polled {
         commands,
-        repo_operation: operation.unwrap_or_default(),
+        repo_operation: None,
         next_poll_secs: None,
     })
+}
+
+/// Takes operations on repositories where they do not come together with commands, which they must not hold
+/// up.
+fn take_operations(parts: &Arc<Parts>) {
+    let mut pace = Pace::new(parts.config.command_poll_interval(), &parts.ports.chance);
+    let mut pause = parts.ports.cadence.look;
+    while parts.ports.clock.sleep(pause, &parts.stop).is_ok() {
+        pause = parts.ports.cadence.look;
+        if !parts.polls_apart.load(Ordering::Relaxed) {
+            continue;
+        }
+        let (stop, cut) = (&parts.stop, &parts.cut);
+        let polled = parts
+            .plane
+            .call_through(&PollRepoOperations, Ends { stop, cut });
+        pause = match polled {
+            Ok(operation) => {
+                if let Some(operation) = operation {
+                    start(parts, commands::receive_operation(parts, operation));
+                }
+                pace.after_answer()
+            }
+            Err(error) => pace.after_failure(&error),
+        };
+    }
 }
 
 /// Carries out what arrived, beside everything else.
@@ -370,14 +422,32 @@ fn start(parts: &Arc<Parts>, arrived: Arrived) {
     parts.spawn(move || commands::carry_out(&worker, arrived));
 }
 
-/// Sends what waits, each at its own pace.
+/// Carries out what arrived by the polls of runs.
+fn start_arrived(parts: &Arc<Parts>) {
+    for arrived in parts.take_arrived() {
+        start(parts, arrived);
+    }
+}
+
+/// Tells how runs ended, each as soon as it is due.
+fn tell_ends(parts: &Parts, stop: &StopSignal) {
+    let cut = &parts.cut;
+    loop {
+        reporter::tell_ends(parts, Which::Due, Ends { stop, cut });
+        let pause = parts.ports.cadence.events;
+        if parts.ports.clock.sleep(pause, stop).is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends what else waits, each at its own pace.
 fn send_mail(parts: &Parts, stop: &StopSignal) {
     let (clock, cadence) = (&parts.ports.clock, &parts.ports.cadence);
     let begun = clock.monotonic();
     let (mut next_health, mut next_volumes, mut next_status) = (begun, begun, begun);
     loop {
         let now = clock.monotonic();
-        parts.outbox.deliver(&parts.plane, false, stop);
         parts.events.send(&parts.plane, stop);
         commands::agent_update::look(parts);
         if now >= next_status {
@@ -408,12 +478,19 @@ fn send_mail(parts: &Parts, stop: &StopSignal) {
     }
 }
 
-/// Waits for what is being carried out, which was told to stop.
-fn wait_for_work(parts: &Parts) {
+/// Waits for what is being carried out, which was told to stop, and for what still arrives.
+fn wait_for_work(parts: &Arc<Parts>, takers: &[ScopedJoinHandle<'_, ()>]) {
     const LOOK: Duration = Duration::from_millis(50);
     let never = StopSignal::new();
     let begun = parts.ports.clock.monotonic();
-    while parts.threads.load(Ordering::SeqCst) > 0 {
+    loop {
+        let are_over = takers.iter().all(ScopedJoinHandle::is_finished)
+            && parts.threads.load(Ordering::SeqCst) == 0;
+        // Looked at after that: what a thread received it has handed over before it ends.
+        start_arrived(parts);
+        if are_over && parts.threads.load(Ordering::SeqCst) == 0 {
+            return;
+        }
         parts.ports.pulse.beat();
         if parts.ports.clock.monotonic().saturating_sub(begun) > END_MAX {
             parts
@@ -435,18 +512,70 @@ fn send_last_mail(parts: &Parts) {
     parts.health.note(What::ServiceStopping {
         reason: reason.to_owned(),
     });
-    let (time_is_up, is_sent) = (StopSignal::new(), StopSignal::new());
+    let (time_is_up, cut) = (StopSignal::new(), StopSignal::new());
+    let is_sent = StopSignal::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            if parts.ports.clock.sleep(LAST_MAIL_MAX, &is_sent).is_ok() {
-                time_is_up.stop();
+            for (pause, signal) in [(LAST_MAIL_MAX, &time_is_up), (ANSWERS_MAX, &cut)] {
+                if parts.ports.clock.sleep(pause, &is_sent).is_err() {
+                    return;
+                }
+                signal.stop();
             }
         });
-        parts.outbox.deliver(&parts.plane, true, &time_is_up);
+        let (stop, cut) = (&time_is_up, &cut);
+        reporter::tell_ends(parts, Which::All, Ends { stop, cut });
         parts.events.send(&parts.plane, &time_is_up);
         parts.health.send(&parts.plane, &time_is_up);
         is_sent.stop();
     });
     // What cannot be written is only what `status` would have shown.
     let _ = Status::of(parts).write(&parts.ports.places.state);
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::WireId;
+    use protocol::endpoint::Endpoint;
+    use time_and_chance::SystemClock;
+
+    use super::*;
+    use crate::test_parts::{TestLine, clock, parts, success};
+
+    const ORDERED: &str = r#"{"commands": [{"command_id": 311, "type": "list_disks"}]}"#;
+
+    fn ordered() -> Arc<TestLine> {
+        TestLine::new(|request, _| match request.endpoint {
+            Endpoint::PollCommands | Endpoint::PollPendingCommands => success(ORDERED),
+            Endpoint::Poll => Ok(protocol::Response {
+                http_status: 404,
+                ..protocol::Response::default()
+            }),
+            _ => success("{}"),
+        })
+    }
+
+    #[test]
+    fn what_arrives_when_the_service_ends_is_answered_all_the_same() {
+        let (folder, line) = (tempfile::tempdir().unwrap(), ordered());
+        // The work is a real thread, which a clock that runs ahead would not wait for.
+        let parts = Arc::new(parts(folder.path(), &line, SystemClock::new()));
+        parts.stop.stop();
+        let never = StopSignal::new();
+        commands::of_run(&parts, &WireId::Number(7), &never).unwrap();
+        wait_for_work(&parts, &[]);
+        let told = line.documents(Endpoint::CompleteCommand);
+        assert_eq!((told.len(), &told[0]["command_id"]), (1, &311.into()));
+        let why = told[0]["result_message"].as_str().unwrap();
+        assert!(why.contains("order it again"), "{why}");
+    }
+
+    #[test]
+    fn commands_do_not_wait_for_operations_where_they_come_apart() {
+        let (folder, line) = (tempfile::tempdir().unwrap(), ordered());
+        let parts = parts(folder.path(), &line, clock());
+        assert_eq!(poll(&parts).unwrap().commands.len(), 1);
+        assert!(line.bodies(Endpoint::PollRepoOperations).is_empty());
+        assert!(parts.polls_apart.load(Ordering::Relaxed));
+    }
 }

@@ -22,6 +22,7 @@ use crate::cancellation::Cancellation;
 use crate::commands;
 use crate::durable::Durable;
 use crate::meter::{Measured, Meter};
+use crate::pace::Pace;
 use crate::parts::Parts;
 use crate::reporter::Reporter;
 use crate::runs_begun::BegunRun;
@@ -69,13 +70,17 @@ pub struct Ended {
     pub ending: Ending,
     /// What is told after that.
     pub last_events: Vec<Event>,
+    /// Whether some of the work was stopped before it was done.
+    pub is_cut_off: bool,
 }
 
-impl From<Ending> for Ended {
-    fn from(ending: Ending) -> Self {
+impl Ended {
+    /// Returns what work came to that was done, or failed.
+    pub fn new(ending: Ending, last_events: Vec<Event>) -> Self {
         Self {
             ending,
-            last_events: Vec::new(),
+            last_events,
+            is_cut_off: false,
         }
     }
 }
@@ -109,6 +114,10 @@ pub fn supervise(
         meter: Arc::clone(meter),
         cancellation: cancellation.clone(),
     })?;
+    if parts.outbox.knows(run_id) {
+        // It ended between somebody's look and now.
+        return None;
+    }
     parts
         .log
         .info(&format!("run {run_id} ({}) begins", kind.name));
@@ -128,8 +137,10 @@ pub fn supervise(
     let Ended {
         ending,
         last_events,
+        is_cut_off,
     } = accompanied(&works, run_id, work);
-    if parts.stop.is_stopped() && !cancellation.is_cancelled() && !is_good(ending.status) {
+    let is_cut_off = is_cut_off || !is_good(ending.status);
+    if parts.stop.is_stopped() && !cancellation.is_cancelled() && is_cut_off {
         if kind.is_backup {
             // It did not fail: the control plane hands it out again when the service is back.
             parts
@@ -138,13 +149,13 @@ pub fn supervise(
             return None;
         }
         let why = "the service was stopped while this was going on; order it again";
-        reporter.ends(Ending::failed(ending.finished_at, why));
+        let ending = Ending::failed(ending.finished_at, why);
+        reporter.ends(ending.clone(), Vec::new());
+        reporter.tells_end();
         return Some(ending);
     }
-    reporter.ends(ending.clone());
-    last_events
-        .into_iter()
-        .for_each(|event| reporter.event(event));
+    reporter.ends(ending.clone(), last_events);
+    reporter.tells_end();
     parts.health.run_finished(run_id, ending.status.as_str());
     Some(ending)
 }
@@ -167,7 +178,8 @@ fn accompanied(works: &Work<'_>, run_id: &WireId, work: impl FnOnce(&Work<'_>) -
                 panic_text(&*panic)
             );
             works.parts.log.error(&why);
-            Ending::failed(works.parts.ports.clock.now(), why).into()
+            let ending = Ending::failed(works.parts.ports.clock.now(), why);
+            Ended::new(ending, Vec::new())
         })
     })
 }
@@ -182,6 +194,9 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
 /// Tells how far the run is until it is over.
 fn tell(works: &Work<'_>, run_id: &WireId, is_over: &StopSignal) {
     let (parts, clock) = (works.parts, &works.parts.ports.clock);
+    let cadence = &parts.ports.cadence;
+    let mut pace = Pace::urgent(cadence.progress, cadence.heartbeat, &parts.ports.chance);
+    let mut not_before = Duration::ZERO;
     let mut rate = Rate::default();
     let mut told: Option<(Measured, Duration)> = None;
     let mut durable = Durable::of(&parts.config);
@@ -190,20 +205,24 @@ fn tell(works: &Work<'_>, run_id: &WireId, is_over: &StopSignal) {
         let now = clock.monotonic();
         rate.note(measured.done_bytes, now);
         let is_due = told.as_ref().is_none_or(|(last, at)| {
-            *last != measured || now.saturating_sub(*at) >= parts.ports.cadence.heartbeat
+            *last != measured || now.saturating_sub(*at) >= cadence.heartbeat
         });
-        if is_due {
+        if is_due && now >= not_before {
             parts
                 .log
                 .debug(&format!("run {run_id}: {}", in_words(&measured)));
-        }
-        if is_due && works.reporter.is_at(as_told(&measured, &rate), is_over) {
-            told = Some((measured.clone(), now));
+            match works.reporter.is_at(as_told(&measured, &rate), is_over) {
+                Ok(()) => {
+                    pace.after_answer();
+                    told = Some((measured.clone(), now));
+                }
+                Err(error) => not_before = clock.monotonic() + pace.after_failure(&error),
+            }
         }
         if durable.is_due(measured.percent, now) {
             works.reporter.event(progress_event(&measured, &rate));
         }
-        if clock.sleep(parts.ports.cadence.progress, is_over).is_err() {
+        if clock.sleep(cadence.progress, is_over).is_err() {
             return;
         }
     }
@@ -240,7 +259,7 @@ fn listen(works: &Work<'_>, run_id: &WireId, is_over: &StopSignal) {
                 works.cancellation.cancel();
             }
             Ok(_) => {}
-            Err(error) => pause = pause.max(error.after().unwrap_or_default()),
+            Err(error) => pause = pause.max(error.after_urgent().unwrap_or_default()),
         }
     }
 }
@@ -315,5 +334,45 @@ fn progress_event(measured: &Measured, rate: &Rate) -> ProgressUpdate {
         files_total: measured.subjects_total,
         speed_bps: rate.bytes_per_second(),
         eta_seconds: rate.seconds_left(measured),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::endpoint::Endpoint;
+
+    use super::*;
+    use crate::test_parts::{TestLine, clock, parts};
+
+    #[test]
+    fn a_backup_of_which_something_was_cut_off_by_the_service_s_end_goes_on_later() {
+        let (folder, line) = (tempfile::tempdir().unwrap(), TestLine::quiet());
+        let parts = parts(folder.path(), &line, clock());
+        let supervise = |number: i64, is_backup: bool, is_cut_off: bool| {
+            let kind = Kind {
+                name: "hyperv".to_owned(),
+                is_backup,
+                job_id: None,
+            };
+            let meter = Arc::new(Meter::new(0, |_| {}));
+            supervise(&parts, &WireId::Number(number), &kind, &meter, |work| {
+                work.parts.stop.stop();
+                let now = work.parts.ports.clock.now();
+                Ended {
+                    is_cut_off,
+                    ..Ended::new(Ending::new(RunStatus::Warning, now), Vec::new())
+                }
+            })
+        };
+        assert!(supervise(1, true, true).is_none());
+        assert!(!parts.outbox.knows(&WireId::Number(1)));
+        assert!(supervise(2, true, false).is_some());
+        let restore = supervise(3, false, true).unwrap();
+        assert_eq!(restore.status, RunStatus::Failed);
+        let told = line.documents(Endpoint::UpdateRun).into_iter();
+        let ends: Vec<_> = told.filter(|it| !it["finished_at"].is_null()).collect();
+        assert_eq!(ends.len(), 2);
+        assert_eq!(ends[0]["status"], "warning");
+        assert_eq!(ends[1]["status"], "failed");
     }
 }

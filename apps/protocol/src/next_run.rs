@@ -29,6 +29,10 @@ pub enum Offer {
     Unreadable {
         /// The run.
         run_id: WireId,
+        /// Whether it was handed out before, and its heartbeat stopped.
+        resume: bool,
+        /// The last heartbeat, without zone, with `resume`.
+        last_heartbeat_at: Option<String>,
         /// What is wrong, without what was received.
         reason: String,
     },
@@ -51,10 +55,13 @@ impl Call for NextRun {
             return Ok(Offer::NoRun);
         }
         let named: Named = lenient::read(envelope.run.clone())?;
+        let history: History = lenient::read(envelope.run.clone()).unwrap_or_default();
         Ok(match lenient::read(envelope.run) {
             Ok(run) => Offer::Run(Box::new(run)),
             Err(reason) => Offer::Unreadable {
                 run_id: named.run_id,
+                resume: history.resume,
+                last_heartbeat_at: history.last_heartbeat_at,
                 reason,
             },
         })
@@ -70,4 +77,13 @@ struct Envelope {
 #[derive(Deserialize)]
 struct Named {
     run_id: WireId,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct History {
+    #[serde(deserialize_with = "lenient::boolean")]
+    resume: bool,
+    #[serde(deserialize_with = "lenient::optional_text")]
+    last_heartbeat_at: Option<String>,
 }

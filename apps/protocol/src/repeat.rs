@@ -11,8 +11,10 @@ const COMPACT_PAUSE: Duration = Duration::from_millis(200);
 /// Why a call failed, as far as repeating it is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The line: time-out, end of file, reset, broken pipe, a handshake that took too long.
+    /// The line: end of file, reset, broken pipe, no connection.
     Line,
+    /// Nothing came in time. The server may still be at work on it.
+    Silence,
     /// The server: 429 or 5xx.
     Server {
         /// How long it wants to be left alone.
@@ -39,7 +41,9 @@ impl From<&NoAnswer> for Failure {
 /// Returns how long to wait before a call is sent again, if it may be, after `attempts` that failed.
 ///
 /// A server that asks for more patience than the pause gets it; one that asks for longer than
-/// `patience` is not asked again: the next round of the caller will.
+/// `patience` is not asked again: the next round of the caller will. Nor is an update of a run repeated that
+/// the server may still be at work on: the results of a last one would be recorded twice, and of the
+/// others the next one says more.
 pub fn pause_before_next(
     endpoint: Endpoint,
     attempts: u32,
@@ -58,7 +62,8 @@ pub fn pause_before_next(
     }
     let pause = Duration::from_millis(step_ms).saturating_mul(attempts);
     match failure {
-        Failure::Line => Some(pause),
+        Failure::Silence if endpoint == Endpoint::UpdateRun => None,
+        Failure::Line | Failure::Silence => Some(pause),
         Failure::Server { .. } if line_only => None,
         Failure::Server { after } => {
             Some(pause.max(after.unwrap_or_default())).filter(|it| *it <= patience.max(pause))
@@ -106,6 +111,8 @@ mod tests {
             assert_eq!(pauses(*endpoint, Failure::Final), [0; 0], "{endpoint:?}");
         }
         assert_eq!(pauses(Endpoint::UpdateRun, Failure::Firewall), [0; 0]);
+        assert_eq!(pauses(Endpoint::UpdateRun, Failure::Silence), [0; 0]);
+        assert_eq!(pauses(Endpoint::PollCommands, Failure::Silence), [250]);
         assert_eq!(pauses(Endpoint::PushEvents, Failure::Firewall)[0], 200);
     }
 

@@ -42,9 +42,9 @@ pub fn carry_out(parts: &Parts, command: &Command, order: &HypervRestore) -> Res
             command,
             order,
         };
-        restoring.carry_out().unwrap_or_else(|why| Ended {
-            ending: work.fails(&why),
-            last_events: vec![HypervRestoreFailed { message: why }.into()],
+        restoring.carry_out().unwrap_or_else(|why| {
+            let ending = work.fails(&why);
+            Ended::new(ending, vec![HypervRestoreFailed { message: why }.into()])
         })
     })
 }
@@ -279,20 +279,18 @@ impl Restoring<'_> {
             vm_count: self.order.vms.len() as u64,
             target_path: self.order.target_path.clone(),
         };
-        Ended {
-            ending: Ending {
-                error_summary,
-                progress: Told {
-                    progress_pct: (status == RunStatus::Success).then_some(100.0),
-                    bytes_transferred: Some(written_bytes),
-                    objects_transferred: Some(restored_disks),
-                    objects_total: Some(total_disks),
-                    ..Told::default()
-                },
-                ..Ending::new(status, work.parts.ports.clock.now())
+        let ending = Ending {
+            error_summary,
+            progress: Told {
+                progress_pct: (status == RunStatus::Success).then_some(100.0),
+                bytes_transferred: Some(written_bytes),
+                objects_transferred: Some(restored_disks),
+                objects_total: Some(total_disks),
+                ..Told::default()
             },
-            last_events: vec![event.into()],
-        }
+            ..Ending::new(status, work.parts.ports.clock.now())
+        };
+        Ended::new(ending, vec![event.into()])
     }
 }
 

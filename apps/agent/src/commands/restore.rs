@@ -42,10 +42,7 @@ impl Restoring<'_> {
                     manifest_id,
                     target_path: order.target_path.clone(),
                 };
-                Ended {
-                    ending: self.succeeded(&restored),
-                    last_events: vec![event.into()],
-                }
+                Ended::new(self.succeeded(&restored), vec![event.into()])
             }
             Err(why) => {
                 let event = RestoreFailed {
@@ -53,10 +50,7 @@ impl Restoring<'_> {
                     manifest_id: order.manifest_id.clone(),
                     target_path: order.target_path.clone(),
                 };
-                Ended {
-                    ending: work.fails(&why),
-                    last_events: vec![event.into()],
-                }
+                Ended::new(work.fails(&why), vec![event.into()])
             }
         }
     }

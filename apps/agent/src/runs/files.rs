@@ -209,10 +209,7 @@ fn succeeded(work: &Work<'_>, run: &Run, kind: &Kind, done: Done) -> Ended {
         .into(),
         false => CompletedWarning {}.into(),
     });
-    Ended {
-        ending,
-        last_events,
-    }
+    Ended::new(ending, last_events)
 }
 
 /// Returns what could not be read, in words; nothing if all could.

@@ -70,7 +70,8 @@ struct VmRun<'w> {
 struct Outcome {
     name: String,
     result: Result<HypervResult, String>,
-    is_cancelled: bool,
+    /// Whether it was stopped before it was done.
+    is_cut_off: bool,
     uploaded_bytes: u64,
 }
 
@@ -109,7 +110,7 @@ impl VmRun<'_> {
             Outcome {
                 name: vm.name.clone(),
                 result: Err(vm.why.clone()),
-                is_cancelled: false,
+                is_cut_off: false,
                 uploaded_bytes: 0,
             }
         });
@@ -176,22 +177,23 @@ impl VmRun<'_> {
                 Outcome {
                     name,
                     result: Ok(result),
-                    is_cancelled: false,
+                    is_cut_off: false,
                     uploaded_bytes,
                 }
             }
             Err(error) => {
-                let is_cancelled = error.kind() == backup::BackupErrorKind::Stopped;
+                let is_cut_off = error.kind() == backup::BackupErrorKind::Stopped;
                 let why = self.work.parts.log.redacted(&format!("failed to {error}"));
-                if is_cancelled {
-                    self.work.reporter.event(stages::cancelled(&name));
-                } else {
-                    self.work.reporter.event(vm_failed(&name, &why));
+                match (is_cut_off, self.work.cancellation.is_cancelled()) {
+                    (true, true) => self.work.reporter.event(stages::cancelled(&name)),
+                    // It goes on when the service is back.
+                    (true, false) => {}
+                    (false, _) => self.work.reporter.event(vm_failed(&name, &why)),
                 }
                 Outcome {
                     name,
                     result: Err(why),
-                    is_cancelled,
+                    is_cut_off,
                     uploaded_bytes: 0,
                 }
             }
@@ -327,8 +329,8 @@ impl VmRun<'_> {
         let good = names(&|it| it.result.is_ok());
         let bad = names(&|it| it.result.is_err());
         let warned = names(&|it| it.result.as_ref().is_ok_and(has_warning));
-        let is_cancelled = self.work.cancellation.is_cancelled()
-            && outcomes.iter().any(|outcome| outcome.is_cancelled);
+        let is_cut_off = outcomes.iter().any(|outcome| outcome.is_cut_off);
+        let is_cancelled = self.work.cancellation.is_cancelled() && is_cut_off;
         let summary = summary(&outcomes, good.len(), &warned);
         let status = match (good.len(), bad.len()) {
             _ if is_cancelled => RunStatus::Cancelled,
@@ -360,8 +362,8 @@ impl VmRun<'_> {
         ending.disk_manifests = manifests;
         let complete = complete_event(status, total, good, bad, warned, &summary);
         Ended {
-            ending,
-            last_events: vec![complete],
+            is_cut_off,
+            ..Ended::new(ending, vec![complete])
         }
     }
 }

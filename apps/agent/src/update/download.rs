@@ -187,8 +187,10 @@ impl Download<'_> {
 fn of_line(error: &crate::http::LineError) -> Wrong {
     let why = format!("failed to {error}");
     match error.kind() {
-        LineErrorKind::Line => Wrong::Now(why),
-        LineErrorKind::Stopped => Wrong::Always("the service is being stopped".to_owned()),
+        LineErrorKind::Line | LineErrorKind::Silence => Wrong::Now(why),
+        LineErrorKind::Stopped | LineErrorKind::Unsent => {
+            Wrong::Always("the service is being stopped".to_owned())
+        }
     }
 }
 

@@ -73,7 +73,9 @@ fn an_end_survives_a_server_that_is_down_and_a_service_that_is_restarted() {
     world.plane.go_down();
     let outbox = world.path("state/outbox");
     world.wait_for("the end in the outbox", |_| {
-        fs::read_dir(&outbox).is_ok_and(|mut entries| entries.next().is_some())
+        let of_identity = fs::read_dir(&outbox).into_iter().flatten();
+        let mut ends = of_identity.filter_map(|it| fs::read_dir(it.ok()?.path()).ok());
+        ends.any(|mut ends| ends.next().is_some())
     });
     world.end();
     world.plane.agent_was_killed();

@@ -75,6 +75,9 @@ impl World {
         } else {
             "agent_id"
         };
+        // Nor for runs.
+        let often = "poll_interval_secs: 1\ncommand_poll_interval_secs: 1\n";
+        fs::write(world.path("agent.conf"), often).unwrap();
         world.configure(&[
             ("api_base_url", &world.plane.url()),
             (key, id),
@@ -140,8 +143,8 @@ impl World {
                 cancel_look: Duration::from_millis(200),
                 health: Duration::from_millis(500),
                 events: Duration::from_millis(100),
-                reclaim: Duration::from_secs(2),
                 look: Duration::from_millis(50),
+                grace: Duration::from_millis(100),
                 ..Cadence::default()
             },
         }

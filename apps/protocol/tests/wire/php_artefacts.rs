@@ -143,10 +143,16 @@ fn unknown_members_and_words_are_no_obstacle() {
 #[test]
 fn a_run_that_cannot_be_read_is_still_named() {
     let body = json!({"status": "success", "run": {"run_id": 17, "local_bandwidth_limit_kbps": "fast",
-        "dest_secret_key": "hush"}});
+        "dest_secret_key": "hush", "resume": "1", "last_heartbeat_at": "2026-03-01 10:00:00"}});
     match answer(&NextRun, &body.to_string()).unwrap() {
-        Offer::Unreadable { run_id, reason } => {
+        Offer::Unreadable {
+            run_id,
+            resume,
+            last_heartbeat_at,
+            reason,
+        } => {
             assert_eq!(run_id, WireId::Number(17));
+            assert!(resume && last_heartbeat_at.is_some());
             assert!(reason.contains("`local_bandwidth_limit_kbps`"), "{reason}");
             assert!(
                 !reason.contains("fast") && !reason.contains("hush"),
