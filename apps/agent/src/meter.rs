@@ -25,6 +25,8 @@ pub struct Measured {
     pub subject: String,
     /// And in which phase.
     pub phase: String,
+    /// Whether it goes on only when something else is over.
+    pub is_waiting: bool,
 }
 
 /// Adds news up. `hook` hears each piece before it counts.
@@ -72,13 +74,19 @@ impl Meter {
 
     /// Says what is worked on.
     pub fn is_at(&self, subject: &str, phase: &str) {
-        let measured = &mut self.lock().measured;
-        subject.clone_into(&mut measured.subject);
-        phase.clone_into(&mut measured.phase);
+        self.lock().measured.is_at(subject, phase, false);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics while he counts")
+    }
+}
+
+impl Measured {
+    fn is_at(&mut self, subject: &str, phase: &str, is_waiting: bool) {
+        subject.clone_into(&mut self.subject);
+        phase.clone_into(&mut self.phase);
+        self.is_waiting = is_waiting;
     }
 }
 
@@ -107,10 +115,8 @@ impl Monitor for Meter {
         (self.hook)(news);
         let state = &mut *self.lock();
         match *news {
-            News::Phase { subject, phase } => {
-                subject.clone_into(&mut state.measured.subject);
-                phase.clone_into(&mut state.measured.phase);
-            }
+            News::Phase { subject, phase } => state.measured.is_at(subject, phase, false),
+            News::Waits { subject, text } => state.measured.is_at(subject, text, true),
             News::DiskBegins {
                 subject,
                 disk,

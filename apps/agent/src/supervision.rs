@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use progress::Progress;
+use progress::{Monitor, News, Progress};
 use protocol::WireId;
 use protocol::event::{CancelRequested, Event, Percent, ProgressUpdate};
 use protocol::update_run::{Ending, Progress as Told, RunStatus};
@@ -21,6 +21,7 @@ use crate::active::ActiveRun;
 use crate::cancellation::Cancellation;
 use crate::commands;
 use crate::durable::Durable;
+use crate::log::Log;
 use crate::meter::{Measured, Meter};
 use crate::pace::Pace;
 use crate::parts::Parts;
@@ -44,7 +45,10 @@ impl Work<'_> {
     /// Returns progress for engines.
     pub fn progress(&self) -> Progress {
         Progress {
-            monitor: Arc::clone(self.meter) as _,
+            monitor: Arc::new(Logged {
+                meter: Arc::clone(self.meter),
+                log: Arc::clone(&self.parts.log),
+            }),
             stop: self.cancellation.stop().clone(),
             subject: String::new(),
         }
@@ -60,6 +64,22 @@ impl Work<'_> {
             },
             false => Ending::failed(now, why),
         }
+    }
+}
+
+/// Passes news on to the meter; that something is waited for is written down too.
+#[derive(Debug)]
+struct Logged {
+    meter: Arc<Meter>,
+    log: Arc<Log>,
+}
+
+impl Monitor for Logged {
+    fn hear(&self, news: &News<'_>) {
+        if let News::Waits { subject, text } = news {
+            self.log.info(&format!("{subject}: {text}"));
+        }
+        self.meter.hear(news);
     }
 }
 
@@ -316,13 +336,18 @@ fn current_item(measured: &Measured) -> String {
     if subject.is_empty() {
         return phase.clone();
     }
-    match measured.subjects_total {
+    let mut item = match measured.subjects_total {
         0 | 1 => subject.clone(),
         total => {
             let number = total.min(measured.subjects_done + 1);
             format!("VM {number}/{total}: {subject}")
         }
+    };
+    if measured.is_waiting {
+        item.push_str(": ");
+        item.push_str(phase);
     }
+    item
 }
 
 fn progress_event(measured: &Measured, rate: &Rate) -> ProgressUpdate {

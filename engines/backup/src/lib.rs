@@ -11,5 +11,5 @@ mod tidy_up;
 pub mod vm;
 
 pub use error::{BackupError, BackupErrorKind};
-pub use run_lock::RunLock;
+pub use run_lock::{LockWait, RunLock};
 pub use tidy_up::tidy_up;

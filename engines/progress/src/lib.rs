@@ -23,6 +23,13 @@ pub enum News<'a> {
         /// What is being done, such as "taking a checkpoint".
         phase: &'a str,
     },
+    /// The subject's work goes on when something is over that others do.
+    Waits {
+        /// The VM or file.
+        subject: &'a str,
+        /// What is waited for, such as "waiting until another run lets go of this VM".
+        text: &'a str,
+    },
     /// A disk's transfer begins.
     DiskBegins {
         /// The VM or file.
@@ -126,6 +133,14 @@ impl Progress {
         self.monitor.hear(&News::Phase {
             subject: &self.subject,
             phase,
+        });
+    }
+
+    /// Tells that the work waits, and for what.
+    pub fn waits(&self, text: &str) {
+        self.monitor.hear(&News::Waits {
+            subject: &self.subject,
+            text,
         });
     }
 

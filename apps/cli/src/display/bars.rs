@@ -39,7 +39,11 @@ impl Bars {
 
     pub(super) fn hear(&self, news: &News<'_>) {
         match *news {
-            News::Phase { subject, phase } => {
+            News::Phase {
+                subject,
+                phase: text,
+            }
+            | News::Waits { subject, text } => {
                 let mut shown = self.lock();
                 let line = shown.phases.entry(subject.to_owned()).or_insert_with(|| {
                     let line = self
@@ -48,7 +52,7 @@ impl Bars {
                     line.enable_steady_tick(TICK);
                     line
                 });
-                line.set_message(plain::line(&about(subject, phase)).into_owned());
+                line.set_message(plain::line(&about(subject, text)).into_owned());
             }
             News::DiskBegins {
                 subject,

@@ -46,7 +46,11 @@ impl Lines {
             .lock()
             .expect("no thread panics while it tells progress");
         match *news {
-            News::Phase { subject, phase } => Some(about(subject, phase)),
+            News::Phase {
+                subject,
+                phase: text,
+            }
+            | News::Waits { subject, text } => Some(about(subject, text)),
             News::DiskBegins {
                 subject,
                 disk,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kopia::compression::CompressionAlgorithm;
 
 use super::watch::HoldLimits;
+use crate::run_lock::LockWait;
 
 /// How consistent a point has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +47,8 @@ pub struct Options {
     pub checkpoint_manifest_every: Duration,
     /// How long one VM's flush waits for others that are about to finish.
     pub flush_patience: Duration,
+    /// How long a run waits for another that works on the same VM.
+    pub lock_wait: Duration,
     /// How long a run waits for the merge at its end before it only tells of it.
     pub merge_wait: Duration,
 }
@@ -68,6 +71,7 @@ impl Default for Options {
             space_wait: Duration::from_hours(1),
             checkpoint_manifest_every: Duration::from_mins(45),
             flush_patience: Duration::from_secs(60),
+            lock_wait: LockWait::USUAL_MAX,
             merge_wait: Duration::from_mins(1),
         }
     }

@@ -29,6 +29,7 @@ use super::state::JournalEntry;
 use super::vm_backup::VmBackup;
 use super::watch::CheckpointWatch;
 use crate::error::{BackupError, BackupErrorKind, host_error};
+use crate::run_lock::LockWait;
 
 /// What became of one VM.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +61,14 @@ impl VmBackup<'_> {
     /// published, and the old base stands.
     pub fn run(&self, vm: VmId, progress: &Progress) -> Result<PointReport, BackupError> {
         let begun = self.clock().monotonic();
-        let _lock = self.state.lock(vm)?;
+        let _lock = self.state.lock_waiting(
+            vm,
+            &LockWait {
+                clock: self.clock().as_ref(),
+                progress,
+                max: self.options.lock_wait,
+            },
+        )?;
         let run = self.chance().uuid();
         let mut warnings = Vec::new();
         let mut unseen_before_bytes = None;

@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::announced::Announced;
 use super::increment_base::Base;
 use crate::error::{BackupError, BackupErrorKind};
-use crate::run_lock::RunLock;
+use crate::run_lock::{LockWait, RunLock};
 
 /// The state folder.
 #[derive(Debug, Clone)]
@@ -80,13 +80,12 @@ impl StateFolder {
         Ok(Self { root })
     }
 
-    /// Takes the VM's lock.
+    /// Takes the VM's lock, if nobody holds it.
     ///
     /// # Errors
     /// `Locked` if another process works on the VM; it says which.
     pub fn lock(&self, vm: VmId) -> Result<RunLock, BackupError> {
-        let path = self.root.join("locks").join(format!("{vm}.lock"));
-        RunLock::take(&path, "this VM")
+        RunLock::take(&self.lock_path(vm), "this VM")
     }
 
     /// Takes the lock of the VM that a self-test makes for itself.
@@ -98,14 +97,25 @@ impl StateFolder {
         RunLock::take(&path, "a VM of the self-test's own")
     }
 
-    /// Takes the lock of a source of files in a repository.
+    /// Takes the VM's lock as soon as nobody else holds it.
     ///
     /// # Errors
-    /// `Locked` if another process backs the source up to this repository; it says which.
+    /// `Locked` if another process works on the VM for longer; it says which. `Stopped` if the work was
+    /// told to stop.
+    pub fn lock_waiting(&self, vm: VmId, wait: &LockWait<'_>) -> Result<RunLock, BackupError> {
+        RunLock::wait_for(&self.lock_path(vm), "this VM", wait)
+    }
+
+    /// Takes the lock of a source of files in a repository as soon as nobody else holds it.
+    ///
+    /// # Errors
+    /// `Locked` if another process backs the source up to this repository for longer; it says which.
+    /// `Stopped` if the work was told to stop.
     pub fn lock_source(
         &self,
         repository: &str,
         source: &SnapshotSource,
+        wait: &LockWait<'_>,
     ) -> Result<RunLock, BackupError> {
         let mut hasher = Sha256::new();
         for part in [repository, &source.user_name, &source.host, &source.path] {
@@ -114,7 +124,11 @@ impl StateFolder {
         }
         let name = hex::encode(&hasher.finalize()[..16]);
         let path = self.root.join("locks").join(format!("files-{name}.lock"));
-        RunLock::take(&path, "these files")
+        RunLock::wait_for(&path, "these files", wait)
+    }
+
+    fn lock_path(&self, vm: VmId) -> PathBuf {
+        self.root.join("locks").join(format!("{vm}.lock"))
     }
 
     /// Returns what was being done to the VM when a run died, if anything.
@@ -209,7 +223,10 @@ fn write_document<T: Serialize>(path: &Path, document: &T) -> Result<(), BackupE
 
 #[cfg(test)]
 mod tests {
-    use time_and_chance::Timestamp;
+    use std::time::Duration;
+
+    use progress::Progress;
+    use time_and_chance::{ManualClock, Timestamp};
 
     use super::*;
 
@@ -286,13 +303,20 @@ mod tests {
             user_name: "user".to_owned(),
             path: path.to_owned(),
         };
-        let held = state.lock_source("r1", &source("/home")).unwrap();
-        let refused = state.lock_source("r1", &source("/home")).unwrap_err();
+        let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
+        let wait = LockWait {
+            clock: &*clock,
+            progress: &Progress::silent(),
+            max: Duration::from_secs(5),
+        };
+        let lock = |repository, path| state.lock_source(repository, &source(path), &wait);
+        let held = lock("r1", "/home").unwrap();
+        let refused = lock("r1", "/home").unwrap_err();
         assert_eq!(refused.kind(), BackupErrorKind::Locked);
-        state.lock_source("r2", &source("/home")).unwrap();
-        state.lock_source("r1", &source("/etc")).unwrap();
+        lock("r2", "/home").unwrap();
+        lock("r1", "/etc").unwrap();
         drop(held);
-        state.lock_source("r1", &source("/home")).unwrap();
+        lock("r1", "/home").unwrap();
     }
 
     #[test]

@@ -9,8 +9,8 @@ use backup::files::rules::checked_pattern;
 use backup::files::{
     FileBackup, FileCounts, FileFailure, FileOptions, FileReport, FileSource, FileThreads,
 };
-use backup::tidy_up;
 use backup::vm::StateFolder;
+use backup::{LockWait, tidy_up};
 use blob::Location;
 use clap::Args;
 use progress::Progress;
@@ -205,8 +205,13 @@ fn run_one(
     progress: &Progress,
 ) -> Result<FileReport, Failure> {
     let repository = backup.writer.repository().unique_id_hex();
+    let wait = LockWait {
+        clock: backup.writer.repository().clock().as_ref(),
+        progress,
+        max: LockWait::USUAL_MAX,
+    };
     let result = state
-        .lock_source(&repository, &source.identity)
+        .lock_source(&repository, &source.identity, &wait)
         .and_then(|_lock| backup.run(source, progress));
     progress.ends(result.is_ok());
     result.map_err(Failure::from)
