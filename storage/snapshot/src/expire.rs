@@ -39,6 +39,20 @@ pub fn plan_expiry<'s>(
     snapshots: &'s Snapshots,
     zone: &TimeZone,
 ) -> Result<Vec<SourcePlan<'s>>, RepoError> {
+    plan_expiry_by(snapshots, zone, &|_, _| None)
+}
+
+/// Returns what becomes of all snapshots where other rules may stand in place of sources' own:
+/// `instead` is asked for each source, and hears what its own policy says. What such a rule leaves
+/// open, less specific policies and Kopia's defaults say, as ever.
+///
+/// # Errors
+/// As [`plan_expiry`].
+pub fn plan_expiry_by<'s>(
+    snapshots: &'s Snapshots,
+    zone: &TimeZone,
+    instead: &dyn Fn(&SnapshotSource, &RetentionPolicy) -> Option<RetentionPolicy>,
+) -> Result<Vec<SourcePlan<'s>>, RepoError> {
     check_readable(snapshots.manifests(), "decide which snapshots expire")?;
     let mut by_source: BTreeMap<&SnapshotSource, Vec<&Snapshot>> = BTreeMap::new();
     for snapshot in snapshots.iter() {
@@ -50,7 +64,8 @@ pub fn plan_expiry<'s>(
         .into_iter()
         .map(|(source, of_source)| {
             let target = PolicyTarget::source(source);
-            let retention = policies.effective(&target)?.retention;
+            let of_source_instead = |own: &RetentionPolicy| instead(source, own);
+            let retention = policies.effective_retention(&target, &of_source_instead)?;
             let candidates: Vec<Candidate> = of_source
                 .iter()
                 .map(|snapshot| Candidate {

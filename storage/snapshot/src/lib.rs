@@ -10,7 +10,7 @@ mod snapshots;
 mod tree;
 mod verified;
 
-pub use expire::{SourcePlan, expires, plan_expiry};
+pub use expire::{SourcePlan, expires, plan_expiry, plan_expiry_by};
 pub use policy::{
     compression_for, delete_policy, effective_policy, policies, policy_chain, policy_of,
     save_policy, writable_compressor,

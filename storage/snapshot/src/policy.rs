@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kopia::compression::CompressionAlgorithm;
 use kopia::manifest::{ManifestEntry, latest};
-use kopia::policy::{POLICY_TYPE, Policy, PolicyTarget};
+use kopia::policy::{POLICY_TYPE, Policy, PolicyTarget, RetentionPolicy};
 use kopia::snapshot::SnapshotSource;
 use repo::{Manifests, RepoError, RepoErrorKind, Writer};
 
@@ -80,6 +80,24 @@ impl Policies {
     pub(crate) fn effective(&self, target: &PolicyTarget) -> Result<Policy, RepoError> {
         let chain = self.chain(target)?;
         Ok(Policy::merge(chain.iter().map(|(_, policy)| policy)))
+    }
+
+    /// Returns what all policies together say about `target`'s retention, if `instead` stands where the
+    /// target's own stood.
+    pub(crate) fn effective_retention(
+        &self,
+        target: &PolicyTarget,
+        instead: &dyn Fn(&RetentionPolicy) -> Option<RetentionPolicy>,
+    ) -> Result<RetentionPolicy, RepoError> {
+        let chain = self.chain(target)?;
+        let (own, above): (Vec<_>, Vec<_>) = chain.into_iter().partition(|(of, _)| of == target);
+        let mut own = own.into_iter().next().map(|(_, policy)| policy);
+        let own_retention = own.as_ref().map(|policy| policy.retention.clone());
+        if let Some(retention) = instead(&own_retention.unwrap_or_default()) {
+            own.get_or_insert_default().retention = retention;
+        }
+        let above = above.iter().map(|(_, policy)| policy);
+        Ok(Policy::merge(own.iter().chain(above)).retention)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Operations on repositories that the control plane queues after runs: retention, maintenance.
 
-use protocol::repo_operations::{EffectivePolicy, OperationKind, OperationResult, RepoOperation};
-use snapshot::RetentionRule;
+use protocol::repo_operations::{OperationKind, OperationResult, RepoOperation};
 
 use super::failed;
 use super::maintenance::maintain;
@@ -10,7 +9,7 @@ use crate::credentials::S3Keys;
 use crate::destination::Destination;
 use crate::parts::Parts;
 use crate::repositories::Absent;
-use crate::retention::{Retaining, rule_of};
+use crate::retention::Retaining;
 
 /// Carries an operation out, on a repository that a run of this agent has used before: operations
 /// are of any agent of the client, and name neither prefix nor password.
@@ -45,8 +44,8 @@ pub fn carry_out(parts: &Parts, operation: &RepoOperation) -> Result<OperationRe
                 state: &parts.state,
                 time_zone: &parts.ports.time_zone,
             };
-            let rule = rule_of_repository(&operation.effective_policy);
-            let retained = retaining.of_repository(rule).map_err(failed)?;
+            let policy = &operation.effective_policy;
+            let retained = retaining.of_repository(policy).map_err(failed)?;
             retained.warnings.iter().for_each(|it| parts.log.warn(it));
             Ok(OperationResult {
                 deleted_count: Some(retained.deleted_count),
@@ -60,15 +59,4 @@ pub fn carry_out(parts: &Parts, operation: &RepoOperation) -> Result<OperationRe
             Ok(OperationResult::default())
         }
     }
-}
-
-/// Returns the rule for sources that have none of their own.
-fn rule_of_repository(policy: &EffectivePolicy) -> RetentionRule {
-    let days = policy
-        .vault_default_days
-        .and_then(|it| u32::try_from(it).ok());
-    let days = days.filter(|days| *days > 0).map(RetentionRule::KeepDays);
-    rule_of(&policy.retention)
-        .or(days)
-        .unwrap_or(RetentionRule::OF_REPOSITORY)
 }
