@@ -336,26 +336,48 @@ struct Opener<'a> {
 
 impl Opener<'_> {
     fn open(&self, absent: Absent) -> Result<Arc<Repository>, OpenError> {
-        let (location, ports) = (&self.destination.location, &self.repositories.ports);
-        let keeper = Keeper::new(Arc::clone(&ports.secrets), location);
+        let location = &self.destination.location;
+        let keeper = Keeper::new(Arc::clone(&self.repositories.ports.secrets), location);
         let remembered = keeper.read().unwrap_or_else(|error| {
             self.repositories.log.warn(&format!("failed to {error}"));
             None
         });
+        let remembered = remembered.as_ref();
+        let found = match self.open_what_is_there(remembered, &keeper)? {
+            Some(repository) => repository,
+            None => match self.create(absent, remembered, &keeper)? {
+                Some(repository) => return Ok(repository),
+                // Another client was faster, and its repository is as good.
+                None => self
+                    .open_what_is_there(remembered, &keeper)?
+                    .ok_or_else(|| self.missing("there is something in its place that is none"))?,
+            },
+        };
+        if absent == Absent::IsCreated {
+            repo::finish_creation(&found, &new_repository()).map_err(of_repository)?;
+        }
+        Ok(found)
+    }
+
+    /// Opens the repository with whichever password it is that opens it; `None` if there is none.
+    fn open_what_is_there(
+        &self,
+        remembered: Option<&Credentials>,
+        keeper: &Keeper,
+    ) -> Result<Option<Arc<Repository>>, OpenError> {
+        let location = &self.destination.location;
         let store = match self.with_store(&|opening| blob::open(location, opening)) {
             Ok(store) => store,
-            Err(error) if error.kind() == BlobErrorKind::NotFound => {
-                return self.create(absent, remembered.as_ref(), &keeper);
-            }
+            Err(error) if error.kind() == BlobErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(of_store(error)),
         };
         let mut is_there = false;
-        for candidate in self.destination.candidates(remembered.as_ref()) {
+        for candidate in self.destination.candidates(remembered) {
             let store = Arc::clone(&store);
             match Repository::open(store, candidate.reveal(), self.surroundings()) {
                 Ok(repository) => {
-                    self.remember(&keeper, remembered.as_ref(), &candidate);
-                    return Ok(repository);
+                    self.remember(keeper, remembered, &candidate);
+                    return Ok(Some(repository));
                 }
                 Err(error) if error.kind() == RepoErrorKind::WrongPassword => is_there = true,
                 Err(error) if error.kind() == RepoErrorKind::NoRepository => break,
@@ -369,49 +391,54 @@ impl Opener<'_> {
                     "open the repository at {location}: it is there, and neither the password that opened it before, nor the control plane's, nor that of the storage keys is right; `e3-backup-agent repo remember` teaches this machine the right one"
                 ),
             )),
-            false => self.create(absent, remembered.as_ref(), &keeper),
+            false => Ok(None),
         }
     }
 
+    /// Makes the repository; `None` if the place is no longer empty.
     fn create(
         &self,
         absent: Absent,
         remembered: Option<&Credentials>,
         keeper: &Keeper,
-    ) -> Result<Arc<Repository>, OpenError> {
+    ) -> Result<Option<Arc<Repository>>, OpenError> {
         let location = &self.destination.location;
-        let missing = |what: &str| {
-            let what = format!("open the repository at {location}: {what}");
-            Err(OpenError::new(OpenErrorKind::NoRepository, what))
-        };
         if absent == Absent::IsAnError {
-            return missing("there is none");
+            return Err(self.missing("there is none"));
         }
         // An empty folder where a repository was is mostly a disk that is not mounted.
         if remembered.is_some() && matches!(location, Location::Folder(_)) {
-            return missing(
+            return Err(self.missing(
                 "it was there before and is gone; connect its disk, or let `e3-backup-agent repo forget` allow a new one",
-            );
+            ));
         }
-        let Some(password) = self.destination.first_password() else {
-            return missing(
+        let password = self.destination.first_password().ok_or_else(|| {
+            self.missing(
                 "there is none, and the control plane sent no password and no keys for a new one",
-            );
-        };
+            )
+        })?;
         let create = |opening: &Opening<'_>| blob::create(location, NewLayout::Sharded, opening);
-        let store = self.with_store(&create).map_err(of_store)?;
-        let options = CreateOptions {
-            format_version: 2,
-            compression: None,
-            ..CreateOptions::default()
+        let store = match self.with_store(&create) {
+            Err(error) if error.kind() == BlobErrorKind::AlreadyThere => return Ok(None),
+            other => other.map_err(of_store)?,
         };
+        let options = new_repository();
         let created = repo::create(store, password.reveal(), &options, self.surroundings());
-        let repository = created.map_err(of_repository)?;
+        let repository = match created {
+            Err(error) if error.kind() == RepoErrorKind::NotEmpty => return Ok(None),
+            other => other.map_err(of_repository)?,
+        };
         self.repositories
             .log
             .info(&format!("created a repository at {location}"));
         self.remember(keeper, None, &password);
-        Ok(repository)
+        Ok(Some(repository))
+    }
+
+    fn missing(&self, what: &str) -> OpenError {
+        let location = &self.destination.location;
+        let what = format!("open the repository at {location}: {what}");
+        OpenError::new(OpenErrorKind::NoRepository, what)
     }
 
     /// Remembers what opened the repository. Without it the next run finds it again by trying.
@@ -483,6 +510,15 @@ impl Opener<'_> {
             chance: ports.chance.clone(),
             stop: self.stop.clone(),
         }
+    }
+}
+
+/// Returns how repositories are made: as the older agent opens them (control-plane API 9.3).
+fn new_repository() -> CreateOptions {
+    CreateOptions {
+        format_version: 2,
+        compression: None,
+        ..CreateOptions::default()
     }
 }
 

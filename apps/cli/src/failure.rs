@@ -190,6 +190,7 @@ impl Failure {
 fn of_blob(kind: BlobErrorKind) -> FailureKind {
     match kind {
         BlobErrorKind::NotFound => FailureKind::RepositoryNotFound,
+        BlobErrorKind::AlreadyThere => FailureKind::NotEmpty,
         BlobErrorKind::Denied => FailureKind::Denied,
         BlobErrorKind::Unavailable => FailureKind::Unavailable,
         BlobErrorKind::Full => FailureKind::NoSpace,

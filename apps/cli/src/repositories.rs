@@ -111,7 +111,7 @@ impl RepoArguments {
         let opening = opening(world, &environment);
         let created = blob::create(&location, blob::NewLayout::Sharded, &opening);
         let store = created.map_err(|error| match error.kind() {
-            BlobErrorKind::Invalid => {
+            BlobErrorKind::AlreadyThere => {
                 Failure::new(FailureKind::NotEmpty, format!("failed to {error}"))
             }
             _ => error.into(),

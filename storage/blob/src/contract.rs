@@ -19,10 +19,14 @@ const THREADS: usize = 16;
 pub type Check = (&'static str, fn(&dyn BlobStore));
 
 /// All checks.
-pub const ALL: [Check; 13] = [
+pub const ALL: [Check; 14] = [
     ("what was put is read", what_was_put_is_read),
     ("parts follow one another", parts_follow_one_another),
     ("a put overwrites", a_put_overwrites),
+    (
+        "what was to be new overwrites nothing",
+        what_was_to_be_new_overwrites_nothing,
+    ),
     ("an empty blob is a blob", an_empty_blob_is_a_blob),
     (
         "a large blob comes back whole",
@@ -366,6 +370,39 @@ pub fn names_that_are_none_are_refused(store: &dyn BlobStore) {
             assert_eq!(error.kind(), BlobErrorKind::Invalid, "{name:?}: {error}");
         }
     }
+}
+
+/// A store that cannot do it says so, and a blob of one's own whose answer was lost counts as there.
+pub fn what_was_to_be_new_overwrites_nothing(store: &dyn BlobStore) {
+    let new = PutOptions {
+        if_absent: true,
+        ..PutOptions::default()
+    };
+    put(store, "check-old", b"old");
+    let refused = store.put("check-old", &[b"new"], &new);
+    let kind = refused.expect_err("it is there").kind();
+    assert_eq!(read(store, "check-old"), b"old");
+    match kind {
+        BlobErrorKind::AlreadyThere => {}
+        BlobErrorKind::Unsupported | BlobErrorKind::Invalid => return,
+        other => panic!("{other:?}"),
+    }
+    let succeeded: usize = thread::scope(|scope| {
+        let writers: Vec<_> = (0..4_u8)
+            .map(|writer| {
+                let new = &new;
+                scope.spawn(move || match store.put("check-new", &[&[writer]], new) {
+                    Ok(()) => 1,
+                    Err(error) if error.kind() == BlobErrorKind::AlreadyThere => 0,
+                    Err(error) => panic!("put check-new: {error}"),
+                })
+            })
+            .collect();
+        let ended = writers.into_iter().map(|writer| writer.join());
+        ended.map(|ended| ended.expect("no writer panics")).sum()
+    });
+    assert!(succeeded <= 1, "{succeeded} writers of one blob succeeded");
+    assert_eq!(read(store, "check-new").len(), 1);
 }
 
 fn put(store: &dyn BlobStore, name: &str, content: &[u8]) {

@@ -7,6 +7,8 @@ use fault::Fault;
 pub enum BlobErrorKind {
     /// There is no such blob (or, for a whole store, no such folder or bucket).
     NotFound,
+    /// There is such a blob already (or, for a place that was to be new, something in it).
+    AlreadyThere,
     /// The store refuses: credentials, rights, a wrong signature.
     Denied,
     /// The store does not answer or asks to slow down; trying again may help.
@@ -23,3 +25,9 @@ pub enum BlobErrorKind {
 
 /// A blob operation that failed.
 pub type BlobError = Fault<BlobErrorKind>;
+
+/// Returns the error of a blob that was to be new.
+pub(crate) fn already_there(name: &str) -> BlobError {
+    let message = format!("write blob {name}: there is one already");
+    BlobError::new(BlobErrorKind::AlreadyThere, message)
+}

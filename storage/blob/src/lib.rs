@@ -16,6 +16,7 @@ mod recorded;
 mod retrying;
 mod s3;
 mod throttled;
+mod trouble;
 
 pub use dying::Dying;
 pub use error::{BlobError, BlobErrorKind};
@@ -29,3 +30,4 @@ pub use recorded::{Recorded, Request};
 pub use retrying::{OutageListener, RetryLimits, Retrying};
 pub use s3::{Environment, S3Credentials, S3Identity, S3Limits, S3Location, S3Store, S3Style};
 pub use throttled::{Bandwidth, ThrottleLimits, Throttled};
+pub use trouble::Trouble;

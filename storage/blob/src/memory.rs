@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use time_and_chance::{SharedClock, Timestamp};
 
+use crate::error::already_there;
 use crate::{BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, Space, name};
 
 /// A store in memory whose times are those of the clock it was given.
@@ -71,7 +72,11 @@ impl BlobStore for MemoryStore {
             modified: self.clock.now(),
             retention: options.retention.clone(),
         };
-        self.lock().insert(name.to_owned(), held);
+        let mut blobs = self.lock();
+        if options.if_absent && blobs.contains_key(name) {
+            return Err(already_there(name));
+        }
+        blobs.insert(name.to_owned(), held);
         Ok(())
     }
 
@@ -194,6 +199,7 @@ mod tests {
         let lock = ("GOVERNANCE".to_owned(), Timestamp::UNIX_EPOCH);
         let options = PutOptions {
             retention: Some(lock.clone()),
+            ..PutOptions::default()
         };
         store.put("p1", &[b"x"], &options).expect("a valid name");
         assert_eq!(store.retention("p1"), Some(lock));

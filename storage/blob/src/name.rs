@@ -4,6 +4,8 @@
 //! only what Kopia itself uses passes (Kopia spec 1.2): no separators, nothing a file system
 //! refuses, nothing hidden. What the names mean is unknown here.
 
+use std::fmt;
+
 use crate::{BlobError, BlobErrorKind};
 
 /// File names end at 255 bytes; this leaves room for `.f.tmp.` and 16 digits.
@@ -30,6 +32,18 @@ pub fn check(name: &str) -> Result<(), BlobError> {
         format!(
             "use {name:?} as a blob's name: it is not 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 _ - . @, or begins with a dot"
         ),
+    ))
+}
+
+/// Refuses a place for a new repository in which there is such a blob. What the creation of one
+/// leaves that was cut short is nothing: who creates the repository deals with it.
+pub fn refuse_taken(place: &dyn fmt::Display, name: &str) -> Result<(), BlobError> {
+    if name == "kopia.blobcfg" {
+        return Ok(());
+    }
+    Err(BlobError::new(
+        BlobErrorKind::AlreadyThere,
+        format!("create a repository in {place}: it holds one already (blob {name})"),
     ))
 }
 

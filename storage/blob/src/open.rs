@@ -10,7 +10,7 @@ use time_and_chance::{Chance, StopSignal};
 use crate::s3::SCHEME;
 use crate::{
     BlobError, BlobErrorKind, BlobStore as _, Environment, FilesystemStore, NewLayout, S3Identity,
-    S3Limits, S3Location, S3Store, SharedBlobStore,
+    S3Limits, S3Location, S3Store, SharedBlobStore, name,
 };
 
 /// Where a repository rests.
@@ -88,10 +88,10 @@ pub fn open(location: &Location, opening: &Opening<'_>) -> Result<SharedBlobStor
     })
 }
 
-/// Makes ready an empty store for a new repository: a folder is created, a bucket must exist.
+/// Makes ready a store for a new repository: a folder is created, a bucket must exist.
 ///
 /// # Errors
-/// `Invalid` if the place holds a blob already.
+/// `AlreadyThere` if the place holds a blob, save what a creation leaves that was cut short.
 pub fn create(
     location: &Location,
     layout: NewLayout,
@@ -104,13 +104,7 @@ pub fn create(
         }
         Location::S3(location) => {
             let store = open_bucket(location, opening)?;
-            store.list("", &mut |blob| {
-                let message = format!(
-                    "create a repository in {location}: it holds one already (blob {})",
-                    blob.name
-                );
-                Err(BlobError::new(BlobErrorKind::Invalid, message))
-            })?;
+            store.list("", &mut |blob| name::refuse_taken(location, &blob.name))?;
             Ok(Arc::new(store))
         }
     }
@@ -172,6 +166,6 @@ mod tests {
         let again = open(&location, &opening()).unwrap();
         assert_eq!(again.get("kopia.repository").unwrap(), b"{}");
         let error = create(&location, NewLayout::Sharded, &opening()).unwrap_err();
-        assert_eq!(error.kind(), BlobErrorKind::Invalid, "{error}");
+        assert_eq!(error.kind(), BlobErrorKind::AlreadyThere, "{error}");
     }
 }

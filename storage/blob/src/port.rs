@@ -26,6 +26,10 @@ pub struct BlobMetadata {
 pub struct PutOptions {
     /// Object lock: mode (`GOVERNANCE` or `COMPLIANCE`) and until when (Kopia spec 2.5).
     pub retention: Option<(String, Timestamp)>,
+    /// Nothing is overwritten: of several who put the same name at once, one succeeds. Some servers of
+    /// buckets cannot do this, and a few overwrite all the same, so whoever depends on it reads the blob
+    /// again.
+    pub if_absent: bool,
 }
 
 /// Room on the store, where it can tell.
@@ -44,6 +48,10 @@ pub struct Space {
 /// from many threads.
 pub trait BlobStore: Send + Sync + Debug {
     /// Writes a blob whose content is `parts`, one after the other.
+    ///
+    /// # Errors
+    /// `AlreadyThere` if there is one and that was not to be; it may be this very one, if an earlier
+    /// answer was lost.
     fn put(&self, name: &str, parts: &[&[u8]], options: &PutOptions) -> Result<(), BlobError>;
 
     /// Reads a whole blob.

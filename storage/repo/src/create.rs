@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use blob::SharedBlobStore;
+use blob::{BlobErrorKind, PutOptions, SharedBlobStore};
 use kopia::cipher::EncryptionAlgorithm;
 use kopia::compression::CompressionAlgorithm;
 use kopia::format_blob::{BlobConfig, FormatBlob, RepositoryFormat};
 use kopia::hash::HashAlgorithm;
 use kopia::key::{KeyDerivation, format_key};
 use kopia::maintenance::MaintenanceParameters;
-use kopia::policy::{PolicyTarget, global_policy};
+use kopia::policy::{POLICY_TYPE, PolicyTarget, global_policy};
 use kopia::splitter::Splitter;
 
 use crate::error::{RepoError, RepoErrorKind, store_error};
@@ -96,8 +96,13 @@ impl CreateOptions {
 
 /// Creates a repository in an empty store and opens it.
 ///
+/// Of several clients that create one at once, one succeeds: whose `kopia.repository` is there. That
+/// blob is written before all others, so whatever a creation leaves that was cut short is either a
+/// repository, which [`finish_creation`] completes, or nothing that stands in a new one's way.
+///
 /// # Errors
-/// `NotEmpty` if the store holds any blob: nothing is ever initialised over something else.
+/// `NotEmpty` if the store holds anything, or another client was faster: nothing is ever initialised
+/// over something else.
 pub fn create(
     store: SharedBlobStore,
     password: &str,
@@ -105,7 +110,6 @@ pub fn create(
     surroundings: Surroundings,
 ) -> Result<Arc<Repository>, RepoError> {
     options.check()?;
-    refuse_if_not_empty(&store)?;
     let chance = &surroundings.chance;
     let derivation = KeyDerivation::Scrypt65536_8_1;
     let unique_id = chance.bytes::<32>();
@@ -122,42 +126,171 @@ pub fn create(
     }
     let config = options.locks.seal(&key, &unique_id, chance.bytes());
     let blob = FormatBlob::seal(&unique_id, derivation, &key, &format, chance.bytes())
-        .map_err(format_error)?;
+        .map_err(format_error)?
+        .to_bytes();
     let now = surroundings.clock.now();
-    for (name, bytes) in [(CONFIG_BLOB, config), (FORMAT_BLOB, blob.to_bytes())] {
-        store
-            .put(name, &[&bytes], &put_options(&options.locks, name, now))
-            .map_err(store_error(format!("create the repository: write {name}")))?;
+    if check_place(&store)? == Place::CutShort {
+        remove_config(&store)?;
     }
-    let repository = Repository::open(store, password, surroundings)?;
-    write_first_manifests(&repository, options)?;
-    Ok(repository)
+    let is_settled = put_format(
+        &store,
+        &blob,
+        &put_options(&options.locks, FORMAT_BLOB, now),
+    )?;
+    let finish = || {
+        // One without it has no locks. Where another client may yet turn out to have been faster, it
+        // must not find ours, which it cannot open.
+        if is_settled || options.locks.locks_blobs() {
+            let put = put_options(&options.locks, CONFIG_BLOB, now);
+            let put = store.put(CONFIG_BLOB, &[&config], &put);
+            put.map_err(store_error(doing_to(CONFIG_BLOB)))?;
+        }
+        let repository = Repository::open(Arc::clone(&store), password, surroundings)?;
+        write_first_manifests(&repository, options)?;
+        Ok(repository)
+    };
+    let made = finish();
+    // On a store that overwrites all the same, somebody may have been a moment slower.
+    match check_is_ours(&store, &blob) {
+        Err(error) if error.kind() == RepoErrorKind::NotEmpty => {
+            if store.get(CONFIG_BLOB).is_ok_and(|there| there == config) {
+                let deleted = store.delete(CONFIG_BLOB);
+                deleted.map_err(store_error(doing_to(CONFIG_BLOB)))?;
+            }
+            Err(error)
+        }
+        Err(error) if made.is_ok() => Err(error),
+        _ => made,
+    }
 }
 
-fn refuse_if_not_empty(store: &SharedBlobStore) -> Result<(), RepoError> {
+/// Completes a repository whose creation was cut short after it had begun to be one: without a global
+/// policy and parameters of maintenance. Others are left as they are.
+pub fn finish_creation(
+    repository: &Arc<Repository>,
+    options: &CreateOptions,
+) -> Result<(), RepoError> {
+    let manifests = repository.manifests()?;
+    let is_begun_only = manifests.unreadable().is_empty()
+        && manifests.maintenance()?.is_none()
+        && manifests.find(POLICY_TYPE, &[]).next().is_none();
+    match is_begun_only {
+        true => write_first_manifests(repository, options),
+        false => Ok(()),
+    }
+}
+
+/// What is at a place where a repository may be made.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Empty,
+    /// What other clients write before the repository itself.
+    CutShort,
+}
+
+fn check_place(store: &SharedBlobStore) -> Result<Place, RepoError> {
     let location = store.location();
-    let mut found = None;
+    let (mut place, mut found) = (Place::Empty, None);
     let listing = store.list("", &mut |blob| {
+        if blob.name == CONFIG_BLOB {
+            place = Place::CutShort;
+            return Ok(());
+        }
         found = Some(blob.name);
         // One is enough; the error only ends the listing.
-        Err(blob::BlobError::new(
-            blob::BlobErrorKind::Stopped,
-            "look further",
-        ))
+        Err(blob::BlobError::new(BlobErrorKind::Stopped, "look further"))
     });
     match found {
-        Some(name) if name == "kopia.repository" => Err(RepoError::new(
-            RepoErrorKind::NotEmpty,
-            format!("create a repository in {location}: there is one already"),
-        )),
+        Some(name) if name == FORMAT_BLOB => Err(there_is_one(store)),
         Some(name) => Err(RepoError::new(
             RepoErrorKind::NotEmpty,
             format!(
                 "create a repository in {location}: it is not empty, it holds {name}; choose an empty place"
             ),
         )),
-        None => listing.map_err(store_error(format!("create a repository in {location}"))),
+        None => {
+            listing.map_err(store_error(format!("create a repository in {location}")))?;
+            Ok(place)
+        }
     }
+}
+
+/// Removes what another client left that never came to make its repository: no password opens it.
+fn remove_config(store: &SharedBlobStore) -> Result<(), RepoError> {
+    // Now at the latest it may be somebody's.
+    refuse_if_there_is_one(store)?;
+    let deleted = store.delete(CONFIG_BLOB);
+    deleted.map_err(store_error(doing_to(CONFIG_BLOB)))
+}
+
+/// Writes the blob that makes a place a repository, if nobody else has; says whether the store settled
+/// who does.
+fn put_format(
+    store: &SharedBlobStore,
+    blob: &[u8],
+    options: &PutOptions,
+) -> Result<bool, RepoError> {
+    let only_new = PutOptions {
+        if_absent: true,
+        ..options.clone()
+    };
+    let mut is_settled = true;
+    match store.put(FORMAT_BLOB, &[blob], &only_new) {
+        Ok(()) => {}
+        // Another client's, or our own whose answer was lost.
+        Err(error) if error.kind() == BlobErrorKind::AlreadyThere => {}
+        // A store that cannot, or that does not understand: then it is a matter of moments.
+        Err(error)
+            if matches!(
+                error.kind(),
+                BlobErrorKind::Unsupported | BlobErrorKind::Invalid
+            ) =>
+        {
+            is_settled = false;
+            refuse_if_there_is_one(store)?;
+            let put = store.put(FORMAT_BLOB, &[blob], options);
+            put.map_err(store_error(doing_to(FORMAT_BLOB)))?;
+        }
+        Err(error) => return Err(store_error(doing_to(FORMAT_BLOB))(error)),
+    }
+    check_is_ours(store, blob)?;
+    Ok(is_settled)
+}
+
+fn check_is_ours(store: &SharedBlobStore, blob: &[u8]) -> Result<(), RepoError> {
+    let there = store.get(FORMAT_BLOB);
+    match there.map_err(store_error(doing_to(FORMAT_BLOB)))? == blob {
+        true => Ok(()),
+        false => Err(RepoError::new(
+            RepoErrorKind::NotEmpty,
+            format!(
+                "create a repository in {}: another client made one at the same moment; use that one",
+                store.location()
+            ),
+        )),
+    }
+}
+
+fn refuse_if_there_is_one(store: &SharedBlobStore) -> Result<(), RepoError> {
+    match store.metadata(FORMAT_BLOB) {
+        Ok(_) => Err(there_is_one(store)),
+        Err(error) if error.kind() == BlobErrorKind::NotFound => Ok(()),
+        Err(error) => Err(store_error(doing_to(FORMAT_BLOB))(error)),
+    }
+}
+
+fn there_is_one(store: &SharedBlobStore) -> RepoError {
+    RepoError::new(
+        RepoErrorKind::NotEmpty,
+        format!(
+            "create a repository in {}: there is one already",
+            store.location()
+        ),
+    )
+}
+
+fn doing_to(name: &str) -> String {
+    format!("create the repository: write {name}")
 }
 
 fn write_first_manifests(

@@ -24,7 +24,7 @@ mod repository;
 mod settings;
 mod writer;
 
-pub use create::{CreateOptions, create};
+pub use create::{CreateOptions, create, finish_creation};
 pub use error::{RepoError, RepoErrorKind};
 pub use index_walk::{IndexRow, IndexWalk, PackPlace, PerPack};
 pub use lost::LostContents;

@@ -33,6 +33,7 @@ pub(crate) fn put_options(config: &BlobConfig, name: &str, now: Timestamp) -> Pu
             .then(until)
             .and_then(Result::ok)
             .map(|until| (config.retention_mode.clone(), until)),
+        ..PutOptions::default()
     }
 }
 

@@ -93,7 +93,7 @@ impl FilesystemStore {
     /// Makes an empty store: the folder, if need be with those above it, and `.shards`.
     ///
     /// # Errors
-    /// `Invalid` if the path is a file or the folder holds a blob already.
+    /// `Invalid` if the path is a file, `AlreadyThere` if the folder holds a blob.
     pub fn create(
         path: impl Into<PathBuf>,
         layout: NewLayout,
@@ -109,12 +109,7 @@ impl FilesystemStore {
             return Err(BlobError::new(BlobErrorKind::Invalid, message));
         }
         listing::list(&root, "", &mut |blob| {
-            let message = format!(
-                "create a repository in {}: it holds one already (blob {})",
-                root.display(),
-                blob.name
-            );
-            Err(BlobError::new(BlobErrorKind::Invalid, message))
+            name::refuse_taken(&root.display(), &blob.name)
         })?;
         let shards = Shards::new(match layout {
             NewLayout::Sharded => &[1, 3],
@@ -190,6 +185,9 @@ impl BlobStore for FilesystemStore {
         self.check_still_there()?;
         if let Some(folder) = path.parent() {
             create_folders(folder)?;
+        }
+        if options.if_absent {
+            return write_new_file(name, &path, parts, &self.chance);
         }
         write_file(&path, parts, &self.chance)
     }
@@ -359,6 +357,32 @@ fn write_file(path: &Path, parts: &[&[u8]], chance: &Chance) -> Result<(), BlobE
     sync_folder(path.parent().unwrap_or(Path::new("")))
 }
 
+/// Writes a file under another name, and gives it its own only if nothing has that name.
+fn write_new_file(
+    name: &str,
+    path: &Path,
+    parts: &[&[u8]],
+    chance: &Chance,
+) -> Result<(), BlobError> {
+    let (temporary, file) = create_temporary(path, chance)?;
+    let written = write_whole(file, &temporary, parts);
+    let linked = written.map(|()| fs::hard_link(&temporary, path));
+    // Should this fail, the leftover has a name that no listing shows.
+    let _ = fs::remove_file(&temporary);
+    match linked.map_err(|error| failed("write", path, error))? {
+        Ok(()) => sync_folder(path.parent().unwrap_or(Path::new(""))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(crate::error::already_there(name))
+        }
+        // Not every file system has second names.
+        Err(error) => Err(BlobError::new(
+            BlobErrorKind::Unsupported,
+            format!("write {} only if it is new", path.display()),
+        )
+        .caused_by(error)),
+    }
+}
+
 fn create_temporary(path: &Path, chance: &Chance) -> Result<(PathBuf, File), BlobError> {
     loop {
         let mut name = path.as_os_str().to_owned();
@@ -374,12 +398,16 @@ fn create_temporary(path: &Path, chance: &Chance) -> Result<(PathBuf, File), Blo
 }
 
 fn write_and_rename(file: File, temporary: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let file = UncachedFile::for_writing(file, temporary);
-    file.write_whole(parts)?;
-    file.file().sync_all()?;
+    write_whole(file, temporary, parts)?;
     // Windows renames no open file.
-    drop(file);
     local_file::take_the_name_of(temporary, path)
+}
+
+/// Writes a file to its end, and closes it when all of it is on disk.
+fn write_whole(file: File, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let file = UncachedFile::for_writing(file, path);
+    file.write_whole(parts)?;
+    file.file().sync_all()
 }
 
 /// Reads a part of a file; a large one past the page cache, since hardly anything is read twice.

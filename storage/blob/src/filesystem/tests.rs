@@ -229,7 +229,7 @@ fn a_new_repository_takes_no_place_that_is_taken() {
     let again = FilesystemStore::create(store.path(), NewLayout::Flat, chance()).unwrap();
     put(&again, LONG);
     let error = FilesystemStore::create(store.path(), NewLayout::Sharded, chance()).unwrap_err();
-    assert_eq!(error.kind(), BlobErrorKind::Invalid);
+    assert_eq!(error.kind(), BlobErrorKind::AlreadyThere);
     assert!(error.to_string().contains(LONG), "{error}");
     assert_eq!(again.get(LONG).unwrap(), LONG.as_bytes());
     let text = fs::read_to_string(store.path().join(".shards")).unwrap();
@@ -337,7 +337,14 @@ fn object_locks_are_refused_not_ignored() {
     let store = created(&folder);
     let retention = Some(("GOVERNANCE".to_owned(), Timestamp::UNIX_EPOCH));
     let error = store
-        .put("p1", &[b"x"], &PutOptions { retention })
+        .put(
+            "p1",
+            &[b"x"],
+            &PutOptions {
+                retention,
+                ..PutOptions::default()
+            },
+        )
         .unwrap_err();
     assert_eq!(error.kind(), BlobErrorKind::Unsupported);
     assert!(names(&store, "").is_empty());

@@ -12,6 +12,7 @@ mod credentials;
 mod limits;
 mod location;
 mod refusal;
+mod resolver;
 mod service;
 mod storage_class;
 
@@ -30,7 +31,7 @@ use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange, GetResult,
-    ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutPayload, RetryConfig,
+    ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode, PutPayload, RetryConfig,
 };
 use time_and_chance::{StopSignal, Stopped, Timestamp};
 use tokio::runtime::Runtime;
@@ -39,7 +40,11 @@ use tokio::sync::Semaphore;
 pub use self::credentials::{Environment, S3Credentials, S3Identity};
 pub use self::limits::S3Limits;
 pub use self::location::{S3Location, S3Style, SCHEME};
+pub use self::refusal::{Refusal, Untrusted};
 use self::refusal::{blob_error, is_beyond_end, is_missing_blob, lacks_a_right};
+use self::resolver::Resolver;
+pub use self::resolver::Unresolved;
+pub use self::service::Silent;
 use self::service::{ObjectLock, Service};
 use self::storage_class::StorageClasses;
 use crate::{BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, Space, name};
@@ -332,6 +337,9 @@ impl S3Store {
             attributes.insert(Attribute::StorageClass, class.to_owned().into());
         }
         let mut put = object_store::PutOptions::from(attributes);
+        if options.if_absent {
+            put.mode = PutMode::Create;
+        }
         if let Some((mode, until)) = &options.retention {
             check_mode(name, mode)?;
             let md5 = parts
@@ -507,7 +515,8 @@ fn connections(location: &S3Location, limits: &S3Limits) -> Result<reqwest::Clie
         .connect_timeout(limits.connect_max)
         .tcp_keepalive(Duration::from_secs(30))
         .pool_idle_timeout(Duration::from_secs(60))
-        .tls_danger_accept_invalid_certs(location.insecure);
+        .tls_danger_accept_invalid_certs(location.insecure)
+        .dns_resolver(Resolver);
     if let Some(host) = name_below_localhost(location) {
         // Such names are this machine's (RFC 6761), and not every resolver knows it.
         let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];

@@ -24,11 +24,14 @@ pub struct Refusal {
     pub message: Option<String>,
     /// The region that the bucket is in, if the server says so.
     pub region: Option<String>,
+    /// Whether the answer is a page for people, as no store sends one.
+    pub is_page: bool,
 }
 
 impl Refusal {
     /// Reads code and message out of the answer's body, if they are there.
     pub fn new(status: u16, region: Option<String>, body: &[u8]) -> Self {
+        let is_page = is_page(body);
         let body = String::from_utf8_lossy(body);
         let is_error = body.contains("<Error");
         let element = |name| is_error.then(|| element(&body, name)).flatten();
@@ -37,6 +40,7 @@ impl Refusal {
             code: element("Code"),
             message: element("Message"),
             region: region.or_else(|| element("Region")),
+            is_page,
         }
     }
 
@@ -57,6 +61,7 @@ impl Refusal {
                     | "InternalError"
                     | "ServiceUnavailable"
                     | "OperationAborted"
+                    | "ConditionalRequestConflict"
             ),
         }
     }
@@ -69,8 +74,25 @@ impl Refusal {
                 .any(|word| code.contains(word))
     }
 
+    /// Returns whether the keys are wrong, rather than allowed too little.
+    pub fn is_about_keys(&self) -> bool {
+        let codes = [
+            "SignatureDoesNotMatch",
+            "InvalidAccessKeyId",
+            "ExpiredToken",
+            "InvalidToken",
+            "RequestTimeTooSkewed",
+        ];
+        self.status == 401 || codes.contains(&self.code())
+    }
+
+    /// Returns whether the server is asked too often.
+    pub fn asks_to_slow_down(&self) -> bool {
+        self.status == 429 || self.code() == "SlowDown"
+    }
+
     /// Returns the kind, and what the reader may do about it.
-    fn kind_and_hint(&self) -> (BlobErrorKind, &'static str) {
+    pub fn kind_and_hint(&self) -> (BlobErrorKind, &'static str) {
         match (self.status, self.code()) {
             _ if self.is_full() => (BlobErrorKind::Full, "the store or its quota is full"),
             _ if self.is_passing() => (
@@ -93,6 +115,7 @@ impl Refusal {
             }
             (401 | 403, _) => (BlobErrorKind::Denied, "check the keys and what they may do"),
             (404, _) => (BlobErrorKind::NotFound, ""),
+            (412, _) => (BlobErrorKind::AlreadyThere, "there is one already"),
             (_, "NotImplemented" | "ObjectLockConfigurationNotFoundError") | (405 | 501, _) => {
                 (BlobErrorKind::Unsupported, "the server cannot do this")
             }
@@ -118,6 +141,12 @@ impl fmt::Display for Refusal {
 }
 
 impl Error for Refusal {}
+
+/// Returns whether a body is a page for people.
+pub fn is_page(body: &[u8]) -> bool {
+    let start = String::from_utf8_lossy(body.get(..256).unwrap_or(body)).to_ascii_lowercase();
+    start.contains("<html") || start.contains("<!doctype html")
+}
 
 /// The server's certificate was not trusted.
 #[derive(Debug, thiserror::Error)]
@@ -254,6 +283,12 @@ mod tests {
             (503, "SlowDown", BlobErrorKind::Unavailable),
             (429, "", BlobErrorKind::Unavailable),
             (400, "RequestTimeout", BlobErrorKind::Unavailable),
+            (412, "PreconditionFailed", BlobErrorKind::AlreadyThere),
+            (
+                409,
+                "ConditionalRequestConflict",
+                BlobErrorKind::Unavailable,
+            ),
             (507, "", BlobErrorKind::Full),
             (403, "QuotaExceeded", BlobErrorKind::Full),
             (500, "XMinioStorageFull", BlobErrorKind::Full),

@@ -25,7 +25,7 @@ use object_store::{ClientOptions, HeaderValue};
 use time_and_chance::Timestamp;
 
 use super::limits::S3Limits;
-use super::refusal::{Refusal, WithoutLocks, untrusted};
+use super::refusal::{Refusal, WithoutLocks, is_page, untrusted};
 
 /// An answer longer than this is none of a blob's or a page's.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
@@ -306,12 +306,6 @@ fn unsignable(error: impl Into<Box<dyn Error + Send + Sync>>) -> HttpError {
     HttpError::new_boxed(HttpErrorKind::Unknown, error.into())
 }
 
-/// Returns whether a body is a page for people.
-fn is_page(body: &[u8]) -> bool {
-    let start = String::from_utf8_lossy(body.get(..256).unwrap_or(body)).to_ascii_lowercase();
-    start.contains("<html") || start.contains("<!doctype html")
-}
-
 /// Returns whether a body is a listing, to its end, that says where it goes on if it does.
 fn is_listing_whole(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
@@ -329,7 +323,7 @@ struct Endless;
 /// The server took too long.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {} s", .0.as_secs_f32())]
-struct Silent(Duration);
+pub struct Silent(Duration);
 
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, HttpError> {
     tokio::time::timeout(limit, work)

@@ -52,6 +52,7 @@ fn locked(mode: &str) -> PutOptions {
     let until: Timestamp = "2099-01-02T03:04:05Z".parse().unwrap();
     PutOptions {
         retention: Some((mode.to_owned(), until)),
+        ..PutOptions::default()
     }
 }
 
@@ -232,7 +233,7 @@ mod rclone {
         let again = blob::open(&location, &opening).unwrap();
         assert_eq!(again.get("kopia.repository").unwrap(), b"{}");
         let error = blob::create(&location, NewLayout::Sharded, &opening).unwrap_err();
-        assert_eq!(error.kind(), BlobErrorKind::Invalid, "{error}");
+        assert_eq!(error.kind(), BlobErrorKind::AlreadyThere, "{error}");
         assert!(error.to_string().contains("kopia.repository"), "{error}");
     }
 

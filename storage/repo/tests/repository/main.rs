@@ -5,6 +5,7 @@
     reason = "in tests and their helpers a panic is the report"
 )]
 
+mod creation;
 mod password;
 mod sharing;
 mod world;
