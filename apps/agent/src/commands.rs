@@ -317,12 +317,11 @@ fn obey(
             Ok(Reply::Found(Box::new(ReportBrowse::new(id, &found))))
         }
         Order::ListDisks => {
-            let found = volumes::disks()?;
+            let found = volumes::disks(parts)?;
             Ok(Reply::Found(Box::new(ReportBrowse::new(id, &found))))
         }
         Order::RefreshInventory => {
-            let count = volumes::report(parts)
-                .map_err(|error| format!("failed to report the volumes: {error}"))?;
+            let count = volumes::report(parts)?;
             Ok(Reply::Done(format!("{count} volumes reported")))
         }
         Order::ResetAgent => Ok(Reply::Restart),

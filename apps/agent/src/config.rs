@@ -265,12 +265,24 @@ impl Config {
 #[derive(Debug, Clone)]
 pub struct ConfigFile {
     path: PathBuf,
+    protect: Protect,
 }
+
+/// Lets a file be read by the system and its administrators alone, where that is not so by itself.
+pub type Protect = fn(&Path) -> io::Result<()>;
 
 impl ConfigFile {
     /// Returns the file at `path`, whether it is there or not.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            protect: |_| Ok(()),
+        }
+    }
+
+    /// Returns the file, of which every new content is protected like this before it is written.
+    pub fn protected_by(self, protect: Protect) -> Self {
+        Self { protect, ..self }
     }
 
     /// Returns where it is.
@@ -296,7 +308,10 @@ impl ConfigFile {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".draft");
         let draft = Draft {
-            file: Self::at(self.path.with_file_name(name)),
+            file: Self {
+                path: self.path.with_file_name(name),
+                protect: self.protect,
+            },
             target: self.clone(),
         };
         draft.file.write(&self.text_if_there()?, changes)?;
@@ -310,7 +325,7 @@ impl ConfigFile {
         if let Some(folder) = self.path.parent().filter(|it| !it.as_os_str().is_empty()) {
             local_file::create_private_folders(folder).map_err(failed)?;
         }
-        local_file::replace(&self.path, changed.as_bytes()).map_err(failed)
+        local_file::replace_protected(&self.path, changed.as_bytes(), self.protect).map_err(failed)
     }
 
     fn text_if_there(&self) -> Result<Zeroizing<String>, ConfigError> {
@@ -482,6 +497,22 @@ mod tests {
         let config = file.load().unwrap();
         assert_eq!(config.api_base_url, "https://new.example");
         assert_eq!((&*config.client_id, &*config.agent_uuid), ("7", "0f0e"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_protected_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = ConfigFile::at(folder.path().join("agent.conf"));
+        file.change(&[("agent_uuid", "first")]).unwrap();
+        let file = file.protected_by(|_| Err(io::ErrorKind::PermissionDenied.into()));
+        for refused in [
+            file.change(&[("agent_token", "hush")]),
+            file.draft(&[("agent_token", "hush")]).map(drop),
+        ] {
+            assert_eq!(refused.unwrap_err().kind(), ConfigErrorKind::File);
+        }
+        assert_eq!(file.load().unwrap().agent_uuid, "first");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

@@ -42,6 +42,7 @@ mod retention;
 mod runs;
 mod runs_begun;
 pub mod service;
+mod shares;
 pub mod status;
 mod supervision;
 mod tap;

@@ -25,6 +25,7 @@ use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::repositories::{Repositories, RepositoryPorts};
 use crate::runs_begun::RunsBegun;
+use crate::shares::Shares;
 use crate::update::Updates;
 use crate::verbose::VerboseLogs;
 
@@ -46,6 +47,8 @@ pub struct Parts {
     pub repositories: Repositories,
     /// How fast all runs together may upload.
     pub uploads: Arc<Uploads>,
+    /// Shares of other machines.
+    pub shares: Shares,
     /// Bases, journals and locks.
     pub state: StateFolder,
     /// Ends of runs on their way.
@@ -156,6 +159,7 @@ impl Parts {
         let folder = |of: &str| state_folder.join(of).join(&identity);
         let (outbox, commands) = (folder("outbox"), folder("commands"));
         Ok(Self {
+            shares: Shares::new(Arc::clone(&ports.connect_share)),
             repositories: Repositories::new(repositories, Arc::clone(&log)),
             outbox: Outbox::open(outbox, clock.clone(), Arc::clone(&log))?,
             journal: CommandJournal::open(commands, clock.clone(), Arc::clone(&log))?,

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyperv::SharedHypervHost;
+use protocol::SecretText;
 use protocol::identity::Program;
 use secrets::SecretStore;
 use time_and_chance::{Chance, SharedClock, TimeZone};
+use volume::StorageLayout;
 
 use crate::http::{Downloads, Transport};
 use crate::pulse::Pulse;
@@ -17,6 +19,14 @@ use crate::update::ReleaseKeys;
 /// Opens the Hyper-V host of this machine, or one that plays it; the text is `hyperv_host` of the
 /// configuration, and the error says for people why there is none.
 pub type OpenHost = Arc<dyn Fn(&str) -> Result<SharedHypervHost, String> + Send + Sync>;
+
+/// Connects to a share such as `\\server\share` of another machine, as a user (`DOMAIN\name`) with a
+/// password; what it returns ends the connection when it is dropped. The error says for people why not.
+pub type ConnectShare =
+    Arc<dyn Fn(&str, &str, &SecretText) -> Result<ShareConnection, String> + Send + Sync>;
+
+/// A connection to a share, which ends with it.
+pub type ShareConnection = Box<dyn Send>;
 
 /// Where things are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +93,10 @@ pub struct Ports {
     pub release_keys: ReleaseKeys,
     /// The Hyper-V host.
     pub open_host: OpenHost,
+    /// The machine's disks and volumes.
+    pub storage: Arc<dyn StorageLayout>,
+    /// Connects to shares of other machines.
+    pub connect_share: ConnectShare,
     /// What keeps passwords.
     pub secrets: Arc<dyn SecretStore>,
     /// The machine's name.

@@ -466,10 +466,8 @@ fn send_mail(parts: &Parts, stop: &StopSignal) {
         }
         if now >= next_volumes {
             next_volumes = now + cadence.volumes;
-            if let Err(error) = volumes::report(parts) {
-                parts
-                    .log
-                    .debug(&format!("the volumes are reported later: {error}"));
+            if let Err(why) = volumes::report(parts) {
+                parts.log.debug(&format!("{why}; again later"));
             }
         }
         if clock.sleep(cadence.events, stop).is_err() {

@@ -1,183 +1,286 @@
 //! This machine's disks and volumes, as people choose sources from them.
 
-use protocol::reports::Disks;
-use protocol::volumes::{ReportVolumes, Volume};
+use std::path::Path;
 
-use crate::control_plane::CallError;
+use disk::ByteRange;
+use protocol::reports::{Disk as ToldDisk, Disks, Partition as ToldPartition};
+use protocol::volumes::{ReportVolumes, Volume as ToldVolume, VolumeKind};
+use volume::{Disk, Extent, Partition, PartitionTable, Volume, VolumeError};
+
 use crate::parts::Parts;
 
-/// Reports the volumes; returns how many the control plane keeps.
-pub fn report(parts: &Parts) -> Result<u64, CallError> {
-    let call = ReportVolumes { volumes: list() };
-    parts.plane.call(&call, &parts.stop)
-}
+/// What volumes of Windows have names that begin like.
+const WINDOWS_NAME: &str = r"\\?\";
 
-/// Returns the volumes.
-pub fn list() -> Vec<Volume> {
-    system::volumes()
+/// Reports the volumes; returns how many the control plane keeps.
+pub fn report(parts: &Parts) -> Result<u64, String> {
+    let (disks, volumes) = layout(parts)?;
+    let call = ReportVolumes {
+        volumes: told_volumes(&disks, &volumes),
+    };
+    let told = parts.plane.call(&call, &parts.stop);
+    told.map_err(|error| format!("failed to report the volumes: {error}"))
 }
 
 /// Returns the disks.
-pub fn disks() -> Result<Disks, String> {
-    system::disks()
+pub fn disks(parts: &Parts) -> Result<Disks, String> {
+    let (disks, volumes) = layout(parts)?;
+    let told = disks.iter().map(|disk| told_disk(disk, &volumes));
+    Ok(told.collect::<Vec<_>>().into())
 }
 
-#[cfg(target_os = "linux")]
-mod system {
-    use std::collections::BTreeMap;
-    use std::fs;
-    use std::path::Path;
+fn layout(parts: &Parts) -> Result<(Vec<Disk>, Vec<Volume>), String> {
+    let failed = |error: VolumeError| format!("failed to {error}");
+    let storage = &parts.ports.storage;
+    let disks = storage.disks().map_err(failed)?;
+    Ok((disks, storage.volumes().map_err(failed)?))
+}
 
-    use protocol::reports::{Disk, Disks, Partition};
-    use protocol::volumes::{Volume, VolumeKind};
-
-    const BLOCK_DEVICES: &str = "/sys/class/block";
-    /// The kernel counts in these, whatever the disk does.
-    const SECTOR_BYTES: u64 = 512;
-    /// Devices that hold nothing of their own.
-    const VIRTUAL: [&str; 5] = ["loop", "ram", "zram", "sr", "fd"];
-
-    /// Where a device is mounted, and as what.
-    type Mounts = BTreeMap<String, (String, String)>;
-
-    pub(super) fn volumes() -> Vec<Volume> {
-        let mounts = mounts();
-        let volumes = devices().into_iter().filter_map(|name| {
-            let path = format!("/dev/{name}");
-            let mount = mounts.get(&path);
-            Some(Volume {
-                kind: kind(&name)?,
-                label: mount.map_or_else(String::new, |(place, _)| place.clone()),
-                size_bytes: size_bytes(&name),
-                filesystem: mount.map_or_else(String::new, |(_, kind)| kind.clone()),
-                unc_path: String::new(),
-                is_network: false,
-                path,
-            })
-        });
-        volumes.filter(|it| it.size_bytes > 0).collect()
-    }
-
-    pub(super) fn disks() -> Result<Disks, String> {
-        let mounts = mounts();
-        let names = devices();
-        let whole = names
-            .iter()
-            .filter(|name| matches!(kind(name), Some(VolumeKind::Disk)));
-        let disks = whole.filter(|name| size_bytes(name) > 0).map(|name| Disk {
-            path: format!("/dev/{name}"),
-            name: name.clone(),
-            model: attribute(name, "device/model"),
-            serial: attribute(name, "device/serial"),
-            bus_type: String::new(),
-            partition_style: String::new(),
-            size_bytes: size_bytes(name),
-            partitions: names
-                .iter()
-                .filter(|part| Path::new(BLOCK_DEVICES).join(name).join(part).is_dir())
-                .map(|part| partition(part, &mounts))
-                .collect(),
-        });
-        Ok(disks.collect::<Vec<_>>().into())
-    }
-
-    fn partition(name: &str, mounts: &Mounts) -> Partition {
-        let path = format!("/dev/{name}");
-        let (mountpoint, filesystem) = mounts.get(&path).cloned().unwrap_or_default();
-        Partition {
-            name: name.to_owned(),
-            start_bytes: attribute(name, "start").parse().unwrap_or(0) * SECTOR_BYTES,
-            size_bytes: size_bytes(name),
-            is_efi: mountpoint == "/boot/efi",
-            is_system: mountpoint == "/",
-            filesystem,
-            mountpoint,
+/// Returns what sources are chosen from: on Windows the volumes, elsewhere all that is a device.
+fn told_volumes(disks: &[Disk], volumes: &[Volume]) -> Vec<ToldVolume> {
+    let mut told = Vec::new();
+    for disk in disks.iter().filter(|disk| !is_windows(disk)) {
+        let path = disk.device.display().to_string();
+        let volume = whole(disk).and_then(|it| volume_at(volumes, &it));
+        told.push(told_volume(
             path,
-            ..Partition::default()
+            VolumeKind::Disk,
+            disk.total_bytes,
+            volume,
+        ));
+        for partition in &disk.partitions {
+            let path = partition_path(disk, partition, None);
+            let volume = volume_at(volumes, &place(disk, partition));
+            let bytes = partition.range.bytes();
+            told.push(told_volume(path, VolumeKind::Part, bytes, volume));
         }
     }
-
-    fn devices() -> Vec<String> {
-        let entries = fs::read_dir(BLOCK_DEVICES).into_iter().flatten();
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let is_virtual = |name: &String| {
-            VIRTUAL.iter().any(|kind| {
-                let number = name.strip_prefix(kind);
-                number.is_some_and(|it| it.starts_with(|letter: char| letter.is_ascii_digit()))
-            })
-        };
-        let mut names: Vec<String> = names.filter(|name| !is_virtual(name)).collect();
-        names.sort();
-        names
-    }
-
-    fn kind(name: &str) -> Option<VolumeKind> {
-        if Path::new(BLOCK_DEVICES)
-            .join(name)
-            .join("partition")
-            .exists()
-        {
-            return Some(VolumeKind::Part);
+    for volume in volumes {
+        if volume.name.starts_with(WINDOWS_NAME) {
+            // What has no place in the tree of files holds nothing that people choose.
+            for point in &volume.mount_points {
+                let path = point.display().to_string();
+                told.push(ToldVolume {
+                    label: volume.label.clone().unwrap_or_default(),
+                    ..told_volume(path, VolumeKind::Fixed, volume.total_bytes, Some(volume))
+                });
+            }
+        } else if volume.extents.is_empty() && volume.name.starts_with("/dev/") {
+            let (path, bytes) = (volume.name.clone(), volume.total_bytes);
+            told.push(told_volume(path, VolumeKind::Lvm, bytes, Some(volume)));
         }
-        if name.starts_with("dm-") {
-            let is_lvm = attribute(name, "dm/uuid").starts_with("LVM-");
-            return is_lvm.then_some(VolumeKind::Lvm);
-        }
-        Some(VolumeKind::Disk)
     }
+    told.retain(|it| it.size_bytes > 0);
+    told
+}
 
-    fn size_bytes(name: &str) -> u64 {
-        let sectors: u64 = attribute(name, "size").parse().unwrap_or(0);
-        sectors.saturating_mul(SECTOR_BYTES)
-    }
-
-    fn attribute(name: &str, of: &str) -> String {
-        let path = Path::new(BLOCK_DEVICES).join(name).join(of);
-        fs::read_to_string(path)
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
-    }
-
-    fn mounts() -> Mounts {
-        let text = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let lines = text.lines().filter_map(|line| {
-            let mut words = line.split(' ');
-            let device = words.next()?.to_owned();
-            let place = words.next()?.replace("\\040", " ");
-            Some((device, (place, words.next()?.to_owned())))
-        });
-        lines
-            .filter(|(device, _)| device.starts_with("/dev/"))
-            .collect()
+/// Returns a device, labelled with the place where it is mounted.
+fn told_volume(
+    path: String,
+    kind: VolumeKind,
+    size_bytes: u64,
+    volume: Option<&Volume>,
+) -> ToldVolume {
+    ToldVolume {
+        kind,
+        label: volume.map_or_else(String::new, mount_point),
+        size_bytes,
+        filesystem: volume
+            .and_then(|it| it.file_system.clone())
+            .unwrap_or_default(),
+        unc_path: String::new(),
+        is_network: false,
+        path,
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-mod system {
-    use std::path::Path;
+fn told_disk(disk: &Disk, volumes: &[Volume]) -> ToldDisk {
+    let partitions = disk.partitions.iter();
+    ToldDisk {
+        path: disk.device.display().to_string(),
+        name: disk.name.clone(),
+        model: disk.model.clone().unwrap_or_default(),
+        serial: disk.serial.clone().unwrap_or_default(),
+        bus_type: String::new(),
+        partition_style: match disk.table {
+            Some(PartitionTable::Gpt) => "gpt",
+            Some(PartitionTable::Mbr) => "mbr",
+            None => "",
+        }
+        .to_owned(),
+        size_bytes: disk.total_bytes,
+        partitions: partitions
+            .map(|partition| told_partition(disk, partition, volumes))
+            .collect(),
+    }
+}
 
-    use protocol::reports::Disks;
-    use protocol::volumes::{Volume, VolumeKind};
+fn told_partition(disk: &Disk, partition: &Partition, volumes: &[Volume]) -> ToldPartition {
+    let volume = volume_at(volumes, &place(disk, partition));
+    let path = partition_path(disk, partition, volume);
+    let mountpoint = volume.map_or_else(String::new, mount_point);
+    ToldPartition {
+        name: match path.strip_prefix("/dev/") {
+            Some(name) => name.to_owned(),
+            None => format!("Partition {}", partition.number),
+        },
+        start_bytes: partition.range.start(),
+        size_bytes: partition.range.bytes(),
+        filesystem: volume
+            .and_then(|it| it.file_system.clone())
+            .unwrap_or_default(),
+        label: volume.and_then(|it| it.label.clone()).unwrap_or_default(),
+        is_efi: mountpoint == "/boot/efi",
+        is_system: mountpoint == "/",
+        mountpoint,
+        path,
+        ..ToldPartition::default()
+    }
+}
 
-    pub(super) fn volumes() -> Vec<Volume> {
-        let drives = ('A'..='Z').map(|letter| format!("{letter}:\\"));
-        let volumes = drives.filter_map(|path| {
-            let room = local_file::room(Path::new(&path)).ok()?;
-            Some(Volume {
-                kind: VolumeKind::Fixed,
-                label: String::new(),
-                size_bytes: room.total_bytes,
-                filesystem: String::new(),
-                unc_path: String::new(),
-                is_network: false,
-                path,
-            })
-        });
-        volumes.collect()
+/// Returns what a partition is opened by: on Windows the name of its volume, if it has one.
+fn partition_path(disk: &Disk, partition: &Partition, volume: Option<&Volume>) -> String {
+    if is_windows(disk) {
+        return volume.map_or_else(String::new, |it| it.name.clone());
+    }
+    // `sda1`, but `nvme0n1p1`.
+    let ends_in_a_digit = disk.name.ends_with(|last: char| last.is_ascii_digit());
+    let between = if ends_in_a_digit { "p" } else { "" };
+    format!("{}{between}{}", disk.device.display(), partition.number)
+}
+
+fn is_windows(disk: &Disk) -> bool {
+    disk.device.to_string_lossy().starts_with(r"\\.\")
+}
+
+fn whole(disk: &Disk) -> Option<Extent> {
+    Some(Extent {
+        disk: disk.name.clone(),
+        range: ByteRange::at(0, disk.total_bytes)?,
+    })
+}
+
+fn place(disk: &Disk, partition: &Partition) -> Extent {
+    Extent {
+        disk: disk.name.clone(),
+        range: partition.range,
+    }
+}
+
+fn volume_at<'v>(volumes: &'v [Volume], place: &Extent) -> Option<&'v Volume> {
+    let lies_there = |it: &&Volume| it.extents.contains(place);
+    volumes.iter().find(lies_there)
+}
+
+/// Returns where a volume is mounted, or the first place of several.
+fn mount_point(volume: &Volume) -> String {
+    let first = volume.mount_points.first().map(|it| it.as_path());
+    first.unwrap_or(Path::new("")).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn range(start: u64, bytes: u64) -> ByteRange {
+        ByteRange::at(start, bytes).unwrap()
     }
 
-    pub(super) fn disks() -> Result<Disks, String> {
-        Err("listing disks is not in this version on this system".to_owned())
+    fn disk(device: &str, name: &str, table: Option<PartitionTable>) -> Disk {
+        Disk {
+            name: name.to_owned(),
+            device: PathBuf::from(device),
+            model: Some("Fast One".to_owned()),
+            serial: None,
+            total_bytes: 1000,
+            logical_sector_bytes: 512,
+            physical_sector_bytes: 4096,
+            table,
+            partitions: vec![
+                Partition {
+                    number: 1,
+                    range: range(10, 90),
+                },
+                Partition {
+                    number: 2,
+                    range: range(100, 900),
+                },
+            ],
+        }
+    }
+
+    fn volume(name: &str, point: &str, place: Option<(&str, ByteRange)>) -> Volume {
+        Volume {
+            name: name.to_owned(),
+            mount_points: vec![PathBuf::from(point)],
+            file_system: Some("NTFS".to_owned()),
+            label: Some("Data".to_owned()),
+            total_bytes: 900,
+            free_bytes: None,
+            extents: place
+                .into_iter()
+                .map(|(disk, range)| Extent {
+                    disk: disk.to_owned(),
+                    range,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn windows_shows_its_volumes_and_what_lies_where_on_its_disks() {
+        let name = "PhysicalDrive0";
+        let disk = disk(&format!(r"\\.\{name}"), name, Some(PartitionTable::Gpt));
+        let guid = r"\\?\Volume{0f}\";
+        let volumes = [volume(guid, r"D:\", Some((name, range(100, 900))))];
+        let told = told_volumes(std::slice::from_ref(&disk), &volumes);
+        let [data] = &told[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!((&*data.path, &*data.label), (r"D:\", "Data"));
+        assert_eq!((data.kind, data.size_bytes), (VolumeKind::Fixed, 900));
+        let told = told_disk(&disk, &volumes);
+        assert_eq!(told.path, r"\\.\PhysicalDrive0");
+        assert_eq!((&*told.model, &*told.partition_style), ("Fast One", "gpt"));
+        let [first, second] = &told.partitions[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!((&*first.name, &*first.path), ("Partition 1", ""));
+        assert_eq!((second.start_bytes, second.size_bytes), (100, 900));
+        assert_eq!((&*second.path, &*second.mountpoint), (guid, r"D:\"));
+        assert_eq!((&*second.filesystem, &*second.label), ("NTFS", "Data"));
+    }
+
+    #[test]
+    fn linux_shows_its_devices() {
+        let disks = [
+            disk("/dev/nvme0n1", "nvme0n1", None),
+            disk("/dev/sda", "sda", None),
+        ];
+        let volumes = [
+            volume("/dev/nvme0n1p2", "/", Some(("nvme0n1", range(100, 900)))),
+            volume("/dev/mapper/vg-data", "/srv", None),
+            volume("tank/data", "/tank", None),
+        ];
+        let told = told_volumes(&disks, &volumes);
+        let told: Vec<_> = told
+            .iter()
+            .map(|it| (&*it.path, it.kind, &*it.label))
+            .collect();
+        let expected = [
+            ("/dev/nvme0n1", VolumeKind::Disk, ""),
+            ("/dev/nvme0n1p1", VolumeKind::Part, ""),
+            ("/dev/nvme0n1p2", VolumeKind::Part, "/"),
+            ("/dev/sda", VolumeKind::Disk, ""),
+            ("/dev/sda1", VolumeKind::Part, ""),
+            ("/dev/sda2", VolumeKind::Part, ""),
+            ("/dev/mapper/vg-data", VolumeKind::Lvm, "/srv"),
+        ];
+        assert_eq!(told, expected);
+        let told = told_disk(&disks[0], &volumes);
+        assert_eq!(told.partitions[1].name, "nvme0n1p2");
+        assert!(told.partitions[1].is_system);
     }
 }

@@ -17,6 +17,7 @@ mod old_flags;
 mod password;
 mod places;
 mod plain;
+mod private;
 mod program;
 mod repositories;
 mod service_manager;

@@ -17,6 +17,11 @@ impl Shares {
     }
 }
 
+/// Connects to a share as a user, for as long as what is returned lasts.
+pub fn connect(share: &str, user: &str, password: &str) -> Result<Box<dyn Send>, String> {
+    own::connect(share, user, password)
+}
+
 #[cfg(windows)]
 mod own {
     use std::collections::BTreeMap;
@@ -58,6 +63,17 @@ mod own {
         }
     }
 
+    pub(super) fn connect(
+        share: &str,
+        user: &str,
+        password: &str,
+    ) -> Result<Box<dyn Send>, String> {
+        match Share::connect(share, user, password) {
+            Ok(share) => Ok(Box::new(share)),
+            Err(error) => Err(format!("failed to {error}")),
+        }
+    }
+
     fn read(variable: &str) -> Result<Option<String>, Failure> {
         match var(variable) {
             Ok(text) => Ok(Some(text)),
@@ -82,5 +98,11 @@ mod own {
         pub(super) fn reach(&self, _: &Path) -> Result<(), Failure> {
             Ok(())
         }
+    }
+
+    pub(super) fn connect(share: &str, _: &str, _: &str) -> Result<Box<dyn Send>, String> {
+        Err(format!(
+            "failed to connect to {share}: on this system shares are not connected by the agent; mount it, and name the folder where it is mounted as the job's source"
+        ))
     }
 }

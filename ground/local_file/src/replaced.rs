@@ -10,11 +10,22 @@ use crate::system;
 /// Writes a file in place of what was there, readable by its owner alone: written beside, synced,
 /// renamed, and the folder synced. A reader sees the old one or the new one, never half.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_protected(path, bytes, |_| Ok(()))
+}
+
+/// Writes a file in place of what was there, as [`replace`] does, and lets `protect` say who may read
+/// it before there is anything in it: where no file is its owner's alone by itself, as on Windows.
+pub fn replace_protected(
+    path: &Path,
+    bytes: &[u8],
+    protect: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    protect(temporary.path())?;
     temporary.write_all(bytes)?;
     temporary.as_file().sync_all()?;
     // It is closed first: Windows renames no open file. Its guard removes it if the rename fails.
@@ -47,6 +58,24 @@ mod tests {
         replace(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_protected_is_so_before_anything_is_in_it_and_nothing_remains_that_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut seen = None;
+        let protect = |it: &Path| {
+            seen = Some(fs::read(it)?);
+            Ok(())
+        };
+        replace_protected(&path, b"secret", protect).unwrap();
+        assert_eq!(seen.unwrap(), b"");
+        let refused =
+            replace_protected(&path, b"other", |_| Err(io::ErrorKind::Unsupported.into()));
+        refused.unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"secret");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[cfg(unix)]

@@ -20,7 +20,7 @@ use restore::disk::{disk_objects, to_file};
 use restore::{DiskFormat, RestoreOptions, check_file_name};
 
 use super::disk_progress::DiskProgress;
-use super::restoring::{self, Source};
+use super::restoring::{self, Source, at_most};
 use super::{Reply, context, failed};
 use crate::meter::Meter;
 use crate::parts::Parts;
@@ -215,7 +215,9 @@ impl Restoring<'_> {
         }
         let progress = self.work.progress().about(shown(&disk.file));
         let memory_bytes = u64::from(self.work.parts.config.memory_mib) << 20;
-        let options = RestoreOptions::within(memory_bytes);
+        let mut options = RestoreOptions::within(memory_bytes);
+        let policy = context(self.command)?.policy_json;
+        options.workers = at_most(policy.restore_parallel_workers_within(), options.workers);
         let restored = to_file(
             repository,
             &object,

@@ -9,7 +9,7 @@ use protocol::moment::rfc3339;
 use protocol::update_run::{Ending, Progress as Told, RunStatus};
 use restore::files::{Existing, FilesOptions, RestoredFiles, to_folder};
 
-use super::restoring::{self, Source};
+use super::restoring::{self, Source, at_most};
 use super::{Reply, context, failed};
 use crate::meter::Meter;
 use crate::parts::Parts;
@@ -87,11 +87,13 @@ impl Restoring<'_> {
             target_path: order.target_path.clone(),
             disk_name: String::new(),
         });
-        let options = FilesOptions {
+        let mut options = FilesOptions {
             existing: Existing::ReplaceDifferent,
             skip_failing: true,
             ..FilesOptions::default()
         };
+        let wanted = context.policy_json.restored_files_at_once();
+        options.workers = at_most(wanted, options.workers);
         let progress = work.progress().about("files");
         let root = point.root().map_err(failed)?;
         let paths: Vec<String> = order

@@ -76,3 +76,30 @@ pub fn open<'w>(work: &Work<'w>, context: &JobContext) -> Result<Source<'w>, Str
     let points = Points::load(lease.repository()).map_err(failed)?;
     Ok(Source { lease, points })
 }
+
+/// Returns how many hands restore: as many as a job wants, as far as there is memory for them.
+pub fn at_most(wanted: Option<u64>, fit: usize) -> usize {
+    let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
+    wanted.map_or(fit, |wanted| wanted.clamp(1, fit.max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn as_many_hands_restore_as_the_job_wants_and_memory_lets() {
+        let at_most = |wanted: Option<u64>| super::at_most(wanted, 24);
+        for (wanted, hands) in [(None, 24), (Some(3), 3), (Some(0), 1), (Some(64), 24)] {
+            assert_eq!(at_most(wanted), hands, "{wanted:?}");
+        }
+        let policy = |json: serde_json::Value| -> protocol::next_run::Policy {
+            serde_json::from_value(json).unwrap()
+        };
+        let both = policy(serde_json::json!({
+            "restore_parallel_workers": "500", "restore_kopia_parallel": 40,
+        }));
+        assert_eq!(both.restore_parallel_workers_within(), Some(64));
+        assert_eq!(both.restored_files_at_once(), Some(32));
+        let one = policy(serde_json::json!({"restore_parallel_workers": 7}));
+        assert_eq!(one.restored_files_at_once(), Some(7));
+    }
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backup::files::{FileBackup, FileOptions, FileReport, FileSource, FileThreads};
-use backup::tidy_up;
+use backup::{LockWait, tidy_up};
 use protocol::event::{
     CompletedSuccess, CompletedWarning, KopiaManifestRecorded, KopiaMultiSource,
     KopiaUploadComplete, KopiaUploadFailed, KopiaUploadFinished, KopiaUploadStart, Stage,
@@ -50,15 +50,20 @@ struct Done {
 
 fn back_up(work: &Work<'_>, run: &Run) -> Result<Done, String> {
     let parts = work.parts;
+    let _shares = parts.shares.reach(run, &parts.log)?;
     let source = source(run, &parts.ports.host_name)?;
     let lease = stages::open_repository(work, run)?;
     let repository = lease.repository();
-    let segment_bytes_max = repository.splitter().map_err(because)?.segment_bytes_max();
+    let splitter = repository
+        .splitter()
+        .map_err(|error| stages::because(work, run, &error))?;
+    let segment_bytes_max = splitter.segment_bytes_max();
     let memory_bytes = u64::from(parts.config.memory_mib) << 20;
     let threads = FileThreads::within(memory_bytes, segment_bytes_max, None);
     let wanted = usize::try_from(run.policy_json.parallel_uploads_within()).unwrap_or(1);
     let uploads = threads.uploads.min(wanted);
-    let writer = Writer::new(repository, uploads).map_err(because)?;
+    let writer = Writer::new(repository, uploads);
+    let writer = writer.map_err(|error| stages::because(work, run, &error))?;
     let compression = stages::compression_of(&run.policy_json, run.compression_enabled);
     let excluded = run.local_exclude_glob.lines().map(str::trim);
     let options = FileOptions {
@@ -81,14 +86,21 @@ fn back_up(work: &Work<'_>, run: &Run) -> Result<Done, String> {
         writer: &writer,
         options: &options,
     };
+    let progress = work.progress().about(&source.identity.path);
+    let wait = LockWait {
+        clock: parts.ports.clock.as_ref(),
+        progress: &progress,
+        max: LockWait::USUAL_MAX,
+    };
     let lock = parts
         .state
-        .lock_source(&repository.unique_id_hex(), &source.identity);
+        .lock_source(&repository.unique_id_hex(), &source.identity, &wait);
     let report = {
-        let _lock = lock.map_err(because)?;
-        backup.run(&source, &work.progress().about(&source.identity.path))
+        let _lock = lock.map_err(|error| format!("failed to {error}"))?;
+        let _call = stages::UploadCall::begin(work, run, &source.identity.path);
+        backup.run(&source, &progress)
     };
-    let report = report.map_err(because)?;
+    let report = report.map_err(|error| stages::because(work, run, &error))?;
     work.meter.is_at("", "tidying up the repository");
     let warnings = tidy_up(&writer);
     let retained = stages::retain(work, &lease, run, std::slice::from_ref(&source.identity));
@@ -119,10 +131,6 @@ fn source(run: &Run, host: &str) -> Result<FileSource, String> {
             Ok(FileSource::several(SOURCE_USER, host, &name, several))
         }
     }
-}
-
-fn because(error: impl std::fmt::Display) -> String {
-    format!("failed to {error}")
 }
 
 fn tell_of_upload(

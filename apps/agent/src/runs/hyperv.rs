@@ -1,6 +1,7 @@
 //! Runs of whole VMs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use backup::tidy_up;
 use backup::vm::{Options, PointReport, Threads, VmBackup, VmOutcome, run_all};
@@ -21,7 +22,7 @@ use repo::Writer;
 use super::hyperv_choice::{Choice, ChosenVm, choose};
 use super::hyperv_news::KnownVms;
 use super::hyperv_options::options;
-use super::{failed, stages, starting};
+use super::{failed, stages, starting, storage};
 use crate::meter::Meter;
 use crate::parts::{Parts, SOURCE_USER};
 use crate::repositories::Lease;
@@ -46,6 +47,7 @@ pub fn carry_out(parts: &Parts, run: &Run, kind: &Kind) {
             work,
             run,
             known: &known,
+            told_of_store: AtomicBool::new(false),
         };
         work.reporter.event(starting(&kind.name));
         backup.carry_out().unwrap_or_else(|why| {
@@ -64,6 +66,7 @@ struct VmRun<'w> {
     work: &'w Work<'w>,
     run: &'w Run,
     known: &'w KnownVms,
+    told_of_store: AtomicBool,
 }
 
 /// What became of one VM.
@@ -93,6 +96,7 @@ impl VmRun<'_> {
             .expect_subjects((choice.chosen.len() + choice.missing.len()) as u64);
         let mut outcomes = self.missing(&choice);
         if !choice.chosen.is_empty() {
+            let _shares = work.parts.shares.reach(run, &work.parts.log)?;
             let lease = stages::open_repository(work, run)?;
             outcomes.extend(self.back_up(host.as_ref(), &choice.chosen, &lease)?);
             let sources = self.sources(host.as_ref(), &choice.chosen, &outcomes);
@@ -125,15 +129,18 @@ impl VmRun<'_> {
     ) -> Result<Vec<Outcome>, String> {
         let (parts, run) = (self.work.parts, self.run);
         let uploads = usize::try_from(run.policy_json.parallel_uploads_within()).unwrap_or(1);
+        let workers = match run.policy_json.reads_disks_in_parallel() {
+            true => Options::default().workers,
+            false => 1,
+        };
         let wanted = Threads {
             vms_at_once: parts.config.vms_at_once.max(1),
-            workers: Options::default().workers,
+            workers,
             uploads: uploads.min(UPLOAD_THREADS),
         };
         let threads = Threads::within(u64::from(parts.config.memory_mib) << 20, wanted);
         let writer = Writer::new(lease.repository(), threads.uploads);
-        let writer =
-            writer.map_err(|error| format!("failed to write to the repository: {error}"))?;
+        let writer = writer.map_err(|error| stages::because(self.work, run, &error))?;
         let options = options(
             run,
             u64::from(parts.config.min_free_gib) << 30,
@@ -148,7 +155,10 @@ impl VmRun<'_> {
         };
         let vms: Vec<Vm> = chosen.iter().map(|it| it.vm.clone()).collect();
         let progress = self.work.progress();
+        let names: Vec<&str> = vms.iter().map(|vm| &*vm.name).collect();
+        let call = stages::UploadCall::begin(self.work, run, &names.join(", "));
         let outcomes = run_all(&backup, &vms, threads.vms_at_once, &progress);
+        drop(call);
         let repository = lease.repository().unique_id_hex();
         let outcomes: Vec<Outcome> = outcomes
             .into_iter()
@@ -188,7 +198,14 @@ impl VmRun<'_> {
                     (true, true) => self.work.reporter.event(stages::cancelled(&name)),
                     // It goes on when the service is back.
                     (true, false) => {}
-                    (false, _) => self.work.reporter.event(vm_failed(&name, &why)),
+                    (false, _) => {
+                        // One word about the store, whichever VMs it fails.
+                        if !self.told_of_store.load(Ordering::Relaxed) {
+                            let told = storage::tell(self.work, self.run, &error);
+                            self.told_of_store.store(told, Ordering::Relaxed);
+                        }
+                        self.work.reporter.event(vm_failed(&name, &why));
+                    }
                 }
                 Outcome {
                     name,

@@ -1,14 +1,18 @@
 //! What backups of files and of VMs share: the repository of a run, how data is compressed, and the
 //! events that tell of it.
 
+use std::error::Error;
+use std::time::Duration;
+
 use kopia::compression::CompressionAlgorithm;
 use kopia::snapshot::SnapshotSource;
 use protocol::event::{
     Cancelled, KopiaPolicy, KopiaRetentionComplete, KopiaRetentionFailed, KopiaRetentionStart,
-    KopiaStage, KopiaThrottleSet, Stage,
+    KopiaStage, KopiaThrottleSet, KopiaUploadCallDone, KopiaUploadCallStart, Stage,
 };
 use protocol::next_run::{Policy, Run};
 
+use super::storage;
 use crate::bandwidth::lower;
 use crate::destination::Destination;
 use crate::repositories::{Absent, Lease};
@@ -24,7 +28,10 @@ pub fn open_repository<'p>(work: &Work<'p>, run: &Run) -> Result<Lease<'p>, Stri
     work.meter.is_at("", "opening the repository");
     work.reporter.event(stage(Stage::StorageInit, run));
     let destination = Destination::of(&run.destination, &parts.config);
-    let destination = destination.map_err(|error| format!("failed to {error}"))?;
+    let destination = destination.map_err(|error| {
+        storage::tell_of_address(work, run, &error);
+        format!("failed to {error}")
+    })?;
     let of_job = run.destination.upload_bytes_per_second_max();
     work.reporter.event(stage(Stage::RepoInitConnect, run));
     let lease = parts
@@ -35,7 +42,7 @@ pub fn open_repository<'p>(work: &Work<'p>, run: &Run) -> Result<Lease<'p>, Stri
             of_job.unwrap_or(0),
             work.cancellation,
         )
-        .map_err(|error| format!("failed to {error}"))?;
+        .map_err(|error| because(work, run, &error))?;
     work.reporter.event(stage(Stage::RepoOpen, run));
     let compression = compression_of(&run.policy_json, run.compression_enabled);
     let limit = lower(of_job, parts.uploads.bytes_per_second());
@@ -51,6 +58,50 @@ pub fn open_repository<'p>(work: &Work<'p>, run: &Run) -> Result<Lease<'p>, Stri
         });
     }
     Ok(lease)
+}
+
+/// Returns why a run fails, and tells of the store if it is the store's doing.
+pub fn because(work: &Work<'_>, run: &Run, error: &(dyn Error + 'static)) -> String {
+    storage::tell(work, run, error);
+    format!("failed to {error}")
+}
+
+/// A call of an engine, of which more is told where the job wants to know more (`debug_logs`).
+pub struct UploadCall<'w> {
+    work: &'w Work<'w>,
+    begun: Option<Duration>,
+}
+
+impl<'w> UploadCall<'w> {
+    /// Tells that the engine is called for a source.
+    pub fn begin(work: &'w Work<'w>, run: &Run, source: &str) -> Self {
+        let begun = run.policy_json.debug_logs.then(|| {
+            work.reporter.event(KopiaUploadCallStart {
+                stable_source: source.to_owned(),
+                bucket: run.destination.dest_bucket_name.clone(),
+                prefix: run.destination.dest_prefix.clone(),
+            });
+            work.parts.ports.clock.monotonic()
+        });
+        Self { work, begun }
+    }
+}
+
+impl Drop for UploadCall<'_> {
+    fn drop(&mut self) {
+        let Some(begun) = self.begun else { return };
+        let took = self
+            .work
+            .parts
+            .ports
+            .clock
+            .monotonic()
+            .saturating_sub(begun);
+        self.work.reporter.event(KopiaUploadCallDone {
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            error: String::new(),
+        });
+    }
 }
 
 /// Returns the event of a stage.

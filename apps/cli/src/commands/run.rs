@@ -22,7 +22,10 @@ use crate::failure::{Failure, FailureKind};
 use crate::hosts;
 use crate::identity;
 use crate::places;
+use crate::private;
 use crate::program;
+use crate::shares;
+use crate::storage;
 use crate::supervisor;
 use crate::world::World;
 
@@ -78,6 +81,7 @@ impl Run {
             Err(error) => log.error(&format!("failed to {error}; the service goes on")),
         }
         let ports = ports(world)?;
+        protect_state(&ports.places.state, &log);
         let served = supervised(world, &ports, || {
             serve(&ports, &file, &Arc::new(log), world.stop())
         });
@@ -93,6 +97,17 @@ fn ended(afterwards: Afterwards) -> Answer {
         Afterwards::Restart => ("restart", RESTART),
     };
     Answer::with_status(String::new(), json!({ "ended": word }), status)
+}
+
+/// Lets the state folder be the service's alone. One that cannot be, as on a stick, is told of.
+fn protect_state(folder: &Path, log: &Log) {
+    let made = local_file::create_private_folders(folder);
+    if let Err(error) = made.and_then(|()| private::protect(folder)) {
+        log.warn(&format!(
+            "the state folder {} may be readable by others: {error}",
+            folder.display()
+        ));
+    }
 }
 
 /// Serves, and tells whoever keeps this program running how that goes.
@@ -144,7 +159,7 @@ pub fn config_file(named: Option<&PathBuf>) -> Result<ConfigFile, Failure> {
         Some(path) => path.clone(),
         None => places::config_file()?,
     };
-    Ok(ConfigFile::at(path))
+    Ok(ConfigFile::at(path).protected_by(private::protect))
 }
 
 /// Returns the real parts of a service.
@@ -170,6 +185,10 @@ pub fn ports(world: &World) -> Result<Ports, Failure> {
         release_keys: ReleaseKeys::built_in(),
         open_host: Arc::new(move |name| {
             hosts::open(name, &state_folder, &clock, &chance).map_err(|failure| failure.to_string())
+        }),
+        storage: storage::layout(world),
+        connect_share: Arc::new(|share, user, password| {
+            shares::connect(share, user, password.reveal())
         }),
         secrets,
         host_name: identity::host_name(),

@@ -65,6 +65,18 @@ impl Policy {
             .map(|workers| workers.clamp(1, 64))
     }
 
+    /// Returns how many files are restored at once, within the contract's bounds, if the job says so:
+    /// for files, else for all restores.
+    pub fn restored_files_at_once(&self) -> Option<u64> {
+        let files = self.restore_kopia_parallel.map(|files| files.clamp(1, 32));
+        files.or_else(|| self.restore_parallel_workers_within())
+    }
+
+    /// Returns whether a disk is read by several hands: unless the job says otherwise, yes.
+    pub fn reads_disks_in_parallel(&self) -> bool {
+        self.parallel_disk_reads.unwrap_or(true)
+    }
+
     /// Returns how many uploads at once, within reason.
     pub fn parallel_uploads_within(&self) -> u64 {
         self.parallel_uploads.unwrap_or(16).clamp(1, 64)

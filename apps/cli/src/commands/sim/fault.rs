@@ -18,6 +18,7 @@ use crate::world::World;
 Kinds:
   lose-tracking [CODE]                  the tracking of a disk is lost; answered with that code
   no-app-consistency [leaving-checkpoint]  the guest refuses to be quiesced
+  silent-guest                          the guest never answers that it is quiesced
   stuck-merge                           the next merge stands still
   resize | swap-disks                   an administrator does that before the next checkpoint
   apply-user-checkpoint                 so is a checkpoint applied
