@@ -117,6 +117,9 @@ pub enum SimFault {
         /// Whether a checkpoint is there all the same.
         leave_checkpoint: bool,
     },
+    /// `silent-guest`: the guest never answers that it is quiesced, so that the next checkpoint of level 1
+    /// is waited for until it is given up.
+    SilentGuest,
     /// `stuck-merge`: the next merge stands still until faults are cleared.
     StuckMerge,
     /// `resize`: an administrator makes the first disk larger before the next checkpoint.
@@ -189,6 +192,7 @@ impl SimFault {
             ["no-app-consistency", "leaving-checkpoint"] => Self::NoAppConsistency {
                 leave_checkpoint: true,
             },
+            ["silent-guest"] => Self::SilentGuest,
             ["stuck-merge"] => Self::StuckMerge,
             ["resize"] => Self::Resize,
             ["job-fails-at", step] => Self::JobFailsAt {
@@ -251,6 +255,7 @@ impl fmt::Display for SimFault {
                 };
                 write!(f, "no-app-consistency{rest}")
             }
+            Self::SilentGuest => f.write_str("silent-guest"),
             Self::StuckMerge => f.write_str("stuck-merge"),
             Self::Resize => f.write_str("resize"),
             Self::JobFailsAt { step } => write!(f, "job-fails-at {step}"),
@@ -330,6 +335,7 @@ mod tests {
             "lose-tracking 0xC03A0029",
             "no-app-consistency",
             "no-app-consistency leaving-checkpoint",
+            "silent-guest",
             "stuck-merge",
             "resize",
             "job-fails-at destroy-reference-point",

@@ -1,6 +1,7 @@
 //! The simulated host as a [`HypervHost`].
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use disk::{BlockWrite, ChangeId, DiskSource};
 use time_and_chance::StopSignal;
@@ -56,6 +57,15 @@ impl HypervHost for SimHost {
         stop: &StopSignal,
     ) -> Result<CheckpointId, HypervError> {
         check_stop(stop)?;
+        if consistency == RequestedConsistency::Application {
+            let is_silent = |fault: &SimFault| matches!(fault, SimFault::SilentGuest);
+            let struck = self.session()?.strike(vm, is_silent)?;
+            if struck.is_some() {
+                // A real host waits as long; the session is free meanwhile.
+                let _ = stop.wait_real_time(Duration::from_hours(24));
+                check_stop(stop)?;
+            }
+        }
         self.vm_call(vm, Step::Create, |session| {
             session.create_recovery_checkpoint(vm, consistency, mark)
         })
