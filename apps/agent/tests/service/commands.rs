@@ -36,6 +36,8 @@ fn what_is_there_is_found_out() {
     let found = result_of(&world, order("browse_directory", json!({"path": path})));
     assert_eq!(found["entries"][0]["name"], "letter.txt");
     assert_eq!(found["entries"][0]["size"], 8);
+    let found = result_of(&world, order("list_disks", json!({})));
+    assert_eq!(found["disks"][0]["path"], "/dev/sda");
     let found = result_of(&world, order("list_hyperv_vms", json!([])));
     assert_eq!(found["count"], 1);
     assert_eq!(found["vms"][0]["name"], "web");
@@ -135,34 +137,41 @@ fn a_command_that_comes_twice_runs_once() {
     world.check();
 }
 
+/// What the control plane calls this world's repository.
+const REPOSITORY: &str = "5c0e0000-0000-4000-8000-000000000001";
+
+/// Orders an operation, and returns how it ended, and with which result.
+fn operate(world: &World, op_type: &str, repository_id: &str, policy: Value) -> (String, Value) {
+    let order = OperationOrder {
+        op_type: op_type.to_owned(),
+        repository_id: repository_id.to_owned(),
+        effective_policy: policy,
+        ..OperationOrder::default()
+    };
+    let id = world.plane.with(|world| world.queue_operation(order));
+    let status = |plane: &scripted_control_plane::ControlPlane| {
+        plane.with(|world| {
+            let operation = world.operations.iter().find(|it| it.id == id).unwrap();
+            (operation.status.clone(), operation.result.clone())
+        })
+    };
+    world.wait_for("the operation", |plane| {
+        matches!(&*status(plane).0, "success" | "failed")
+    });
+    status(&world.plane)
+}
+
 #[test]
 fn retention_and_maintenance_are_done_where_the_repository_is_known() {
     let world = World::at_work(Settings::default());
     backed_up(&world);
     let operate = |op_type: &str, repository_id: &str| {
-        let order = OperationOrder {
-            op_type: op_type.to_owned(),
-            repository_id: repository_id.to_owned(),
-            effective_policy: json!({"daily": "30"}),
-            ..OperationOrder::default()
-        };
-        let id = world.plane.with(|world| world.queue_operation(order));
-        let status = |plane: &scripted_control_plane::ControlPlane| {
-            plane.with(|world| {
-                let operation = world.operations.iter().find(|it| it.id == id).unwrap();
-                (operation.status.clone(), operation.result.clone())
-            })
-        };
-        world.wait_for("the operation", |plane| {
-            matches!(&*status(plane).0, "success" | "failed")
-        });
-        status(&world.plane)
+        operate(&world, op_type, repository_id, json!({"daily": "30"}))
     };
-    let known = "5c0e0000-0000-4000-8000-000000000001";
-    let (status, result) = operate("kopia_retention_apply", known);
+    let (status, result) = operate("kopia_retention_apply", REPOSITORY);
     assert_eq!(status, "success", "{result}");
     for kind in ["maintenance_quick", "kopia_maintenance_full"] {
-        let (status, result) = operate(kind, known);
+        let (status, result) = operate(kind, REPOSITORY);
         assert_eq!(status, "success", "{result}");
     }
     let (status, result) = operate("retention_apply", "5c0e0000-0000-4000-8000-000000000009");
@@ -171,6 +180,48 @@ fn retention_and_maintenance_are_done_where_the_repository_is_known() {
         result.to_string().contains("has not used the repository"),
         "{result}"
     );
+    world.check();
+}
+
+#[test]
+fn a_repositorys_rule_counts_for_sources_without_one_and_is_never_taken_for_their_own() {
+    let world = World::at_work(Settings::default());
+    let [ruled, free] = ["ruled", "free"].map(|name| {
+        let path = world.path(name);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("note.txt"), name).unwrap();
+        path.display().to_string()
+    });
+    let back_up = |path: &str, rule: Value| {
+        let order = world.files().with("source_paths", json!([path]));
+        let run = world.queue(order.with("retention_json", rule));
+        assert_eq!(world.end_of(&run), "success");
+    };
+    back_up(&free, json!(null));
+    world.keep_nothing_by_default();
+    for _ in 0..2 {
+        back_up(&free, json!(null));
+    }
+    for _ in 0..3 {
+        back_up(&ruled, json!({"keep_last": 2}));
+    }
+    let left = || (world.points_of(&ruled), world.points_of(&free));
+    assert_eq!(left(), (2, 3));
+    let retained = |policy: Value, sources: u64, deleted: u64| {
+        let (status, result) = operate(&world, "retention_apply", REPOSITORY, policy);
+        assert_eq!(status, "success", "{result}");
+        let expected = json!({"sources_count": sources, "deleted_count": deleted});
+        assert_eq!(result, expected);
+    };
+    retained(json!({"keep_last": 2}), 2, 1);
+    assert_eq!(left(), (2, 2));
+    retained(json!({"keep_last": 1}), 2, 1);
+    assert_eq!(left(), (2, 1));
+    let named = json!({"vault_default_days": 9, "sources": [{"path": free}]});
+    retained(named, 1, 0);
+    let named = json!({"sources": [{"path": ruled, "override_days": "1", "retired": false}]});
+    retained(named, 1, 1);
+    assert_eq!(left(), (1, 1));
     world.check();
 }
 

@@ -2,9 +2,14 @@
 
 use std::fs;
 
+use backup::LockWait;
+use backup::vm::StateFolder;
+use kopia::snapshot::SnapshotSource;
 use point::Points;
+use progress::Progress;
 use scripted_control_plane::{Fault, Generation, RunOrder, Settings};
 use serde_json::json;
+use time_and_chance::SystemClock;
 
 use crate::world::{PASSWORD, World};
 
@@ -214,5 +219,148 @@ fn a_backup_that_is_stopped_with_the_service_is_taken_up_when_it_is_handed_out_a
     );
     world.begin();
     assert_eq!(world.end_of(&run), "success");
+    world.check();
+}
+
+#[test]
+fn a_run_waits_for_who_backs_its_source_up() {
+    let world = World::at_work(Settings::default());
+    let run = world.queue(world.files());
+    assert_eq!(world.end_of(&run), "success");
+    let source = SnapshotSource {
+        host: "testhost".to_owned(),
+        user_name: "agent".to_owned(),
+        path: world.path("source").display().to_string(),
+    };
+    let repository = world.repository(PASSWORD).unique_id_hex();
+    let state = StateFolder::open(world.path("state")).unwrap();
+    let clock = SystemClock::new();
+    let wait = LockWait {
+        clock: clock.as_ref(),
+        progress: &Progress::silent(),
+        max: LockWait::USUAL_MAX,
+    };
+    let held = state.lock_source(&repository, &source, &wait).unwrap();
+    let run = world.queue(world.files());
+    world.waits(&run);
+    drop(held);
+    assert_eq!(world.end_of(&run), "success");
+    world.check();
+}
+
+#[test]
+fn two_agents_make_one_repository_at_once_and_both_use_it() {
+    let worlds = [Settings::default(), Settings::default()].map(World::at_work);
+    let place = worlds[0].path("repo").display().to_string();
+    let runs = worlds.each_ref().map(|world| {
+        let order = world.files();
+        world.queue(order.with("dest_local_path", json!(place)))
+    });
+    for (world, run) in worlds.iter().zip(&runs) {
+        assert_eq!(world.end_of(run), "success", "{}", world.last_update(run));
+        world.check();
+    }
+    let repository = worlds[0].repository(PASSWORD);
+    let points = Points::load(&repository).unwrap();
+    for (world, run) in worlds.iter().zip(&runs) {
+        let update = world.last_update(run);
+        assert!(points.find(update["manifest_id"].as_str().unwrap()).is_ok());
+    }
+}
+
+#[test]
+fn a_creation_that_was_cut_short_stands_in_nobodys_way() {
+    let world = World::at_work(Settings::default());
+    fs::create_dir(world.path("repo")).unwrap();
+    // What newer clients write before the repository itself.
+    fs::write(world.path("repo/kopia.blobcfg.f"), "sealed with a lost key").unwrap();
+    let run = world.queue(world.files());
+    assert_eq!(world.end_of(&run), "success", "{}", world.last_update(&run));
+    world.repository(PASSWORD);
+    world.check();
+}
+
+#[test]
+fn files_are_compressed_as_the_job_says() {
+    let world = World::at_work(Settings::default());
+    let lines = (0..1_u64 << 14).map(|it| format!("line {it:x} of a long letter\n"));
+    let text: String = lines.collect();
+    fs::write(world.path("source/numbers.txt"), &text).unwrap();
+    for (place, (is_wanted, policy, is_small)) in [
+        (true, json!(null), true),
+        (false, json!([]), false),
+        (true, json!({"compression": "none"}), false),
+        (
+            false,
+            json!({"compression": "s2-default", "parallel_uploads": "3", "debug_logs": "1"}),
+            true,
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let order = world
+            .files()
+            .with("compression_enabled", json!(is_wanted))
+            .with("policy_json", policy.clone())
+            .with(
+                "dest_local_path",
+                json!(world.path(&format!("repo{place}"))),
+            );
+        let run = world.queue(order);
+        assert_eq!(world.end_of(&run), "success");
+        let stored = world.last_update(&run)["bytes_transferred"]
+            .as_u64()
+            .unwrap();
+        let whole = text.len() as u64;
+        assert_eq!(
+            stored < whole * 3 / 4,
+            is_small,
+            "{policy}: {stored} of {whole}"
+        );
+        let told = world.event(&run, "KOPIA_POLICY");
+        let uploads = if place == 3 { 3 } else { 16 };
+        assert_eq!(told["parallel_uploads"], uploads, "{told}");
+        if place == 3 {
+            world.event(&run, "KOPIA_UPLOAD_CALL_START");
+            world.event(&run, "KOPIA_UPLOAD_CALL_DONE");
+        }
+    }
+    world.check();
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_told_of_with_what_to_look_at() {
+    let world = World::at_work(Settings::default());
+    let order = world
+        .files()
+        .with("dest_type", json!("s3"))
+        .with("dest_endpoint", json!("ftp://files.example.net:21"));
+    let run = world.queue(order);
+    assert_eq!(world.end_of(&run), "failed");
+    let told = world.event(&run, "STORAGE_ENDPOINT_UNREACHABLE");
+    assert_eq!(told["reason_code"], "endpoint_invalid", "{told}");
+    assert_eq!(
+        (&told["host"], &told["port"]),
+        (&json!("files.example.net"), &json!(21))
+    );
+    for name in ["summary", "hint", "error", "endpoint", "stage"] {
+        assert!(!told[name].as_str().unwrap().is_empty(), "{told}");
+    }
+    world.check();
+}
+
+#[test]
+fn a_share_is_reached_with_the_jobs_account_or_the_run_says_why_not() {
+    let world = World::at_work(Settings::default());
+    let account = json!({"username": "backup", "password": PASSWORD, "domain": "CORP"});
+    let order = world
+        .files()
+        .with("source_paths", json!([r"\\nas\data\x"]))
+        .with("network_credentials", account);
+    let run = world.queue(order);
+    assert_eq!(world.end_of(&run), "failed");
+    let why = world.last_update(&run)["error_summary"].to_string();
+    assert!(why.contains(r"no \\\\nas\\data here"), "{why}");
     world.check();
 }

@@ -1,9 +1,10 @@
 //! Runs of whole VMs on a simulated host.
 
+use backup::vm::StateFolder;
 use hyperv::HypervHost as _;
 use hyperv::sim::SimFault;
 use point::Points;
-use scripted_control_plane::world::VmOrder;
+use scripted_control_plane::world::{OperationOrder, VmOrder};
 use scripted_control_plane::{RunOrder, Settings};
 use serde_json::{Value, json};
 
@@ -74,7 +75,7 @@ fn a_vm_is_backed_up_in_full_and_then_by_what_changed() {
     assert_eq!(second["backup_type"], "Incremental");
     assert!(second["changed_bytes"].as_u64() < first["total_bytes"].as_u64());
     // Told not to track, it reads everything, and has a base all the same.
-    let full = order.with(
+    let full = order.clone().with(
         "hyperv_config",
         json!({"enable_rct": false, "consistency_level": "crash"}),
     );
@@ -84,6 +85,11 @@ fn a_vm_is_backed_up_in_full_and_then_by_what_changed() {
     assert_eq!(third["backup_type"], "Full");
     assert_eq!(third["consistency_level"], "Crash");
     assert_ne!(third["checkpoint_id"], second["checkpoint_id"]);
+    // What follows builds on that base.
+    let run = world.queue(order);
+    assert_eq!(world.end_of(&run), "success");
+    let fourth = world.last_update(&run)["hyperv_results"][0].clone();
+    assert_eq!(fourth["backup_type"], "Incremental");
     assert!(world.host().checkpoints(guid).unwrap().is_empty());
     world.check();
 }
@@ -135,5 +141,102 @@ fn a_run_whose_vms_are_all_gone_fails() {
     assert_eq!(world.end_of(&run), "failed");
     let why = world.last_update(&run)["error_summary"].to_string();
     assert!(why.contains("gone: it is not on this host"), "{why}");
+    world.check();
+}
+
+#[test]
+fn a_run_waits_for_who_works_on_its_vm_and_says_so_and_can_be_cancelled() {
+    let (world, vms) = world(&["web"]);
+    let vm = vms[0].parse().unwrap();
+    let order = order(&world, &[("web", vms[0].clone())]);
+    // As another process would: a clean-up, retention, a backup by hand.
+    let held = StateFolder::open(world.path("state"))
+        .unwrap()
+        .lock(vm)
+        .unwrap();
+    let run = world.queue(order.clone());
+    world.waits(&run);
+    drop(held);
+    assert_eq!(world.end_of(&run), "success");
+    let held = StateFolder::open(world.path("state"))
+        .unwrap()
+        .lock(vm)
+        .unwrap();
+    let run = world.queue(order);
+    world.waits(&run);
+    world.plane.request_cancel(&run);
+    assert_eq!(world.end_of(&run), "cancelled");
+    drop(held);
+    assert!(world.log().contains("web: waiting until another run"));
+    world.check();
+}
+
+#[test]
+fn a_guest_has_as_long_to_be_quiesced_as_the_job_says() {
+    let (world, vms) = world(&["web"]);
+    let guid = vms[0].parse().unwrap();
+    let silent = SimFault::parse(&["silent-guest"]).unwrap();
+    world.host().add_fault(guid, silent, Some(1)).unwrap();
+    let order = order(&world, &[("web", vms[0].clone())]);
+    let config = json!({"quiesce_timeout_seconds": 1});
+    let run = world.queue(order.with("hyperv_config", config));
+    assert_eq!(world.end_of(&run), "warning");
+    let result = world.last_update(&run)["hyperv_results"][0].clone();
+    assert_eq!(result["consistency_level"], "Crash");
+    let warnings = result["warnings"].to_string();
+    assert!(warnings.contains("not quiesced within 1 s"), "{warnings}");
+    assert!(world.host().checkpoints(guid).unwrap().is_empty());
+    world.check();
+}
+
+#[test]
+fn points_of_vms_are_kept_by_the_jobs_rule_and_others_by_the_repositorys() {
+    let (world, vms) = world(&["web", "db"]);
+    let back_up = |place: usize, rule: Value| {
+        let order = order(&world, &[(["web", "db"][place], vms[place].clone())]);
+        let run = world.queue(order.with("retention_json", rule));
+        assert_eq!(world.end_of(&run), "success");
+    };
+    back_up(1, json!(null));
+    world.keep_nothing_by_default();
+    back_up(1, json!(null));
+    for _ in 0..3 {
+        back_up(0, json!({"schema": 1, "retention": {"keep_last": "2"}}));
+    }
+    let left = || [0, 1].map(|it| world.points_of(&format!("hyperv/{}", vms[it])));
+    assert_eq!(left(), [2, 2]);
+    let operation = OperationOrder {
+        op_type: "retention_apply".to_owned(),
+        repository_id: "5c0e0000-0000-4000-8000-000000000001".to_owned(),
+        effective_policy: json!({"keep_last": 1}),
+        ..OperationOrder::default()
+    };
+    world.plane.with(|world| world.queue_operation(operation));
+    world.wait_for("the operation", |_| left() == [2, 1]);
+    world.check();
+}
+
+#[test]
+fn a_vm_is_compressed_as_the_job_says() {
+    let (world, vms) = world(&["web"]);
+    let guid = vms[0].parse().unwrap();
+    let lines = (0..1_u64 << 15).map(|it| format!("line {it:x} of a long letter\n"));
+    let text: String = lines.collect();
+    world.host().write(guid, 0, 0, text.as_bytes()).unwrap();
+    let stored_bytes = |is_wanted: bool, policy: Value, place: &str| {
+        let order = order(&world, &[("web", vms[0].clone())])
+            .with("compression_enabled", json!(is_wanted))
+            .with("policy_json", policy)
+            .with("dest_local_path", json!(world.path(place)));
+        let run = world.queue(order);
+        assert_eq!(world.end_of(&run), "success");
+        world.last_update(&run)["bytes_transferred"]
+            .as_u64()
+            .unwrap()
+    };
+    let plain = stored_bytes(false, json!([]), "plain");
+    let compressed = stored_bytes(true, json!({"parallel_disk_reads": false}), "compressed");
+    let less = plain.saturating_sub(compressed);
+    assert!(less > text.len() as u64 / 3, "{plain} {compressed}");
     world.check();
 }

@@ -16,12 +16,15 @@ use agent::update::{AtStart, ReleaseKeys, at_start};
 use blob::{FilesystemStore, SharedBlobStore};
 use hyperv::sim::{SimDisk, SimHost, SimOptions, SimVm};
 use hyperv::{SharedHypervHost, VmId};
+use kopia::policy::PolicyTarget;
 use protocol::identity::Program;
-use repo::{Identity, Repository, Surroundings};
+use repo::{Identity, Repository, Surroundings, Writer};
 use scripted_control_plane::{CommandOrder, ControlPlane, RunOrder, Settings};
 use secrets::PrivateFiles;
 use serde_json::{Value, json};
+use snapshot::{Snapshots, policy_of, save_policy};
 use time_and_chance::{Chance, SharedClock, StopSignal, SystemClock, TimeZone};
+use volume::{Disk, StorageLayout, Volume, VolumeError};
 
 /// Who the agent is.
 pub const AGENT: &str = "0f0e0d0c-0000-4000-8000-000000000001";
@@ -30,6 +33,30 @@ const TOKEN: &str = "4f8d0c1b2a39485766758493a2b1c0d9e8f70615";
 pub const PASSWORD: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Nothing that is waited for takes longer, on the slowest machine.
 const PATIENCE: Duration = Duration::from_mins(10);
+
+/// A machine's disks and volumes: one disk without partitions.
+#[derive(Debug)]
+struct OneDisk;
+
+impl StorageLayout for OneDisk {
+    fn volumes(&self) -> Result<Vec<Volume>, VolumeError> {
+        Ok(Vec::new())
+    }
+
+    fn disks(&self) -> Result<Vec<Disk>, VolumeError> {
+        Ok(vec![Disk {
+            name: "sda".to_owned(),
+            device: PathBuf::from("/dev/sda"),
+            model: None,
+            serial: None,
+            total_bytes: 1 << 30,
+            logical_sector_bytes: 512,
+            physical_sector_bytes: 512,
+            table: None,
+            partitions: Vec::new(),
+        }])
+    }
+}
 
 /// A machine with an agent, and its control plane.
 pub struct World {
@@ -122,6 +149,8 @@ impl World {
                 let opened = opened.map_err(|error| error.to_string())?;
                 Ok(Arc::new(opened) as SharedHypervHost)
             }),
+            storage: Arc::new(OneDisk),
+            connect_share: Arc::new(|share, _, _| Err(format!("no {share} here"))),
             secrets: Arc::new(PrivateFiles::new(self.path("state/credentials"))),
             host_name: "testhost".to_owned(),
             program: Program {
@@ -201,6 +230,59 @@ impl World {
             plane.with(|world| is_over(world.run_status(run)))
         });
         self.plane.with(|world| world.run_status(run).to_owned())
+    }
+
+    /// Waits for an event of a run, and returns its parameters.
+    pub fn event(&self, run: &Value, message_id: &str) -> Value {
+        let find = |plane: &ControlPlane| {
+            plane.with(|world| {
+                let mut of_run = world.events.iter().filter(|it| it.run_id == *run);
+                let found = of_run.find(|it| it.message_id == message_id);
+                found.map(|it| it.event["params_json"].clone())
+            })
+        };
+        self.wait_for(message_id, |plane| find(plane).is_some());
+        find(&self.plane).unwrap()
+    }
+
+    /// Lets the repository keep nothing that no rule of a job or an operation names, whatever the hour.
+    pub fn keep_nothing_by_default(&self) {
+        let repository = self.repository(PASSWORD);
+        let writer = Writer::new(&repository, 1).unwrap();
+        let global = PolicyTarget::global();
+        let policy = policy_of(&repository.manifests().unwrap(), &global);
+        let mut policy = policy.unwrap().unwrap();
+        let retention = &mut policy.retention;
+        for tier in [
+            &mut retention.keep_latest,
+            &mut retention.keep_hourly,
+            &mut retention.keep_daily,
+            &mut retention.keep_weekly,
+            &mut retention.keep_monthly,
+            &mut retention.keep_annual,
+        ] {
+            *tier = Some(0);
+        }
+        save_policy(&writer, &global, &policy).unwrap();
+    }
+
+    /// Returns how many points a source has.
+    pub fn points_of(&self, source: &str) -> usize {
+        let points = Snapshots::load(&self.repository(PASSWORD)).unwrap();
+        let of_source = points.iter().filter(|it| it.manifest.source.path == source);
+        of_source.count()
+    }
+
+    /// Waits until a run says that it waits for another.
+    pub fn waits(&self, run: &Value) {
+        self.wait_for("that a run waits", |plane| {
+            let calls = plane.calls_of("agent_update_run");
+            calls.iter().any(|it| {
+                let item = it.call.body["current_item"].as_str();
+                it.call.body["run_id"] == *run
+                    && item.is_some_and(|it| it.contains("waiting until another run lets go"))
+            })
+        });
     }
 
     /// Waits until a command is answered, and returns whether it was done, and with which words.
