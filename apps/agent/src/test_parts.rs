@@ -11,6 +11,7 @@ use protocol::{Request, Response, SecretText};
 use secrets::PrivateFiles;
 use serde_json::Value;
 use time_and_chance::{Chance, ManualClock, SharedClock, StopSignal, TimeZone, Timestamp};
+use volume::{Disk, StorageLayout, Volume, VolumeError};
 
 use crate::config::Config;
 use crate::http::{Https, LineError, LineErrorKind, Transport};
@@ -19,6 +20,20 @@ use crate::parts::Parts;
 use crate::ports::{Cadence, Places, Ports};
 use crate::pulse::Pulse;
 use crate::update::ReleaseKeys;
+
+/// A machine without disks.
+#[derive(Debug)]
+struct NoDisks;
+
+impl StorageLayout for NoDisks {
+    fn volumes(&self) -> Result<Vec<Volume>, VolumeError> {
+        Ok(Vec::new())
+    }
+
+    fn disks(&self) -> Result<Vec<Disk>, VolumeError> {
+        Ok(Vec::new())
+    }
+}
 
 /// What a call meets.
 pub type Met = Result<Response, LineError>;
@@ -118,6 +133,8 @@ pub fn parts_of(folder: &Path, line: &Arc<TestLine>, clock: SharedClock, config:
         executable: None,
         release_keys: ReleaseKeys::default(),
         open_host: Arc::new(|_| Err("there is none".to_owned())),
+        storage: Arc::new(NoDisks),
+        connect_share: Arc::new(|share, _, _| Err(format!("no {share} here"))),
         secrets: Arc::new(PrivateFiles::new(folder.join("credentials"))),
         host_name: "testhost".to_owned(),
         program: Program {

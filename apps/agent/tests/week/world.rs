@@ -23,8 +23,23 @@ use scripted_control_plane::{ControlPlane, RunOrder, Settings};
 use secrets::PrivateFiles;
 use serde_json::Value;
 use time_and_chance::{Chance, StopSignal, TimeZone};
+use volume::{Disk, StorageLayout, Volume, VolumeError};
 
 use crate::clock::SteppedClock;
+
+/// A machine without disks.
+#[derive(Debug)]
+struct NoDisks;
+
+impl StorageLayout for NoDisks {
+    fn volumes(&self) -> Result<Vec<Volume>, VolumeError> {
+        Ok(Vec::new())
+    }
+
+    fn disks(&self) -> Result<Vec<Disk>, VolumeError> {
+        Ok(Vec::new())
+    }
+}
 
 pub const HOUR: Duration = Duration::from_hours(1);
 const TOKEN: &str = "4f8d0c1b2a39485766758493a2b1c0d9e8f70615";
@@ -136,6 +151,8 @@ impl World {
             executable: None,
             release_keys: ReleaseKeys::default(),
             open_host: Arc::new(|_| Err("there is none".to_owned())),
+            storage: Arc::new(NoDisks),
+            connect_share: Arc::new(|share, _, _| Err(format!("no {share} here"))),
             secrets: Arc::new(PrivateFiles::new(of_service("state/credentials"))),
             host_name: "testhost".to_owned(),
             program: Program {
