@@ -68,10 +68,16 @@ impl Backlog for Waiting {
 
     fn take(&mut self) -> Option<Work> {
         while let Some((file, pieces)) = self.big.front_mut() {
-            if let Some(piece) = pieces.pop_front() {
-                return Some(Work::Piece(Arc::clone(file), piece));
+            let piece = pieces.pop_front();
+            let file = match pieces.is_empty() {
+                // Whoever writes the last piece is to be the last who holds the file, and lets its
+                // folder go.
+                true => self.big.pop_front().map(|(file, _)| file),
+                false => Some(Arc::clone(file)),
+            };
+            if let Some((file, piece)) = file.zip(piece) {
+                return Some(Work::Piece(file, piece));
             }
-            self.big.pop_front();
         }
         if self.files.len() < FILES_WAITING_MAX
             && let Some(folder) = self.folders.pop()
