@@ -167,12 +167,14 @@ fn a_second_run_on_the_same_files_says_who_works_on_them() {
         .open(&locks[0])
         .unwrap();
     file.lock().unwrap();
-    let refused = agent.json(1, &run);
+    let at_once = ["--wait-minutes", "0"];
+    let refused = agent.json(1, &[&run[..], &at_once].concat());
     assert_eq!(refused["error"]["kind"], "locked");
     let said = refused["error"]["message"].as_str().unwrap();
     assert!(cfg!(windows) || said.contains("(process "), "{said}");
     // Other files, and a look at these, need not wait.
-    agent.json(3, &["backup", "files", "tree", "other", "--repo", "repo"]);
+    let both = ["backup", "files", "tree", "other", "--repo", "repo"];
+    agent.json(3, &[&both[..], &at_once].concat());
     agent.json(0, &[&run[..], &["--dry-run"]].concat());
     drop(file);
     agent.json(0, &run);

@@ -72,6 +72,9 @@ pub struct Files {
     /// Tell what would be read and left out, and store nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Wait so long for somebody else who works on the same, then fail and say who it is.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    wait_minutes: u32,
     /// What to say about the snapshot.
     #[arg(long, value_name = "TEXT", default_value = "")]
     description: String,
@@ -124,7 +127,8 @@ impl Files {
         let state = world.state()?;
         let mut outcomes = Vec::new();
         for (name, source) in sources {
-            let result = run_one(&backup, &state, &source, &progress.about(&name));
+            let wait_max = Duration::from_mins(self.wait_minutes.into());
+            let result = run_one(&backup, &state, &source, wait_max, &progress.about(&name));
             outcomes.push(Outcome { name, result });
         }
         let mut warnings = self.holding_the_repository()?;
@@ -202,13 +206,14 @@ fn run_one(
     backup: &FileBackup<'_>,
     state: &StateFolder,
     source: &FileSource,
+    wait_max: Duration,
     progress: &Progress,
 ) -> Result<FileReport, Failure> {
     let repository = backup.writer.repository().unique_id_hex();
     let wait = LockWait {
         clock: backup.writer.repository().clock().as_ref(),
         progress,
-        max: LockWait::USUAL_MAX,
+        max: wait_max,
     };
     let result = state
         .lock_source(&repository, &source.identity, &wait)

@@ -75,6 +75,9 @@ pub struct Vm {
     /// Read every disk in full this often, to prove that tracking missed nothing.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     full_proof_days: u32,
+    /// Wait so long for somebody else who works on the same, then fail and say who it is.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    wait_minutes: u32,
     /// VMs backed up at once; fewer where memory would not do.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: u16,
@@ -197,6 +200,7 @@ impl Vm {
             full_proof_days: self.full_proof_days,
             checkpoint_hours: self.checkpoint_hours,
             free_bytes_min: u64::from(self.min_free_gib) << 30,
+            lock_wait: Duration::from_mins(self.wait_minutes.into()),
             checkpoint_manifest_every: Duration::from_mins(self.checkpoint_manifest_minutes.into()),
             ..defaults
         }
