@@ -60,7 +60,7 @@ fn build(root: &Path) -> Result<(bool, Vec<TestProgram>)> {
         "--workspace",
         "--no-run",
         "--locked",
-        "--keep-going",
+        "--no-fail-fast",
     ]);
     command.arg("--message-format=json-render-diagnostics");
     let mut child = command

@@ -251,8 +251,8 @@ fn failure(message: String) -> Outcome {
     }
 }
 
-/// Tells how a command ended, and returns whether the control plane heard; if it did not, it is told again
-/// later.
+/// Tells how a command ended, and returns whether the control plane listens; what it did not take is told
+/// again later.
 fn complete(parts: &Parts, id: CommandId, outcome: &Outcome) -> bool {
     let written = Written::Command { id: id.0 };
     let Some(_telling) = parts.journal.tell(&written) else {
@@ -275,7 +275,7 @@ fn complete(parts: &Parts, id: CommandId, outcome: &Outcome) -> bool {
             parts
                 .log
                 .debug(&format!("how command {id} ended is told later: {error}"));
-            return false;
+            return listens(&error);
         }
     }
     parts.journal.acknowledge(&written);
@@ -437,11 +437,18 @@ fn complete_operation(parts: &Parts, id: u64, token: &str, outcome: &Outcome) ->
             parts
                 .log
                 .debug(&format!("how operation {id} ended is told later: {error}"));
-            return false;
+            return listens(&error);
         }
     }
     parts.journal.acknowledge(&written);
     true
+}
+
+/// Says whether the control plane would hear something else now: what it does not take of one thing, a
+/// firewall that minds one body, must not hold up the rest.
+fn listens(error: &CallError) -> bool {
+    let is_away = matches!(error, CallError::Line(_));
+    !is_away && !error.is_unauthorized() && error.after().is_none()
 }
 
 /// Ends what a crash left begun: as failed, for nobody knows how far it came.
@@ -452,7 +459,9 @@ pub fn settle_interrupted(parts: &Parts) {
     {
         // An update goes over the service's end, and is told by itself.
         let update = parts.updates.current();
-        if update.is_some_and(|it| order == Written::Command { id: it.command_id }) {
+        if update.is_some_and(|it| {
+            it.identity == parts.identity && order == Written::Command { id: it.command_id }
+        }) {
             continue;
         }
         let why = "the service ended while this was going on, and nobody knows how far it came; order it again";
@@ -469,11 +478,11 @@ pub fn tell_again(parts: &Parts) {
         let Some(outcome) = &entry.outcome else {
             continue;
         };
-        let is_heard = match &entry.order {
+        let listens = match &entry.order {
             Written::Command { id } => complete(parts, CommandId(*id), outcome),
             Written::Operation { id, token } => complete_operation(parts, *id, token, outcome),
         };
-        if !is_heard || parts.stop.is_stopped() {
+        if !listens || parts.stop.is_stopped() {
             return;
         }
     }
@@ -599,5 +608,32 @@ mod tests {
         }
         tell_again(&parts);
         assert_eq!(line.bodies(Endpoint::CompleteCommand).len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_taken_of_one_command_does_not_hold_up_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = TestLine::new(|request, _| {
+            let body = String::from_utf8_lossy(&request.body);
+            match body.contains("\"command_id\":1,") {
+                true => Ok(protocol::Response {
+                    http_status: 403,
+                    headers: Vec::new(),
+                    body: b"<html>blocked</html>".to_vec(),
+                }),
+                false => success("{}"),
+            }
+        });
+        let parts = parts(folder.path(), &line, clock());
+        for id in 1..=2 {
+            let order = Written::Command { id };
+            let journal = &parts.journal;
+            journal.arrives(order.clone(), "list_disks", None).unwrap();
+            journal.finish(&order, failure("because".to_owned()));
+        }
+        tell_again(&parts);
+        let left = parts.journal.unacknowledged();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].order, Written::Command { id: 1 });
     }
 }

@@ -246,7 +246,7 @@ impl ControlPlane {
         ends: Ends<'_>,
     ) -> Result<C::Answer, CallError> {
         self.wait_until_welcome(request.endpoint, ends.stop)?;
-        if ends.stop.is_stopped() {
+        if ends.stop.is_stopped() || ends.cut.is_stopped() {
             let what = format!("call {}: stopped on request", request.path);
             let unsent = LineError::new(LineErrorKind::Unsent, what);
             return Err(CallError::Line(unsent));

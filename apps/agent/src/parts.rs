@@ -35,6 +35,8 @@ pub const SOURCE_USER: &str = "agent";
 /// The parts of a running service.
 #[derive(Debug)]
 pub struct Parts {
+    /// Tells the server and the agent from others.
+    pub identity: String,
     /// What is outside.
     pub ports: Ports,
     /// What the configuration says.
@@ -159,6 +161,7 @@ impl Parts {
         let folder = |of: &str| state_folder.join(of).join(&identity);
         let (outbox, commands) = (folder("outbox"), folder("commands"));
         Ok(Self {
+            identity: identity.clone(),
             shares: Shares::new(Arc::clone(&ports.connect_share)),
             repositories: Repositories::new(repositories, Arc::clone(&log)),
             outbox: Outbox::open(outbox, clock.clone(), Arc::clone(&log))?,

@@ -212,8 +212,9 @@ fn take_runs(parts: &Arc<Parts>, file: &ConfigFile) {
         let now = clock.monotonic();
         start_arrived(parts);
         let running = parts.backups_running.load(Ordering::SeqCst);
-        let has_room = running < parts.config.runs_at_once.max(1);
-        if now >= next && has_room && !parts.updates.is_waiting_for_runs() {
+        let is_full = running >= parts.config.runs_at_once.max(1);
+        let has_room = !is_full && !parts.updates.is_waiting_for_runs();
+        if now >= next && has_room {
             next = now + take_run(parts, &mut offers, &mut pace);
         }
         if now >= next_look {
@@ -246,7 +247,8 @@ fn take_runs(parts: &Arc<Parts>, file: &ConfigFile) {
 
 /// Asks for a run, begins it, and returns after how long to ask again.
 fn take_run(parts: &Arc<Parts>, offers: &mut Offers, pace: &mut Pace) -> Duration {
-    let offer = parts.plane.call(&NextRun, &parts.stop);
+    let (stop, cut) = (&parts.stop, &parts.cut);
+    let offer = parts.plane.call_through(&NextRun, Ends { stop, cut });
     if offer.is_ok() {
         parts.updates.has_polled();
     }

@@ -48,9 +48,9 @@ impl Tap {
         }
     }
 
-    /// Takes no line any more.
-    pub fn close(&self) {
-        self.lock().is_closed = true;
+    /// Takes no line any more, or again.
+    pub fn close(&self, is_closed: bool) {
+        self.lock().is_closed = is_closed;
     }
 
     /// Returns how many bytes of lines wait.
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(piece.between, (at(1), at(2)));
         assert_eq!(tap.take(1).unwrap().text, "line 3\n");
         assert_eq!((tap.take(20), tap.waiting_bytes()), (None, 0));
-        tap.close();
+        tap.close(true);
         tap.hear(at(4), "line 4\n");
         assert_eq!(tap.take(20), None);
     }

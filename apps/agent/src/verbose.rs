@@ -173,10 +173,8 @@ impl<'p> Pusher<'p> {
                 true if now >= until => Some("the time is up"),
                 true => None,
             };
-            if end.is_some() {
-                // What others go on to say is not the run's.
-                self.tap.close();
-            }
+            // What others go on to say is not the run's; and more time may have been given.
+            self.tap.close(end.is_some());
             let pieces_left = CHUNKS_MAX.saturating_sub(next);
             let situation = Situation {
                 now,
@@ -201,7 +199,9 @@ impl<'p> Pusher<'p> {
                 }
             }
             match (end, &self.piece) {
-                (Some(why), None) if self.tap.waiting_bytes() == 0 => return why.to_owned(),
+                (Some(why), None) if self.tap.waiting_bytes() == 0 && self.is_the_end_at(until) => {
+                    return why.to_owned();
+                }
                 (Some(why), Some((.., tries))) if *tries >= LAST_TRIES_MAX => {
                     return format!("{why}, and the rest cannot be pushed");
                 }
@@ -211,6 +211,18 @@ impl<'p> Pusher<'p> {
                 return "the service ends".to_owned();
             }
         }
+    }
+
+    /// Ends it, unless more time was given since the end was known.
+    fn is_the_end_at(&self, until: Duration) -> bool {
+        let ended = self.parts.verbose.with(self.run_id, |it| {
+            let is_the_end = it.until == Some(until);
+            if is_the_end {
+                it.until = None;
+            }
+            is_the_end
+        });
+        ended.unwrap_or(true)
     }
 
     /// Takes what waits as the next piece.

@@ -49,17 +49,17 @@ pub fn carry_out(parts: &Parts, id: CommandId, order: &AgentUpdate) -> Result<Re
         Err(why) => return refused(why),
     };
     let (wanted, place) = begun;
+    let _runs_again = RunsAgain(parts);
     match prepare(parts, order, &wanted, &place).and_then(|version| replace(parts, order, &version))
     {
         Ok(()) => {
             parts
                 .log
                 .info("the service is started anew as its new version");
-            progress(parts, order.update_job_id, UpdateState::Restarting, "");
             parts.restart();
+            progress(parts, order.update_job_id, UpdateState::Restarting, "");
         }
         Err(why) => {
-            parts.updates.wait_for_runs(false);
             if let Err(error) = parts.updates.fails(&why) {
                 return refused(format!("{why}; failed to {error}"));
             }
@@ -67,6 +67,15 @@ pub fn carry_out(parts: &Parts, id: CommandId, order: &AgentUpdate) -> Result<Re
         }
     }
     Ok(Reply::Later)
+}
+
+/// Lets runs begin again when it goes, by a panic too; none begins in a service that ends.
+struct RunsAgain<'p>(&'p Parts);
+
+impl Drop for RunsAgain<'_> {
+    fn drop(&mut self) {
+        self.0.updates.wait_for_runs(false);
+    }
 }
 
 /// Writes down that an update begins; `None` if there is nothing to do.
@@ -85,6 +94,7 @@ fn begin(
         return Ok(None);
     }
     let update = Update {
+        identity: parts.identity.clone(),
         command_id: id.0,
         update_job_id: order.update_job_id.0,
         from: parts.ports.program.version.clone(),
@@ -323,6 +333,10 @@ pub fn look(parts: &Parts) {
 pub fn tell_end(parts: &Parts) {
     let mut known = None;
     let told = parts.updates.tell(|update, why| {
+        if update.identity != parts.identity {
+            // Whoever ordered it is nobody's control plane any more.
+            return true;
+        }
         let outcome = match why {
             Some(why) => failure(parts.log.redacted(why)),
             None => success(format!(
@@ -366,7 +380,7 @@ fn progress(parts: &Parts, job: UpdateJobId, state: UpdateState, detail: &str) -
         detail: parts.log.redacted(detail),
         agent_version: parts.ports.program.version.clone(),
     };
-    match parts.plane.call(&call, &parts.stop) {
+    match parts.plane.call(&call, &parts.cut) {
         Ok(()) => true,
         Err(CallError::NoAnswer(NoAnswer::Refused { .. } | NoAnswer::NoSuchEndpoint)) => true,
         Err(error) => {

@@ -191,6 +191,7 @@ mod tests {
             fs::set_permissions(&program, fs::Permissions::from_mode(0o750)).unwrap();
         }
         let update = Update {
+            identity: String::new(),
             command_id: 1,
             update_job_id: 1,
             from: "1".to_owned(),

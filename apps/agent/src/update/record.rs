@@ -14,6 +14,8 @@ const FILE_NAME: &str = "update.json";
 /// An update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
+    /// The server and agent that it was ordered from: every server counts its commands from one.
+    pub identity: String,
     /// The command that ordered it.
     pub command_id: u64,
     /// By what its progress is reported.

@@ -48,7 +48,7 @@ impl Updating {
         world.release_key = STANDARD.encode(release_key().public_key().as_ref());
         // Orders that follow each other are not waited for.
         let mut config = fs::read_to_string(world.path("agent.conf")).unwrap();
-        config += "use_combined_poll: false\ncommand_poll_interval_secs: 1\n";
+        config += "use_combined_poll: false\n";
         fs::write(world.path("agent.conf"), config).unwrap();
         world.begin();
         Self {

@@ -43,8 +43,9 @@ impl StorageLayout for NoDisks {
 
 pub const HOUR: Duration = Duration::from_hours(1);
 const TOKEN: &str = "4f8d0c1b2a39485766758493a2b1c0d9e8f70615";
-/// A service at rest has so many threads: one takes runs, one commands, one sends what waits.
-const LOOPS: usize = 3;
+/// A service at rest has so many threads: one takes runs, one commands, one operations, one tells ends,
+/// one sends what else waits.
+const LOOPS: usize = 5;
 
 /// The line between services and their control plane, which is in this process.
 pub struct Line {

@@ -10,7 +10,7 @@ use agent::log::{Level, Log};
 use agent::ports::{Cadence, Places, Ports};
 use agent::pulse::Pulse;
 use agent::service::serve;
-use agent::status::Status;
+use agent::status::{ServiceLock, Status};
 use agent::update::{self, AtStart, ReleaseKeys};
 use clap::Args;
 use serde_json::json;
@@ -70,7 +70,13 @@ impl Run {
             false => log,
         };
         let start = std::env::var(START_VARIABLE).ok();
-        match update::at_start(&world.state_folder()?, world.clock(), start.as_deref()) {
+        let state = world.state_folder()?;
+        // Where a service is at work this one will not begin, and its update is none of ours.
+        let settled = match ServiceLock::is_held(&state) {
+            true => Ok(AtStart::GoOn),
+            false => update::at_start(&state, world.clock(), start.as_deref()),
+        };
+        match settled {
             Ok(AtStart::GoOn) => {}
             Ok(AtStart::StartAnew) => {
                 log.warn(

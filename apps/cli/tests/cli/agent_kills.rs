@@ -368,8 +368,10 @@ impl Story {
     /// A command is handed out once: one that a service was killed with before it could write it down is
     /// lost by the contract, and whoever ordered it does so again.
     fn order_again_if_lost(&self, command: u64) {
-        let journal = format!("state/commands/command-{command}.json");
-        let is_written = self.agent.path(&journal).exists();
+        let name = format!("command-{command}.json");
+        let of_identities = fs::read_dir(self.agent.path("state/commands"));
+        let mut of_identities = of_identities.into_iter().flatten().flatten();
+        let is_written = of_identities.any(|it| it.path().join(&name).exists());
         self.plane.with(|world| {
             let mut commands = world.commands.iter_mut();
             let command = commands.find(|it| it.id == command).unwrap();

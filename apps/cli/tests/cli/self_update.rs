@@ -52,7 +52,11 @@ impl Machine {
         let folder = agent.path("program");
         fs::create_dir(&folder).unwrap();
         let program = folder.join("e3-backup-agent");
-        fs::copy(env!("CARGO_BIN_EXE_e3-backup-agent"), &program).unwrap();
+        // A copy would be busy while a child of another thread still has it open from us.
+        let built = env!("CARGO_BIN_EXE_e3-backup-agent");
+        if fs::hard_link(built, &program).is_err() {
+            fs::copy(built, &program).unwrap();
+        }
         let config = format!(
             "api_base_url: {}\nagent_uuid: {AGENT}\nagent_token: {TOKEN}\n",
             plane.url()
