@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blob::{BlobErrorKind, PutOptions, SharedBlobStore};
+use blob::{BlobErrorKind, Operation, PutOptions, Recorded, SharedBlobStore};
 use kopia::cipher::EncryptionAlgorithm;
 use kopia::compression::CompressionAlgorithm;
 use kopia::format_blob::{BlobConfig, FormatBlob, RepositoryFormat};
@@ -11,6 +11,7 @@ use kopia::key::{KeyDerivation, format_key};
 use kopia::maintenance::MaintenanceParameters;
 use kopia::policy::{POLICY_TYPE, PolicyTarget, global_policy};
 use kopia::splitter::Splitter;
+use time_and_chance::Timestamp;
 
 use crate::error::{RepoError, RepoErrorKind, store_error};
 use crate::settings::{CONFIG_BLOB, FORMAT_BLOB, format_error, put_options};
@@ -96,9 +97,10 @@ impl CreateOptions {
 
 /// Creates a repository in an empty store and opens it.
 ///
-/// Of several clients that create one at once, one succeeds: whose `kopia.repository` is there. That
-/// blob is written before all others, so whatever a creation leaves that was cut short is either a
-/// repository, which [`finish_creation`] completes, or nothing that stands in a new one's way.
+/// Of several clients that create one at once, one succeeds: whose `kopia.repository` is there. Before
+/// that blob nothing is written but, where blobs are to be locked, `kopia.blobcfg`, which says so. So
+/// whatever a creation leaves that was cut short is either a repository with all its locks, which
+/// [`finish_creation`] completes, or nothing that stands in a new one's way.
 ///
 /// # Errors
 /// `NotEmpty` if the store holds anything, or another client was faster: nothing is ever initialised
@@ -132,52 +134,54 @@ pub fn create(
     if check_place(&store)? == Place::CutShort {
         remove_config(&store)?;
     }
-    let is_settled = put_format(
-        &store,
-        &blob,
-        &put_options(&options.locks, FORMAT_BLOB, now),
-    )?;
-    let finish = || {
-        // One without it has no locks. Where another client may yet turn out to have been faster, it
-        // must not find ours, which it cannot open.
-        if is_settled || options.locks.locks_blobs() {
-            let put = put_options(&options.locks, CONFIG_BLOB, now);
-            let put = store.put(CONFIG_BLOB, &[&config], &put);
-            put.map_err(store_error(doing_to(CONFIG_BLOB)))?;
-        }
-        let repository = Repository::open(Arc::clone(&store), password, surroundings)?;
-        write_first_manifests(&repository, options)?;
-        Ok(repository)
+    let creation = Creation {
+        store,
+        blob,
+        config,
+        locks: &options.locks,
+        now,
     };
-    let made = finish();
-    // On a store that overwrites all the same, somebody may have been a moment slower.
-    match check_is_ours(&store, &blob) {
+    let mut written = Vec::new();
+    let made = creation.carry_out(|store| {
+        let recorded = Arc::new(Recorded::new(Arc::clone(store)));
+        let place: SharedBlobStore = recorded.clone();
+        let wrote =
+            Repository::open(place, password, surroundings.clone()).and_then(|repository| {
+                creation.check_is_ours()?;
+                write_first_manifests(&repository, options)
+            });
+        let put = recorded.take().into_iter();
+        let put = put.filter(|it| it.operation == Operation::Put);
+        written.extend(put.map(|it| it.name));
+        wrote?;
+        Repository::open(Arc::clone(store), password, surroundings)
+    });
+    match made {
         Err(error) if error.kind() == RepoErrorKind::NotEmpty => {
-            if store.get(CONFIG_BLOB).is_ok_and(|there| there == config) {
-                let deleted = store.delete(CONFIG_BLOB);
-                deleted.map_err(store_error(doing_to(CONFIG_BLOB)))?;
-            }
+            creation.take_back(&written)?;
             Err(error)
         }
-        Err(error) if made.is_ok() => Err(error),
-        _ => made,
+        made => made,
     }
 }
 
 /// Completes a repository whose creation was cut short after it had begun to be one: without a global
-/// policy and parameters of maintenance. Others are left as they are.
+/// policy and parameters of maintenance. Others are left as they are. Says whether there was something
+/// to complete.
 pub fn finish_creation(
     repository: &Arc<Repository>,
     options: &CreateOptions,
-) -> Result<(), RepoError> {
+) -> Result<bool, RepoError> {
     let manifests = repository.manifests()?;
+    // Parameters of maintenance are read last: that nobody understands them is not a matter of those
+    // who only back up.
     let is_begun_only = manifests.unreadable().is_empty()
-        && manifests.maintenance()?.is_none()
-        && manifests.find(POLICY_TYPE, &[]).next().is_none();
-    match is_begun_only {
-        true => write_first_manifests(repository, options),
-        false => Ok(()),
+        && manifests.find(POLICY_TYPE, &[]).next().is_none()
+        && manifests.maintenance()?.is_none();
+    if is_begun_only {
+        write_first_manifests(repository, options)?;
     }
+    Ok(is_begun_only)
 }
 
 /// What is at a place where a repository may be made.
@@ -223,51 +227,117 @@ fn remove_config(store: &SharedBlobStore) -> Result<(), RepoError> {
     deleted.map_err(store_error(doing_to(CONFIG_BLOB)))
 }
 
-/// Writes the blob that makes a place a repository, if nobody else has; says whether the store settled
-/// who does.
-fn put_format(
-    store: &SharedBlobStore,
-    blob: &[u8],
-    options: &PutOptions,
-) -> Result<bool, RepoError> {
-    let only_new = PutOptions {
-        if_absent: true,
-        ..options.clone()
-    };
-    let mut is_settled = true;
-    match store.put(FORMAT_BLOB, &[blob], &only_new) {
-        Ok(()) => {}
-        // Another client's, or our own whose answer was lost.
-        Err(error) if error.kind() == BlobErrorKind::AlreadyThere => {}
-        // A store that cannot, or that does not understand: then it is a matter of moments.
-        Err(error)
-            if matches!(
-                error.kind(),
-                BlobErrorKind::Unsupported | BlobErrorKind::Invalid
-            ) =>
-        {
-            is_settled = false;
-            refuse_if_there_is_one(store)?;
-            let put = store.put(FORMAT_BLOB, &[blob], options);
-            put.map_err(store_error(doing_to(FORMAT_BLOB)))?;
-        }
-        Err(error) => return Err(store_error(doing_to(FORMAT_BLOB))(error)),
-    }
-    check_is_ours(store, blob)?;
-    Ok(is_settled)
+/// The blobs that make a place this client's repository, and how they come there beside others.
+struct Creation<'c> {
+    store: SharedBlobStore,
+    blob: Vec<u8>,
+    config: Vec<u8>,
+    locks: &'c BlobConfig,
+    now: Timestamp,
 }
 
-fn check_is_ours(store: &SharedBlobStore, blob: &[u8]) -> Result<(), RepoError> {
-    let there = store.get(FORMAT_BLOB);
-    match there.map_err(store_error(doing_to(FORMAT_BLOB)))? == blob {
-        true => Ok(()),
-        false => Err(RepoError::new(
-            RepoErrorKind::NotEmpty,
-            format!(
-                "create a repository in {}: another client made one at the same moment; use that one",
-                store.location()
-            ),
-        )),
+impl Creation<'_> {
+    /// Makes the place this client's and fills it. `NotEmpty` if it turns out to be somebody else's.
+    fn carry_out<T>(
+        &self,
+        fill: impl FnOnce(&SharedBlobStore) -> Result<T, RepoError>,
+    ) -> Result<T, RepoError> {
+        let carry_out = || {
+            // First, as Kopia does: a repository that lost its locks on the way would not say so.
+            if self.locks.locks_blobs() {
+                self.put_if_new(CONFIG_BLOB, &self.config)?;
+            }
+            let is_settled = self.put_if_new(FORMAT_BLOB, &self.blob)?;
+            self.check_is_ours()?;
+            // Where another client may yet turn out to have been faster, it must not find one that it
+            // cannot open unless it has to.
+            self.settle_config(is_settled || self.locks.locks_blobs())?;
+            fill(&self.store)
+        };
+        let made = carry_out();
+        // On a store that overwrites all the same, somebody may have been a moment slower.
+        match self.check_is_ours() {
+            Err(error) if made.is_ok() || error.kind() == RepoErrorKind::NotEmpty => Err(error),
+            Err(_) => made,
+            Ok(()) => {
+                let made = made?;
+                // Who was slower may have taken ours for what a dead creation left.
+                self.settle_config(self.locks.locks_blobs())?;
+                Ok(made)
+            }
+        }
+    }
+
+    /// Writes a blob if nobody else has; says whether the store settled who does.
+    fn put_if_new(&self, name: &str, content: &[u8]) -> Result<bool, RepoError> {
+        let options = put_options(self.locks, name, self.now);
+        let only_new = PutOptions {
+            if_absent: true,
+            ..options.clone()
+        };
+        match self.store.put(name, &[content], &only_new) {
+            Ok(()) => Ok(true),
+            // Another client's, or our own whose answer was lost.
+            Err(error) if error.kind() == BlobErrorKind::AlreadyThere => Ok(true),
+            // A store that cannot, or that does not understand: then it is a matter of moments.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    BlobErrorKind::Unsupported | BlobErrorKind::Invalid
+                ) =>
+            {
+                refuse_if_there_is_one(&self.store)?;
+                let put = self.store.put(name, &[content], &options);
+                put.map_err(store_error(doing_to(name)))?;
+                Ok(false)
+            }
+            Err(error) => Err(store_error(doing_to(name))(error)),
+        }
+    }
+
+    fn check_is_ours(&self) -> Result<(), RepoError> {
+        let there = self.store.get(FORMAT_BLOB);
+        match there.map_err(store_error(doing_to(FORMAT_BLOB)))? == self.blob {
+            true => Ok(()),
+            false => Err(RepoError::new(
+                RepoErrorKind::NotEmpty,
+                format!(
+                    "create a repository in {}: another client made one at the same moment; use that one",
+                    self.store.location()
+                ),
+            )),
+        }
+    }
+
+    /// Sees to it that the settings of locks are this repository's: one without them has no locks, and
+    /// with another's it does not open.
+    fn settle_config(&self, is_needed: bool) -> Result<(), RepoError> {
+        match self.store.get(CONFIG_BLOB) {
+            Ok(there) if there == self.config => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == BlobErrorKind::NotFound && !is_needed => return Ok(()),
+            Err(error) if error.kind() == BlobErrorKind::NotFound => {}
+            Err(error) => return Err(store_error(doing_to(CONFIG_BLOB))(error)),
+        }
+        let options = put_options(self.locks, CONFIG_BLOB, self.now);
+        let put = self.store.put(CONFIG_BLOB, &[&self.config], &options);
+        put.map_err(store_error(doing_to(CONFIG_BLOB)))
+    }
+
+    /// Deletes what this client put into a repository that is another one's: sealed with keys that
+    /// nobody has, it would keep that one from ever opening. Names carry hashes and the session, so
+    /// that nobody else's blobs have them.
+    fn take_back(&self, written: &[String]) -> Result<(), RepoError> {
+        let config = self.store.get(CONFIG_BLOB);
+        let is_ours = config.is_ok_and(|there| there == self.config);
+        let config = is_ours.then_some(CONFIG_BLOB);
+        for name in written.iter().map(String::as_str).chain(config) {
+            let deleted = self.store.delete(name);
+            deleted.map_err(store_error(format!(
+                "take {name} back out of another client's repository"
+            )))?;
+        }
+        Ok(())
     }
 }
 
@@ -306,7 +376,7 @@ fn write_first_manifests(
             .map_or("none", CompressionAlgorithm::name),
     );
     let maintenance = MaintenanceParameters {
-        extend_object_locks: options.locks.locks_blobs(),
+        extend_object_locks: repository.blob_config().locks_blobs(),
         ..MaintenanceParameters::new(owner)
     };
     writer.write_manifests(vec![

@@ -3,14 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use blob::{
     BlobError, BlobErrorKind, BlobMetadata, BlobStore, Dying, MemoryStore, PutOptions,
     SharedBlobStore, Space,
 };
+use kopia::format_blob::BlobConfig;
 use kopia::maintenance::MaintenanceParameters;
 use kopia::policy::PolicyTarget;
-use repo::{CreateOptions, RepoError, RepoErrorKind, Repository, Writer, create, finish_creation};
+use repo::{
+    CreateOptions, RepoError, RepoErrorKind, Repository, Writer, create, finish_creation,
+    lock_config,
+};
 
 use crate::world::{PASSWORD, World};
 
@@ -125,43 +130,54 @@ fn of_two_who_create_at_once_one_succeeds_and_the_other_one_says_so() {
 #[test]
 fn who_is_overwritten_says_so_and_leaves_nothing_in_the_others_way() {
     let world = World::new();
-    for manner in [Manner::Refuses, Manner::Overwrites] {
+    let manners = [Manner::Refuses, Manner::Overwrites];
+    let moments = ["q", "xn0"];
+    for (manner, before) in manners
+        .into_iter()
+        .flat_map(|it| moments.map(|at| (it, at)))
+    {
         let (inner, donor) = (empty(&world), empty(&world));
         let (place, options) = (Arc::clone(&donor), CreateOptions::default());
         create(place, "other", &options, world.surroundings(2)).unwrap();
         let others = donor.get("kopia.repository").unwrap();
         let place = Arc::clone(&inner);
-        let made = create_beside(&world, &inner, manner, "q", move || {
+        let made = create_beside(&world, &inner, manner, before, move || {
             let put = place.put("kopia.repository", &[&others], &PutOptions::default());
             put.unwrap();
         });
         assert_eq!(made.unwrap_err().kind(), RepoErrorKind::NotEmpty);
-        let store = empty(&world);
-        for name in ["kopia.repository", "kopia.blobcfg"] {
-            if let Ok(content) = inner.get(name) {
-                store
-                    .put(name, &[&content], &PutOptions::default())
-                    .unwrap();
-            }
-        }
-        // Without what the other one sealed with its own keys, it opens.
-        Repository::open(store, "other", world.surroundings(3)).unwrap();
+        Repository::open(inner, "other", world.surroundings(3)).unwrap();
     }
 }
 
 #[test]
 fn a_creation_that_died_anywhere_is_taken_up() {
-    let world = World::new();
     let options = CreateOptions {
         format_version: 2,
         ..CreateOptions::default()
     };
+    let locks = locks();
+    for locks in [BlobConfig::default(), locks] {
+        take_up_wherever_it_died(&CreateOptions {
+            locks,
+            ..options.clone()
+        });
+    }
+}
+
+fn locks() -> BlobConfig {
+    let (period, interval) = (Duration::from_hours(30 * 24), Duration::from_hours(24));
+    lock_config("GOVERNANCE", period, interval).unwrap()
+}
+
+fn take_up_wherever_it_died(options: &CreateOptions) {
+    let world = World::new();
     let count = {
         let store = Dying::new(empty(&world));
         store.die_at(u64::MAX);
         let store = Arc::new(store);
         let place: SharedBlobStore = store.clone();
-        create(place, PASSWORD, &options, world.surroundings(1)).unwrap();
+        create(place, PASSWORD, options, world.surroundings(1)).unwrap();
         store.asked()
     };
     assert!(count > 5, "{count}");
@@ -169,18 +185,19 @@ fn a_creation_that_died_anywhere_is_taken_up() {
         let inner = empty(&world);
         let dying = Dying::new(Arc::clone(&inner));
         dying.die_at(request);
-        let died = create(Arc::new(dying), PASSWORD, &options, world.surroundings(1));
+        let died = create(Arc::new(dying), PASSWORD, options, world.surroundings(1));
         died.unwrap_err();
         let surroundings = world.surroundings(2);
-        let repository = match create(Arc::clone(&inner), PASSWORD, &options, surroundings) {
+        let repository = match create(Arc::clone(&inner), PASSWORD, options, surroundings) {
             Ok(repository) => repository,
             Err(error) => {
                 assert_eq!(error.kind(), RepoErrorKind::NotEmpty, "{request}: {error}");
                 let repository = Repository::open(inner, PASSWORD, world.surroundings(3)).unwrap();
-                finish_creation(&repository, &options).unwrap();
+                finish_creation(&repository, options).unwrap();
                 repository
             }
         };
+        assert_eq!(repository.blob_config(), options.locks, "{request}");
         let manifests = repository.manifests().unwrap();
         for labels in [
             PolicyTarget::global().labels(),
@@ -216,4 +233,25 @@ fn what_a_creation_left_that_was_cut_short_is_replaced_and_nothing_else() {
     finish_creation(&repository, &options).unwrap();
     Writer::new(&repository, 1).unwrap();
     assert_ne!(inner.get("kopia.blobcfg").unwrap(), left);
+}
+
+#[test]
+fn locks_are_kept_although_another_one_took_the_config_for_a_dead_creations() {
+    let world = World::new();
+    let inner = empty(&world);
+    let options = CreateOptions {
+        locks: locks(),
+        ..CreateOptions::default()
+    };
+    let place = Arc::clone(&inner);
+    let store = Beside {
+        inner: Arc::clone(&inner),
+        manner: Manner::Obeys,
+        before: "q",
+        happens: Box::new(move || place.delete("kopia.blobcfg").unwrap()),
+        happened: AtomicBool::new(false),
+    };
+    create(Arc::new(store), PASSWORD, &options, world.surroundings(1)).unwrap();
+    let repository = Repository::open(inner, PASSWORD, world.surroundings(2)).unwrap();
+    assert_eq!(repository.blob_config(), options.locks);
 }
