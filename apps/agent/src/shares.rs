@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::next_run::Run;
 
@@ -13,15 +13,20 @@ use crate::ports::{ConnectShare, ShareConnection};
 /// The connections of all runs.
 pub struct Shares {
     connect: ConnectShare,
-    held: Mutex<BTreeMap<Key, Held>>,
+    held: Mutex<BTreeMap<Key, Share>>,
 }
+
+/// One share. Its own lock is held while it is connected and left, which may take long: nobody but those
+/// who want this very share waits for that.
+type Share = Arc<Mutex<Held>>;
 
 /// A share and who comes to it.
 type Key = (String, String);
 
+#[derive(Default)]
 struct Held {
     users: usize,
-    _connection: ShareConnection,
+    connection: Option<ShareConnection>,
 }
 
 impl fmt::Debug for Shares {
@@ -39,16 +44,8 @@ pub struct Reached<'s> {
 
 impl Drop for Reached<'_> {
     fn drop(&mut self) {
-        let mut held = self.shares.lock();
         for key in self.keys.drain(..) {
-            let is_last = held.get_mut(&key).is_some_and(|it| {
-                it.users -= 1;
-                it.users == 0
-            });
-            if is_last {
-                // Under the lock: the next run must not connect before this is over.
-                held.remove(&key);
-            }
+            self.shares.leave(&key);
         }
     }
 }
@@ -87,26 +84,38 @@ impl Shares {
         }
         for share in shares {
             let key = (share, user.clone());
-            let mut held = self.lock();
-            if let Some(held) = held.get_mut(&key) {
-                held.users += 1;
-            } else {
+            let share = self.share(&key);
+            let mut held = lock(&share);
+            if held.connection.is_none() {
                 let connected = (self.connect)(&key.0, &user, &account.password);
-                let connection = connected.map_err(|why| log.redacted(&why))?;
-                let new = Held {
-                    users: 1,
-                    _connection: connection,
-                };
-                held.insert(key.clone(), new);
+                held.connection = Some(connected.map_err(|why| log.redacted(&why))?);
             }
+            held.users += 1;
+            drop(held);
             reached.keys.push(key);
         }
         Ok(reached)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Held>> {
-        self.held.lock().expect("nobody panics while he connects")
+    fn leave(&self, key: &Key) {
+        let share = self.share(key);
+        let mut held = lock(&share);
+        held.users = held.users.saturating_sub(1);
+        if held.users == 0 {
+            // Under the lock: the next run must not connect before this is over.
+            held.connection = None;
+        }
     }
+
+    /// Returns a share, connected or not. They stay: there are as many as jobs ever named.
+    fn share(&self, key: &Key) -> Share {
+        Arc::clone(lock(&self.held).entry(key.clone()).or_default())
+    }
+}
+
+/// A run that panicked leaves nothing here half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns a user as Windows takes it, with the domain unless the name has one.
@@ -133,7 +142,8 @@ fn share_of(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::mpsc;
+    use std::thread;
 
     use protocol::SecretText;
     use serde_json::{Value, json};
@@ -224,6 +234,34 @@ mod tests {
         assert!(!refused.contains("hush"), "{refused}");
         let told = calls.lock().unwrap();
         assert_eq!(*told, [r"+ \\fs1\data as CORP\backup", r"- \\fs1\data"]);
+    }
+
+    #[test]
+    fn whoever_wants_another_share_or_none_waits_for_nobody() {
+        let (begun, begins) = mpsc::channel();
+        let (goes_on, on) = mpsc::channel();
+        let on = Mutex::new(on);
+        let shares = Shares::new(Arc::new(move |share, _, _: &SecretText| {
+            if share.ends_with("slow") {
+                begun.send(()).unwrap();
+                on.lock().unwrap().recv().unwrap();
+            }
+            Ok(Box::new(()) as ShareConnection)
+        }));
+        let shares = &shares;
+        thread::scope(|scope| {
+            let slow = scope.spawn(|| {
+                let sources = json!([r"\\fs1\slow"]);
+                shares.reach(&run(sources, account()), &log()).map(drop)
+            });
+            begins.recv().unwrap();
+            for account in [account(), json!(null)] {
+                let sources = json!([r"\\fs1\data"]);
+                drop(shares.reach(&run(sources, account), &log()).unwrap());
+            }
+            goes_on.send(()).unwrap();
+            slow.join().unwrap().unwrap();
+        });
     }
 
     #[test]
