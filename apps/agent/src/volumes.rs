@@ -12,6 +12,9 @@ use crate::parts::Parts;
 /// What volumes of Windows have names that begin like.
 const WINDOWS_NAME: &str = r"\\?\";
 
+/// What volumes have names that begin like which Linux puts together: mostly LVM's.
+const MAPPED_NAME: &str = "/dev/mapper/";
+
 /// Reports the volumes; returns how many the control plane keeps.
 pub fn report(parts: &Parts) -> Result<u64, String> {
     let (disks, volumes) = layout(parts)?;
@@ -41,7 +44,7 @@ fn told_volumes(disks: &[Disk], volumes: &[Volume]) -> Vec<ToldVolume> {
     let mut told = Vec::new();
     for disk in disks.iter().filter(|disk| !is_windows(disk)) {
         let path = disk.device.display().to_string();
-        let volume = whole(disk).and_then(|it| volume_at(volumes, &it));
+        let volume = whole(disk).and_then(|it| volume_at(volumes, &it, &path));
         told.push(told_volume(
             path,
             VolumeKind::Disk,
@@ -50,7 +53,7 @@ fn told_volumes(disks: &[Disk], volumes: &[Volume]) -> Vec<ToldVolume> {
         ));
         for partition in &disk.partitions {
             let path = partition_path(disk, partition, None);
-            let volume = volume_at(volumes, &place(disk, partition));
+            let volume = volume_at(volumes, &place(disk, partition), &path);
             let bytes = partition.range.bytes();
             told.push(told_volume(path, VolumeKind::Part, bytes, volume));
         }
@@ -65,7 +68,7 @@ fn told_volumes(disks: &[Disk], volumes: &[Volume]) -> Vec<ToldVolume> {
                     ..told_volume(path, VolumeKind::Fixed, volume.total_bytes, Some(volume))
                 });
             }
-        } else if volume.extents.is_empty() && volume.name.starts_with("/dev/") {
+        } else if volume.name.starts_with(MAPPED_NAME) {
             let (path, bytes) = (volume.name.clone(), volume.total_bytes);
             told.push(told_volume(path, VolumeKind::Lvm, bytes, Some(volume)));
         }
@@ -116,7 +119,8 @@ fn told_disk(disk: &Disk, volumes: &[Volume]) -> ToldDisk {
 }
 
 fn told_partition(disk: &Disk, partition: &Partition, volumes: &[Volume]) -> ToldPartition {
-    let volume = volume_at(volumes, &place(disk, partition));
+    let device = partition_path(disk, partition, None);
+    let volume = volume_at(volumes, &place(disk, partition), &device);
     let path = partition_path(disk, partition, volume);
     let mountpoint = volume.map_or_else(String::new, mount_point);
     ToldPartition {
@@ -167,8 +171,10 @@ fn place(disk: &Disk, partition: &Partition) -> Extent {
     }
 }
 
-fn volume_at<'v>(volumes: &'v [Volume], place: &Extent) -> Option<&'v Volume> {
-    let lies_there = |it: &&Volume| it.extents.contains(place);
+/// Returns the volume on a device at a place. Where file systems such as btrfs lie nobody tells, but they
+/// are named for their device.
+fn volume_at<'v>(volumes: &'v [Volume], place: &Extent, device: &str) -> Option<&'v Volume> {
+    let lies_there = |it: &&Volume| it.extents.contains(place) || it.name == device;
     volumes.iter().find(lies_there)
 }
 
@@ -263,6 +269,9 @@ mod tests {
             volume("/dev/nvme0n1p2", "/", Some(("nvme0n1", range(100, 900)))),
             volume("/dev/mapper/vg-data", "/srv", None),
             volume("tank/data", "/tank", None),
+            volume("/dev/sda1", "/btrfs", None),
+            volume("/dev/loop3", "/snap/core", None),
+            volume("/dev/md0", "/raid", None),
         ];
         let told = told_volumes(&disks, &volumes);
         let told: Vec<_> = told
@@ -274,7 +283,7 @@ mod tests {
             ("/dev/nvme0n1p1", VolumeKind::Part, ""),
             ("/dev/nvme0n1p2", VolumeKind::Part, "/"),
             ("/dev/sda", VolumeKind::Disk, ""),
-            ("/dev/sda1", VolumeKind::Part, ""),
+            ("/dev/sda1", VolumeKind::Part, "/btrfs"),
             ("/dev/sda2", VolumeKind::Part, ""),
             ("/dev/mapper/vg-data", VolumeKind::Lvm, "/srv"),
         ];
