@@ -32,9 +32,12 @@ pub fn carry_out(parts: &Parts, run: &Run, kind: &Kind) {
         match back_up(work, run) {
             Ok(done) => succeeded(work, run, kind, done),
             Err(error) => {
-                work.reporter.event(KopiaUploadFailed {
-                    error: error.clone(),
-                });
+                // Who cancels a run, or stops the service, need not be told that it failed.
+                if !work.cancellation.stop().is_stopped() {
+                    work.reporter.event(KopiaUploadFailed {
+                        error: error.clone(),
+                    });
+                }
                 failed(work.fails(&error), &kind.name)
             }
         }
