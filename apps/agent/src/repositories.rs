@@ -258,7 +258,8 @@ impl Repositories {
         Ok((handle, number))
     }
 
-    /// Waits until nobody else opens the repository at a place.
+    /// Waits until nobody else opens the repository at a place. There are stores that cannot settle
+    /// who creates one, and whoever comes second is to know the password that the first remembered.
     fn alone(&self, location: &str, stop: &StopSignal) -> Result<Alone<'_>, OpenError> {
         while !self.lock_opening().insert(location.to_owned()) {
             let waited = self.ports.clock.sleep(OPENING_LOOK, stop);
@@ -481,16 +482,21 @@ impl Opener<'_> {
             upload_bytes_per_second: Some(self.upload_bytes_per_second),
             ..ThrottleLimits::default()
         };
-        let throttled = Throttled::new(store, limits, ports.clock.clone(), self.stop.clone())
-            .uploading_within(Arc::clone(&self.repositories.bandwidth));
         let retrying = Retrying::new(
-            Arc::new(throttled),
+            store,
             RetryLimits::default(),
             ports.clock.clone(),
             ports.chance.clone(),
             self.stop.clone(),
-        );
-        Ok(Arc::new(retrying.telling(self.outage_listener())))
+        )
+        .telling(self.outage_listener());
+        // Outside of what tries again: waiting for one's share of the line is no outage, and what is
+        // sent again was paid for.
+        let (clock, stop) = (ports.clock.clone(), self.stop.clone());
+        let throttled = Throttled::new(Arc::new(retrying), limits, clock, stop);
+        Ok(Arc::new(throttled.uploading_within(Arc::clone(
+            &self.repositories.bandwidth,
+        ))))
     }
 
     fn outage_listener(&self) -> OutageListener {
