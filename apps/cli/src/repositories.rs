@@ -65,6 +65,15 @@ impl RepoArguments {
             .map(drop)
     }
 
+    /// Opens the repository with a password that was just given.
+    pub fn open_by_password(
+        &self,
+        world: &World,
+        password: &str,
+    ) -> Result<Arc<Repository>, Failure> {
+        self.open_by(world, password, Repository::open)
+    }
+
     fn open_by(
         &self,
         world: &World,

@@ -157,6 +157,23 @@ fn a_repository_is_never_made_over_something_else() {
 }
 
 #[test]
+fn a_creation_that_was_cut_short_is_completed_by_the_same_command() {
+    let agent = Agent::new();
+    let create = ["repo", "create", "--repo", "repo"];
+    agent.succeeds(create);
+    for entry in std::fs::read_dir(agent.path("repo")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
+    let told = agent.succeeds(create);
+    assert!(told.contains("was cut short"), "{told}");
+    assert_eq!(agent.run(create).status, 1);
+    agent.succeeds(["policy", "show", "--repo", "repo"]);
+}
+
+#[test]
 fn a_vm_is_named_by_its_whole_name_in_any_case_or_by_its_guid_in_any_form() {
     let agent = Agent::with_repo_and_host();
     let guid = |name: &str| {

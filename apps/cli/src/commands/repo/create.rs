@@ -1,18 +1,20 @@
 //! `repo create`: a repository in an empty place.
 
+use std::sync::Arc;
+
 use clap::Args;
 use kopia::cipher::EncryptionAlgorithm;
 use kopia::compression::CompressionAlgorithm;
 use kopia::hash::HashAlgorithm;
 use kopia::maintenance::MaintenanceParameters;
 use kopia::splitter::Splitter;
-use repo::CreateOptions;
+use repo::{CreateOptions, Repository};
 use serde_json::json;
 
 use super::connect_command::connect_command;
 use super::lock::LockArguments;
 use crate::answer::Answer;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::repositories::{RepoArguments, surroundings};
 use crate::world::World;
 
@@ -46,6 +48,13 @@ pub struct Create {
     locks: LockArguments,
 }
 
+/// What became of the wish for a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Created,
+    Completed,
+}
+
 /// What data is compressed with, if at all.
 #[derive(Debug, Clone, Copy)]
 struct Compression(Option<CompressionAlgorithm>);
@@ -67,15 +76,47 @@ impl Create {
         };
         check_format_2(&options)?;
         let password = world.first_password()?;
-        let store = self.repo.create_store(world)?;
-        let repository = repo::create(store, &password, &options, surroundings(world)?)?;
+        let surroundings = surroundings(world)?;
+        let created = self.repo.create_store(world).and_then(|store| {
+            let created = repo::create(store, &password, &options, surroundings);
+            created.map_err(Failure::from)
+        });
+        let (repository, done) = match created {
+            Ok(repository) => (repository, Done::Created),
+            Err(failure) if failure.kind() == FailureKind::NotEmpty => {
+                let completed = self.complete(world, &password, &options)?;
+                (completed.ok_or(failure)?, Done::Completed)
+            }
+            Err(failure) => return Err(failure),
+        };
         let id = repository.unique_id_hex();
+        let what = match done {
+            Done::Created => format!("created a repository in {location}"),
+            Done::Completed => format!(
+                "completed the repository in {location}, whose creation was cut short; its format and its locks are those it was begun with"
+            ),
+        };
         let text = format!(
-            "created a repository in {location}\nunique id  {id}\nStock Kopia connects with:\n  {}\n",
+            "{what}\nunique id  {id}\nStock Kopia connects with:\n  {}\n",
             connect_command(&location)
         );
-        let document = json!({ "location": location.to_string(), "unique_id": id, "connect_command": connect_command(&location) });
+        let document = json!({ "location": location.to_string(), "unique_id": id, "connect_command": connect_command(&location), "completed": done == Done::Completed });
         Ok(Answer::new(text, document))
+    }
+
+    /// Completes what a creation left that was cut short; `None` if that is not what is there, or another
+    /// password's.
+    fn complete(
+        &self,
+        world: &World,
+        password: &str,
+        options: &CreateOptions,
+    ) -> Result<Option<Arc<Repository>>, Failure> {
+        let Ok(repository) = self.repo.open_by_password(world, password) else {
+            return Ok(None);
+        };
+        let is_completed = repo::finish_creation(&repository, options)?;
+        Ok(is_completed.then_some(repository))
     }
 }
 
