@@ -156,13 +156,13 @@ fn a_creation_that_died_anywhere_is_taken_up() {
         format_version: 2,
         ..CreateOptions::default()
     };
-    let locks = locks();
-    for locks in [BlobConfig::default(), locks] {
-        take_up_wherever_it_died(&CreateOptions {
-            locks,
-            ..options.clone()
-        });
-    }
+    take_up_wherever_it_died(&options, u64::MAX);
+    let options = CreateOptions {
+        locks: locks(),
+        ..options
+    };
+    // What comes later is the same with locks and without.
+    take_up_wherever_it_died(&options, 8);
 }
 
 fn locks() -> BlobConfig {
@@ -170,7 +170,7 @@ fn locks() -> BlobConfig {
     lock_config("GOVERNANCE", period, interval).unwrap()
 }
 
-fn take_up_wherever_it_died(options: &CreateOptions) {
+fn take_up_wherever_it_died(options: &CreateOptions, requests_max: u64) {
     let world = World::new();
     let count = {
         let store = Dying::new(empty(&world));
@@ -181,7 +181,7 @@ fn take_up_wherever_it_died(options: &CreateOptions) {
         store.asked()
     };
     assert!(count > 5, "{count}");
-    for request in 1..count {
+    for request in (1..count).take_while(|&it| it <= requests_max) {
         let inner = empty(&world);
         let dying = Dying::new(Arc::clone(&inner));
         dying.die_at(request);
