@@ -9,12 +9,12 @@ use hyperv::{
 use time_and_chance::StopSignal;
 
 use super::errors::wmi_error;
-use super::guest_cluster;
 use super::instance_id::InstanceId;
 use super::method::{Change, Failed};
 use super::open_disks::OpenDisks;
 use super::provider::{MANAGEMENT, Provider};
 use super::settings::{self, SETTINGS};
+use super::{guest_cluster, merge_settings};
 use crate::wmi::{EmbeddedSource, Value, WmiObject, key_of};
 
 /// The service that takes and ends checkpoints.
@@ -68,7 +68,8 @@ pub(super) fn find(
     })
 }
 
-/// Returns the settings of a recovery checkpoint none of whose disks is open here.
+/// Returns the settings of a recovery checkpoint none of whose disks is open here, so that what ends
+/// it can: its VM's disks may be merged.
 ///
 /// # Errors
 /// `Unsupported` for a checkpoint of another kind, which is not ours to end.
@@ -88,6 +89,7 @@ pub(super) fn find_endable(
         .with_code(codes::NOT_SUPPORTED));
     }
     open_disks.check_closed(doing, checkpoint)?;
+    merge_settings::allow(provider, vm);
     Ok(object)
 }
 

@@ -1,18 +1,39 @@
 //! Whether Hyper-V was told not to merge the disks of a VM (Hyper-V spec 9.1, RH-4).
 
-use hyperv::{HypervError, VmId};
+use hyperv::{HypervError, OperationInProgress, VmId};
 use time_and_chance::StopSignal;
 
 use super::errors::wmi_error;
 use super::instance_id::InstanceId;
 use super::method::Change;
 use super::provider::{MANAGEMENT, Provider};
+use super::settings;
 use crate::wmi::{EmbeddedSource, Value, WmiObject};
 
 const MERGE_SETTINGS: &str = "Msvm_DiskMergeSettingData";
 /// `EnabledState` of a VM whose disks are not merged for now, and of any other.
 const DISABLED: u16 = 0;
 const ENABLED: u16 = 1;
+
+/// Lets the disks of a VM be merged again where they were not to be, as an export leaves it, before a
+/// checkpoint ends: the chain would stay locked otherwise, and grow (spec 9.1). While the VM is being
+/// exported that is the exporter's to do.
+///
+/// That it may not work is no reason to keep the checkpoint; what stays is seen by its files.
+pub(super) fn allow(provider: &Provider, vm: VmId) {
+    if let Ok(Some(settings)) = switched_off(provider, vm)
+        && !matches!(is_exported(provider, vm), Ok(true))
+    {
+        let _its_files_tell = switch_on(provider, &settings, vm);
+    }
+}
+
+fn is_exported(provider: &Provider, vm: VmId) -> Result<bool, HypervError> {
+    let operation = settings::operation(&provider.system(vm)?);
+    let operation = operation
+        .map_err(|error| wmi_error(&format!("look at what VM {vm} is busy with"), error))?;
+    Ok(operation == Some(OperationInProgress::Exporting))
+}
 
 /// Returns the settings that keep the disks of a VM from being merged, if anything does.
 pub(super) fn switched_off(

@@ -47,12 +47,15 @@ impl MergeWatch {
         now.saturating_sub(waits.since)
     }
 
-    /// Notes that Hyper-V is told to merge the disks of a VM that waits; returns whether it was told
-    /// before.
-    fn tell(&self, vm: VmId) -> bool {
-        let mut waiting = self.lock();
-        let waits = waiting.get_mut(&vm);
-        waits.is_some_and(|waits| std::mem::replace(&mut waits.is_told, true))
+    fn is_told(&self, vm: VmId) -> bool {
+        self.lock().get(&vm).is_some_and(|waits| waits.is_told)
+    }
+
+    /// Notes that Hyper-V was told to merge the disks of a VM that waits.
+    fn told(&self, vm: VmId) {
+        if let Some(waits) = self.lock().get_mut(&vm) {
+            waits.is_told = true;
+        }
     }
 
     fn forget(&self, vm: VmId) {
@@ -67,7 +70,8 @@ impl MergeWatch {
 /// Tells whether disks of a VM are being merged.
 ///
 /// A merge that does not begin because Hyper-V was told not to merge the VM's disks is let begin
-/// after a while (spec 12.3, the second remedy).
+/// after a while (spec 12.3, the second remedy), unless the VM is being exported: whoever does that
+/// told it so, and takes it back.
 pub(super) fn state(
     provider: &Provider,
     virtual_disks: &dyn VirtualDisks,
@@ -77,7 +81,8 @@ pub(super) fn state(
     let wrong = |error| wmi_error(&format!("look at the merges of VM {vm}"), error);
     let system = provider.system(vm)?;
     let unowned = unowned(provider, virtual_disks, vm, system.path().map_err(wrong)?);
-    if settings::operation(&system).map_err(wrong)? == Some(OperationInProgress::MergingDisks) {
+    let operation = settings::operation(&system).map_err(wrong)?;
+    if operation == Some(OperationInProgress::MergingDisks) {
         watch.forget(vm);
         // That it runs is known, whatever there is to be seen of its files.
         return Ok(running(&unowned.unwrap_or_default()));
@@ -87,6 +92,11 @@ pub(super) fn state(
         watch.forget(vm);
         return Ok(MergeState::Idle);
     };
+    if operation == Some(OperationInProgress::Exporting) {
+        // It waits for the export; for a merge to begin it waits only after that.
+        watch.forget(vm);
+        return Ok(running(&unowned));
+    }
     let waited = watch.waiting(vm, provider.clock.monotonic());
     if let Some(settings) = merge_settings::switched_off(provider, vm)? {
         let let_merge = || merge_settings::switch_on(provider, &settings, vm);
@@ -127,10 +137,13 @@ fn held_back(
     if waited < LET_AFTER {
         return running(unowned);
     }
-    let why = match watch.tell(vm) {
+    let why = match watch.is_told(vm) {
         true => String::new(),
         false => match let_merge() {
-            Ok(()) => return running(unowned),
+            Ok(()) => {
+                watch.told(vm);
+                return running(unowned);
+            }
             Err(error) => format!("; could not {error}"),
         },
     };

@@ -2,10 +2,12 @@
 //!
 //! The product's host for Windows runs here over the model of Hyper-V's provider and of virtdisk.
 
+use backup::vm::{MARK, clean};
 use fake_hyperv::{Manners, PointEntries};
-use hyperv::HypervHost;
 use hyperv::sim::{SimDisk, SimFault, SimVm};
+use hyperv::{HypervHost, RequestedConsistency};
 use point::BackupType;
+use time_and_chance::{Clock as _, StopSignal};
 
 use crate::machine::{MIB, Machine};
 
@@ -120,5 +122,32 @@ fn increments_hold_every_write_where_hyperv_behaves_in_the_other_way() {
     let points = world.points("repo");
     for (point, disk) in &expected {
         assert!(points[point] == *disk, "point {point} differs");
+    }
+}
+
+#[test]
+fn what_a_dead_run_left_is_merged_although_an_export_left_merging_off() {
+    for jobs_wait_for_merge in [true, false] {
+        let machine = Machine::with(
+            6,
+            Manners {
+                jobs_wait_for_merge,
+                ..Manners::default()
+            },
+        );
+        let sim = &machine.world.host;
+        let vm = SimVm::new("left", vec![SimDisk::new(4 * MIB)]);
+        let vm = sim.add_vm(&vm).unwrap();
+        let host = &machine.host;
+        let (how, stop) = (RequestedConsistency::Crash, StopSignal::new());
+        let left = host.create_recovery_checkpoint(vm, how, MARK, &stop);
+        let left = left.unwrap();
+        machine.extras().merging_off.insert(vm);
+        sim.add_fault(vm, SimFault::StuckMerge, None).unwrap();
+        let (state, now) = (machine.world.state(), machine.clock.now());
+        let cleaned = clean(host, &state, vm, now, false).unwrap();
+        assert_eq!(cleaned.removed_checkpoints, [left]);
+        assert!(machine.extras().merging_off.is_empty());
+        machine.settle(vm);
     }
 }
