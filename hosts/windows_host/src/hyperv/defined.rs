@@ -266,13 +266,21 @@ impl Defining<'_> {
                 ("ResourceSubType", Value::text(PORTS[kind])),
                 ("VirtualSystemIdentifiers", identifier(id, number)),
             ];
-            if !adapter.mac_address.is_empty() {
-                new.push(("Address", Value::text(&*adapter.mac_address)));
+            if let Some(address) = self.fixed_address(adapter) {
+                new.push(("Address", Value::text(address)));
                 new.push(("StaticMacAddress", true.into()));
             }
             added.push(self.text(EmbeddedSource::Class(ADAPTERS[kind]), &new)?);
         }
         add(self.provider, self.doing, &built, id, added)
+    }
+
+    /// Returns the address that an adapter had of its own, whatever host it was on. One that a host
+    /// gave may be another VM's by now, and one of zeros was not given yet.
+    fn fixed_address<'a>(&self, adapter: &'a NetworkAdapter) -> Option<&'a str> {
+        let address = &*adapter.mac_address;
+        let is_given = is_address(address) && !self.recorded.is_dynamic(address);
+        is_given.then_some(address)
     }
 
     /// Returns the adapters in the order the host has them, each with the switch it is to hang on.
@@ -281,12 +289,16 @@ impl Defining<'_> {
         let adapters = network::adapters(&built.components, &switches)?;
         let mut wanted = self.definition.network_adapters.clone();
         let adapters = adapters.into_iter().map(|it| {
+            let (address, name) = (&it.adapter.mac_address, &it.adapter.name);
             let same = |known: &NetworkAdapter| {
-                known
-                    .mac_address
-                    .eq_ignore_ascii_case(&it.adapter.mac_address)
+                self.fixed_address(known)
+                    .is_some_and(|known| known.eq_ignore_ascii_case(address))
             };
+            // One whose address the host gives is known by its name.
+            let named =
+                |known: &NetworkAdapter| self.fixed_address(known).is_none() && known.name == *name;
             let at = wanted.iter().position(same);
+            let at = at.or_else(|| wanted.iter().position(named));
             NetworkAdapter {
                 switch: at.and_then(|at| wanted.remove(at).switch),
                 ..it.adapter
@@ -311,6 +323,12 @@ impl Defining<'_> {
         let text = format!("{}: Hyper-V gave it no {what}", self.doing);
         HypervError::new(Kind::Failed, text)
     }
+}
+
+/// Returns whether a text is the address of an adapter: hexadecimal, and not all zeros.
+fn is_address(text: &str) -> bool {
+    let is_hex = text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hex && text.bytes().any(|digit| digit != b'0')
 }
 
 /// Returns an identifier that no other device on the host has: the VM's own, but for its end.

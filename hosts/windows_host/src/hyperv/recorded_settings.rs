@@ -102,6 +102,17 @@ impl Recorded {
             .any(|it| it.text("Address").is_some_and(|known| known == mac_address))
     }
 
+    /// Returns whether an adapter, told by its address, was given that by its host.
+    pub(super) fn is_dynamic(&self, mac_address: &str) -> bool {
+        let is_it = |it: &Embedded| {
+            it.text("Address")
+                .is_some_and(|known| known.eq_ignore_ascii_case(mac_address))
+                && flag(it, "StaticMacAddress") == Some(false)
+        };
+        let mut adapters = ADAPTERS.iter().flat_map(|class| self.all(class));
+        adapters.any(is_it)
+    }
+
     /// Returns what is known to have been there and does not come along, for people.
     pub(super) fn left_out(&self) -> Vec<String> {
         let mut left_out = Vec::new();
@@ -125,10 +136,9 @@ impl Recorded {
             let dynamic = self
                 .all(class)
                 .filter(|it| flag(it, "StaticMacAddress") == Some(false));
-            for adapter in dynamic {
+            for address in dynamic.filter_map(|it| it.text("Address")) {
                 left_out.push(format!(
-                    "that the address {} of a network adapter is given by the host: it is a fixed one now",
-                    adapter.text("Address").unwrap_or("of old")
+                    "the address {address} of a network adapter, which its host had given: this host gives another"
                 ));
             }
         }
@@ -292,6 +302,8 @@ mod tests {
         for part in ["TPM", "shielding", "1 CD", mac, "Fibre Channel"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+        assert!(recorded.is_dynamic(mac));
+        assert!(!recorded.is_dynamic("00155D010204"));
         assert!(recorded.is_emulated(mac));
         assert!(!recorded.is_emulated("00155D010204"));
     }

@@ -6,8 +6,8 @@ use disk::Geometry;
 use fake_hyperv::Manners;
 use fake_hyperv::meddling::{ALWAYS, Meanwhile, Twist};
 use hyperv::{
-    Controller, DefinedDisk, DefinedVm, Generation, HypervError, HypervErrorKind as Kind,
-    HypervHost, NetworkAdapter, NewDisk, VmDefinition,
+    ConfigurationFile, Controller, DefinedDisk, DefinedVm, Generation, HypervError,
+    HypervErrorKind as Kind, HypervHost, NetworkAdapter, NewDisk, VmDefinition,
 };
 use uuid::Uuid;
 
@@ -178,6 +178,39 @@ fn what_the_settings_tell_of_a_tpm_is_said_to_be_lost() {
     assert!(left_out.contains("TPM"), "{left_out}");
     let realised = world.host.realise_planned(defined.planned.id).unwrap();
     assert_eq!(world.host.vm(realised).unwrap().firmware, was.firmware);
+}
+
+#[test]
+fn adapters_keep_switches_and_addresses_but_none_that_a_host_gave_or_never_was() {
+    let stage = Stage::new(Manners::default());
+    let mut definition = stage.definition(Generation::Two, &[]);
+    let switch = Some("Default Switch");
+    definition.network_adapters = vec![
+        adapter("front", "00155D010203", switch),
+        adapter("back", "00155D010204", None),
+        adapter("new", "000000000000", switch),
+        adapter("odd", "of old", None),
+    ];
+    let recorded = r#"<INSTANCE CLASSNAME="Msvm_SyntheticEthernetPortSettingData">
+<PROPERTY NAME="Address" TYPE="string"><VALUE>00155D010203</VALUE></PROPERTY>
+<PROPERTY NAME="StaticMacAddress" TYPE="boolean"><VALUE>FALSE</VALUE></PROPERTY>
+</INSTANCE>"#;
+    let files = [ConfigurationFile {
+        name: "settings.xml".to_owned(),
+        content: recorded.as_bytes().to_vec(),
+    }];
+    let host = &stage.world.host;
+    let defined = host.define_planned(&definition, &files, &stage.folder);
+    let defined = defined.unwrap();
+    let expected = [
+        adapter("front", "", switch),
+        adapter("back", "00155D010204", None),
+        adapter("new", "", switch),
+        adapter("odd", "", None),
+    ];
+    assert_eq!(defined.planned.network_adapters, expected);
+    let left_out = defined.left_out.join("\n");
+    assert!(left_out.contains("00155D010203"), "{left_out}");
 }
 
 #[test]

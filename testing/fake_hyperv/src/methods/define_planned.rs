@@ -92,11 +92,15 @@ fn text_of<'a>(object: &'a WmiObject, name: &str) -> Option<&'a str> {
 /// itself.
 pub(super) fn part(call: &Call<'_>, object: &WmiObject) -> Result<Option<PlannedPart>, Trouble> {
     if ADAPTERS.iter().any(|class| object.is(class)) {
+        let address = text_of(object, "Address").unwrap_or_default();
+        if *object.value("StaticMacAddress") == Value::Bool(true) && !is_address(address) {
+            return Err(Refusal::InvalidParameter.into());
+        }
         return Ok(Some(PlannedPart::NetworkAdapter(NetworkAdapter {
             name: text_of(object, "ElementName")
                 .unwrap_or("Network Adapter")
                 .to_owned(),
-            mac_address: text_of(object, "Address").unwrap_or_default().to_owned(),
+            mac_address: address.to_owned(),
             switch: None,
         })));
     }
@@ -123,6 +127,12 @@ pub(super) fn part(call: &Call<'_>, object: &WmiObject) -> Result<Option<Planned
         }
         _ => Err(Refusal::NotSupported.into()),
     }
+}
+
+/// Returns whether an adapter may keep this address for good.
+fn is_address(text: &str) -> bool {
+    let is_hex = text.len() == 12 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hex && text.bytes().any(|digit| digit != b'0')
 }
 
 /// Returns how many drives a controller holds.
