@@ -39,6 +39,7 @@ pub struct HypervError {
     code: Option<u32>,
     message: String,
     source: Option<Box<dyn Error + Send + Sync>>,
+    is_of_configuration: bool,
 }
 
 impl HypervError {
@@ -49,6 +50,7 @@ impl HypervError {
             code: None,
             message: message.into(),
             source: None,
+            is_of_configuration: false,
         }
     }
 
@@ -62,6 +64,18 @@ impl HypervError {
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Says that it is a VM's configuration which the host refused to import, and nothing that came
+    /// before or after that.
+    pub fn of_configuration(mut self) -> Self {
+        self.is_of_configuration = true;
+        self
+    }
+
+    /// Returns whether the host refused to import a VM's configuration.
+    pub fn is_of_configuration(&self) -> bool {
+        self.is_of_configuration
     }
 
     /// Returns what a caller can act on.

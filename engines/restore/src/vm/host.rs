@@ -177,7 +177,7 @@ impl HostRun<'_> {
             .import_planned(configuration, folder, name, new_id);
         let (planned, warnings) = match imported {
             Ok(planned) => (planned, Vec::new()),
-            Err(why) if plan::may_be_defined(why.kind(), why.code()) => {
+            Err(why) if plan::may_be_defined(&why) => {
                 self.progress.phase("defining the VM anew");
                 let vm = self.point.descriptor();
                 let definition = plan::definition(name, vm, &self.placed(disks));

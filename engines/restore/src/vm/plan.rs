@@ -92,11 +92,12 @@ pub(super) fn disk_paths(
 
 /// Returns whether a VM whose configuration could not be imported may be defined anew (Hyper-V spec
 /// 10.3): where the configuration is at fault, or the host cannot take it. Not where another VM has
-/// its id, the host may take it another time, or nobody knows what became of the import.
-pub(super) fn may_be_defined(kind: HypervErrorKind, code: Option<u32>) -> bool {
+/// its id, the host may take it another time, nobody knows what became of the import, somebody ended
+/// it, or it was what followed on it that failed.
+pub(super) fn may_be_defined(why: &HypervError) -> bool {
     use HypervErrorKind::{Failed, Invalid, Unsupported};
-    let is_at_fault = matches!(kind, Failed | Invalid | Unsupported);
-    is_at_fault && !code.is_some_and(codes::is_of_another_vm)
+    let is_at_fault = matches!(why.kind(), Failed | Invalid | Unsupported);
+    why.is_of_configuration() && is_at_fault && !why.code().is_some_and(codes::is_of_another_vm)
 }
 
 /// Returns what a VM is defined from: what its point says of it, and the files its disks are in now.
@@ -290,7 +291,16 @@ mod tests {
             (Kind::Unavailable, None, false),
             (Kind::Stopped, None, false),
         ] {
-            assert_eq!(may_be_defined(kind, code), may, "{kind:?} {code:?}");
+            let error = || {
+                let error = HypervError::new(kind, "import");
+                match code {
+                    Some(code) => error.with_code(code),
+                    None => error,
+                }
+            };
+            let refused = error().of_configuration();
+            assert_eq!(may_be_defined(&refused), may, "{kind:?} {code:?}");
+            assert!(!may_be_defined(&error()), "{kind:?} {code:?}");
         }
     }
 

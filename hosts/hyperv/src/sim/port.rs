@@ -247,6 +247,7 @@ impl HypervHost for SimHost {
         self.restore_call(Step::Import, |session| {
             session.import_planned(configuration, folder, name, new_id)
         })
+        .map_err(HypervError::of_configuration)
     }
 
     fn define_planned(

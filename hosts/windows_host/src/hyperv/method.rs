@@ -43,6 +43,9 @@ pub(super) struct Failed {
     pub error: HypervError,
     /// Whether any code told why.
     pub is_explained: bool,
+    /// Whether Hyper-V itself refused, by what the method returned or how its job failed; not where
+    /// nothing came of the call, or somebody cancelled the job.
+    pub is_refusal: bool,
     /// What the job said.
     pub messages: Vec<JobMessage>,
     /// The job's path, if the failure was a job's.
@@ -54,6 +57,7 @@ impl From<HypervError> for Failed {
         Self {
             error,
             is_explained: true,
+            is_refusal: false,
             messages: Vec::new(),
             job: None,
         }

@@ -73,7 +73,10 @@ pub(super) fn import(
 fn import_error(failed: Failed) -> HypervError {
     let code = failed.error.code();
     let Some(code) = code.filter(|code| codes::is_of_another_vm(*code)) else {
-        return failed.error;
+        return match failed.is_refusal {
+            true => failed.error.of_configuration(),
+            false => failed.error,
+        };
     };
     HypervError::new(
         Kind::Invalid,

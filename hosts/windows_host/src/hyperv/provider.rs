@@ -318,6 +318,7 @@ impl Provider {
                     ReturnCode::Failed(failure) => {
                         return Err(Failed {
                             is_explained: failure.kind != Kind::Failed,
+                            is_refusal: true,
                             ..return_error(change.doing, failure).into()
                         });
                     }
@@ -465,6 +466,7 @@ impl Provider {
         Failed {
             error,
             is_explained: reason.kind.is_some(),
+            is_refusal: true,
             messages,
             job: Some(job.to_owned()),
         }

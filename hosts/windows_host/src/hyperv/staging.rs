@@ -19,7 +19,8 @@ pub(super) fn stage(
     configuration: &[ConfigurationFile],
     folder: &Path,
 ) -> Result<PathBuf, HypervError> {
-    let invalid = |why: &str| HypervError::new(Kind::Invalid, format!("{doing}: {why}"));
+    let invalid =
+        |why: &str| HypervError::new(Kind::Invalid, format!("{doing}: {why}")).of_configuration();
     let staging = folder.join(STAGING);
     let mut definition = None;
     for file in configuration {

@@ -217,3 +217,27 @@ fn a_vm_that_was_renamed_meanwhile_is_not_new() {
     assert!(!error.to_string().contains("renamed"), "{error}");
     assert_eq!(stage.planned()[0].1, "renamed");
 }
+
+#[test]
+fn only_what_hyperv_says_of_the_import_itself_is_the_configurations_fault() {
+    for (call, twist, is_its_fault) in [
+        (CALL, Twist::Return(32768), true),
+        (CALL, Twist::Job(10, Some(0x8007_0002)), true),
+        (CALL, Twist::Job(10, None), true),
+        // Somebody cancelled it.
+        (CALL, Twist::Job(8, None), false),
+        (CALL, Twist::Job(9, None), false),
+        (CALL, Twist::Error(0x8004_1001), false),
+        ("call ModifySystemSettings", Twist::Return(32768), false),
+        ("call ModifySystemSettings", Twist::Job(10, None), false),
+    ] {
+        let stage = Stage::new(Manners::default());
+        stage.world.meddler.twist(call, 1, twist.clone());
+        let error = stage.import().unwrap_err();
+        let told = error.is_of_configuration();
+        assert_eq!(told, is_its_fault, "{call}, {twist:?}: {error}");
+    }
+    let mut stage = Stage::new(Manners::default());
+    stage.files.retain(|file| !file.name.ends_with(".vmcx"));
+    assert!(stage.import().unwrap_err().is_of_configuration());
+}
