@@ -21,7 +21,7 @@ mod watch;
 
 pub use announced::{Announced, is_one_being_made};
 pub use increment_base::{Base, BaseDisk};
-pub use leftovers::{Leftovers, MARK, clean};
+pub use leftovers::{Leftovers, MARK, SELF_TEST_VM, clean};
 pub use many::{VmOutcome, run_all};
 pub use memory::Threads;
 pub use options::{ConsistencyPolicy, Options, Step};

@@ -1,5 +1,6 @@
 //! Which VMs of a host a run backs up: a pure function of what the run says and what is there.
 
+use backup::vm::SELF_TEST_VM;
 use hyperv::{Vm, VmId};
 use protocol::identifier::VmNumber;
 use protocol::next_run::Run;
@@ -50,7 +51,9 @@ pub fn choose(run: &Run, here: &[Vm]) -> Choice {
     let known = registered(run);
     let mut choice = Choice::default();
     if config.backup_all_vms {
-        for vm in here.iter().filter(|vm| !is_excluded(vm)) {
+        // What a self-test makes for itself comes and goes.
+        let is_own = |vm: &Vm| vm.name.starts_with(SELF_TEST_VM);
+        for vm in here.iter().filter(|vm| !is_excluded(vm) && !is_own(vm)) {
             let registered = known.iter().find(|it| it.guid == Some(vm.id));
             choice.chosen.push(ChosenVm {
                 vm: vm.clone(),
@@ -141,14 +144,16 @@ mod tests {
 
     use super::*;
 
-    const GUIDS: [&str; 3] = [
+    const GUIDS: [&str; 4] = [
         "11111111-0000-4000-8000-000000000001",
         "AAAAAAAA-0000-4000-8000-000000000002",
         "33333333-0000-4000-8000-000000000003",
+        "44444444-0000-4000-8000-000000000004",
     ];
 
     fn here() -> Vec<Vm> {
-        let names = ["web", "Db", "mail"];
+        let own = format!("{SELF_TEST_VM}1");
+        let names = ["web", "Db", "mail", &own];
         names
             .iter()
             .zip(GUIDS)
@@ -193,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn all_means_all_but_those_that_are_excluded() {
+    fn all_means_all_but_those_that_are_excluded_or_a_self_tests() {
         let rows = json!([row(7, "web", GUIDS[0], json!(""))]);
         let config = json!({"backup_all_vms": "1", "exclude_vms": ["DB"]});
         let (chosen, missing) = choice(json!({"hyperv_config": config, "hyperv_vms": rows}));

@@ -13,6 +13,8 @@ use crate::error::{BackupError, BackupErrorKind, host_error};
 
 /// The beginning of every name we give to a checkpoint.
 pub const MARK: &str = "e3-backup-agent backup";
+/// The beginning of the name of every VM that a self-test makes for itself.
+pub const SELF_TEST_VM: &str = "e3 selftest VM ";
 /// A foreign recovery checkpoint younger than this means that another product is at work.
 const FOREIGN_AT_WORK_SECONDS: i64 = 24 * 3600;
 /// More reference points of ours than this on one VM are worth a word.
