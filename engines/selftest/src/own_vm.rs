@@ -8,11 +8,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use backup::BackupErrorKind;
-use backup::vm::StateFolder;
+use backup::vm::{SELF_TEST_VM, StateFolder};
 use disk::Geometry;
 use hyperv::{HypervError, HypervErrorKind, HypervHost, NewDisk, VmId};
 use serde::{Deserialize, Serialize};
-use time_and_chance::Chance;
+use time_and_chance::{Chance, SharedClock, Timestamp};
 use windows_host::hyperv::OwnVm;
 
 use crate::cleaning::{clean, remove_named};
@@ -21,9 +21,10 @@ use crate::journal::{FOLDER, Journals};
 use crate::options::{Connect, Connected};
 use crate::texts::{FORMS, in_form};
 
-/// What the name of every such VM begins with.
-const NAME: &str = "e3 selftest VM ";
 const NOTES: &str = "Made by e3-backup-agent for a self-test, which removes it; so does `e3-backup-agent host clean`.";
+/// So long after the host was asked for a VM it may come: twice as long as a job may take, which is told
+/// to end then.
+const COMES_WITHIN_SECONDS: i64 = 20 * 60;
 const DISK_BYTES: u64 = 16 << 20;
 /// What is written to the disk: so much at its beginning and in its middle.
 const WRITTEN_BYTES: usize = 1 << 20;
@@ -35,6 +36,20 @@ struct Own {
     folder: PathBuf,
     /// Its GUID, once that is known.
     vm: Option<VmId>,
+    /// When the host was asked for it, unless the host said no.
+    #[serde(default)]
+    asked_at: Option<Timestamp>,
+}
+
+impl Own {
+    /// Returns whether the host may still be making the VM, which it was asked for and does not list.
+    fn may_come(&self, now: Timestamp) -> bool {
+        let asked_at = self.asked_at.filter(|_| self.vm.is_none());
+        asked_at.is_some_and(|asked_at| {
+            let waited = now.as_second().saturating_sub(asked_at.as_second());
+            waited < COMES_WITHIN_SECONDS
+        })
+    }
 }
 
 /// What self-tests left of VMs of their own, and what became of it.
@@ -54,6 +69,7 @@ pub struct CleanedVms {
 pub fn clean_vms(
     on: &Connected,
     state_folder: &Path,
+    now: Timestamp,
     dry_run: bool,
 ) -> Result<CleanedVms, SelfTestError> {
     if on.probing.is_none() {
@@ -65,12 +81,12 @@ pub fn clean_vms(
         Err(error) if error.kind() == BackupErrorKind::Locked => return Ok(CleanedVms::default()),
         Err(error) => return Err(backup_error("begin")(error)),
     };
-    let mut cleaned = remove(on, &state, state_folder, dry_run)?;
+    let mut cleaned = remove(on, &state, state_folder, now, dry_run)?;
     let vms = on.host.vms();
     let vms = vms.map_err(host_error("look for VMs of self-tests"))?;
     let others = vms
         .iter()
-        .filter(|vm| vm.name.starts_with(NAME) && !cleaned.vms.contains(&vm.id));
+        .filter(|vm| vm.name.starts_with(SELF_TEST_VM) && !cleaned.vms.contains(&vm.id));
     let told = others.map(|vm| {
         format!(
             "{} was made by a self-test that the state folder knows nothing of; if none is at work, remove it with its files",
@@ -86,6 +102,7 @@ pub(crate) fn remove(
     on: &Connected,
     state: &StateFolder,
     state_folder: &Path,
+    now: Timestamp,
     dry_run: bool,
 ) -> Result<CleanedVms, SelfTestError> {
     let mut cleaned = CleanedVms::default();
@@ -99,12 +116,27 @@ pub(crate) fn remove(
     let vms = on.host.vms();
     let mut vms = vms.map_err(host_error("look for the VM of a self-test"))?;
     vms.retain(|vm| vm.name == own.name || Some(vm.id) == own.vm);
+    if vms.is_empty() && own.may_come(now) {
+        cleaned.warnings.push(format!(
+            "the host may still be making the VM {} of a self-test, and does not list it: what is known of it is kept for {} minutes after it was asked for",
+            own.name,
+            COMES_WITHIN_SECONDS / 60
+        ));
+    }
     for vm in vms.into_iter().map(|vm| vm.id) {
         cleaned.vms.push(vm);
         if dry_run {
             continue;
         }
-        let _lock = state.lock(vm).map_err(backup_error("remove its VM"))?;
+        let _lock = match state.lock(vm) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == BackupErrorKind::Locked => {
+                let why = format!("could not remove the VM of a self-test yet: {error}");
+                cleaned.warnings.push(why);
+                continue;
+            }
+            Err(error) => return Err(backup_error("remove its VM")(error)),
+        };
         let of_vm = clean(&*on.host, state_folder, vm, false)?;
         if Journals::new(state_folder).read(vm)?.is_some() {
             cleaned.warnings.extend(of_vm.warnings);
@@ -157,15 +189,16 @@ pub(crate) fn make(
     on: &Connected,
     connect: &dyn Connect,
     state_folder: &Path,
-    chance: &Chance,
+    (clock, chance): (&SharedClock, &Chance),
 ) -> Result<VmId, SelfTestError> {
-    let name = format!("{NAME}{}", chance.uuid());
+    let name = format!("{SELF_TEST_VM}{}", chance.uuid());
     let folder = on.host.default_vm_folder(&name);
     let folder = folder.map_err(host_error("ask where VMs go"))?;
     let mut own = Own {
         name,
         folder,
         vm: None,
+        asked_at: None,
     };
     write(state_folder, &own)?;
     let disk = own.folder.join("disk.vhdx");
@@ -176,7 +209,18 @@ pub(crate) fn make(
         folder: own.folder.clone(),
         disk,
     };
-    let id = define(connect, &vm).map_err(host_error("make a VM of its own"))?;
+    own.asked_at = Some(clock.now());
+    write(state_folder, &own)?;
+    let id = match define(connect, &vm) {
+        Ok(id) => id,
+        Err(error) => {
+            if error.kind() != HypervErrorKind::OutcomeUnknown {
+                own.asked_at = None;
+                write(state_folder, &own)?;
+            }
+            return Err(host_error("make a VM of its own")(error));
+        }
+    };
     own.vm = Some(id);
     write(state_folder, &own)?;
     Ok(id)
@@ -235,7 +279,9 @@ fn path(state_folder: &Path) -> PathBuf {
 fn read(state_folder: &Path) -> Result<Option<Own>, SelfTestError> {
     let path = path(state_folder);
     match fs::read(&path) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| state_error("understand", &path)(error.into())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(state_error("read", &path)(error)),
     }

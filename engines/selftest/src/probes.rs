@@ -288,6 +288,6 @@ impl Bench<'_> {
     }
 }
 
-fn stopped() -> SelfTestError {
+pub(crate) fn stopped() -> SelfTestError {
     SelfTestError::new(SelfTestErrorKind::Stopped, "go on: stopped on request")
 }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::error::{SelfTestError, host_error, not_merged};
 use crate::open_disk::{Ids, OpenDisk, changes, id_in, ids, is_on_share};
-use crate::probes::Bench;
+use crate::probes::{Bench, stopped};
 use crate::sample::Sample;
 use crate::verdicts::{self, Answer, TwoInstants};
 
@@ -156,12 +156,10 @@ impl Bench<'_> {
             None => Duration::ZERO,
         };
         let settled = self.clock.sleep(settle, watch.stop());
-        // A stop is heard at the next phase, with nothing open.
-        if settled.is_ok() {
-            let disks = self.open(checkpoint)?;
-            let second = self.samples(&disks, watch)?;
-            self.answer(verdicts::standing_still(&first, &second));
-        }
+        settled.map_err(|_| stopped())?;
+        let disks = self.open(checkpoint)?;
+        let second = self.samples(&disks, watch)?;
+        self.answer(verdicts::standing_still(&first, &second));
         Ok((ids, first))
     }
 

@@ -138,7 +138,12 @@ impl SelfTest<'_> {
             return Err(SelfTestError::new(kind, text));
         }
         progress.phase("making a VM");
-        let made = own_vm::make(&on, self.connect, self.state_folder, self.chance);
+        let made = own_vm::make(
+            &on,
+            self.connect,
+            self.state_folder,
+            (self.clock, self.chance),
+        );
         let report = made.and_then(|vm| self.run_with(vm, true, progress));
         progress.phase("removing the VM");
         match (report, self.remove_own_vm(&on, &state)) {
@@ -156,7 +161,7 @@ impl SelfTest<'_> {
 
     /// Removes the VM that a self-test made; says why if it is still there.
     fn remove_own_vm(&self, on: &Connected, state: &StateFolder) -> Option<String> {
-        match own_vm::remove(on, state, self.state_folder, false) {
+        match own_vm::remove(on, state, self.state_folder, self.clock.now(), false) {
             Ok(cleaned) if cleaned.warnings.is_empty() => None,
             Ok(cleaned) => Some(cleaned.warnings.join("; ")),
             Err(error) => Some(error.to_string()),

@@ -207,10 +207,16 @@ impl World {
         self.with_self_test(&connect, |test| test.run_with_own_vm(&Progress::silent()))
     }
 
+    /// Lets so much time pass that a VM which is still being made would be there.
+    pub fn let_what_is_made_come(&self) {
+        let a_while = Duration::from_mins(20);
+        self.clock.sleep(a_while, &StopSignal::new()).unwrap();
+    }
+
     /// Removes the VM that a killed self-test had made.
     pub fn clean_vms(&self) -> Result<CleanedVms, SelfTestError> {
         let on = self.windows().connect(&Beliefs::default()).unwrap();
-        selftest::clean_vms(&on, &self.state_folder(), false)
+        selftest::clean_vms(&on, &self.state_folder(), self.clock.now(), false)
     }
 
     fn with_self_test(

@@ -7,12 +7,13 @@
 use std::path::{Path, PathBuf};
 
 use hyperv::{HypervError, HypervErrorKind as Kind, VmId};
+use time_and_chance::StopSignal;
 
 use super::discovery;
 use super::errors::wmi_error;
-use super::method::Answer;
+use super::method::{Answer, Change};
 use super::planned_system::{manage, path_of, text_of};
-use super::provider::{COMPUTER_SYSTEM, Provider};
+use super::provider::{COMPUTER_SYSTEM, MANAGEMENT, Provider};
 use super::settings::{self, ROOTS, SETTINGS};
 use crate::wmi::{EmbeddedSource, Value, WmiObject, key_of};
 
@@ -59,8 +60,17 @@ fn define(provider: &Provider, doing: &str, vm: &OwnVm) -> Result<VmId, HypervEr
     properties.extend(ROOTS.map(|root| (root, folder.clone())));
     let settings = provider.embedded(doing, EmbeddedSource::Class(SETTINGS), &properties)?;
     let parameters = [("SystemSettings", Value::Text(settings))];
-    let defined = manage(provider, doing, "DefineSystem", &parameters, None);
-    match defined {
+    // What would be made after that nobody waits for any more.
+    let change = Change {
+        doing,
+        object: &provider.service(MANAGEMENT)?,
+        method: "DefineSystem",
+        parameters: &parameters,
+        limit: provider.beliefs.limits.other,
+        is_cancelled_in_the_end: true,
+        vm: None,
+    };
+    match provider.change(change, &StopSignal::new()) {
         Ok(answer) => match made(provider, &answer) {
             Some(id) => Ok(id),
             None => named(provider, &vm.name)?.ok_or_else(|| {

@@ -1,12 +1,14 @@
 //! `host clean`: removes what dead runs of ours left on a host; foreign things are only told of.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use backup::BackupErrorKind;
 use backup::vm::{Leftovers, clean};
 use clap::Args;
-use selftest::{Cleaned, CleanedVms};
-use serde_json::json;
+use selftest::{Cleaned, CleanedVms, Connected};
+use serde_json::{Value, json};
+use time_and_chance::Timestamp;
 
 use crate::answer::Answer;
 use crate::failure::{FAILED, Failure};
@@ -36,8 +38,11 @@ impl Clean {
         let mut documents = Vec::new();
         let (mut failed, mut count) = (0, 0);
         // A VM that a self-test made goes as a whole.
-        let own = selftest::clean_vms(&on, &state_folder, self.dry_run)?;
-        self.tell_of_own_vms(&own, &mut text);
+        let own = self.clean_own_vms(&on, &state_folder, world.clock().now(), &mut text);
+        if own.is_failure {
+            failed += 1;
+            count += 1;
+        }
         let host = on.host;
         for vm in host.vms()? {
             count += 1;
@@ -116,9 +121,8 @@ impl Clean {
         if text.is_empty() && failed == 0 {
             text.push_str("nothing of ours was left behind\n");
         }
-        let own_vms = json!({ "removed": own.vms, "warnings": own.warnings });
         let document =
-            json!({ "dry_run": self.dry_run, "vms": documents, "self_test_vms": own_vms });
+            json!({ "dry_run": self.dry_run, "vms": documents, "self_test_vms": own.document });
         Ok(match failed {
             0 => Answer::new(text, document),
             failed if failed < count => Answer::in_part(text, document),
@@ -135,6 +139,34 @@ impl Clean {
         }
     }
 
+    /// Removes VMs that self-tests made; what stands in the way of that keeps nothing else from being
+    /// cleaned.
+    fn clean_own_vms(
+        &self,
+        on: &Connected,
+        state_folder: &Path,
+        now: Timestamp,
+        text: &mut String,
+    ) -> OwnVms {
+        match selftest::clean_vms(on, state_folder, now, self.dry_run) {
+            Ok(own) => {
+                self.tell_of_own_vms(&own, text);
+                OwnVms {
+                    document: json!({ "removed": own.vms, "warnings": own.warnings }),
+                    is_failure: false,
+                }
+            }
+            Err(error) => {
+                let failure = Failure::from(error);
+                failure.tell_of("the VM of a self-test");
+                OwnVms {
+                    document: json!({ "error": failure.document() }),
+                    is_failure: true,
+                }
+            }
+        }
+    }
+
     fn tell_of_own_vms(&self, own: &CleanedVms, text: &mut String) {
         for vm in &own.vms {
             let what = self.what_is_done();
@@ -144,6 +176,12 @@ impl Clean {
             let _ = writeln!(text, "warning: {warning}");
         }
     }
+}
+
+/// What became of the VMs that self-tests made.
+struct OwnVms {
+    document: Value,
+    is_failure: bool,
 }
 
 /// Adds what a self-test left to what backups left; a checkpoint that both know is one.
