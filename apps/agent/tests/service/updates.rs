@@ -244,11 +244,17 @@ fn an_older_version_is_taken_when_that_is_meant_also_from_an_older_server() {
 #[test]
 fn a_service_that_dies_while_it_fetches_tells_that_it_failed() {
     let mut updating = Updating::new(Settings::default());
+    let order = CommandOrder::new("refresh_inventory", json!({}));
+    let command = updating.world.plane.queue_command(order);
+    updating.world.answer_to(command);
     updating.world.end();
     // As a kill leaves it.
     let state = updating.world.path("state");
+    let of_identities = fs::read_dir(state.join("commands")).unwrap();
+    let identity = of_identities.map(|it| it.unwrap().file_name()).next();
     let update = json!({
-        "command_id": 1, "update_job_id": 5, "from": "1.9.0", "to": "2.0.0",
+        "identity": identity.unwrap().to_str().unwrap(), "command_id": command + 1,
+        "update_job_id": 5, "from": "1.9.0", "to": "2.0.0",
         "program": updating.program, "old_sha256": "aa", "new_sha256": "bb", "stage": "preparing",
     });
     fs::write(state.join("update.json"), update.to_string()).unwrap();
