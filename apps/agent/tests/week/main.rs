@@ -31,12 +31,13 @@ fn a_week_of_waiting_takes_no_more_than_an_hour_does() {
     let long = std::env::var("E3_TEST_LONG").is_ok_and(|long| long == "1");
     let hours = if long { HOURS_LONG } else { HOURS_SHORT };
     let world = World::with_services(1);
-    // In the second hour of a day a run is carried out, in the fourth one with a server that is gone.
+    // In the second hour of a day a run is carried out, in the fourth one with a server that is gone: in the
+    // long form alone, for how much time passes beside a run depends on how fast the machine is.
     let mut before = None;
     for hour in 1..=hours {
         match hour % 24 {
-            2 => carries_out_a_run(&world, hour),
-            4 => carries_out_a_run_offline(&world, hour),
+            2 if long => carries_out_a_run(&world, hour),
+            4 if long => carries_out_a_run_offline(&world, hour),
             _ => waits(&world, hour),
         }
         assert_eq!(world.plane().violations(), [], "log:\n{}", world.log());
