@@ -17,7 +17,10 @@ use hyperv::{
 use time_and_chance::StopSignal;
 use uuid::Uuid;
 
-use super::disk_kinds::{self, Place, RESOURCE, SCSI_CONTROLLER, STORAGE, VIRTUAL_HARD_DISK};
+use super::disk_kinds::{
+    self, DISK_TYPE, DRIVE, DRIVE_TYPE, Place, RESOURCE, SCSI_CONTROLLER, STORAGE,
+    VIRTUAL_HARD_DISK,
+};
 use super::errors::wmi_error;
 use super::imported::Before;
 use super::instance_id::guid_text;
@@ -27,11 +30,9 @@ use super::planned_parts::{add, modify};
 use super::planned_system::{Configuration, configuration, destroy, text_of};
 use super::provider::{MANAGEMENT, Provider};
 use super::recorded_settings::Recorded;
-use super::settings::ROOTS;
-use super::settings::SETTINGS;
+use super::settings::{ROOTS, SETTINGS};
 use crate::wmi::{EmbeddedSource, Value, WmiObject};
 
-const DRIVE: &str = "Microsoft:Hyper-V:Synthetic Disk Drive";
 /// `ResourceSubType` of adapters, in the order of [`ADAPTERS`].
 const PORTS: [&str; 2] = [
     "Microsoft:Hyper-V:Synthetic Ethernet Port",
@@ -40,8 +41,6 @@ const PORTS: [&str; 2] = [
 /// `ResourceType` of what is added.
 const SCSI_CONTROLLER_TYPE: u16 = 6;
 const ETHERNET_TYPE: u16 = 10;
-const DRIVE_TYPE: u16 = 17;
-const DISK_TYPE: u16 = 31;
 /// A VM has so many SCSI controllers at most.
 const CONTROLLERS_MAX: u32 = 4;
 

@@ -21,8 +21,16 @@ pub(super) const VIRTUAL_HARD_DISK: &str = "Microsoft:Hyper-V:Virtual Hard Disk"
 const PHYSICAL_DISK_DRIVE: &str = "Microsoft:Hyper-V:Physical Disk Drive";
 /// `ResourceSubType` of a SCSI controller.
 pub(super) const SCSI_CONTROLLER: &str = "Microsoft:Hyper-V:Synthetic SCSI Controller";
+/// `ResourceSubType` of an IDE controller.
+pub(super) const IDE_CONTROLLER: &str = "Microsoft:Hyper-V:Emulated IDE Controller";
+/// `ResourceSubType` of a drive.
+pub(super) const DRIVE: &str = "Microsoft:Hyper-V:Synthetic Disk Drive";
+/// `ResourceType` of a drive.
+pub(super) const DRIVE_TYPE: u16 = 17;
+/// `ResourceType` of a disk in a drive.
+pub(super) const DISK_TYPE: u16 = 31;
 const CONTROLLERS: [(&str, Controller); 3] = [
-    ("Microsoft:Hyper-V:Emulated IDE Controller", Controller::Ide),
+    (IDE_CONTROLLER, Controller::Ide),
     (SCSI_CONTROLLER, Controller::Scsi),
     (
         "Microsoft:Hyper-V:Persistent Memory Controller",

@@ -10,21 +10,16 @@ use hyperv::{HypervError, HypervErrorKind as Kind, VmId};
 use time_and_chance::StopSignal;
 
 use super::discovery;
+use super::disk_kinds::{
+    DISK_TYPE, DRIVE, DRIVE_TYPE, IDE_CONTROLLER, RESOURCE, STORAGE, VIRTUAL_HARD_DISK,
+};
 use super::errors::wmi_error;
+use super::imported::id_at;
 use super::method::{Answer, Change};
 use super::planned_system::{manage, path_of, text_of};
 use super::provider::{COMPUTER_SYSTEM, MANAGEMENT, Provider};
 use super::settings::{self, ROOTS, SETTINGS};
-use crate::wmi::{EmbeddedSource, Value, WmiObject, key_of};
-
-const DRIVE: &str = "Msvm_ResourceAllocationSettingData";
-const STORAGE: &str = "Msvm_StorageAllocationSettingData";
-const IDE_CONTROLLER: &str = "Microsoft:Hyper-V:Emulated IDE Controller";
-const DISK_DRIVE: &str = "Microsoft:Hyper-V:Synthetic Disk Drive";
-const DISK_FILE: &str = "Microsoft:Hyper-V:Virtual Hard Disk";
-/// `ResourceType` of a drive, and of a file in it.
-const OF_DRIVES: u16 = 17;
-const OF_FILES: u16 = 31;
+use crate::wmi::{EmbeddedSource, Value, WmiObject};
 
 /// A VM to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,8 +85,7 @@ fn define(provider: &Provider, doing: &str, vm: &OwnVm) -> Result<VmId, HypervEr
 
 fn made(provider: &Provider, answer: &Answer) -> Option<VmId> {
     let made = provider.made(answer, "ResultingSystem", COMPUTER_SYSTEM);
-    let mut ids = made.iter().filter_map(|path| key_of(path, "Name"));
-    ids.find_map(|id| Some(VmId(uuid::Uuid::parse_str(&id).ok()?)))
+    made.iter().find_map(|path| id_at(path))
 }
 
 /// Returns the VM of a name that only one has.
@@ -127,10 +121,10 @@ fn attach(provider: &Provider, doing: &str, vm: VmId, disk: &Path) -> Result<(),
         path_of(part)
     };
     add(
-        DRIVE,
+        RESOURCE,
         &[
-            ("ResourceType", Value::from(OF_DRIVES)),
-            ("ResourceSubType", Value::text(DISK_DRIVE)),
+            ("ResourceType", Value::from(DRIVE_TYPE)),
+            ("ResourceSubType", Value::text(DRIVE)),
             ("Parent", part(IDE_CONTROLLER)?),
             ("AddressOnParent", Value::text("0")),
         ],
@@ -138,9 +132,9 @@ fn attach(provider: &Provider, doing: &str, vm: VmId, disk: &Path) -> Result<(),
     add(
         STORAGE,
         &[
-            ("ResourceType", Value::from(OF_FILES)),
-            ("ResourceSubType", Value::text(DISK_FILE)),
-            ("Parent", part(DISK_DRIVE)?),
+            ("ResourceType", Value::from(DISK_TYPE)),
+            ("ResourceSubType", Value::text(VIRTUAL_HARD_DISK)),
+            ("Parent", part(DRIVE)?),
             ("HostResource", Value::Array(vec![text_of(doing, disk)?])),
         ],
     )?;
