@@ -504,8 +504,6 @@ fn failed(error: impl std::fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Mutex;
-    use std::sync::mpsc::channel;
 
     use protocol::endpoint::Endpoint;
 
@@ -550,17 +548,7 @@ mod tests {
     #[test]
     fn what_is_handed_out_just_as_a_run_ends_is_not_lost() {
         let folder = tempfile::tempdir().unwrap();
-        let (is_there, there) = channel();
-        let (go_on, goes_on) = channel::<()>();
-        let goes_on = Mutex::new(goes_on);
-        let line = TestLine::new(move |_, stop| {
-            is_there.send(()).unwrap();
-            goes_on.lock().unwrap().recv().unwrap();
-            match stop.is_stopped() {
-                true => no_answer(LineErrorKind::Stopped),
-                false => success(ORDERED),
-            }
-        });
+        let (line, there, go_on) = TestLine::held(ORDERED);
         let parts = parts(folder.path(), &line, clock());
         let is_over = StopSignal::new();
         std::thread::scope(|scope| {

@@ -109,7 +109,6 @@ pub fn tell_ends(parts: &Parts, which: Which<'_>, ends: Ends<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
 
     use protocol::endpoint::Endpoint;
 
@@ -120,17 +119,7 @@ mod tests {
     #[test]
     fn a_sign_of_life_that_is_on_its_way_is_not_cut_off_and_so_never_comes_after_the_end() {
         let folder = tempfile::tempdir().unwrap();
-        let (is_there, there) = channel();
-        let (go_on, goes_on) = channel::<()>();
-        let goes_on = Mutex::new(goes_on);
-        let line = TestLine::new(move |_, stop| {
-            is_there.send(()).unwrap();
-            goes_on.lock().unwrap().recv().unwrap();
-            match stop.is_stopped() {
-                true => no_answer(LineErrorKind::Stopped),
-                false => success("{}"),
-            }
-        });
+        let (line, there, go_on) = TestLine::held("{}");
         let parts = parts(folder.path(), &line, clock());
         let reporter = Reporter::new(&parts, WireId::Number(7));
         let is_over = StopSignal::new();

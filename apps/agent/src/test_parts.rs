@@ -2,6 +2,7 @@
 //! way can be held back there, which no server lets one do.
 
 use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,6 +67,23 @@ impl TestLine {
     /// Returns a line on which everything goes well and nothing is to be done.
     pub fn quiet() -> Arc<Self> {
         Self::new(|_, _| success("{}"))
+    }
+
+    /// Returns a line on which every call is held: it tells the receiver that it is on its way, waits for
+    /// the sender, and then goes well, with these members, unless it was given up meanwhile.
+    pub fn held(members: &'static str) -> (Arc<Self>, Receiver<()>, Sender<()>) {
+        let (is_there, there) = channel();
+        let (go_on, goes_on) = channel();
+        let goes_on = Mutex::new(goes_on);
+        let line = Self::new(move |_, stop| {
+            is_there.send(()).unwrap();
+            goes_on.lock().unwrap().recv().unwrap();
+            match stop.is_stopped() {
+                true => no_answer(LineErrorKind::Stopped),
+                false => success(members),
+            }
+        });
+        (line, there, go_on)
     }
 
     /// Returns the bodies that were sent to an endpoint.
