@@ -44,8 +44,7 @@ fn shipped(toolchain: &Toolchain) -> Result<Option<PathBuf>> {
     if !succeeds(&mut build)? {
         return Ok(None);
     }
-    let built = toolchain.release_folder().join("e3-backup-agent.exe");
-    let shipped = executable::without_debug_data(&built)?;
+    let shipped = executable::without_debug_data(&toolchain.executable("release"))?;
     Ok(executable::check(&shipped)?.then_some(shipped))
 }
 

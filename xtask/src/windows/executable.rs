@@ -14,12 +14,13 @@ use crate::commands::{output_of, quietly};
 const BYTES_MAX: u64 = 40 << 20;
 
 /// DLLs of every Windows from Server 2016 on, as import tables name them, in lower case.
-const DLLS: [&str; 16] = [
+const DLLS: [&str; 18] = [
     "advapi32.dll",
     "bcrypt.dll",
     "bcryptprimitives.dll",
     "crypt32.dll",
     "kernel32.dll",
+    "mpr.dll",
     "msvcrt.dll",
     "ntdll.dll",
     "ole32.dll",
@@ -30,6 +31,7 @@ const DLLS: [&str; 16] = [
     "userenv.dll",
     "virtdisk.dll",
     "vssapi.dll",
+    "wevtapi.dll",
     "ws2_32.dll",
 ];
 /// Sets of entries that Windows resolves itself.
@@ -59,29 +61,34 @@ pub fn check(path: &Path) -> Result<bool> {
     let bytes = std::fs::metadata(path)
         .with_context(|| format!("failed to look at {}", path.display()))?
         .len();
+    println!(
+        "{}: {:.1} MiB",
+        path.display(),
+        bytes as f64 / f64::from(1 << 20)
+    );
+    if bytes > BYTES_MAX {
+        println!("larger than {} MiB", BYTES_MAX >> 20);
+    }
+    Ok(needs_windows_alone(path)? && bytes <= BYTES_MAX)
+}
+
+/// Says which DLLs the program needs; `false` if there is one that not every Windows has.
+pub fn needs_windows_alone(path: &Path) -> Result<bool> {
     let headers = output_of(
         Command::new("x86_64-w64-mingw32-objdump")
             .arg("-p")
             .arg(path),
     )?;
     let imported = imported_dlls(&headers);
-    println!("{}", path.display());
     let (own, foreign): (Vec<&str>, Vec<&str>) = imported
         .iter()
         .map(String::as_str)
         .partition(|dll| is_of_windows(dll));
-    println!(
-        "{:.1} MiB, needs {}",
-        bytes as f64 / f64::from(1 << 20),
-        own.join(", ")
-    );
+    println!("{} needs {}", path.display(), own.join(", "));
     if !foreign.is_empty() {
         println!("not every Windows has: {}", foreign.join(", "));
     }
-    if bytes > BYTES_MAX {
-        println!("larger than {} MiB", BYTES_MAX >> 20);
-    }
-    Ok(foreign.is_empty() && bytes <= BYTES_MAX)
+    Ok(foreign.is_empty())
 }
 
 /// Returns each DLL once, in lower case.

@@ -55,9 +55,12 @@ impl Toolchain {
         self.root.join("target/windows")
     }
 
-    /// Returns where what is built to be shipped goes.
-    pub fn release_folder(&self) -> PathBuf {
-        self.target_folder().join(TARGET).join("release")
+    /// Returns where a profile puts the executable.
+    pub fn executable(&self, profile: &str) -> PathBuf {
+        self.target_folder()
+            .join(TARGET)
+            .join(profile)
+            .join("e3-backup-agent.exe")
     }
 
     /// Compiles a program of one file that needs std alone.
