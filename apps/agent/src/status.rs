@@ -94,10 +94,11 @@ impl Status {
         }
     }
 
-    /// Writes it into a state folder.
+    /// Writes it into a state folder, where a crash of the machine may leave an older one or none: it is
+    /// written every few seconds, and no record of anything.
     pub fn write(&self, state: &Path) -> io::Result<()> {
         let bytes = serde_json::to_vec(self).expect("texts and numbers have JSON");
-        local_file::replace(&state.join(FILE_NAME), &bytes)
+        local_file::replace_fleeting(&state.join(FILE_NAME), &bytes)
     }
 
     /// Returns what a service wrote into a state folder last, if one did.

@@ -24,7 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use aligned_buffer::{ALIGNMENT_BYTES, AlignedBuffer};
-pub use replaced::{create_private_folders, replace, replace_protected};
+pub use replaced::{create_private_folders, replace, replace_fleeting, replace_protected};
 pub use uncached_file::UncachedFile;
 
 /// Room on a file system.

@@ -1,5 +1,5 @@
-//! Small files that must survive a crash: each is replaced as a whole, in folders for their owner
-//! alone.
+//! Small files that are replaced as a whole, in folders for their owner alone: so that they survive a crash,
+//! where they must.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -20,20 +20,35 @@ pub fn replace_protected(
     bytes: &[u8],
     protect: impl FnOnce(&Path) -> io::Result<()>,
 ) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    let mut temporary = tempfile::NamedTempFile::new_in(folder_of(path))?;
     protect(temporary.path())?;
     temporary.write_all(bytes)?;
     temporary.as_file().sync_all()?;
+    rename(temporary, path)?;
+    system::sync_folder(folder_of(path))
+}
+
+/// Writes a file in place of what was there, readable by its owner alone, for readers that see the old one or
+/// the new one. Nothing is synced: after a crash of the machine there may be either, an empty file or none.
+pub fn replace_fleeting(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = tempfile::NamedTempFile::new_in(folder_of(path))?;
+    temporary.write_all(bytes)?;
+    rename(temporary, path)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let parent = path.parent();
+    let named = parent.filter(|folder| !folder.as_os_str().is_empty());
+    named.unwrap_or(Path::new("."))
+}
+
+fn rename(temporary: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
     // It is closed first: Windows renames no open file. Its guard removes it if the rename fails.
     let temporary = temporary.into_temp_path();
     system::rename_over(&temporary, path)?;
     // What has taken the place of another is nobody's to remove.
     let _renamed = temporary.keep();
-    system::sync_folder(folder)
+    Ok(())
 }
 
 /// Makes a folder and those above it, as far as they are missing, for their owner alone.
@@ -55,9 +70,14 @@ mod tests {
         let path = folder.path().join("a/b/file");
         create_private_folders(path.parent().unwrap()).unwrap();
         fs::write(&path, "old").unwrap();
-        replace(&path, b"new").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        for (write, new) in [
+            (replace as fn(&Path, &[u8]) -> io::Result<()>, "new"),
+            (replace_fleeting, "newer"),
+        ] {
+            write(&path, new.as_bytes()).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), new.as_bytes());
+            assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        }
     }
 
     #[test]
