@@ -51,6 +51,6 @@ mod test_parts;
 pub mod update;
 mod verbose;
 mod vm_registration;
-mod volumes;
+pub mod volumes;
 
 pub use parts::Afterwards;

@@ -228,14 +228,22 @@ impl Parts {
         let parts = Arc::clone(self);
         parts.threads.fetch_add(1, Ordering::SeqCst);
         std::thread::spawn(move || {
-            let done = catch_unwind(AssertUnwindSafe(work));
-            if done.is_err() {
-                parts
-                    .log
-                    .error("a fault of this program ended a thread; please report it");
-            }
+            parts.guard(work);
             parts.threads.fetch_sub(1, Ordering::SeqCst);
         });
+    }
+
+    /// Carries something out on a thread of its own that nobody waits for.
+    pub fn spawn_unwaited(self: &Arc<Self>, work: impl FnOnce(&Self) + Send + 'static) {
+        let parts = Arc::clone(self);
+        std::thread::spawn(move || parts.guard(|| work(&parts)));
+    }
+
+    fn guard(&self, work: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            self.log
+                .error("a fault of this program ended a thread; please report it");
+        }
     }
 }
 

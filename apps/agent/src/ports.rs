@@ -15,6 +15,7 @@ use volume::StorageLayout;
 use crate::http::{Downloads, Transport};
 use crate::pulse::Pulse;
 use crate::update::ReleaseKeys;
+use crate::volumes::Turn;
 
 /// Opens the Hyper-V host of this machine, or one that plays it; the text is `hyperv_host` of the
 /// configuration, and the error says for people why there is none.
@@ -50,6 +51,9 @@ pub struct Cadence {
     pub cancel_look: Duration,
     /// How often volumes are reported.
     pub volumes: Duration,
+    /// How long whoever needs this machine's disks waits while they are listed for somebody else: people wait
+    /// no longer than ten seconds for a list.
+    pub turn: Duration,
     /// How often events of the service's health are sent.
     pub health: Duration,
     /// How often events of runs are sent.
@@ -68,6 +72,7 @@ impl Default for Cadence {
             heartbeat: Duration::from_secs(30),
             cancel_look: Duration::from_secs(3),
             volumes: Duration::from_mins(5),
+            turn: Duration::from_secs(8),
             health: Duration::from_secs(30),
             events: Duration::from_secs(2),
             look: Duration::from_secs(1),
@@ -95,6 +100,8 @@ pub struct Ports {
     pub open_host: OpenHost,
     /// The machine's disks and volumes.
     pub storage: Arc<dyn StorageLayout>,
+    /// Whose turn it is to enumerate them, however often the service begins anew.
+    pub enumerating: Turn,
     /// Connects to shares of other machines.
     pub connect_share: ConnectShare,
     /// What keeps passwords.

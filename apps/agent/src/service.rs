@@ -3,9 +3,11 @@
 //!
 //! ```text
 //! configuration ─► enrolled? ─► Parts ─► runs, commands, ends, mail ─► stopped, or configured anew
+//!                                        volumes
 //! ```
 //!
-//! None of them waits for another, and each waits longer when the control plane does not answer.
+//! None of them waits for another, and each waits longer when the control plane does not answer. Nobody
+//! waits for the thread that lists volumes: a device that hangs may hold it for ever.
 
 use std::io;
 use std::sync::Arc;
@@ -159,6 +161,7 @@ fn work(parts: &Arc<Parts>, file: &ConfigFile) {
     let (mail_stop, is_over) = (StopSignal::new(), StopSignal::new());
     std::thread::scope(|scope| {
         scope.spawn(|| leftovers::remove(parts));
+        parts.spawn_unwaited(volumes::keep_reported);
         let takers = [
             scope.spawn(|| take_commands(parts)),
             scope.spawn(|| take_operations(parts)),
@@ -447,7 +450,7 @@ fn tell_ends(parts: &Parts, stop: &StopSignal) {
 fn send_mail(parts: &Parts, stop: &StopSignal) {
     let (clock, cadence) = (&parts.ports.clock, &parts.ports.cadence);
     let begun = clock.monotonic();
-    let (mut next_health, mut next_volumes, mut next_status) = (begun, begun, begun);
+    let (mut next_health, mut next_status) = (begun, begun);
     loop {
         let now = clock.monotonic();
         parts.events.send(&parts.plane, stop);
@@ -465,12 +468,6 @@ fn send_mail(parts: &Parts, stop: &StopSignal) {
             parts.health.send(&parts.plane, stop);
             commands::agent_update::tell_end(parts);
             commands::tell_again(parts);
-        }
-        if now >= next_volumes {
-            next_volumes = now + cadence.volumes;
-            if let Err(why) = volumes::report(parts) {
-                parts.log.debug(&format!("{why}; again later"));
-            }
         }
         if clock.sleep(cadence.events, stop).is_err() {
             return;

@@ -21,6 +21,7 @@ use crate::parts::Parts;
 use crate::ports::{Cadence, Places, Ports};
 use crate::pulse::Pulse;
 use crate::update::ReleaseKeys;
+use crate::volumes::Turn;
 
 /// A machine without disks.
 #[derive(Debug)]
@@ -152,6 +153,7 @@ pub fn parts_of(folder: &Path, line: &Arc<TestLine>, clock: SharedClock, config:
         release_keys: ReleaseKeys::default(),
         open_host: Arc::new(|_| Err("there is none".to_owned())),
         storage: Arc::new(NoDisks),
+        enumerating: Turn::default(),
         connect_share: Arc::new(|share, _, _| Err(format!("no {share} here"))),
         secrets: Arc::new(PrivateFiles::new(folder.join("credentials"))),
         host_name: "testhost".to_owned(),

@@ -1,6 +1,9 @@
 //! This machine's disks and volumes, as people choose sources from them.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use disk::ByteRange;
 use protocol::reports::{Disk as ToldDisk, Disks, Partition as ToldPartition};
@@ -8,12 +11,50 @@ use protocol::volumes::{ReportVolumes, Volume as ToldVolume, VolumeKind};
 use volume::{Disk, Extent, Partition, PartitionTable, Volume, VolumeError};
 
 use crate::parts::Parts;
+use crate::ports::Ports;
 
 /// What volumes of Windows have names that begin like.
 const WINDOWS_NAME: &str = r"\\?\";
 
 /// What volumes have names that begin like which Linux puts together: mostly LVM's.
 const MAPPED_NAME: &str = "/dev/mapper/";
+
+/// So often it is looked whether disks are still being listed for somebody else.
+const TURN_LOOK: Duration = Duration::from_millis(100);
+
+/// Whose turn it is to enumerate disks. A device that hangs holds whoever asks for it, for ever if it must
+/// be, so only one asks at a time. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Turn(Arc<AtomicBool>);
+
+/// Somebody's turn, until it goes.
+struct Taken<'t>(&'t AtomicBool);
+
+impl Turn {
+    fn take(&self) -> Option<Taken<'_>> {
+        let is_taken = self.0.swap(true, Ordering::SeqCst);
+        (!is_taken).then(|| Taken(&self.0))
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Reports the volumes now and then until the service ends. For a thread of its own that nobody waits for.
+pub fn keep_reported(parts: &Parts) {
+    loop {
+        if let Err(why) = report(parts) {
+            parts.log.debug(&format!("{why}; again later"));
+        }
+        let pause = parts.ports.cadence.volumes;
+        if parts.ports.clock.sleep(pause, &parts.stop).is_err() {
+            return;
+        }
+    }
+}
 
 /// Reports the volumes; returns how many the control plane keeps.
 pub fn report(parts: &Parts) -> Result<u64, String> {
@@ -34,9 +75,31 @@ pub fn disks(parts: &Parts) -> Result<Disks, String> {
 
 fn layout(parts: &Parts) -> Result<(Vec<Disk>, Vec<Volume>), String> {
     let failed = |error: VolumeError| format!("failed to {error}");
+    let _turn = turn(parts)?;
     let storage = &parts.ports.storage;
     let disks = storage.disks().map_err(failed)?;
     Ok((disks, storage.volumes().map_err(failed)?))
+}
+
+/// Waits for the turn to enumerate disks.
+fn turn(parts: &Parts) -> Result<Taken<'_>, String> {
+    let Ports {
+        clock,
+        cadence,
+        enumerating,
+        ..
+    } = &parts.ports;
+    let begun = clock.monotonic();
+    loop {
+        if let Some(taken) = enumerating.take() {
+            return Ok(taken);
+        }
+        if clock.monotonic().saturating_sub(begun) >= cadence.turn {
+            return Err("failed to list disks and volumes: a listing that was begun before does not end; look for a device of this machine that hangs".to_owned());
+        }
+        let slept = clock.sleep(TURN_LOOK, &parts.stop);
+        slept.map_err(|stopped| format!("failed to list disks and volumes: {stopped}"))?;
+    }
 }
 
 /// Returns what sources are chosen from: on Windows the volumes, elsewhere all that is a device.

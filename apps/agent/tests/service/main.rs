@@ -11,4 +11,5 @@ mod hyperv_runs;
 mod s3;
 mod s3_server;
 mod updates;
+mod volumes;
 mod world;

@@ -66,6 +66,8 @@ pub struct World {
     pub version: String,
     /// Its program's file.
     pub executable: Option<PathBuf>,
+    /// The machine's disks and volumes.
+    pub storage: Arc<dyn StorageLayout>,
     /// The key that its releases are signed with, if there is one.
     pub release_key: String,
     clock: SharedClock,
@@ -93,6 +95,7 @@ impl World {
             plane,
             version: "1.9.0".to_owned(),
             executable: None,
+            storage: Arc::new(OneDisk),
             release_key: String::new(),
             clock,
             service: None,
@@ -149,7 +152,8 @@ impl World {
                 let opened = opened.map_err(|error| error.to_string())?;
                 Ok(Arc::new(opened) as SharedHypervHost)
             }),
-            storage: Arc::new(OneDisk),
+            storage: Arc::clone(&self.storage),
+            enumerating: agent::volumes::Turn::default(),
             connect_share: Arc::new(|share, _, _| Err(format!("no {share} here"))),
             secrets: Arc::new(PrivateFiles::new(self.path("state/credentials"))),
             host_name: "testhost".to_owned(),
@@ -170,6 +174,7 @@ impl World {
                 progress: Duration::from_millis(200),
                 heartbeat: Duration::from_secs(2),
                 cancel_look: Duration::from_millis(200),
+                turn: Duration::from_millis(300),
                 health: Duration::from_millis(500),
                 events: Duration::from_millis(100),
                 look: Duration::from_millis(50),

@@ -44,8 +44,8 @@ impl StorageLayout for NoDisks {
 pub const HOUR: Duration = Duration::from_hours(1);
 const TOKEN: &str = "4f8d0c1b2a39485766758493a2b1c0d9e8f70615";
 /// A service at rest has so many threads: one takes runs, one commands, one operations, one tells ends,
-/// one sends what else waits.
-const LOOPS: usize = 5;
+/// one sends what else waits, one reports volumes.
+const LOOPS: usize = 6;
 
 /// The line between services and their control plane, which is in this process.
 pub struct Line {
@@ -153,6 +153,7 @@ impl World {
             release_keys: ReleaseKeys::default(),
             open_host: Arc::new(|_| Err("there is none".to_owned())),
             storage: Arc::new(NoDisks),
+            enumerating: agent::volumes::Turn::default(),
             connect_share: Arc::new(|share, _, _| Err(format!("no {share} here"))),
             secrets: Arc::new(PrivateFiles::new(of_service("state/credentials"))),
             host_name: "testhost".to_owned(),

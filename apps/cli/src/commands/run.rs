@@ -193,6 +193,7 @@ pub fn ports(world: &World) -> Result<Ports, Failure> {
             hosts::open(name, &state_folder, &clock, &chance).map_err(|failure| failure.to_string())
         }),
         storage: storage::layout(world),
+        enumerating: agent::volumes::Turn::default(),
         connect_share: Arc::new(|share, user, password| {
             shares::connect(share, user, password.reveal())
         }),
