@@ -1,4 +1,8 @@
-//! A clock that goes on when all loops of all services sleep, and no further than it is told.
+//! A clock that goes on only while nobody has anything to do, and no further than it is told: how much time
+//! passes beside work does not depend on how fast the machine works.
+//!
+//! Loops that sleep have nothing to do, and once all do so, time goes on at once. While others may be at
+//! work beside them, it goes on when the whole process is at rest ([`Rest`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -6,10 +10,13 @@ use std::time::Duration;
 
 use time_and_chance::{Clock, SignedDuration, StopSignal, Stopped, Timestamp};
 
-/// How often whoever waits looks whether he was told to stop, in real time.
+use crate::rest::Rest;
+
+/// How often whoever drives the clock looks, in real time.
+const DRIVER_LOOK: Duration = Duration::from_millis(1);
+/// How often whoever sleeps looks whether he was told to stop, in real time, when nobody drives the clock:
+/// otherwise its driver does, and no sleeper disturbs the rest.
 const LOOK: Duration = Duration::from_millis(5);
-/// While work is carried out beside the loops, time passes a step at a time, each after so much real time.
-const STEP: Duration = Duration::from_millis(1);
 
 /// The clock.
 #[derive(Debug)]
@@ -25,20 +32,32 @@ struct State {
     limit: Duration,
     /// So many threads have nothing to do but to sleep.
     loops: usize,
-    /// When those who sleep are to be woken.
-    sleepers: BTreeMap<u64, Duration>,
+    /// Others may be at work beside them.
+    has_work: bool,
+    /// Nobody drives it any more: it goes on by itself.
+    is_free: bool,
+    sleepers: BTreeMap<u64, Sleeper>,
     next_sleeper: u64,
 }
 
+#[derive(Debug)]
+struct Sleeper {
+    wake: Duration,
+    stop: StopSignal,
+}
+
 impl State {
-    /// Returns when the next one is to be woken, if nobody has something to do before.
+    /// Returns when the next one is to be woken, if nobody who sleeps has something to do before.
     fn next(&self) -> Option<Duration> {
-        let first = *self.sleepers.values().min()?;
-        (self.sleepers.len() >= self.loops && first > self.passed).then_some(first)
+        let first = self.sleepers.values().map(|it| it.wake).min()?;
+        let is_told = self.sleepers.values().any(|it| it.stop.is_stopped());
+        let all_sleep = self.sleepers.len() >= self.loops;
+        (all_sleep && first > self.passed && !is_told).then_some(first)
     }
 
-    fn is_beyond_the_limit(&self) -> bool {
-        self.next().is_some_and(|next| next > self.limit)
+    /// Whether it is enough that all loops sleep.
+    fn is_idle(&self) -> bool {
+        self.is_free || (!self.has_work && self.sleepers.len() == self.loops)
     }
 }
 
@@ -55,15 +74,44 @@ impl SteppedClock {
         })
     }
 
+    /// Says whether others than loops may be at work from now on.
+    pub fn has_work(&self, has_work: bool) {
+        self.lock().has_work = has_work;
+    }
+
     /// Lets time pass until `moment`, and whatever happens until then happen.
     pub fn run_until(&self, moment: Duration) {
+        let mut rest = Rest::default();
         let mut state = self.lock();
         state.limit = moment;
         self.changed.notify_all();
-        while !state.is_beyond_the_limit() {
-            state = self.changed.wait_timeout(state, STEP).unwrap().0;
+        loop {
+            if state.sleepers.values().any(|it| it.stop.is_stopped()) {
+                self.changed.notify_all();
+            } else if let Some(next) = state.next() {
+                let is_idle = state.is_idle();
+                if !is_idle {
+                    drop(state);
+                    let is_at_rest = rest.is_reached();
+                    state = self.lock();
+                    // Nobody was at work, so nobody came here meanwhile.
+                    if !is_at_rest || state.next() != Some(next) {
+                        state = self.changed.wait_timeout(state, DRIVER_LOOK).unwrap().0;
+                        continue;
+                    }
+                }
+                if next > moment {
+                    break;
+                }
+                // Whoever sleeps goes on by himself where that is enough, if he looks.
+                if !is_idle {
+                    state.passed = next;
+                }
+                self.changed.notify_all();
+            }
+            state = self.changed.wait_timeout(state, DRIVER_LOOK).unwrap().0;
         }
-        state.passed = moment;
+        state.passed = state.passed.max(moment);
     }
 
     /// Lets time pass by itself from now on, whoever sleeps: the services end.
@@ -71,6 +119,7 @@ impl SteppedClock {
         let mut state = self.lock();
         state.limit = Duration::MAX;
         state.loops = 1;
+        state.is_free = true;
         self.changed.notify_all();
     }
 
@@ -94,31 +143,28 @@ impl Clock for SteppedClock {
         let me = state.next_sleeper;
         state.next_sleeper += 1;
         let wake = state.passed + duration;
-        state.sleepers.insert(me, wake);
+        let stop = stop.clone();
+        state.sleepers.insert(me, Sleeper { wake, stop });
         let slept = loop {
-            if stop.is_stopped() {
+            if state.sleepers[&me].stop.is_stopped() {
                 break Err(Stopped);
             }
             if state.passed >= wake {
                 break Ok(());
             }
-            let mut next = state.next().filter(|next| *next <= state.limit);
-            if next.is_some() && state.sleepers.len() > state.loops {
-                state = self.changed.wait_timeout(state, STEP).unwrap().0;
-                next = state.next().filter(|next| *next <= state.limit);
-            }
-            match next {
+            let is_idle = state.is_idle();
+            match state.next().filter(|next| is_idle && *next <= state.limit) {
                 Some(next) => {
                     state.passed = next;
-                    if state
-                        .sleepers
-                        .iter()
-                        .any(|(who, at)| *who != me && *at <= next)
-                    {
+                    let mut others = state.sleepers.iter().filter(|(who, _)| **who != me);
+                    if others.any(|(_, it)| it.wake <= next) {
                         self.changed.notify_all();
                     }
                 }
-                None => state = self.changed.wait_timeout(state, LOOK).unwrap().0,
+                None if state.is_free => {
+                    state = self.changed.wait_timeout(state, LOOK).unwrap().0;
+                }
+                None => state = self.changed.wait(state).unwrap(),
             }
         };
         state.sleepers.remove(&me);
