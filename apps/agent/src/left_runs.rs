@@ -146,6 +146,7 @@ mod tests {
             run_id: WireId::Number(7),
             is_backup: true,
             begun_at: dead.ports.clock.now(),
+            pieces: 0,
         });
         Status::of(&dead).write(folder).unwrap();
         test_parts::parts(folder, line, clock.clone())
@@ -239,6 +240,7 @@ mod tests {
             run_id: WireId::Number(8),
             is_backup: false,
             begun_at: dead.ports.clock.now(),
+            pieces: 0,
         });
         let parts = test_parts::parts(folder.path(), &line, clock.clone());
         settle(&parts);

@@ -26,6 +26,9 @@ pub struct BegunRun {
     pub is_backup: bool,
     /// When it was begun.
     pub begun_at: Timestamp,
+    /// How many pieces of its verbose log have numbers, whether the control plane has them or not.
+    #[serde(default)]
+    pub pieces: u64,
 }
 
 /// The runs that were begun.
@@ -53,12 +56,46 @@ impl RunsBegun {
         })
     }
 
-    /// Writes down that a run has begun.
+    /// Writes down that a run has begun. Pieces of its verbose log that a dead service pushed keep their
+    /// numbers.
     pub fn add(&self, run: &BegunRun) {
         let name = name_of(&run.run_id);
-        self.lock().remove(&name);
+        let mut left = self.lock();
+        left.remove(&name);
+        let pieces = self.read(&name).map_or(0, |it| it.pieces);
+        self.write(
+            &name,
+            &BegunRun {
+                pieces,
+                ..run.clone()
+            },
+        );
+    }
+
+    /// Returns how many pieces of a run's verbose log have numbers.
+    pub fn pieces(&self, run_id: &WireId) -> u64 {
+        let _held = self.lock();
+        self.read(&name_of(run_id)).map_or(0, |it| it.pieces)
+    }
+
+    /// Writes down that so many pieces of a run's verbose log have numbers: whoever goes on with the run after
+    /// a crash takes others. A run that has ended is nobody's to go on with.
+    pub fn note_pieces(&self, run_id: &WireId, pieces: u64) {
+        let name = name_of(run_id);
+        let _held = self.lock();
+        if let Some(run) = self.read(&name) {
+            self.write(&name, &BegunRun { pieces, ..run });
+        }
+    }
+
+    fn read(&self, name: &str) -> Option<BegunRun> {
+        let bytes = fs::read(self.path(name)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    fn write(&self, name: &str, run: &BegunRun) {
         let bytes = serde_json::to_vec(run).expect("texts and numbers have JSON");
-        let path = self.path(&name);
+        let path = self.path(name);
         if let Err(error) = local_file::replace(&path, &bytes) {
             self.log
                 .warn(&format!("failed to write {}: {error}", path.display()));
@@ -73,7 +110,8 @@ impl RunsBegun {
     /// Notes that a run has ended.
     pub fn remove(&self, run_id: &WireId) {
         let name = name_of(run_id);
-        self.lock().remove(&name);
+        let mut left = self.lock();
+        left.remove(&name);
         let path = self.path(&name);
         if let Err(error) = fs::remove_file(&path)
             && error.kind() != io::ErrorKind::NotFound
@@ -117,6 +155,7 @@ mod tests {
             run_id: WireId::Number(7),
             is_backup: true,
             begun_at: Timestamp::UNIX_EPOCH,
+            pieces: 0,
         };
         open().add(&run);
         let again = open();
@@ -124,7 +163,13 @@ mod tests {
         again.add(&run);
         assert!(again.left().is_empty());
         assert_eq!(open().left(), std::slice::from_ref(&run));
+        // What was pushed of its log is known when it is begun again.
+        open().note_pieces(&run.run_id, 3);
+        again.add(&run);
+        assert_eq!(again.pieces(&run.run_id), 3);
         open().remove(&run.run_id);
         assert!(open().left().is_empty());
+        again.note_pieces(&run.run_id, 4);
+        assert!(open().left().is_empty(), "what has ended stays so");
     }
 }

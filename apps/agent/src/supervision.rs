@@ -147,6 +147,7 @@ pub fn supervise(
         begun_at,
     });
     parts.health.run_started(run_id, kind.job_id.as_ref());
+        pieces: 0,
     let reporter = Reporter::new(parts, run_id.clone());
     let works = Work {
         parts,

@@ -46,11 +46,13 @@ pub enum Begun {
 }
 
 impl VerboseLogs {
-    /// Notes that a run's verbose log is wanted until `until`; forgets runs that are over.
+    /// Notes that a run's verbose log is wanted until `until`; forgets runs that are over. `first` is the number
+    /// of its first piece here: a service that died meanwhile may have pushed others.
     pub fn want(
         &self,
         run_id: &WireId,
         until: Duration,
+        first: u64,
         is_active: impl Fn(&WireId) -> bool,
     ) -> Begun {
         let mut runs = self.lock();
@@ -67,7 +69,7 @@ impl VerboseLogs {
             None => {
                 runs.push(OfRun {
                     run_id: run_id.clone(),
-                    next: 0,
+                    next: first,
                     until: Some(until),
                 });
                 Begun::Here
@@ -131,7 +133,6 @@ struct Pusher<'p> {
     tap: &'p Tap,
     /// A piece under way, its number, and how often it was tried.
     piece: Option<(Piece, u64, u32)>,
-    is_first: bool,
 }
 
 /// What became of a try.
@@ -150,7 +151,6 @@ impl<'p> Pusher<'p> {
             run_id,
             tap,
             piece: None,
-            is_first: true,
         }
     }
 
@@ -233,6 +233,9 @@ impl<'p> Pusher<'p> {
             it.next - 1
         });
         self.piece = taken.zip(number).map(|(mut piece, number)| {
+            // Before it is sent: so a number that the server knows already is this very piece's, whose
+            // answer was lost.
+            self.parts.runs_begun.note_pieces(self.run_id, number + 1);
             // It may hold what was not known to be a secret when it was written.
             piece.text = self.parts.log.redacted(&piece.text);
             (piece, number, 0)
@@ -254,18 +257,7 @@ impl<'p> Pusher<'p> {
             return Tried::Pushed;
         };
         match plane.call(&call, &self.parts.stop) {
-            Ok(taken) if taken.duplicate && self.is_first => {
-                // A service that died meanwhile pushed pieces of this run.
-                self.is_first = false;
-                let known = taken.remaining_capacity;
-                let free = known.map_or(*number + 1, |left| CHUNKS_MAX.saturating_sub(left));
-                *number = free.max(*number + 1);
-                let next = *number + 1;
-                self.parts.verbose.with(self.run_id, |it| it.next = next);
-                Tried::Later(Duration::ZERO)
-            }
             Ok(_) => {
-                self.is_first = false;
                 self.piece = None;
                 Tried::Pushed
             }
@@ -289,7 +281,15 @@ fn is_hopeless(error: &CallError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
+    use protocol::endpoint::Endpoint;
+    use time_and_chance::Clock as _;
+
     use super::*;
+    use crate::http::LineErrorKind;
+    use crate::runs_begun::BegunRun;
+    use crate::test_parts::{TestLine, clock, no_answer, parts, success};
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -375,7 +375,7 @@ mod tests {
     fn the_log_of_a_run_is_pushed_once_and_its_pieces_have_numbers_of_their_own() {
         let logs = VerboseLogs::default();
         let run = WireId::Text("a".to_owned());
-        let want = |until| logs.want(&run, seconds(until), |_| true);
+        let want = |until| logs.want(&run, seconds(until), 0, |_| true);
         assert_eq!(want(60), Begun::Here);
         assert_eq!(want(90), Begun::Longer);
         assert_eq!(want(30), Begun::Longer);
@@ -386,7 +386,43 @@ mod tests {
         assert_eq!(until(), Some((3, Some(seconds(200)))));
         // Once it is over it is forgotten.
         logs.with(&run, |it| it.until = None);
-        assert_eq!(logs.want(&run, seconds(300), |_| false), Begun::Here);
+        assert_eq!(logs.want(&run, seconds(300), 0, |_| false), Begun::Here);
         assert_eq!(until(), Some((0, Some(seconds(300)))));
+    }
+
+    /// Pushes the log of a run that is over, and returns the numbers of what was sent.
+    fn pushed(folder: &std::path::Path) -> (Vec<serde_json::Value>, u64) {
+        let is_lost = std::sync::atomic::AtomicBool::new(false);
+        let line = TestLine::new(move |request, _| match request.endpoint {
+            // The server has it, and the answer does not come.
+            Endpoint::PushLogChunk if !is_lost.swap(true, Ordering::SeqCst) => {
+                no_answer(LineErrorKind::Silence)
+            }
+            Endpoint::PushLogChunk => success(r#"{"duplicate": true, "remaining_capacity": 59}"#),
+            _ => success("{}"),
+        });
+        let clock = clock();
+        let parts = parts(folder, &line, clock.clone());
+        let run_id = WireId::Number(7);
+        parts.runs_begun.add(&BegunRun {
+            run_id: run_id.clone(),
+            is_backup: true,
+            begun_at: clock.now(),
+            pieces: 0,
+        });
+        let first = parts.runs_begun.pieces(&run_id);
+        let until = clock.monotonic() + seconds(60);
+        parts.verbose.want(&run_id, until, first, |_| true);
+        push(&parts, &run_id);
+        let sent = line.documents(Endpoint::PushLogChunk);
+        let numbers = sent.into_iter().map(|it| it["chunk_seq"].clone());
+        (numbers.collect(), parts.runs_begun.pieces(&run_id))
+    }
+
+    #[test]
+    fn a_piece_whose_answer_was_lost_comes_once_and_no_number_twice_after_a_crash() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(pushed(folder.path()), (vec![0.into(), 0.into()], 1));
+        assert_eq!(pushed(folder.path()), (vec![1.into(), 1.into()], 2));
     }
 }

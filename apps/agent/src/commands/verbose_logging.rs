@@ -25,7 +25,8 @@ pub fn enable(
     let until = parts.ports.clock.monotonic() + Duration::from_mins(minutes);
     let is_active = |run_id: &WireId| parts.active.holds(run_id);
     let words = format!("the log of run {run_id} is pushed for {minutes} minutes at most");
-    Ok(match parts.verbose.want(run_id, until, is_active) {
+    let first = parts.runs_begun.pieces(run_id);
+    Ok(match parts.verbose.want(run_id, until, first, is_active) {
         Begun::Here => Reply::Pushes(run_id.clone(), words),
         Begun::Longer => Reply::Done(words),
     })
