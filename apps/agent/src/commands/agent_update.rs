@@ -61,7 +61,10 @@ pub fn carry_out(parts: &Parts, id: CommandId, order: &AgentUpdate) -> Result<Re
         }
         Err(why) => {
             if let Err(error) = parts.updates.fails(&why) {
-                return refused(format!("{why}; failed to {error}"));
+                if !parts.updates.is_over() {
+                    return refused(format!("{why}; failed to {error}"));
+                }
+                parts.log.error(&format!("failed to {error}"));
             }
             tell_end(parts);
         }
