@@ -44,6 +44,7 @@ mod runs_begun;
 pub mod service;
 mod shares;
 pub mod status;
+mod storage;
 mod supervision;
 mod tap;
 #[cfg(test)]

@@ -6,7 +6,6 @@ mod hyperv_choice;
 mod hyperv_news;
 mod hyperv_options;
 mod stages;
-mod storage;
 
 pub use hyperv_choice::ChosenVm;
 

@@ -8,7 +8,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use progress::{Monitor, News, Progress};
@@ -39,6 +39,8 @@ pub struct Work<'p> {
     pub meter: &'p Arc<Meter>,
     /// What ends it.
     pub cancellation: &'p Cancellation,
+    /// Whether the control plane was told of a store that cannot be used.
+    pub is_store_told: Mutex<bool>,
 }
 
 impl Work<'_> {
@@ -145,15 +147,16 @@ pub fn supervise(
         run_id: run_id.clone(),
         is_backup: kind.is_backup,
         begun_at,
+        pieces: 0,
     });
     parts.health.run_started(run_id, kind.job_id.as_ref());
-        pieces: 0,
     let reporter = Reporter::new(parts, run_id.clone());
     let works = Work {
         parts,
         reporter: &reporter,
         meter,
         cancellation: &cancellation,
+        is_store_told: Mutex::default(),
     };
     let Ended {
         ending,

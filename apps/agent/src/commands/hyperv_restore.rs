@@ -24,6 +24,7 @@ use super::restoring::{self, Source, at_most};
 use super::{Reply, context, failed};
 use crate::meter::Meter;
 use crate::parts::Parts;
+use crate::storage;
 use crate::supervision::{Ended, Work};
 
 /// Carries a restore of VMs out, and reports to its run.
@@ -216,8 +217,9 @@ impl Restoring<'_> {
         let progress = self.work.progress().about(shown(&disk.file));
         let memory_bytes = u64::from(self.work.parts.config.memory_mib) << 20;
         let mut options = RestoreOptions::within(memory_bytes);
-        let policy = context(self.command)?.policy_json;
-        options.workers = at_most(policy.restore_parallel_workers_within(), options.workers);
+        let context = context(self.command)?;
+        let wanted = context.policy_json.restore_parallel_workers_within();
+        options.workers = at_most(wanted, options.workers);
         let restored = to_file(
             repository,
             &object,
@@ -228,7 +230,9 @@ impl Restoring<'_> {
             &progress,
         );
         progress.ends(restored.is_ok());
-        Ok(restored.map_err(failed)?.written_bytes)
+        let sent = &context.destination;
+        let restored = restored.map_err(|error| storage::because(self.work, sent, &error))?;
+        Ok(restored.written_bytes)
     }
 
     fn tell_of_start(&self, wanted: &[WantedDisk]) {

@@ -13,6 +13,7 @@ use super::restoring::{self, Source, at_most};
 use super::{Reply, context, failed};
 use crate::meter::Meter;
 use crate::parts::Parts;
+use crate::storage;
 use crate::supervision::{Ended, Work};
 
 /// Carries a restore out, and reports to its run.
@@ -109,7 +110,8 @@ impl Restoring<'_> {
             &options,
             &progress,
         );
-        let restored = restored.map_err(failed)?;
+        let restored =
+            restored.map_err(|error| storage::because(work, &context.destination, &error))?;
         work.reporter.event(KopiaRestoreStats {
             files_restored: restored.files,
             dirs_restored: restored.folders,

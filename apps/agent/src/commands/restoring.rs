@@ -14,6 +14,7 @@ use crate::destination::Destination;
 use crate::meter::Meter;
 use crate::parts::Parts;
 use crate::repositories::{Absent, Lease};
+use crate::storage;
 use crate::supervision::{Ended, Kind, Work, supervise};
 
 /// Carries a restore out, and reports to its run.
@@ -67,13 +68,18 @@ pub fn open<'w>(work: &Work<'w>, context: &JobContext) -> Result<Source<'w>, Str
         bucket: context.destination.dest_bucket_name.clone(),
         prefix: context.destination.dest_prefix.clone(),
     });
-    let destination = Destination::of(&context.destination, &work.parts.config).map_err(failed)?;
+    let sent = &context.destination;
+    let destination = Destination::of(sent, &work.parts.config).map_err(|error| {
+        storage::tell_of_address(work, sent, &error);
+        failed(error)
+    })?;
     let lease = work
         .parts
         .repositories
         .open(&destination, Absent::IsAnError, 0, work.cancellation)
-        .map_err(failed)?;
-    let points = Points::load(lease.repository()).map_err(failed)?;
+        .map_err(|error| storage::because(work, sent, &error))?;
+    let points = Points::load(lease.repository());
+    let points = points.map_err(|error| storage::because(work, sent, &error))?;
     Ok(Source { lease, points })
 }
 

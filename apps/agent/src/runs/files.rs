@@ -19,6 +19,7 @@ use super::{failed, stages, starting};
 use crate::meter::Meter;
 use crate::parts::{Parts, SOURCE_USER};
 use crate::retention::Retained;
+use crate::storage;
 use crate::supervision::{Ended, Kind, Work, supervise};
 
 /// So many entries that could not be read are named.
@@ -59,14 +60,14 @@ fn back_up(work: &Work<'_>, run: &Run) -> Result<Done, String> {
     let repository = lease.repository();
     let splitter = repository
         .splitter()
-        .map_err(|error| stages::because(work, run, &error))?;
+        .map_err(|error| storage::because(work, &run.destination, &error))?;
     let segment_bytes_max = splitter.segment_bytes_max();
     let memory_bytes = u64::from(parts.config.memory_mib) << 20;
     let threads = FileThreads::within(memory_bytes, segment_bytes_max, None);
     let wanted = usize::try_from(run.policy_json.parallel_uploads_within()).unwrap_or(1);
     let uploads = threads.uploads.min(wanted);
     let writer = Writer::new(repository, uploads);
-    let writer = writer.map_err(|error| stages::because(work, run, &error))?;
+    let writer = writer.map_err(|error| storage::because(work, &run.destination, &error))?;
     let compression = stages::compression_of(&run.policy_json, run.compression_enabled);
     let excluded = run.local_exclude_glob.lines().map(str::trim);
     let options = FileOptions {
@@ -103,7 +104,7 @@ fn back_up(work: &Work<'_>, run: &Run) -> Result<Done, String> {
         let _call = stages::UploadCall::begin(work, run, &source.identity.path);
         backup.run(&source, &progress)
     };
-    let report = report.map_err(|error| stages::because(work, run, &error))?;
+    let report = report.map_err(|error| storage::because(work, &run.destination, &error))?;
     work.meter.is_at("", "tidying up the repository");
     let warnings = tidy_up(&writer);
     let retained = stages::retain(work, &lease, run, std::slice::from_ref(&source.identity));

@@ -1,7 +1,6 @@
 //! Runs of whole VMs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use backup::tidy_up;
 use backup::vm::{Options, PointReport, Threads, VmBackup, VmOutcome, run_all};
@@ -22,10 +21,11 @@ use repo::Writer;
 use super::hyperv_choice::{Choice, ChosenVm, choose};
 use super::hyperv_news::KnownVms;
 use super::hyperv_options::options;
-use super::{failed, stages, starting, storage};
+use super::{failed, stages, starting};
 use crate::meter::Meter;
 use crate::parts::{Parts, SOURCE_USER};
 use crate::repositories::Lease;
+use crate::storage;
 use crate::supervision::{Ended, Kind, Work, supervise};
 use crate::vm_registration;
 
@@ -47,7 +47,6 @@ pub fn carry_out(parts: &Parts, run: &Run, kind: &Kind) {
             work,
             run,
             known: &known,
-            told_of_store: AtomicBool::new(false),
         };
         work.reporter.event(starting(&kind.name));
         backup.carry_out().unwrap_or_else(|why| {
@@ -66,7 +65,6 @@ struct VmRun<'w> {
     work: &'w Work<'w>,
     run: &'w Run,
     known: &'w KnownVms,
-    told_of_store: AtomicBool,
 }
 
 /// What became of one VM.
@@ -140,7 +138,7 @@ impl VmRun<'_> {
         };
         let threads = Threads::within(u64::from(parts.config.memory_mib) << 20, wanted);
         let writer = Writer::new(lease.repository(), threads.uploads);
-        let writer = writer.map_err(|error| stages::because(self.work, run, &error))?;
+        let writer = writer.map_err(|error| storage::because(self.work, &run.destination, &error))?;
         let options = options(
             run,
             u64::from(parts.config.min_free_gib) << 30,
@@ -199,11 +197,7 @@ impl VmRun<'_> {
                     // It goes on when the service is back.
                     (true, false) => {}
                     (false, _) => {
-                        // One word about the store, whichever VMs it fails.
-                        if !self.told_of_store.load(Ordering::Relaxed) {
-                            let told = storage::tell(self.work, self.run, &error);
-                            self.told_of_store.store(told, Ordering::Relaxed);
-                        }
+                        storage::tell(self.work, &self.run.destination, &error);
                         self.work.reporter.event(vm_failed(&name, &why));
                     }
                 }

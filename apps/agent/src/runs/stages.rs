@@ -1,7 +1,6 @@
 //! What backups of files and of VMs share: the repository of a run, how data is compressed, and the
 //! events that tell of it.
 
-use std::error::Error;
 use std::time::Duration;
 
 use kopia::compression::CompressionAlgorithm;
@@ -12,11 +11,11 @@ use protocol::event::{
 };
 use protocol::next_run::{Policy, Run};
 
-use super::storage;
 use crate::bandwidth::lower;
 use crate::destination::Destination;
 use crate::repositories::{Absent, Lease};
 use crate::retention::{Retained, Retaining, rule_of};
+use crate::storage;
 use crate::supervision::Work;
 
 /// What compresses where a job wants compression and names no compressor.
@@ -29,7 +28,7 @@ pub fn open_repository<'p>(work: &Work<'p>, run: &Run) -> Result<Lease<'p>, Stri
     work.reporter.event(stage(Stage::StorageInit, run));
     let destination = Destination::of(&run.destination, &parts.config);
     let destination = destination.map_err(|error| {
-        storage::tell_of_address(work, run, &error);
+        storage::tell_of_address(work, &run.destination, &error);
         format!("failed to {error}")
     })?;
     let of_job = run.destination.upload_bytes_per_second_max();
@@ -42,7 +41,7 @@ pub fn open_repository<'p>(work: &Work<'p>, run: &Run) -> Result<Lease<'p>, Stri
             of_job.unwrap_or(0),
             work.cancellation,
         )
-        .map_err(|error| because(work, run, &error))?;
+        .map_err(|error| storage::because(work, &run.destination, &error))?;
     work.reporter.event(stage(Stage::RepoOpen, run));
     let compression = compression_of(&run.policy_json, run.compression_enabled);
     let limit = lower(of_job, parts.uploads.bytes_per_second());
@@ -58,12 +57,6 @@ pub fn open_repository<'p>(work: &Work<'p>, run: &Run) -> Result<Lease<'p>, Stri
         });
     }
     Ok(lease)
-}
-
-/// Returns why a run fails, and tells of the store if it is the store's doing.
-pub fn because(work: &Work<'_>, run: &Run, error: &(dyn Error + 'static)) -> String {
-    storage::tell(work, run, error);
-    format!("failed to {error}")
 }
 
 /// A call of an engine, of which more is told where the job wants to know more (`debug_logs`).

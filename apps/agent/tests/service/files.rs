@@ -7,7 +7,7 @@ use backup::vm::StateFolder;
 use kopia::snapshot::SnapshotSource;
 use point::Points;
 use progress::Progress;
-use scripted_control_plane::{Fault, Generation, RunOrder, Settings};
+use scripted_control_plane::{CommandOrder, Fault, Generation, RunOrder, Settings};
 use serde_json::json;
 use time_and_chance::SystemClock;
 
@@ -346,6 +346,40 @@ fn a_store_that_cannot_be_used_is_told_of_with_what_to_look_at() {
     );
     for name in ["summary", "hint", "error", "endpoint", "stage"] {
         assert!(!told[name].as_str().unwrap().is_empty(), "{told}");
+    }
+    // Restores tell of it too, and once.
+    for name in ["restore", "hyperv_restore"] {
+        for (endpoint, reason) in [
+            ("ftp://files.example.net:21", "endpoint_invalid"),
+            ("http://127.0.0.1:1", "tcp_refused"),
+        ] {
+            let run = world.plane.with(|world| world.queue_restore_run(name));
+            let payload = json!({
+                "target_path": world.path("restored"), "restore_run_id": run, "manifest_id": "aa",
+                "vms": [{"vm_name": "web", "disk_manifests": {"a.vhdx": "aa"}}],
+            });
+            let mut context = world.destination();
+            for (member, value) in [
+                ("dest_type", "s3"),
+                ("dest_bucket_name", "bucket"),
+                ("dest_endpoint", endpoint),
+                ("dest_access_key", "AK"),
+                ("dest_secret_key", "SK"),
+            ] {
+                context[member] = json!(value);
+            }
+            let command = CommandOrder::new(name, payload).with_context(context);
+            let (is_done, said) = world.answer_to(world.plane.queue_command(command));
+            assert!(!is_done, "{said}");
+            assert_eq!(world.end_of(&run), "failed");
+            let message_id = match reason {
+                "tcp_refused" => "STORAGE_TCP_REFUSED",
+                _ => "STORAGE_ENDPOINT_UNREACHABLE",
+            };
+            let told = world.events_of(&run, message_id);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert_eq!(told[0]["reason_code"], reason);
+        }
     }
     world.check();
 }

@@ -1,4 +1,4 @@
-//! What a run tells of a store that cannot be used: which it is, what is wrong with it, and what to
+//! What a run, of a backup or of a restore, tells of a store that cannot be used: which it is, what is wrong with it, and what to
 //! look at (control-plane API 6.2, 6.3).
 
 use std::error::Error;
@@ -8,21 +8,32 @@ use protocol::event::{
     ErrorAuth, ErrorNetwork, ErrorNotFound, ErrorPermission, ErrorQuota, ErrorRateLimit, Event,
     Stage, StorageFailed, StorageReason,
 };
-use protocol::next_run::Run;
+use protocol::next_run::Destination as Sent;
 
 use crate::destination::Destination;
 use crate::supervision::Work;
 
-/// Tells of the store that an error comes from, if it comes from one and nobody stopped the run; says
-/// whether it did.
-pub fn tell(work: &Work<'_>, run: &Run, error: &(dyn Error + 'static)) -> bool {
-    if work.cancellation.stop().is_stopped() {
-        return false;
+/// Returns why a run fails, and tells of the store if it is the store's doing.
+pub fn because(work: &Work<'_>, sent: &Sent, error: &(dyn Error + 'static)) -> String {
+    tell(work, sent, error);
+    format!("failed to {error}")
+}
+
+/// Tells of the store that an error comes from, if it comes from one and nobody stopped the run: once in a
+/// run, whatever fails by it.
+pub fn tell(work: &Work<'_>, sent: &Sent, error: &(dyn Error + 'static)) {
+    let mut is_told = work
+        .is_store_told
+        .lock()
+        .expect("nobody panics while he tells");
+    if *is_told || work.cancellation.stop().is_stopped() {
+        return;
     }
     let Some(trouble) = Trouble::of(error) else {
-        return false;
+        return;
     };
-    let destination = Destination::of(&run.destination, &work.parts.config).ok();
+    *is_told = true;
+    let destination = Destination::of(sent, &work.parts.config).ok();
     let server = match destination.map(|it| it.location) {
         Some(Location::S3(place)) => Some(Server::of(
             place.endpoint.as_deref(),
@@ -32,15 +43,14 @@ pub fn tell(work: &Work<'_>, run: &Run, error: &(dyn Error + 'static)) -> bool {
     };
     let error = work.parts.log.redacted(&error.to_string());
     work.reporter.event(event(trouble, server, error));
-    true
 }
 
 /// Tells that a destination's address makes no sense.
-pub fn tell_of_address(work: &Work<'_>, run: &Run, error: &(dyn Error + 'static)) {
-    if run.destination.is_local() || blob_error(error).is_none() {
+pub fn tell_of_address(work: &Work<'_>, sent: &Sent, error: &(dyn Error + 'static)) {
+    if sent.is_local() || blob_error(error).is_none() {
         return;
     }
-    let server = Server::of(Some(&run.destination.dest_endpoint), None);
+    let server = Server::of(Some(&sent.dest_endpoint), None);
     let error = work.parts.log.redacted(&error.to_string());
     let event = cannot_be_used(StorageReason::EndpointInvalid, server, error);
     work.reporter.event(event);
