@@ -1,6 +1,6 @@
 //! Runs of whole VMs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use backup::tidy_up;
 use backup::vm::{Options, PointReport, Threads, VmBackup, VmOutcome, run_all};
@@ -138,7 +138,8 @@ impl VmRun<'_> {
         };
         let threads = Threads::within(u64::from(parts.config.memory_mib) << 20, wanted);
         let writer = Writer::new(lease.repository(), threads.uploads);
-        let writer = writer.map_err(|error| storage::because(self.work, &run.destination, &error))?;
+        let writer =
+            writer.map_err(|error| storage::because(self.work, &run.destination, &error))?;
         let options = options(
             run,
             u64::from(parts.config.min_free_gib) << 30,
@@ -155,14 +156,22 @@ impl VmRun<'_> {
         let progress = self.work.progress();
         let names: Vec<&str> = vms.iter().map(|vm| &*vm.name).collect();
         let call = stages::UploadCall::begin(self.work, run, &names.join(", "));
-        let outcomes = run_all(&backup, &vms, threads.vms_at_once, &progress);
-        drop(call);
         let repository = lease.repository().unique_id_hex();
-        let outcomes: Vec<Outcome> = outcomes
-            .into_iter()
-            .zip(chosen)
-            .map(|(outcome, chosen)| self.outcome(outcome, chosen, &repository))
-            .collect();
+        let seen: Vec<Mutex<Option<Outcome>>> = vms.iter().map(|_| Mutex::default()).collect();
+        // Each VM's end is told when it is there, however long others take.
+        let see = |place: usize, outcome: &VmOutcome| {
+            let outcome = self.outcome(outcome, &chosen[place], &repository);
+            *seen[place].lock().expect("nobody panics while he notes it") = Some(outcome);
+        };
+        run_all(&backup, &vms, threads.vms_at_once, &progress, &see);
+        drop(call);
+        let outcomes = seen.into_iter().map(|outcome| {
+            let outcome = outcome.into_inner();
+            outcome
+                .expect("nobody panics while he notes it")
+                .expect("every VM has an outcome")
+        });
+        let outcomes: Vec<Outcome> = outcomes.collect();
         if outcomes.iter().any(|outcome| outcome.result.is_ok()) {
             self.work.meter.is_at("", "tidying up the repository");
             tidy_up(&writer).iter().for_each(|it| parts.log.warn(it));
@@ -170,9 +179,9 @@ impl VmRun<'_> {
         Ok(outcomes)
     }
 
-    fn outcome(&self, outcome: VmOutcome, chosen: &ChosenVm, repository: &str) -> Outcome {
-        let VmOutcome { vm, name, result } = outcome;
-        match result {
+    fn outcome(&self, outcome: &VmOutcome, chosen: &ChosenVm, repository: &str) -> Outcome {
+        let name = outcome.name.clone();
+        match &outcome.result {
             Ok(report) => {
                 let uploaded = report
                     .descriptor
@@ -180,7 +189,7 @@ impl VmRun<'_> {
                     .iter()
                     .map(|disk| disk.uploaded_bytes);
                 let uploaded_bytes = uploaded.sum();
-                let result = self.result(vm, chosen, repository, &report);
+                let result = self.result(outcome.vm, chosen, repository, report);
                 self.tell_of_point(&result);
                 Outcome {
                     name,
@@ -197,7 +206,7 @@ impl VmRun<'_> {
                     // It goes on when the service is back.
                     (true, false) => {}
                     (false, _) => {
-                        storage::tell(self.work, &self.run.destination, &error);
+                        storage::tell(self.work, &self.run.destination, error);
                         self.work.reporter.event(vm_failed(&name, &why));
                     }
                 }

@@ -240,3 +240,28 @@ fn a_vm_is_compressed_as_the_job_says() {
     assert!(less > text.len() as u64 / 3, "{plain} {compressed}");
     world.check();
 }
+
+#[test]
+fn a_vm_that_is_complete_is_told_of_while_others_go_on() {
+    let mut world = World::new(Settings::default());
+    let vms = world.with_vms(&["db", "web"]);
+    world.configure(&[("hyperv_host", "sim"), ("vms_at_once", "2")]);
+    world.begin();
+    let vms: Vec<String> = vms.iter().map(ToString::to_string).collect();
+    // As another process would hold it.
+    let held = StateFolder::open(world.path("state")).unwrap();
+    let held = held.lock(vms[0].parse().unwrap()).unwrap();
+    let wanted: Vec<_> = ["db", "web"].into_iter().zip(vms).collect();
+    let run = world.queue(order(&world, &wanted));
+    let complete = world.event(&run, "HYPERV_VM_COMPLETE");
+    assert_eq!(complete["vm_name"], "web");
+    let status = world.plane.with(|it| it.run_status(&run).to_owned());
+    assert!(matches!(&*status, "starting" | "running"), "{status}");
+    drop(held);
+    assert_eq!(world.end_of(&run), "success");
+    world.event(&run, "HYPERV_BACKUP_COMPLETE");
+    let complete = world.events_of(&run, "HYPERV_VM_COMPLETE");
+    let names: Vec<&Value> = complete.iter().map(|it| &it["vm_name"]).collect();
+    assert_eq!(names, ["web", "db"]);
+    world.check();
+}

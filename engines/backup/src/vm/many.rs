@@ -21,7 +21,8 @@ pub struct VmOutcome {
     pub result: Result<PointReport, BackupError>,
 }
 
-/// Backs up `vms`, `parallel` at a time; the outcomes come in the order of `vms`.
+/// Backs up `vms`, `parallel` at a time; the outcomes come in the order of `vms`. Each is shown to `see`,
+/// with its place among `vms`, as soon as it is there.
 ///
 /// After a stop, packs that are stored already are indexed, so that they serve the next run.
 pub fn run_all(
@@ -29,6 +30,7 @@ pub fn run_all(
     vms: &[Vm],
     parallel: usize,
     progress: &Progress,
+    see: &(dyn Fn(usize, &VmOutcome) + Sync),
 ) -> Vec<VmOutcome> {
     let next = AtomicUsize::new(0);
     let outcomes: Vec<Mutex<Option<VmOutcome>>> = vms.iter().map(|_| Mutex::new(None)).collect();
@@ -55,6 +57,7 @@ pub fn run_all(
                         name: vm.name.clone(),
                         result,
                     };
+                    see(place, &outcome);
                     *outcomes[place]
                         .lock()
                         .expect("no run panics while it reports") = Some(outcome);

@@ -232,7 +232,7 @@ fn a_guest_clusters_node_fails_alone_with_its_reason() {
         goes_on: &|_| true,
     };
     let vms = machine.host.vms().unwrap();
-    let outcomes = run_all(&backup, &vms, 1, &Progress::silent());
+    let outcomes = run_all(&backup, &vms, 1, &Progress::silent(), &|_, _| {});
     for outcome in outcomes {
         match outcome.result {
             Ok(_) => assert_eq!(outcome.vm, single),

@@ -129,7 +129,7 @@ impl Vm {
                 options: &options,
                 goes_on: &|_| true,
             };
-            let done = run_all(&backup, &group, threads.vms_at_once, &progress);
+            let done = run_all(&backup, &group, threads.vms_at_once, &progress, &|_, _| {});
             outcomes.extend(done.into_iter().zip(group).map(
                 |(VmOutcome { name, result, .. }, vm)| Outcome {
                     name,
