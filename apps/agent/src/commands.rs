@@ -10,6 +10,7 @@ pub mod agent_update;
 mod browse_directory;
 mod browse_snapshot;
 mod disk_progress;
+mod hyperv_register;
 mod hyperv_restore;
 mod log_tail;
 mod maintenance;

@@ -38,6 +38,11 @@ impl<'p> Reporter<'p> {
         }
     }
 
+    /// Returns the run.
+    pub fn run_id(&self) -> &WireId {
+        &self.run_id
+    }
+
     /// Tells that the run has begun, or how far it is. That it cannot be told is nothing to the run. `stop`
     /// keeps it from being told; once it is on its way, its answer is waited for: cut off, it could come after
     /// the run's end.

@@ -17,7 +17,7 @@ pub use order::{
     VerboseLogging,
 };
 pub use poll::{Poll, PollCommands, PollPendingCommands, Polled};
-pub use restore_order::{ChainLink, HypervRestore, Restore, RestoreVm};
+pub use restore_order::{ChainLink, HypervRestore, Register, Restore, RestoreVm};
 
 use crate::endpoint::Endpoint;
 use crate::identifier::CommandId;

@@ -1,4 +1,4 @@
-//! `hyperv_restore`: disks of VMs, to folders of this machine.
+//! `hyperv_restore`: disks of VMs to folders of this machine, or whole VMs onto its host.
 //!
 //! All disks of a VM are in one point, so they come with the same manifest: which disk is meant, the
 //! original path says. Points of the older agent hold one disk each.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kopia::object_id::ObjectId;
 use point::{Points, restored_file_names};
-use protocol::commands::{Command, HypervRestore, RestoreVm};
+use protocol::commands::{Command, HypervRestore, JobContext, RestoreVm};
 use protocol::event::{
     HypervRestoreComplete, HypervRestoreDiskComplete, HypervRestoreDiskFailed,
     HypervRestoreDiskStarting, HypervRestoreFailed, HypervRestoreStarting,
@@ -20,6 +20,7 @@ use restore::disk::{disk_objects, to_file};
 use restore::{DiskFormat, RestoreOptions, check_file_name};
 
 use super::disk_progress::DiskProgress;
+use super::hyperv_register::Registering;
 use super::restoring::{self, Source, at_most};
 use super::{Reply, context, failed};
 use crate::meter::Meter;
@@ -38,12 +39,16 @@ pub fn carry_out(parts: &Parts, command: &Command, order: &HypervRestore) -> Res
         }
     });
     restoring::carry_out(parts, command, meter, |work| {
-        let restoring = Restoring {
-            work,
-            command,
-            order,
-        };
-        restoring.carry_out().unwrap_or_else(|why| {
+        let carried_out = restoring::target(&order.target_path).and_then(|target| {
+            let restoring = Restoring {
+                work,
+                context: &context(command)?,
+                order,
+                target: &target,
+            };
+            restoring.carry_out()
+        });
+        carried_out.unwrap_or_else(|why| {
             let ending = work.fails(&why);
             Ended::new(ending, vec![HypervRestoreFailed { message: why }.into()])
         })
@@ -60,28 +65,56 @@ struct WantedDisk {
     file: PathBuf,
 }
 
-struct Restoring<'a> {
-    work: &'a Work<'a>,
-    command: &'a Command,
-    order: &'a HypervRestore,
+/// A restore under way.
+pub struct Restoring<'a> {
+    pub work: &'a Work<'a>,
+    pub context: &'a JobContext,
+    pub order: &'a HypervRestore,
+    pub target: &'a Path,
+}
+
+/// What became of it.
+#[derive(Debug, Default)]
+pub struct Came {
+    /// Disks that were wanted.
+    pub total_disks: u64,
+    /// Disks that are there.
+    pub restored_disks: u64,
+    /// Bytes that were written.
+    pub written_bytes: u64,
+    /// Why others are not.
+    pub failures: Vec<String>,
+    /// What came onto the host, in sentences.
+    pub registered: Vec<String>,
+    /// What an operator should know of that.
+    pub warnings: Vec<String>,
 }
 
 impl Restoring<'_> {
     fn carry_out(&self) -> Result<Ended, String> {
         let (work, order) = (self.work, self.order);
-        let target = restoring::target(&order.target_path)?;
-        let Source { lease, points } = restoring::open(work, &context(self.command)?)?;
+        let Source { lease, points } = restoring::open(work, self.context)?;
+        if let Some(how) = &order.register {
+            let registering = Registering {
+                restoring: self,
+                how,
+                points: &points,
+                repository: lease.repository(),
+            };
+            return Ok(self.ended(&registering.carry_out()?));
+        }
         let mut wanted = Vec::new();
         for vm in &order.vms {
-            wanted.extend(self.disks_of(vm, &target, &points, lease.repository())?);
+            wanted.extend(self.disks_of(vm, &points, lease.repository())?);
         }
         if wanted.is_empty() {
             return Err("the order names no disks; choose at least one".to_owned());
         }
-        self.tell_of_start(&wanted);
-        work.meter.expect_subjects(wanted.len() as u64);
-        let mut failures = Vec::new();
-        let mut written_bytes = 0;
+        self.tell_of_start(wanted.len() as u64);
+        let mut came = Came {
+            total_disks: wanted.len() as u64,
+            ..Came::default()
+        };
         for (index, disk) in (1..).zip(&wanted) {
             if work.cancellation.stop().is_stopped() {
                 break;
@@ -93,28 +126,32 @@ impl Restoring<'_> {
                 &points,
                 lease.repository(),
             ) {
-                Ok(bytes) => written_bytes += bytes,
+                Ok(bytes) => {
+                    came.restored_disks += 1;
+                    came.written_bytes += bytes;
+                }
                 Err(why) => {
-                    failures.push(format!("{} of {}: {why}", shown(&disk.file), disk.vm_name))
+                    let disk_name = shown(&disk.file);
+                    came.failures
+                        .push(format!("{disk_name} of {}: {why}", disk.vm_name));
                 }
             }
         }
-        Ok(self.ended(&wanted, &failures, written_bytes))
+        Ok(self.ended(&came))
     }
 
     /// Returns the disks of a VM that are wanted, each with the file it is restored to.
     fn disks_of(
         &self,
         vm: &RestoreVm,
-        target: &Path,
         points: &Points,
         repository: &Arc<Repository>,
     ) -> Result<Vec<WantedDisk>, String> {
         let folder = match vm.subfolder.trim() {
-            "" => target.to_owned(),
+            "" => self.target.to_owned(),
             name => {
                 check_file_name(name).map_err(failed)?;
-                target.join(name)
+                self.target.join(name)
             }
         };
         let mut disks: Vec<(String, String)> = vm
@@ -215,11 +252,7 @@ impl Restoring<'_> {
                 .map_err(|error| format!("failed to create {}: {error}", folder.display()))?;
         }
         let progress = self.work.progress().about(shown(&disk.file));
-        let memory_bytes = u64::from(self.work.parts.config.memory_mib) << 20;
-        let mut options = RestoreOptions::within(memory_bytes);
-        let context = context(self.command)?;
-        let wanted = context.policy_json.restore_parallel_workers_within();
-        options.workers = at_most(wanted, options.workers);
+        let options = self.options();
         let restored = to_file(
             repository,
             &object,
@@ -230,56 +263,69 @@ impl Restoring<'_> {
             &progress,
         );
         progress.ends(restored.is_ok());
-        let sent = &context.destination;
+        let sent = &self.context.destination;
         let restored = restored.map_err(|error| storage::because(self.work, sent, &error))?;
         Ok(restored.written_bytes)
     }
 
-    fn tell_of_start(&self, wanted: &[WantedDisk]) {
+    /// Returns how disks are restored: by as many hands as there is memory for. How much they read at once
+    /// is the engine's own, 4 MiB: `restore_segment_size_mb`, a measure of the older agent's, means nothing here.
+    pub fn options(&self) -> RestoreOptions {
+        let memory_bytes = u64::from(self.work.parts.config.memory_mib) << 20;
+        let mut options = RestoreOptions::within(memory_bytes);
+        let wanted = self.context.policy_json.restore_parallel_workers_within();
+        options.workers = at_most(wanted, options.workers);
+        options
+    }
+
+    /// Tells how much is to be restored.
+    pub fn tell_of_start(&self, disk_count: u64) {
+        self.work.meter.expect_subjects(disk_count);
         let names: Vec<&str> = self.order.vms.iter().map(|vm| &*vm.vm_name).collect();
         self.work.reporter.event(HypervRestoreStarting {
             vm_name: names.join(", "),
             vm_count: names.len() as u64,
-            disk_count: wanted.len() as u64,
+            disk_count,
             target_path: self.order.target_path.clone(),
             backup_type: self.order.backup_type.unwrap_or(BackupType::Full),
         });
     }
 
-    fn ended(&self, wanted: &[WantedDisk], failures: &[String], written_bytes: u64) -> Ended {
+    fn ended(&self, came: &Came) -> Ended {
         let work = self.work;
-        let total_disks = wanted.len() as u64;
+        let Came {
+            total_disks,
+            restored_disks,
+            ..
+        } = *came;
         let is_cancelled = work.cancellation.stop().is_stopped();
-        let status = match failures.len() {
+        let missing = total_disks.saturating_sub(restored_disks);
+        let status = match (missing, restored_disks) {
             _ if is_cancelled => RunStatus::Cancelled,
-            0 => RunStatus::Success,
-            failed if failed < wanted.len() => RunStatus::Warning,
-            _ => RunStatus::Failed,
+            (0, _) if came.warnings.is_empty() => RunStatus::Success,
+            (0, _) => RunStatus::Warning,
+            (_, 0) => RunStatus::Failed,
+            _ => RunStatus::Warning,
         };
-        let restored_disks = match is_cancelled {
-            true => work
-                .meter
-                .measured()
-                .subjects_done
-                .saturating_sub(failures.len() as u64),
-            false => total_disks - failures.len() as u64,
-        };
-        let error_summary = match status {
-            RunStatus::Success => String::new(),
-            RunStatus::Cancelled => "cancelled on request".to_owned(),
-            _ => format!(
-                "{} of {total_disks} disks could not be restored: {}",
-                failures.len(),
-                failures.join("; ")
-            ),
+        let not_restored = (missing > 0).then(|| {
+            let why = came.failures.join("; ");
+            format!("{missing} of {total_disks} disks could not be restored: {why}")
+        });
+        let warnings = not_restored
+            .into_iter()
+            .chain(came.warnings.iter().cloned());
+        let error_summary = match is_cancelled {
+            true => "cancelled on request".to_owned(),
+            false => warnings.collect::<Vec<_>>().join("; "),
         };
         let message = match status {
             RunStatus::Success => format!("{total_disks} disks are restored."),
             _ => error_summary.clone(),
         };
+        let registered = came.registered.iter().map(|it| format!("{it} "));
         let event = HypervRestoreComplete {
             status: status.as_str().to_owned(),
-            message,
+            message: registered.collect::<String>() + &message,
             restored_disks,
             total_disks,
             vm_count: self.order.vms.len() as u64,
@@ -289,7 +335,7 @@ impl Restoring<'_> {
             error_summary,
             progress: Told {
                 progress_pct: (status == RunStatus::Success).then_some(100.0),
-                bytes_transferred: Some(written_bytes),
+                bytes_transferred: Some(came.written_bytes),
                 objects_transferred: Some(restored_disks),
                 objects_total: Some(total_disks),
                 ..Told::default()
@@ -337,7 +383,8 @@ fn find_disk(
     }
 }
 
-fn shown(file: &Path) -> String {
+/// Returns a file's name, for people.
+pub fn shown(file: &Path) -> String {
     let name = file.file_name();
     name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }

@@ -180,3 +180,140 @@ fn a_folder_that_is_no_whole_path_is_refused() {
     }
     world.check();
 }
+
+/// Restores onto the host, as only our own control plane orders it.
+mod registered {
+    use super::*;
+
+    impl BackedUp {
+        /// Orders the VM back onto the host, below the host's folder `new`.
+        fn register(&self, register: Value, mut members: Value) -> (Value, bool, String) {
+            members["target_path"] = json!(self.world.path("host/new"));
+            members["register"] = register;
+            self.restore(members)
+        }
+
+        /// Returns the one VM of the host that is not the original.
+        fn copy(&self) -> hyperv::Vm {
+            let vms = self.world.host().vms().unwrap().into_iter();
+            let mut others = vms.filter(|it| it.id != self.vm);
+            let copy = others.next().unwrap();
+            assert_eq!(others.next(), None);
+            copy
+        }
+    }
+
+    #[test]
+    fn a_copy_comes_back_with_the_name_and_switch_that_were_ordered_and_is_told_of() {
+        let it = BackedUp::new();
+        let how =
+            json!({"new_id": true, "start": true, "switch": "default switch", "name": "web 2"});
+        let vms = json!({"vms": [it.order("web", &it.disks)]});
+        let (run, is_done, said) = it.register(how, vms);
+        assert!(is_done, "{said}");
+        assert_eq!(it.world.end_of(&run), "success");
+        let copy = it.copy();
+        assert_eq!(
+            (&*copy.name, copy.state),
+            ("web 2", hyperv::VmState::Running)
+        );
+        for adapter in &copy.network_adapters {
+            assert_eq!(adapter.switch.as_deref(), Some("Default Switch"));
+        }
+        let host = it.world.host();
+        let (before, after) = (it.world.path("before"), it.world.path("after"));
+        for (number, disk) in (0..).zip(&copy.disks) {
+            let folder = it.world.path("host/new/web 2");
+            assert_eq!(disk.original_path.parent().unwrap(), folder);
+            host.dump(it.vm, number, &before).unwrap();
+            host.dump(copy.id, number, &after).unwrap();
+            assert!(fs::read(&before).unwrap() == fs::read(&after).unwrap());
+        }
+        let told = it.world.event(&run, "HYPERV_RESTORE_COMPLETE");
+        let message = told["message"].as_str().unwrap();
+        let expected = format!("web 2 ({}) is on the host, and was switched on.", copy.id);
+        assert!(message.starts_with(&expected), "{message}");
+        assert_eq!(
+            (&told["restored_disks"], &told["total_disks"]),
+            (&json!(2), &json!(2))
+        );
+        let starting = it.world.event(&run, "HYPERV_RESTORE_STARTING");
+        assert_eq!(
+            (&starting["vm_count"], &starting["disk_count"]),
+            (&json!(1), &json!(2))
+        );
+        for (event, by) in [
+            ("HYPERV_RESTORE_DISK_STARTING", "disk_index"),
+            ("HYPERV_RESTORE_DISK_COMPLETE", "disk_index"),
+        ] {
+            let told = it.world.events_of(&run, event);
+            let names: Vec<&str> = told
+                .iter()
+                .filter_map(|it| it["disk_name"].as_str())
+                .collect();
+            assert_eq!(names, it.names(), "{event}");
+            let indexes: Vec<&Value> = told.iter().map(|it| &it[by]).collect();
+            assert_eq!(indexes, [&json!(1), &json!(2)]);
+        }
+        for name in it.names() {
+            let told = it.world.events_of(&run, "HYPERV_RESTORE_DISK_PROGRESS");
+            let last = told.iter().rfind(|it| it["disk_name"] == name.as_str());
+            assert_eq!(last.unwrap()["status"], "restored");
+        }
+        it.world.check();
+    }
+
+    #[test]
+    fn a_vm_that_is_gone_comes_back_as_itself_from_the_chain_alone() {
+        let it = BackedUp::new();
+        let before = it.world.host().vm(it.vm).unwrap();
+        it.world.host().delete_vm(it.vm, false).unwrap();
+        let vms = json!({"vms": [it.order("", &json!([]))]});
+        let (run, is_done, said) = it.register(json!({}), vms);
+        assert!(is_done, "{said}");
+        assert_eq!(it.world.end_of(&run), "success");
+        let after = it.world.host().vm(it.vm).unwrap();
+        assert_eq!(after.name, before.name);
+        assert_eq!(after.state, hyperv::VmState::Off);
+        it.world.check();
+    }
+
+    #[test]
+    fn what_cannot_be_registered_is_refused_in_words_and_leaves_nothing() {
+        let it = BackedUp::new();
+        let before = it.world.host().vms().unwrap();
+        let mut one_disk = it.disks.clone();
+        let first = one_disk.as_object().unwrap().keys().next().unwrap().clone();
+        one_disk.as_object_mut().unwrap().remove(&first);
+        let whole = || it.order("web", &it.disks);
+        let new = json!({"new_id": true});
+        for (register, vms, words) in [
+            (json!({}), json!([whole()]), "it is on this host"),
+            (
+                new.clone(),
+                json!([it.order("web", &one_disk)]),
+                "was not chosen",
+            ),
+            (
+                json!({"new_id": true, "switch": "Nowhere"}),
+                json!([whole()]),
+                "no switch named Nowhere",
+            ),
+            (
+                json!({"new_id": true, "name": "one"}),
+                json!([whole(), whole()]),
+                "one name",
+            ),
+            (json!("yes"), json!([whole()]), "register is no object"),
+        ] {
+            let (run, is_done, said) = it.register(register.clone(), json!({"vms": vms}));
+            assert!(!is_done && said.contains(words), "{register}: {said}");
+            assert_eq!(it.world.end_of(&run), "failed");
+        }
+        assert_eq!(it.world.host().vms().unwrap(), before);
+        assert!(it.world.host().planned_vms().unwrap().is_empty());
+        let new = it.world.path("host/new");
+        assert!(!new.exists() || fs::read_dir(new).unwrap().next().is_none());
+        it.world.check();
+    }
+}

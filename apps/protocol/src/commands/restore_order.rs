@@ -1,5 +1,6 @@
 //! What restores order.
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -81,6 +82,10 @@ pub struct HypervRestore {
     /// The VMs.
     #[serde(deserialize_with = "lenient::list")]
     pub vms: Vec<RestoreVm>,
+    /// Brings whole VMs back onto the host instead. No part of the contract: only our own control plane sends
+    /// it (`docs/decisions/hyperv-restore-register.md`).
+    #[serde(deserialize_with = "register", skip_serializing_if = "Option::is_none")]
+    pub register: Option<Register>,
     /// The only VM, from old servers; [`Command::order`] moves it into the list.
     #[serde(flatten, skip_serializing)]
     only: RestoreVm,
@@ -95,6 +100,20 @@ impl HypervRestore {
         }
         self
     }
+}
+
+/// How VMs are brought back onto the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Register {
+    /// Whether each gets a new id: a copy beside the original.
+    pub new_id: bool,
+    /// Whether each is switched on.
+    pub start: bool,
+    /// The switch that all network adapters hang on; `None` for those they last hung on.
+    pub switch: Option<String>,
+    /// The name of the only VM; `None` for the one it had.
+    pub name: Option<String>,
 }
 
 /// A VM to restore.
@@ -165,6 +184,17 @@ fn chain<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ChainLink>, D::Error>
             Link::Point(point) => point,
         })
         .collect())
+}
+
+/// What is no object is refused: it would come to another restore than was meant. None at all comes to none.
+fn register<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Register>, D::Error> {
+    match Value::deserialize(from)? {
+        Value::Null => Ok(None),
+        it @ Value::Object(_) => serde_json::from_value(it)
+            .map(Some)
+            .map_err(D::Error::custom),
+        _ => Err(D::Error::custom("register is no object")),
+    }
 }
 
 /// For texts alone, so a word that is not known is none.

@@ -172,6 +172,36 @@ fn an_old_servers_only_vm_is_a_list_of_one() {
 }
 
 #[test]
+fn our_own_member_of_restores_is_read_where_it_is_and_never_sent_where_it_is_not() {
+    let order = |register: Value| {
+        let mut payload = json!({"target_path": "D:\\R", "vms": []});
+        if register != json!("missing") {
+            payload["register"] = register;
+        }
+        let command = json!({"command_id": 5, "type": "hyperv_restore", "payload": payload});
+        let command: Command = serde_json::from_value(command).unwrap();
+        match command.order() {
+            Ok(Order::HypervRestore(restore)) => Ok(restore),
+            Ok(_) => panic!("it is a restore of VMs"),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    for without in ["missing".into(), Value::Null] {
+        let restore = order(without).unwrap();
+        assert_eq!(restore.register, None);
+        let sent = serde_json::to_value(&restore).unwrap();
+        assert_eq!(sent.get("register"), None);
+    }
+    let how = json!({"new_id": true, "start": false, "switch": null, "name": "web 2"});
+    let register = order(how.clone()).unwrap().register.unwrap();
+    assert!(register.new_id && !register.start);
+    assert_eq!(register.name.as_deref(), Some("web 2"));
+    assert_eq!(serde_json::to_value(&register).unwrap(), how);
+    assert_eq!(order(json!({})).unwrap().register, Some(Default::default()));
+    assert!(order(json!(true)).unwrap_err().contains("register"));
+}
+
+#[test]
 fn reports_have_the_contracts_members() {
     let browse = json!({"path":"C:\\","parent":"","entries":[{"name":"Users","path":"C:\\Users","is_dir":true,"size":0,"modified_at":"2026-02-01T08:00:00Z","type":"folder","icon":"folder"}],"error":""});
     let vms = json!({"vms":[{"id":"5F3B…","name":"web01","state":"Running","generation":2,"cpu_count":4,"memory_mb":8192,"integration_services":true,"is_linux":false,"rct_enabled":true,"disk_count":2}],"count":1});

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use hyperv::{
     ConfigurationFile, HypervError, HypervErrorKind, HypervHost, NewDisk, PlannedVm, VmId,
+    vm_folder,
 };
 use point::{DiskDescriptor, OpenPoint};
 use progress::Progress;
@@ -33,6 +34,11 @@ pub struct HostTarget {
     pub new_id: bool,
     /// Whether it is switched on.
     pub power_on: bool,
+    /// The folder that its own goes below; where the host has new VMs if `None`.
+    pub parent: Option<PathBuf>,
+    /// The switch that all of its network adapters hang on; of the name of that which each last hung on if
+    /// `None`.
+    pub switch: Option<String>,
 }
 
 /// A VM that was restored to a host.
@@ -54,7 +60,8 @@ pub struct RestoredVm {
 /// new VMs a folder of their own, so that there is nothing to overwrite.
 ///
 /// # Errors
-/// `Exists` if a VM with the same GUID is there and a new one was not asked for. A configuration that
+/// `Exists` if a VM with the same GUID is there and a new one was not asked for, `NotFound` if the host has
+/// not the switch that was. A configuration that
 /// cannot be imported is no error: a new VM is defined from what the point records, and warnings say
 /// what is not as it was. Whatever goes wrong before the VM is realised, the planned VM is given up and its files are removed.
 pub fn to_host(
@@ -68,9 +75,15 @@ pub fn to_host(
     let here = host.vms().map_err(host_error("list the VMs of the host"))?;
     plan::check_id(point.descriptor().guid, target.new_id, &here)?;
     let (name, warning) = plan::name(target.name.as_deref(), &point.descriptor().name, &here)?;
-    let folder = host
-        .default_vm_folder(&name)
-        .map_err(host_error("choose a folder for the VM"))?;
+    if let Some(switch) = &target.switch {
+        plan::check_switch(switch, &switches(host)?)?;
+    }
+    let folder = match &target.parent {
+        Some(parent) => vm_folder::fresh(parent, &name),
+        None => host
+            .default_vm_folder(&name)
+            .map_err(host_error("choose a folder for the VM"))?,
+    };
     let mut run = HostRun {
         repo,
         point,
@@ -110,6 +123,11 @@ pub fn to_host(
             Err(error)
         }
     }
+}
+
+fn switches(host: &dyn HypervHost) -> Result<Vec<String>, RestoreError> {
+    host.switches()
+        .map_err(host_error("list the host's switches"))
 }
 
 /// Returns the error of a VM that could neither be imported nor be defined anew.
@@ -270,11 +288,9 @@ impl HostRun<'_> {
         self.host
             .set_planned_disks(planned.id, &paths)
             .map_err(host_error("attach the disks"))?;
-        let here = self
-            .host
-            .switches()
-            .map_err(host_error("list the host's switches"))?;
-        let (switches, disconnected) = plan::switches(&planned.network_adapters, &here);
+        let here = switches(self.host)?;
+        let wanted = self.target.switch.as_deref();
+        let (switches, disconnected) = plan::switches(&planned.network_adapters, wanted, &here);
         warnings.extend(disconnected);
         self.host
             .set_planned_switches(planned.id, &switches)

@@ -161,21 +161,44 @@ fn place_text((controller, number, location): (Controller, u32, u32)) -> String 
     format!("{kind} controller {number}, location {location}")
 }
 
-/// Finds a switch of this host for each adapter, by the name of the one it last hung on.
+/// Refuses a switch that this host has not.
+pub(super) fn check_switch(wanted: &str, here: &[String]) -> Result<(), RestoreError> {
+    match find_switch(wanted, here) {
+        Some(_) => Ok(()),
+        None => Err(RestoreError::new(
+            RestoreErrorKind::NotFound,
+            format!(
+                "connect the VM: this host has no switch named {wanted}; it has {}",
+                match here {
+                    [] => "none".to_owned(),
+                    here => here.join(", "),
+                }
+            ),
+        )),
+    }
+}
+
+fn find_switch<'s>(wanted: &str, here: &'s [String]) -> Option<&'s String> {
+    let same = here.iter().find(|switch| *switch == wanted);
+    same.or_else(|| {
+        here.iter()
+            .find(|switch| switch.to_lowercase() == wanted.to_lowercase())
+    })
+}
+
+/// Finds a switch of this host for each adapter: the one that is wanted for all, else by the name of the
+/// one it last hung on.
 pub(super) fn switches(
     adapters: &[NetworkAdapter],
+    for_all: Option<&str>,
     here: &[String],
 ) -> (Vec<Option<String>>, Vec<String>) {
     let mut warnings = Vec::new();
     let switches = adapters
         .iter()
         .map(|adapter| {
-            let wanted = adapter.switch.as_ref()?;
-            let same = here.iter().find(|switch| *switch == wanted);
-            let found = same.or_else(|| {
-                here.iter()
-                    .find(|switch| switch.to_lowercase() == wanted.to_lowercase())
-            });
+            let wanted = for_all.or(adapter.switch.as_deref())?;
+            let found = find_switch(wanted, here);
             if found.is_none() {
                 warnings.push(format!(
                     "network adapter {} is not connected: this host has no switch named {wanted}",
@@ -371,14 +394,14 @@ mod tests {
             adapter(Some("lan")),
         ];
         let here = ["lan".to_owned(), "LAN".to_owned()];
-        let (found, warnings) = switches(&adapters, &here);
+        let (found, warnings) = switches(&adapters, None, &here);
         assert_eq!(
             found,
             [Some("LAN".to_owned()), None, None, Some("lan".to_owned())]
         );
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].contains("DMZ"), "{warnings:?}");
-        let (found, _) = switches(&adapters[..1], &["Lan".to_owned()]);
+        let (found, _) = switches(&adapters[..1], None, &["Lan".to_owned()]);
         assert_eq!(found, [Some("Lan".to_owned())]);
     }
 }

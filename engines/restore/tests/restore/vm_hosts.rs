@@ -143,7 +143,7 @@ fn new_copy(name: &str) -> HostTarget {
     HostTarget {
         name: Some(name.into()),
         new_id: true,
-        power_on: false,
+        ..HostTarget::default()
     }
 }
 
@@ -209,6 +209,36 @@ fn a_vm_that_is_gone_comes_back_as_itself() {
         switches(&after.network_adapters),
         switches(&before.network_adapters)
     );
+}
+
+#[test]
+fn a_vm_goes_to_the_folder_and_the_switch_that_were_asked_for() {
+    let world = HostWorld::new();
+    let parent = world.host.folder().join("vms/elsewhere");
+    let target = HostTarget {
+        parent: Some(parent.clone()),
+        switch: Some("default SWITCH".into()),
+        ..new_copy("web copy")
+    };
+    for folder in ["web copy", "web copy (2)"] {
+        let restored = world.restore(&target, &Progress::silent()).unwrap();
+        for disk in &restored.disks {
+            assert_eq!(disk.path.parent().unwrap(), parent.join(folder));
+        }
+        let copy = world.host.vm(restored.id).unwrap();
+        for adapter in copy.network_adapters {
+            assert_eq!(adapter.switch.as_deref(), Some("Default Switch"));
+        }
+    }
+    let before = (world.host.vms().unwrap(), world.files());
+    let nowhere = HostTarget {
+        switch: Some("Nowhere".into()),
+        ..target
+    };
+    let error = world.restore(&nowhere, &Progress::silent()).unwrap_err();
+    assert_eq!(error.kind(), RestoreErrorKind::NotFound);
+    assert!(error.to_string().contains("Default Switch"), "{error}");
+    assert_eq!((world.host.vms().unwrap(), world.files()), before);
 }
 
 #[test]

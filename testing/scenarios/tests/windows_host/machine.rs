@@ -121,9 +121,9 @@ impl Machine {
         let points = Points::load(repo).unwrap();
         let point = points.by_point(report.descriptor.point).unwrap();
         let target = HostTarget {
-            name: None,
             new_id,
             power_on: true,
+            ..HostTarget::default()
         };
         let opened = point.open(repo).unwrap();
         let options = RestoreOptions::default();

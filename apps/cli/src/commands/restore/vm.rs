@@ -119,6 +119,7 @@ impl Vm {
             name: self.name.clone(),
             new_id: self.new_id,
             power_on: self.power_on,
+            ..HostTarget::default()
         };
         let vm = to_host(
             repo,
