@@ -42,10 +42,7 @@ pub fn run_all(
                     let Some(vm) = vms.get(place) else { return };
                     let progress = progress.about(&vm.name);
                     let result = match progress.stop.check() {
-                        Ok(()) => {
-                            let _in_use = backup.writer.begin_use();
-                            backup.run(vm.id, &progress)
-                        }
+                        Ok(()) => backup.run(vm.id, &progress),
                         Err(_) => Err(BackupError::new(
                             BackupErrorKind::Stopped,
                             "begin: stopped on request",

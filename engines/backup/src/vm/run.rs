@@ -69,6 +69,8 @@ impl VmBackup<'_> {
                 max: self.options.lock_wait,
             },
         )?;
+        // Not before: nobody's flush waits for a run that waits for somebody else.
+        let _in_use = self.writer.begin_use();
         let run = self.chance().uuid();
         let mut warnings = Vec::new();
         let mut unseen_before_bytes = None;
