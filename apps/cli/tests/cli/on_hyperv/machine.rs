@@ -15,11 +15,13 @@ use crate::windows_program::BESIDE_FAKES;
 pub const MIB: u64 = 1 << 20;
 
 /// Names switches of the model of Hyper-V.
-const MANNERS: &str = "E3_FAKE_HYPERV_MANNERS";
+pub const MANNERS: &str = "E3_FAKE_HYPERV_MANNERS";
 /// A job is looked at once before its end: the executable waits between two looks.
 const QUICK_JOBS: &str = "job-states=4";
-/// The other way: jobs take their time, and disks can be attached as drives only.
-const SLOW_JOBS: &str = "job-states=2+4+4,no-local-host-refused=50";
+/// The other way: jobs take their time.
+pub const SLOW_JOBS: &str = "job-states=2+4+4";
+/// And disks can be attached as drives only.
+const DRIVES_ONLY: &str = "job-states=2+4+4,no-local-host-refused=50";
 
 /// A machine.
 pub struct Machine {
@@ -82,8 +84,13 @@ impl Machine {
     /// Begins to back up what `which` names; jobs are looked at so often that whoever sees what
     /// one made has a second before the executable knows.
     pub fn spawn_backup(&self, which: &[&str]) -> Child {
-        let mut command = self.agent.command(backup_arguments(which));
-        command.arg("--json").env(MANNERS, SLOW_JOBS);
+        self.spawn(&backup_arguments(which), DRIVES_ONLY)
+    }
+
+    /// Begins to do what `arguments` say, in the model's `manners`.
+    pub fn spawn(&self, arguments: &[&str], manners: &str) -> Child {
+        let mut command = self.agent.command(arguments);
+        command.arg("--json").env(MANNERS, manners);
         let (stdout, stderr) = (Stdio::piped(), Stdio::piped());
         command.stdout(stdout).stderr(stderr).spawn().unwrap()
     }

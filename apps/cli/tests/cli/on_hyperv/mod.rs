@@ -9,4 +9,5 @@ mod killed;
 mod machine;
 mod moments;
 mod names;
+mod selftest;
 mod story;
