@@ -240,24 +240,47 @@ impl Cleaning<'_> {
         })
     }
 
-    /// Gives planned VMs of ours up. One that was imported and not yet given our name looks like
-    /// anybody's restore of the VM: it is told of, and stays.
+    /// Gives planned VMs of ours up, with their files.
     fn give_up(&mut self, importing: &Importing) -> Result<(), SelfTestError> {
-        let planned = self.host.planned_vms();
-        for (id, name) in planned.map_err(host_error("look for planned VMs"))? {
-            if name == importing.name {
-                self.cleaned.planned_vms.push(id);
-                self.undo("give a planned VM up", |host, _| host.abort_planned(id))?;
-            } else if !importing.before.contains(&id) {
-                self.cleaned.warnings.push(format!(
-                    "planned VM {id} appeared while a self-test imported one; if nobody restores a VM, remove it"
-                ));
+        let mut others = self.give_up_listed(importing)?;
+        if !self.dry_run {
+            match remove_folder(importing) {
+                // What was under way has come by now, or finds no files any more.
+                Ok(()) => others = self.give_up_listed(importing)?,
+                Err(error) => {
+                    self.is_all_gone = false;
+                    self.cleaned.warnings.push(format!(
+                        "could not remove the configuration that a self-test imports from {} yet: {error}",
+                        importing.folder.display()
+                    ));
+                }
             }
         }
-        if !self.dry_run {
-            remove_folder(importing);
-        }
+        self.cleaned.warnings.extend(others.into_iter().map(|id| {
+            format!(
+                "planned VM {id} appeared while a self-test imported one; if nobody restores a VM, remove it"
+            )
+        }));
         Ok(())
+    }
+
+    /// Gives those up that are listed; returns what came since and is not known for ours.
+    fn give_up_listed(&mut self, importing: &Importing) -> Result<Vec<VmId>, SelfTestError> {
+        let planned = self.host.planned_vms();
+        let mut planned = planned.map_err(host_error("look for planned VMs"))?;
+        planned.retain(|(id, name)| *name == importing.name || !importing.before.contains(id));
+        let mut others = Vec::new();
+        for (id, name) in planned {
+            if !is_ours(self.host, importing, id, &name)? {
+                others.push(id);
+                continue;
+            }
+            if !self.cleaned.planned_vms.contains(&id) {
+                self.cleaned.planned_vms.push(id);
+            }
+            self.undo("give a planned VM up", |host, _| host.abort_planned(id))?;
+        }
+        Ok(others)
     }
 
     fn undo(
@@ -285,9 +308,27 @@ impl Cleaning<'_> {
     }
 }
 
+/// Returns whether a planned VM that came since is the one that was imported: it bears our name, or
+/// it does not yet, and lies in the folder that it was imported from, which is nobody else's.
+fn is_ours(
+    host: &dyn HypervHost,
+    importing: &Importing,
+    id: VmId,
+    name: &str,
+) -> Result<bool, SelfTestError> {
+    if name == importing.name {
+        return Ok(true);
+    }
+    match host.planned_folder(id) {
+        Ok(folder) => Ok(folder.is_some_and(|it| vm_folder::holds(&importing.folder, &it))),
+        Err(error) if error.kind() == HypervErrorKind::NotFound => Ok(false),
+        Err(error) => Err(host_error("look where a planned VM lies")(error)),
+    }
+}
+
 /// Removes the folder of a planned VM that never was: it holds copies of configuration files.
-pub(crate) fn remove_folder(importing: &Importing) {
-    let _small_files_in_the_way_of_nothing = remove_named(&importing.name, &importing.folder);
+pub(crate) fn remove_folder(importing: &Importing) -> io::Result<()> {
+    remove_named(&importing.name, &importing.folder)
 }
 
 /// Removes the folder of a VM with all that is in it, if it bears that VM's name, which nothing else

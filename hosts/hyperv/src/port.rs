@@ -165,6 +165,13 @@ pub trait HypervHost: Send + Sync + Debug {
     /// Returns planned VMs, for finding restores that were never finished: GUID and name.
     fn planned_vms(&self) -> Result<Vec<(VmId, String)>, HypervError>;
 
+    /// Returns the folder that a planned VM's configuration lies in: where it was imported from until
+    /// it is told another (Hyper-V spec 10.1 steps 3 and 4; low). None if the host does not say.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such planned VM.
+    fn planned_folder(&self, planned: VmId) -> Result<Option<PathBuf>, HypervError>;
+
     /// Switches a VM on.
     fn start(&self, vm: VmId) -> Result<(), HypervError>;
 }

@@ -24,6 +24,12 @@ fn is_free(folder: &Path) -> bool {
     }
 }
 
+/// Returns whether `path` is `folder` or lies below it; Windows does not tell cases apart.
+pub fn holds(folder: &Path, path: &Path) -> bool {
+    let lower = |path: &Path| path.to_string_lossy().to_lowercase();
+    Path::new(&lower(path)).starts_with(lower(folder))
+}
+
 /// Returns a name for a file from a name that a person gave; good on Windows too.
 pub fn file_name(name: &str) -> String {
     let clean: String = name
@@ -55,6 +61,24 @@ fn is_device(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_holds_itself_and_what_lies_below_it() {
+        for (path, is_held) in [
+            ("/vms/web", true),
+            ("/VMs/Web/", true),
+            ("/vms/web/restored configuration", true),
+            ("/vms/web 2", false),
+            ("/vms", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                holds(Path::new("/vms/web"), Path::new(path)),
+                is_held,
+                "{path}"
+            );
+        }
+    }
 
     #[test]
     fn any_name_becomes_one_that_every_system_takes() {

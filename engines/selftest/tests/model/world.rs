@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backup::vm::HoldLimits;
+use fake_hyperv::meddling::{Meddled, Meddler};
 use fake_hyperv::virtdisk::FakeVirtualDisks;
 use fake_hyperv::{FakeNamespaces, Manners};
 use hyperv::sim::{SimDisk, SimFault, SimHost, SimOptions, SimTruth, SimVm};
@@ -33,7 +34,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    fn new(sim: &SimHost, manners: &Manners, clock: &SharedClock) -> Self {
+    fn new(sim: &SimHost, manners: &Manners, clock: &SharedClock, meddler: &Arc<Meddler>) -> Self {
         let namespaces = FakeNamespaces::new(
             sim.clone(),
             manners.clone(),
@@ -42,7 +43,7 @@ impl Windows {
         );
         Self {
             parts: Parts {
-                namespaces: Arc::new(namespaces),
+                namespaces: Arc::new(Meddled::new(namespaces, Arc::clone(meddler))),
                 virtual_disks: Arc::new(FakeVirtualDisks::new(sim.clone(), manners.clone())),
                 volumes: Arc::new(SystemVolumes),
                 clock: clock.clone(),
@@ -122,6 +123,7 @@ pub struct World {
     folder: TempDir,
     pub sim: SimHost,
     manners: Manners,
+    pub meddler: Arc<Meddler>,
     pub clock: SharedClock,
     chance: Chance,
     pub vm: VmId,
@@ -152,6 +154,7 @@ impl World {
             folder,
             sim,
             manners,
+            meddler: Meddler::new(),
             clock,
             chance: Chance::from_seed(4),
             vm,
@@ -170,7 +173,7 @@ impl World {
     }
 
     pub fn windows(&self) -> Windows {
-        Windows::new(&self.sim, &self.manners, &self.clock)
+        Windows::new(&self.sim, &self.manners, &self.clock, &self.meddler)
     }
 
     pub fn run(&self) -> Result<Report, SelfTestError> {

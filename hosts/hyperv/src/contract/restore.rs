@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{ContractWorld, content_of, freeze, settle};
 use crate::{
     ConfigurationFile, DefinedDisk, HypervErrorKind, HypervHost, NewDisk, VmDefinition, VmId,
+    vm_folder,
 };
 
 const MIB: u64 = 1 << 20;
@@ -100,6 +101,13 @@ pub fn a_restored_vm_comes_back(world: &mut dyn ContractWorld) {
         assert_eq!(planned.disks.len(), 2);
         let listed = host.planned_vms().expect("planned VMs are listed");
         assert!(listed.contains(&(planned.id, name.clone())));
+        let lies_in = host
+            .planned_folder(planned.id)
+            .expect("a planned VM can be asked for its folder");
+        assert!(
+            lies_in.is_none_or(|it| vm_folder::holds(&folder, &it)),
+            "its configuration lies where it was told to"
+        );
         let paths: Vec<_> = paths.into_iter().map(Some).collect();
         host.set_planned_disks(planned.id, &paths)
             .expect("disks can be pointed to");
@@ -309,6 +317,8 @@ pub fn a_planned_vm_can_be_given_up(world: &mut dyn ContractWorld) {
     host.abort_planned(planned.id)
         .expect("a planned VM can be given up");
     let error = host.abort_planned(planned.id).expect_err("it is gone");
+    assert_eq!(error.kind(), HypervErrorKind::NotFound);
+    let error = host.planned_folder(planned.id).expect_err("it is gone");
     assert_eq!(error.kind(), HypervErrorKind::NotFound);
     assert!(
         host.planned_vms()

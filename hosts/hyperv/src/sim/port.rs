@@ -308,6 +308,12 @@ impl HypervHost for SimHost {
             .collect())
     }
 
+    fn planned_folder(&self, planned: VmId) -> Result<Option<PathBuf>, HypervError> {
+        let mut session = self.session()?;
+        let folder = session.planned_mut(planned)?.folder.clone();
+        Ok(Some(session.path(&folder)))
+    }
+
     fn start(&self, vm: VmId) -> Result<(), HypervError> {
         self.vm_call(vm, Step::Start, |session| session.start(vm))
     }

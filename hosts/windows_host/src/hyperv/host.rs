@@ -292,6 +292,10 @@ impl HypervHost for WindowsHypervHost {
         planned_system::list(&self.provider)
     }
 
+    fn planned_folder(&self, planned: VmId) -> Result<Option<PathBuf>, HypervError> {
+        planned_system::folder(&self.provider, planned)
+    }
+
     fn start(&self, vm: VmId) -> Result<(), HypervError> {
         power::start(&self.provider, vm)
     }

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use hyperv::{HypervError, HypervErrorKind as Kind, VmId};
+use hyperv::{HypervError, HypervErrorKind as Kind, VmId, vm_folder};
 use uuid::Uuid;
 
 use super::method::{Answer, Failed};
@@ -62,7 +62,7 @@ impl Before {
         let mut ours = Vec::new();
         for (id, _) in &new {
             match planned_system::folder(provider, *id) {
-                Ok(Some(root)) if lies_in(&root, folder) => ours.push(*id),
+                Ok(Some(root)) if vm_folder::holds(folder, &root) => ours.push(*id),
                 Ok(_) => {}
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => return Err(error),
@@ -96,33 +96,4 @@ fn in_doubt(new: &[(VmId, String)], why: HypervError) -> HypervError {
 /// Returns the GUID in the path of a system.
 pub(super) fn id_at(path: &str) -> Option<VmId> {
     Some(VmId(Uuid::parse_str(&key_of(path, "Name")?).ok()?))
-}
-
-/// Returns whether a folder is `folder` or below it; Windows does not tell cases apart.
-fn lies_in(path: &Path, folder: &Path) -> bool {
-    let lower = |path: &Path| path.to_string_lossy().to_lowercase();
-    Path::new(&lower(path)).starts_with(lower(folder))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_lies_in_itself_and_in_what_is_above_it() {
-        for (path, lies) in [
-            ("/vms/web", true),
-            ("/VMs/Web/", true),
-            ("/vms/web/restored configuration", true),
-            ("/vms/web 2", false),
-            ("/vms", false),
-            ("", false),
-        ] {
-            assert_eq!(
-                lies_in(Path::new(path), Path::new("/vms/web")),
-                lies,
-                "{path}"
-            );
-        }
-    }
 }

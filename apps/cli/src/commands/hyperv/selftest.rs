@@ -52,8 +52,7 @@ It takes up to seven checkpoints of the VM, one after another, as backups do, re
 of each disk three times, makes two reference points, imports the VM's configuration under a new
 id without ever starting it, and undoes all of that. The guest is quiesced once. Change tracking
 of the VM's disks stays on, as after any backup. What a killed self-test left is removed by the next
-one, or by `host clean`, but for one thing: killed while Hyper-V imports the configuration, until it
-bears the agent's name, it leaves a planned VM that only a person can tell from a restore's.
+one, or by `host clean`.
 
 Without --vm it makes a VM of generation 1 named `e3 selftest VM …`, with a disk of 16 MiB, never
 starts it, and removes it with its files in the end. A VM that runs and writes answers more.
