@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use backup::vm::{SELF_TEST_VM, StateFolder};
 use fake_hyperv::Manners;
+use fake_hyperv::meddling::{Meanwhile, Twist};
 use hyperv::sim::{SimFault, Step};
 use hyperv::{Generation, HypervErrorKind, HypervHost as _};
 use progress::Progress;
@@ -150,4 +152,30 @@ fn what_is_written_of_its_vm_and_cannot_be_read_is_no_reason_to_forget_it() {
     assert!(error.to_string().contains("own.json"), "{error}");
     assert!(world.run_with_own_vm().is_err());
     assert!(folder.join("own.json").exists());
+}
+
+#[test]
+fn a_vm_of_its_own_that_something_works_with_is_told_of_and_removed_later() {
+    let mut world = World::with(Manners::default(), 3);
+    let before = world.picture();
+    let sim = world.sim.clone();
+    let dies = Meanwhile::new(move || sim.die_after(0));
+    let meddler = &world.meddler;
+    meddler.twist("call CreateSnapshot", 1, Twist::Meanwhile(dies));
+    let report = world.run_with_own_vm();
+    assert!(report.is_err() || report.is_ok_and(|report| !report.is_undone()));
+    world.reopen();
+    let mut vms = world.sim.vms().unwrap().into_iter();
+    let own = vms.find(|vm| vm.name.starts_with(SELF_TEST_VM));
+    let own = own.unwrap().id;
+    let state = StateFolder::open(world.state_folder()).unwrap();
+    let lock = state.lock(own).unwrap();
+    let cleaned = world.clean_vms().unwrap();
+    assert_eq!(cleaned.vms, [own]);
+    assert!(cleaned.warnings[0].contains("yet"), "{cleaned:?}");
+    assert!(world.sim.vm(own).is_ok());
+    drop(lock);
+    let cleaned = world.clean_vms().unwrap();
+    assert_eq!(cleaned.warnings, Vec::<String>::new());
+    assert_eq!(world.picture(), before);
 }

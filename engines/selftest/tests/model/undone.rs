@@ -1,13 +1,16 @@
 //! What a self-test leaves: nothing; and what its report tells: nobody's secrets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyperv::sim::{SimFault, Step};
 use hyperv::{HypervErrorKind, VmState};
 use progress::Progress;
 use selftest::{Answers, Kept, SelfTestError, SelfTestErrorKind};
 
-use crate::world::{FillAt, MERGE_WAIT, StopAt, World, holds};
+use time_and_chance::{Clock, SharedClock, StopSignal, Stopped, Timestamp};
+
+use crate::world::{FillAt, MERGE_WAIT, Phases, SETTLE, StopAt, World, holds};
 
 #[test]
 fn the_host_is_as_before_byte_for_byte() {
@@ -165,6 +168,58 @@ fn a_stopped_self_test_waits_for_no_merge() {
     let error = world.run_simulated_with(&progress).unwrap_err();
     assert_eq!(error.kind(), SelfTestErrorKind::Stopped, "{error}");
     assert!(error.to_string().contains("a merge goes on"), "{error}");
+    assert_eq!(world.picture(), before);
+}
+
+/// A clock of a host on which somebody stops the self-test in the pause between two readings.
+#[derive(Debug)]
+struct StopInPause {
+    clock: SharedClock,
+    pause: Duration,
+    stop: StopSignal,
+}
+
+impl Clock for StopInPause {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn sleep(&self, duration: Duration, stop: &StopSignal) -> Result<(), Stopped> {
+        if duration != self.pause {
+            return self.clock.sleep(duration, stop);
+        }
+        self.stop.stop();
+        // Who waits for something else would not hear it.
+        stop.wait_real_time(Duration::ZERO)
+    }
+}
+
+#[test]
+fn a_stop_ends_the_pause_between_two_readings_and_the_round_with_it() {
+    let world = World::new();
+    let before = world.picture();
+    let mut progress = Progress::silent();
+    let phases = Arc::new(Phases::default());
+    progress.monitor = phases.clone();
+    let clock: SharedClock = Arc::new(StopInPause {
+        clock: world.clock.clone(),
+        pause: SETTLE,
+        stop: progress.stop.clone(),
+    });
+    let error = world.run_by(&clock, &progress).unwrap_err();
+    assert_eq!(error.kind(), SelfTestErrorKind::Stopped, "{error}");
+    let phases = phases.heard();
+    let [.., last, undoing] = &phases[..] else {
+        panic!("{phases:?}");
+    };
+    assert_eq!(
+        (last.as_str(), undoing.as_str()),
+        ("reading the frozen disks", "undoing everything")
+    );
     assert_eq!(world.picture(), before);
 }
 

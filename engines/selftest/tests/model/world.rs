@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backup::vm::HoldLimits;
@@ -26,6 +26,8 @@ use windows_host::hyperv::{
 pub const MIB: u64 = 1 << 20;
 /// How long a merge is waited for.
 pub const MERGE_WAIT: Duration = Duration::from_mins(5);
+/// How long a frozen disk is left alone between two readings: nothing else is waited for so long.
+pub const SETTLE: Duration = Duration::from_secs(14);
 
 /// Opens a simulated host as the model of Windows shows it.
 #[derive(Debug)]
@@ -95,6 +97,24 @@ impl Monitor for StopAt {
     fn hear(&self, news: &News<'_>) {
         if matches!(news, News::Phase { phase, .. } if *phase == self.phase) {
             self.stop.stop();
+        }
+    }
+}
+
+/// Hears which phases a self-test comes to.
+#[derive(Debug, Default)]
+pub struct Phases(Mutex<Vec<String>>);
+
+impl Phases {
+    pub fn heard(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Monitor for Phases {
+    fn hear(&self, news: &News<'_>) {
+        if let News::Phase { phase, .. } = news {
+            self.0.lock().unwrap().push((*phase).to_owned());
         }
     }
 }
@@ -196,6 +216,15 @@ impl World {
         self.with_self_test(connect, |test| test.run(self.vm, progress))
     }
 
+    /// A self-test that goes by another clock than its host.
+    pub fn run_by(
+        &self,
+        clock: &SharedClock,
+        progress: &Progress,
+    ) -> Result<Report, SelfTestError> {
+        self.with_self_test_by(clock, &self.windows(), |test| test.run(self.vm, progress))
+    }
+
     /// A self-test with a VM of its own.
     pub fn run_with_own_vm(&self) -> Result<Report, SelfTestError> {
         self.run_with_own_vm_and(&Progress::silent())
@@ -227,8 +256,18 @@ impl World {
         connect: &dyn Connect,
         run: impl FnOnce(&SelfTest<'_>) -> Result<Report, SelfTestError>,
     ) -> Result<Report, SelfTestError> {
+        self.with_self_test_by(&self.clock, connect, run)
+    }
+
+    fn with_self_test_by(
+        &self,
+        clock: &SharedClock,
+        connect: &dyn Connect,
+        run: impl FnOnce(&SelfTest<'_>) -> Result<Report, SelfTestError>,
+    ) -> Result<Report, SelfTestError> {
         let options = Options {
             merge_wait: MERGE_WAIT,
+            settle: SETTLE,
             // Less room than this is made by a fault alone.
             hold_limits: HoldLimits {
                 hours: 12,
@@ -240,7 +279,7 @@ impl World {
             connect,
             state_folder: &self.state_folder(),
             options: &options,
-            clock: &self.clock,
+            clock,
             chance: &self.chance,
             agent_version: "0.0.0",
         })
