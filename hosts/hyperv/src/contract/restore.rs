@@ -72,6 +72,19 @@ fn write_disks(host: &dyn HypervHost, backup: &Backup, folder: &std::path::Path)
     disks.collect()
 }
 
+/// Makes a planned VM that nothing stands against a real one.
+fn realise(host: &dyn HypervHost, planned: VmId) -> VmId {
+    let messages = host
+        .validate_planned(planned)
+        .expect("a planned VM can be validated");
+    assert!(
+        messages.iter().all(|message| !message.fatal),
+        "nothing is wrong: {messages:?}"
+    );
+    host.realise_planned(planned)
+        .expect("a valid planned VM can be realised")
+}
+
 /// A VM restored from its configuration and disks comes back, under its own id after it was
 /// deleted and under a new one beside itself, with the same content.
 pub fn a_restored_vm_comes_back(world: &mut dyn ContractWorld) {
@@ -114,16 +127,7 @@ pub fn a_restored_vm_comes_back(world: &mut dyn ContractWorld) {
         let switches: Vec<_> = planned.network_adapters.iter().map(|_| None).collect();
         host.set_planned_switches(planned.id, &switches)
             .expect("adapters can be disconnected");
-        let messages = host
-            .validate_planned(planned.id)
-            .expect("a planned VM can be validated");
-        assert!(
-            messages.iter().all(|message| !message.fatal),
-            "nothing is wrong: {messages:?}"
-        );
-        let vm = host
-            .realise_planned(planned.id)
-            .expect("a valid planned VM can be realised");
+        let vm = realise(&*host, planned.id);
         assert_eq!(vm, planned.id);
         assert!(
             host.planned_vms()
@@ -203,16 +207,7 @@ pub fn a_vm_without_configuration_comes_back(world: &mut dyn ContractWorld) {
         .collect();
     host.set_planned_switches(planned.id, &switches)
         .expect("adapters can be connected as they were");
-    let messages = host
-        .validate_planned(planned.id)
-        .expect("a planned VM can be validated");
-    assert!(
-        messages.iter().all(|message| !message.fatal),
-        "nothing is wrong: {messages:?}"
-    );
-    let vm = host
-        .realise_planned(planned.id)
-        .expect("a valid planned VM can be realised");
+    let vm = realise(&*host, planned.id);
     let is = host.vm(vm).expect("the restored VM is here");
     assert_eq!(is.name, name);
     assert_eq!(

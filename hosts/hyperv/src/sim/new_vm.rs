@@ -14,7 +14,7 @@ use super::io_error::io_error;
 use super::session::Session;
 use super::sparse_file;
 use super::state::{DiskRecord, VmRecord};
-use super::vm_configuration;
+use super::vm_configuration::{self, VmConfiguration};
 use crate::vm_folder::file_name;
 use crate::{
     Controller, Generation, GuestSystem, HypervError, HypervErrorKind, NetworkAdapter, OmittedDisk,
@@ -271,13 +271,15 @@ impl Session<'_> {
             }
         });
         let network_adapters = adapters.collect();
-        let mut record = VmRecord {
+        let omitted_disks = vm.pass_through.iter().map(|name| OmittedDisk {
+            name: name.clone(),
+            reason: "pass-through".to_owned(),
+        });
+        let configuration = VmConfiguration {
             id,
             name: vm.name.clone(),
-            folder: folder.clone(),
             generation: vm.generation,
             version,
-            state: vm.state,
             guest: guest_system(vm.guest),
             firmware: match vm.generation {
                 Generation::One => "BIOS".to_owned(),
@@ -286,26 +288,14 @@ impl Session<'_> {
             processors: 2,
             memory_bytes: 4 << 30,
             network_adapters,
-            guest_state: self.host.chance.uuid().simple().to_string(),
-            disks,
-            omitted_disks: vm
-                .pass_through
-                .iter()
-                .map(|name| OmittedDisk {
-                    name: name.clone(),
-                    reason: "pass-through".to_owned(),
-                })
-                .collect(),
-            created: self.host.clock.now(),
-            last_applied_checkpoint: None,
-            checkpoints: Vec::new(),
-            reference_points: Vec::new(),
-            merge_calls_left: 0,
-            merge_stuck: None,
-            merge_blocked: None,
-            faults: Vec::new(),
-            away: false,
+            disks: Vec::new(),
+            omitted_disks: omitted_disks.collect(),
         };
+        let guest_state = self.host.chance.uuid().simple().to_string();
+        let created = self.host.clock.now();
+        let mut record = VmRecord::new(configuration, guest_state, folder.clone(), created);
+        record.state = vm.state;
+        record.disks = disks;
         record.sort_disks();
         self.state.vms.push(record);
         self.spare(&[folder]);

@@ -8,10 +8,10 @@ use super::fault::Step;
 use super::folder::{is_sparse, sparse_error};
 use super::session::Session;
 use super::state::{PlannedRecord, VmRecord};
-use super::vm_configuration::{self, version_key};
+use super::vm_configuration::{self, VmConfiguration, version_key};
 use crate::{
     ConfigurationFile, FrozenDisk, HypervError, HypervErrorKind, PlannedVm, ValidationMessage,
-    VmId, VmState, codes,
+    VmId, codes,
 };
 
 impl SimHost {
@@ -327,31 +327,16 @@ impl Session<'_> {
                 disks.push(self.disk_record(&self.host.inside(path)?, place)?);
             }
         }
-        let mut vm = VmRecord {
-            id: record.id,
+        let configuration = VmConfiguration {
             name: record.name,
-            folder: record.folder,
-            generation: record.configuration.generation,
-            version: record.configuration.version,
-            state: VmState::Off,
-            guest: record.configuration.guest,
-            firmware: record.configuration.firmware,
-            processors: record.configuration.processors,
-            memory_bytes: record.configuration.memory_bytes,
             network_adapters: record.network_adapters,
-            guest_state: record.guest_state,
-            disks,
+            // What no backup could capture is not here.
             omitted_disks: Vec::new(),
-            created: self.host.clock.now(),
-            last_applied_checkpoint: None,
-            checkpoints: Vec::new(),
-            reference_points: Vec::new(),
-            merge_calls_left: 0,
-            merge_stuck: None,
-            merge_blocked: None,
-            faults: Vec::new(),
-            away: false,
+            ..record.configuration
         };
+        let (state, created) = (record.guest_state, self.host.clock.now());
+        let mut vm = VmRecord::new(configuration, state, record.folder, created);
+        vm.disks = disks;
         vm.sort_disks();
         self.state.planned.retain(|known| known.id != planned);
         // One that moved away and was restored here meanwhile is this one now.

@@ -172,6 +172,40 @@ pub(super) struct PlannedRecord {
 }
 
 impl VmRecord {
+    /// Returns a VM that is off and to which nothing has happened yet. Its disks are to be added.
+    pub(super) fn new(
+        configuration: VmConfiguration,
+        guest_state: String,
+        folder: PathBuf,
+        created: Timestamp,
+    ) -> Self {
+        Self {
+            id: configuration.id,
+            name: configuration.name,
+            folder,
+            generation: configuration.generation,
+            version: configuration.version,
+            state: VmState::Off,
+            guest: configuration.guest,
+            firmware: configuration.firmware,
+            processors: configuration.processors,
+            memory_bytes: configuration.memory_bytes,
+            network_adapters: configuration.network_adapters,
+            guest_state,
+            disks: Vec::new(),
+            omitted_disks: configuration.omitted_disks,
+            created,
+            last_applied_checkpoint: None,
+            checkpoints: Vec::new(),
+            reference_points: Vec::new(),
+            merge_calls_left: 0,
+            merge_stuck: None,
+            merge_blocked: None,
+            faults: Vec::new(),
+            away: false,
+        }
+    }
+
     /// Sorts the disks as everyone numbers them.
     pub(super) fn sort_disks(&mut self) {
         self.disks.sort_by_key(DiskRecord::place);
