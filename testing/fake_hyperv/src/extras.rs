@@ -21,6 +21,23 @@ pub struct Extras {
     pub merging_off: HashSet<VmId>,
     /// Drives of VMs, by their places, into which no file was put yet (spec 3.4).
     pub empty_drives: HashSet<(VmId, Place)>,
+    /// How the memory of VMs and planned VMs may grow and shrink, where that was said (spec 10.3).
+    pub memory: HashMap<VmId, MemorySettings>,
+}
+
+/// What `Msvm_MemorySettingData` says of memory beside how much there is when the VM starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemorySettings {
+    /// `DynamicMemoryEnabled`.
+    pub is_dynamic: bool,
+    /// `Reservation`.
+    pub reservation_mib: u64,
+    /// `Limit`.
+    pub limit_mib: u64,
+    /// `TargetMemoryBuffer`.
+    pub buffer_percent: Option<u32>,
+    /// `Weight`.
+    pub weight: Option<u32>,
 }
 
 /// A failover cluster.

@@ -32,7 +32,7 @@ mod world;
 mod wql;
 
 pub use environment::{HOST_VARIABLE, MANNERS_VARIABLE, from_environment, machine_folder};
-pub use extras::{Cluster, Extras, GuestCluster};
+pub use extras::{Cluster, Extras, GuestCluster, MemorySettings};
 pub use manners::{Manners, PointEntries};
 pub use session::FakeNamespaces;
 pub use storage::FakeStorage;

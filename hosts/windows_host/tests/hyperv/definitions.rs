@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use disk::Geometry;
-use fake_hyperv::Manners;
 use fake_hyperv::meddling::{ALWAYS, Meanwhile, Twist};
+use fake_hyperv::{Manners, MemorySettings};
 use hyperv::{
     ConfigurationFile, Controller, DefinedDisk, DefinedVm, Generation, HypervError,
     HypervErrorKind as Kind, HypervHost, NetworkAdapter, NewDisk, VmDefinition,
@@ -178,6 +178,48 @@ fn what_the_settings_tell_of_a_tpm_is_said_to_be_lost() {
     assert!(left_out.contains("TPM"), "{left_out}");
     let realised = world.host.realise_planned(defined.planned.id).unwrap();
     assert_eq!(world.host.vm(realised).unwrap().firmware, was.firmware);
+}
+
+#[test]
+fn memory_that_grows_and_an_address_that_the_host_gave_come_back_as_they_were_written_down() {
+    let world = World::new();
+    let vm = world.vm("grows");
+    let was = world.host.vm(vm).unwrap();
+    let mib = was.memory_bytes >> 20;
+    let memory = MemorySettings {
+        is_dynamic: true,
+        reservation_mib: mib / 2,
+        limit_mib: mib * 4,
+        buffer_percent: Some(20),
+        weight: Some(5000),
+    };
+    world.extras().memory.insert(vm, memory);
+    let checkpoint = world.freeze(vm).unwrap();
+    let mut files = world.host.configuration_files(vm, checkpoint).unwrap();
+    files.retain(|file| file.name == "settings.xml");
+    let folder = world.host.default_vm_folder("again").unwrap();
+    let definition = VmDefinition {
+        name: was.name,
+        generation: was.generation,
+        firmware: was.firmware,
+        processors: was.processors,
+        memory_bytes: was.memory_bytes,
+        network_adapters: was.network_adapters.clone(),
+        disks: Vec::new(),
+    };
+    let host = &world.host;
+    let defined = host.define_planned(&definition, &files, &folder).unwrap();
+    let [given] = &was.network_adapters[..] else {
+        panic!("it has one adapter");
+    };
+    let left_out = defined.left_out.join("\n");
+    assert!(left_out.contains(&given.mac_address), "{left_out}");
+    let again = host.realise_planned(defined.planned.id).unwrap();
+    let is = host.vm(again).unwrap();
+    assert_eq!(is.memory_bytes, was.memory_bytes);
+    assert_eq!(world.extras().memory.get(&again), Some(&memory));
+    assert_eq!(is.network_adapters.len(), 1);
+    assert_ne!(is.network_adapters[0].mac_address, given.mac_address);
 }
 
 #[test]

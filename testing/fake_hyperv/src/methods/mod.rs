@@ -1,8 +1,8 @@
 //! The methods: parameters checked, the simulated host told, an answer with a number.
 
 mod define;
-mod define_planned;
 mod guest;
+mod hardware;
 mod image;
 mod job;
 mod management;
@@ -136,7 +136,7 @@ fn answer(call: &Call<'_>, class: &str, method: &Method) -> Result<Answer, Troub
                 _ => Err(Refusal::NotSupported.into()),
             },
             "RemoveResourceSettings" => planned::remove_resources(call),
-            "DefinePlannedSystem" => define_planned::define(call),
+            "DefinePlannedSystem" => define::define_planned(call),
             "ImportSystemDefinition" => planned::import(call),
             "ValidatePlannedSystem" => planned::validate(call),
             "RealizePlannedSystem" => planned::realise(call),

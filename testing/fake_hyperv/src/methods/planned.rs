@@ -6,22 +6,19 @@ use std::path::{Path, PathBuf};
 
 use hyperv::sim::{PlannedPart, SimHost};
 use hyperv::{ConfigurationFile, HypervError, HypervErrorKind, HypervHost, VmId, codes};
-use windows_host::wmi::{Value, WmiObject};
+use windows_host::wmi::Value;
 
-use super::define_planned;
+use super::hardware::{self, NewPart};
 use super::management::named;
 use super::parameters::read;
 use super::{Answer, Call, Task, Trouble};
+use crate::extras::MemorySettings;
 use crate::failure::{JobError, Refusal, SEVERE, WARNING};
 use crate::jobs::{Done, Work};
 use crate::world::Subject;
 
 const RESOURCE: &str = "CIM_ResourceAllocationSettingData";
 const STORAGE: &str = "Msvm_StorageAllocationSettingData";
-const CONNECTION: &str = "Msvm_EthernetPortAllocationSettingData";
-
-/// `EnabledState` of a connection that leads nowhere.
-const DISCONNECTED: i32 = 3;
 
 fn task(kind: u16, result: Option<&'static str>, work: Work) -> Answer {
     Answer::Job(Box::new(Task {
@@ -77,6 +74,7 @@ struct Changes {
     switches: Vec<(usize, Option<String>)>,
     pass_through: Vec<String>,
     parts: Vec<PlannedPart>,
+    memory: Option<MemorySettings>,
 }
 
 impl Changes {
@@ -121,8 +119,12 @@ fn collect(
     Ok(())
 }
 
-fn change(changes: Option<(VmId, Changes)>, kind: u16) -> Result<Answer, Trouble> {
+fn change(call: &Call<'_>, changes: Option<(VmId, Changes)>, kind: u16) -> Result<Answer, Trouble> {
     let (planned, changes) = changes.ok_or(Refusal::InvalidParameter)?;
+    // The simulated host knows of no memory that grows and shrinks: it is noted at once.
+    if let Some(memory) = changes.memory {
+        call.model.extras().memory.insert(planned, memory);
+    }
     let work = move |host: &SimHost| {
         changes.apply(host, planned)?;
         Ok(Done::default())
@@ -136,83 +138,68 @@ pub(super) fn modify_resources(call: &Call<'_>) -> Result<Answer, Trouble> {
         let object = read(call.model.schema(), RESOURCE, text)?;
         match *named(call, &object)? {
             Subject::PlannedDisk(planned, at) if object.is(STORAGE) => {
-                let path = host_resource(&object).ok_or(Refusal::InvalidParameter)?;
+                let path = hardware::file(&object)?;
                 collect(&mut changes, planned, |changes| {
-                    changes.disks.push((at, Some(PathBuf::from(path))));
+                    changes.disks.push((at, Some(path)));
                 })?;
             }
             Subject::PlannedConnection(planned, at) => {
-                let switch = switch(call, &object)?;
+                let switch = hardware::switch(call, &object)?;
                 collect(&mut changes, planned, |changes| {
                     changes.switches.push((at, switch))
                 })?;
             }
-            ref
-            subject @ (Subject::PlannedProcessors(planned) | Subject::PlannedMemory(planned)) => {
-                let part = define_planned::size(subject, &object)?;
+            Subject::PlannedProcessors(planned) => {
+                let part = PlannedPart::Processors(hardware::processors(&object)?);
                 collect(&mut changes, planned, |changes| changes.parts.push(part))?;
+            }
+            Subject::PlannedMemory(planned) => {
+                let (bytes, settings) = hardware::memory(&object)?;
+                collect(&mut changes, planned, |changes| {
+                    changes.parts.push(PlannedPart::Memory(bytes));
+                    changes.memory = Some(settings);
+                })?;
             }
             // Nothing else of them can be changed here, nor anything of VMs.
             _ => return Err(Refusal::NotSupported.into()),
         }
     }
-    change(changes, 160)
+    change(call, changes, 160)
 }
 
-fn host_resource(object: &WmiObject) -> Option<&str> {
-    let resources = object.texts("HostResource").ok()?;
-    resources.first().copied().filter(|path| !path.is_empty())
-}
-
-/// Returns the switch that a connection leads to.
-fn switch(call: &Call<'_>, connection: &WmiObject) -> Result<Option<String>, Trouble> {
-    if *connection.value("EnabledState") == Value::I32(DISCONNECTED) {
-        return Ok(None);
-    }
-    let Some(path) = host_resource(connection) else {
-        return Ok(None);
-    };
-    let at = call.world.object_at(path)?;
-    match &call.world.instances[at].subject {
-        Subject::Switch(name) => Ok(Some(name.clone())),
-        _ => Err(Refusal::InvalidParameter.into()),
-    }
-}
-
-/// Adds hardware to a planned system: controllers, drives, disks in drives that have none, adapters,
-/// and connections of adapters that have none.
+/// Adds hardware to a planned system.
 pub(super) fn add_resources(call: &Call<'_>, system: VmId) -> Result<Answer, Trouble> {
-    let mut changes = None;
-    for text in call.parameters.texts("ResourceSettings") {
-        let object = read(call.model.schema(), RESOURCE, text)?;
-        if let Some(part) = define_planned::part(call, &object)? {
-            collect(&mut changes, system, |changes| changes.parts.push(part))?;
-            continue;
-        }
-        let Value::Text(parent) = object.value("Parent") else {
-            return Err(Refusal::InvalidParameter.into());
-        };
-        let parent = call.world.object_at(parent)?;
-        match call.world.instances[parent].subject {
-            Subject::PlannedAdapter(planned, at) if object.is(CONNECTION) => {
-                let switch = switch(call, &object)?;
-                collect(&mut changes, planned, |changes| {
-                    changes.switches.push((at, switch))
-                })?;
-            }
-            Subject::PlannedDisk(planned, at) if object.is(STORAGE) => {
-                let path = host_resource(&object).ok_or(Refusal::InvalidParameter)?;
-                collect(&mut changes, planned, |changes| {
-                    changes.disks.push((at, Some(PathBuf::from(path))));
-                })?;
-            }
-            _ => return Err(Refusal::InvalidParameter.into()),
-        }
-    }
-    if changes.as_ref().is_some_and(|(of, _)| *of != system) {
+    let parts = hardware::new_parts(call, system)?;
+    if parts.is_empty() {
         return Err(Refusal::InvalidParameter.into());
     }
-    change(changes, 130)
+    let mut changes = Changes::default();
+    for part in parts {
+        match part {
+            NewPart::ScsiController => changes.parts.push(PlannedPart::ScsiController),
+            NewPart::Drive((controller, number, location)) => {
+                changes.parts.push(PlannedPart::Drive {
+                    controller,
+                    number,
+                    location,
+                });
+            }
+            NewPart::Adapter(adapter) => changes.parts.push(PlannedPart::NetworkAdapter(adapter)),
+            NewPart::File { drive, path } => {
+                let Subject::PlannedDisk(_, at) = *drive else {
+                    return Err(Refusal::InvalidParameter.into());
+                };
+                changes.disks.push((at, Some(path)));
+            }
+            NewPart::Connection { adapter, switch } => {
+                let Subject::PlannedAdapter(_, at) = *adapter else {
+                    return Err(Refusal::InvalidParameter.into());
+                };
+                changes.switches.push((at, switch));
+            }
+        }
+    }
+    change(call, Some((system, changes)), 130)
 }
 
 pub(super) fn remove_resources(call: &Call<'_>) -> Result<Answer, Trouble> {
@@ -238,7 +225,7 @@ pub(super) fn remove_resources(call: &Call<'_>) -> Result<Answer, Trouble> {
             _ => return Err(Refusal::NotSupported.into()),
         }
     }
-    change(changes, 131)
+    change(call, changes, 131)
 }
 
 fn planned_system(call: &Call<'_>) -> Result<VmId, Trouble> {

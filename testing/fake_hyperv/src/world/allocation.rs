@@ -7,6 +7,7 @@ use windows_host::wmi::Value;
 
 use super::{Owner, Properties, Subject, World};
 use crate::Manners;
+use crate::extras::MemorySettings;
 
 const RESOURCE: &str = "Msvm_ResourceAllocationSettingData";
 const STORAGE: &str = "Msvm_StorageAllocationSettingData";
@@ -34,6 +35,8 @@ pub(super) struct Parts {
     pub generation: Generation,
     pub processors: u32,
     pub memory_bytes: u64,
+    /// What else was said of the memory.
+    pub memory: Option<MemorySettings>,
     pub disks: Vec<Drive>,
     /// The VM whose settings they are, as they are now: drives can be hung on its controllers.
     pub vm: Option<VmId>,
@@ -83,7 +86,15 @@ fn add_processors_and_memory(world: &mut World<'_>, parts: &Parts) -> Vec<usize>
     properties.push(("VirtualQuantity", Value::decimal(parts.memory_bytes >> 20)));
     properties.push(("AllocationUnits", "byte * 2^20".into()));
     properties.push(("VirtualQuantityUnits", "byte * 2^20".into()));
-    properties.push(("DynamicMemoryEnabled", false.into()));
+    let dynamic = parts.memory.is_some_and(|memory| memory.is_dynamic);
+    properties.push(("DynamicMemoryEnabled", dynamic.into()));
+    if let Some(memory) = parts.memory {
+        properties.push(("Reservation", Value::decimal(memory.reservation_mib)));
+        properties.push(("Limit", Value::decimal(memory.limit_mib)));
+        let small = |number: Option<u32>| number.map_or(Value::Null, Value::u32);
+        properties.push(("TargetMemoryBuffer", small(memory.buffer_percent)));
+        properties.push(("Weight", small(memory.weight)));
+    }
     let subject = parts.planned.map_or(Subject::Thing, Subject::PlannedMemory);
     let memory = world.add("Msvm_MemorySettingData", subject, properties);
     vec![processors, memory]

@@ -104,6 +104,7 @@ pub(super) fn add_vm(
         generation: vm.generation,
         processors: vm.processors,
         memory_bytes: vm.memory_bytes,
+        memory: extras.memory.get(&vm.id).copied(),
         disks: disks.collect(),
         pass_through: pass_through(&vm.omitted_disks, |_| Subject::Thing),
     };
@@ -258,6 +259,7 @@ fn add_checkpoint(
         generation: vm.generation,
         processors: vm.processors,
         memory_bytes: vm.memory_bytes,
+        memory: extras.memory.get(&vm.id).copied(),
         disks: disks.collect(),
         pass_through: pass_through(&vm.omitted_disks, |_| part.clone()),
     };
@@ -327,6 +329,7 @@ pub(super) fn add_planned(
         generation: truth.generation,
         processors: truth.processors,
         memory_bytes: truth.memory_bytes,
+        memory: extras.memory.get(&truth.id).copied(),
         disks: disks.collect(),
         pass_through: pass_through(&truth.omitted_disks, |name| {
             Subject::PlannedPassThrough(truth.id, name.to_owned())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fake_hyperv::Manners;
-use hyperv::sim::{SimDisk, SimVm};
+use hyperv::sim::{PlannedPart, SimDisk, SimVm};
 use hyperv::{Controller, Generation, HypervHost as _, NewDisk, VmId, VmState};
 use windows_host::wmi::{EmbeddedSource, Value, WmiObject, key_of};
 
@@ -20,9 +20,26 @@ fn embedded(world: &World, class: &str, properties: &[(&str, Value)]) -> String 
 }
 
 fn define(world: &World, properties: &[(&str, Value)]) -> WmiObject {
+    define_by(world, "DefineSystem", properties)
+}
+
+fn define_by(world: &World, method: &str, properties: &[(&str, Value)]) -> WmiObject {
     let settings = embedded(world, SETTINGS, properties);
     let parameters = [("SystemSettings", Value::Text(settings))];
-    world.call(MANAGEMENT, "DefineSystem", &parameters)
+    world.call(MANAGEMENT, method, &parameters)
+}
+
+/// Defines a planned system of a generation and returns its id and the path of its settings.
+fn planned(world: &World, generation: u32) -> (VmId, String) {
+    let sub = format!("Microsoft:Hyper-V:SubType:{generation}");
+    let properties = [("VirtualSystemSubType", Value::Text(sub))];
+    world.done(&define_by(world, "DefinePlannedSystem", &properties));
+    let id = world.host.planned_vms().unwrap().pop().unwrap().0;
+    let of_it = format!(
+        "SELECT * FROM {SETTINGS} WHERE VirtualSystemIdentifier = '{}'",
+        id.to_string().to_uppercase()
+    );
+    (id, world.one(&of_it).path().unwrap().to_owned())
 }
 
 /// Defines a VM of this name and returns its id.
@@ -51,9 +68,12 @@ fn settings(world: &World, vm: VmId) -> String {
 
 /// Returns the paths of a VM's parts of a kind.
 fn parts(world: &World, vm: VmId, sub: &str) -> Vec<String> {
+    parts_of(world, &settings(world, vm), sub)
+}
+
+fn parts_of(world: &World, settings: &str, sub: &str) -> Vec<String> {
     let parts = world.query(&format!(
-        "ASSOCIATORS OF {{{}}} WHERE AssocClass = {COMPONENT}",
-        settings(world, vm)
+        "ASSOCIATORS OF {{{settings}}} WHERE AssocClass = {COMPONENT}"
     ));
     let parts = parts
         .iter()
@@ -62,11 +82,15 @@ fn parts(world: &World, vm: VmId, sub: &str) -> Vec<String> {
 }
 
 fn add(world: &World, vm: VmId, part: String) -> WmiObject {
+    add_to(world, &settings(world, vm), part)
+}
+
+fn add_to(world: &World, settings: &str, part: String) -> WmiObject {
     world.call(
         MANAGEMENT,
         "AddResourceSettings",
         &[
-            ("AffectedConfiguration", settings(world, vm).into()),
+            ("AffectedConfiguration", settings.into()),
             ("ResourceSettings", Value::texts([part])),
         ],
     )
@@ -225,4 +249,183 @@ fn drives_and_files_that_fit_nowhere_are_refused() {
     let said = job.text("ErrorDescription").unwrap();
     assert!(said.contains("0x80070020"), "{said}");
     assert_eq!(world.host.vm(vm).unwrap().disks, []);
+}
+
+#[test]
+fn vms_and_planned_systems_are_told_of_in_the_same_words() {
+    let world = World::new(Manners::default());
+    let folder = world.host.default_vm_folder("made").unwrap();
+    let vm = defined(&world, "made", &folder);
+    let (_, planned) = planned(&world, 1);
+    for (method, kind) in [
+        ("DefineSystem", "Planned"),
+        ("DefinePlannedSystem", "Realized"),
+    ] {
+        let kind = format!("Microsoft:Hyper-V:System:{kind}");
+        let answer = define_by(&world, method, &[("VirtualSystemType", kind.into())]);
+        assert_ne!(number(&answer), 4096, "{method}");
+        let id = "Microsoft:5A7C0FFE-0000-4000-8000-000000000000";
+        let answer = define_by(&world, method, &[("InstanceID", id.into())]);
+        assert_ne!(number(&answer), 4096, "{method}");
+    }
+
+    let drive = "Microsoft:Hyper-V:Synthetic Disk Drive";
+    for (settings, another_s) in [
+        (settings(&world, vm), &planned),
+        (planned.clone(), &settings(&world, vm)),
+    ] {
+        let ide = "Microsoft:Hyper-V:Emulated IDE Controller";
+        let controller = parts_of(&world, &settings, ide).remove(0);
+        let stranger = parts_of(&world, another_s, ide).remove(0);
+        let add_drive = |parent: &str, location: &str, kind: i32| {
+            let properties = [
+                ("ResourceType", Value::I32(kind)),
+                ("ResourceSubType", drive.into()),
+                ("Parent", parent.into()),
+                ("AddressOnParent", location.into()),
+            ];
+            let part = embedded(&world, DRIVE, &properties);
+            number(&add_to(&world, &settings, part))
+        };
+        for location in ["2", "64", "", "first"] {
+            assert_eq!(add_drive(&controller, location, 17), 4, "{location:?}");
+        }
+        assert_eq!(add_drive(&stranger, "0", 17), 4);
+        assert_eq!(add_drive(&settings, "0", 17), 4);
+        assert_eq!(add_drive(&controller, "0", 31), 1, "no type of a drive");
+        assert!([0, 4096].contains(&add_drive(&controller, "0", 17)));
+        let drives = || parts_of(&world, &settings, drive);
+        for _ in 0..10 {
+            if !drives().is_empty() {
+                break;
+            }
+            world.query("SELECT * FROM Msvm_ConcreteJob");
+        }
+        let there = drives().remove(0);
+        assert_eq!(add_drive(&controller, "0", 17), 4, "something hangs there");
+        for (kind, files) in [
+            (17, vec!["disk.vhdx"]),
+            (31, vec![]),
+            (31, vec![""]),
+            (31, vec!["a", "b"]),
+        ] {
+            let properties = [
+                ("ResourceType", Value::I32(kind)),
+                (
+                    "ResourceSubType",
+                    "Microsoft:Hyper-V:Virtual Hard Disk".into(),
+                ),
+                ("Parent", there.as_str().into()),
+                ("HostResource", Value::texts(files)),
+            ];
+            let part = embedded(&world, STORAGE, &properties);
+            let answer = number(&add_to(&world, &settings, part));
+            assert_eq!(answer, if kind == 31 { 4 } else { 1 });
+        }
+    }
+}
+
+#[test]
+fn places_on_controllers_are_as_many_as_the_spec_says_and_none_where_it_says_nothing() {
+    let world = World::new(Manners::default());
+    let (id, settings) = planned(&world, 2);
+    let pmem = PlannedPart::Drive {
+        controller: Controller::Pmem,
+        number: 0,
+        location: 0,
+    };
+    let parts = vec![PlannedPart::ScsiController, pmem];
+    world.host.furnish_planned(id, parts).unwrap();
+    for (controller, location, expected) in [
+        ("Synthetic SCSI Controller", "63", 4096),
+        ("Synthetic SCSI Controller", "64", 4),
+        ("Persistent Memory Controller", "1", 1),
+    ] {
+        let sub = format!("Microsoft:Hyper-V:{controller}");
+        let parent = parts_of(&world, &settings, &sub).remove(0);
+        let properties = [
+            ("ResourceType", Value::I32(17)),
+            (
+                "ResourceSubType",
+                "Microsoft:Hyper-V:Synthetic Disk Drive".into(),
+            ),
+            ("Parent", parent.into()),
+            ("AddressOnParent", location.into()),
+        ];
+        let part = embedded(&world, DRIVE, &properties);
+        let answer = number(&add_to(&world, &settings, part));
+        assert_eq!(answer, expected, "{controller} {location}");
+    }
+}
+
+#[test]
+fn an_adapter_has_an_address_of_its_own_only_if_it_is_told_so() {
+    let world = World::new(Manners::default());
+    let (id, settings) = planned(&world, 2);
+    for (address, is_its_own, expected) in [
+        ("00155D010203", true, 4096),
+        ("00155D010203", false, 4096),
+        ("00155D0102", true, 4),
+        ("000000000000", true, 4),
+        ("", true, 4),
+    ] {
+        let properties = [
+            ("ResourceType", Value::I32(10)),
+            (
+                "ResourceSubType",
+                "Microsoft:Hyper-V:Synthetic Ethernet Port".into(),
+            ),
+            ("Address", address.into()),
+            ("StaticMacAddress", is_its_own.into()),
+        ];
+        let part = embedded(&world, "Msvm_SyntheticEthernetPortSettingData", &properties);
+        let answer = number(&add_to(&world, &settings, part));
+        assert_eq!(answer, expected, "{address:?} {is_its_own}");
+    }
+    let truth = world.host.truth().unwrap();
+    let planned = truth.planned.iter().find(|known| known.id == id).unwrap();
+    let adapters = planned.network_adapters.iter();
+    let addresses: Vec<_> = adapters.map(|it| it.mac_address.as_str()).collect();
+    assert_eq!(addresses, ["00155D010203", ""]);
+}
+
+#[test]
+fn memory_and_processors_lie_between_what_is_reserved_and_their_limit() {
+    let world = World::new(Manners::default());
+    let (id, settings) = planned(&world, 2);
+    let change = |sub: &str, [quantity, reserved, limit]: [u64; 3]| {
+        let part = parts_of(&world, &settings, sub).remove(0);
+        let properties = [
+            ("VirtualQuantity", Value::decimal(quantity)),
+            ("Reservation", Value::decimal(reserved)),
+            ("Limit", Value::decimal(limit)),
+        ];
+        let source = EmbeddedSource::Instance(&part);
+        let text = world.session.embedded(source, &properties).unwrap();
+        let parameters = [("ResourceSettings", Value::texts([text]))];
+        number(&world.call(MANAGEMENT, "ModifyResourceSettings", &parameters))
+    };
+    let memory = "Microsoft:Hyper-V:Memory";
+    for refused in [
+        [0, 0, 4096],
+        [1024, 2048, 4096],
+        [4096, 512, 2048],
+        [u64::MAX, 0, u64::MAX],
+    ] {
+        assert_eq!(change(memory, refused), 4, "{refused:?}");
+    }
+    assert_eq!(change(memory, [2048, 512, 4096]), 4096);
+    let processors = "Microsoft:Hyper-V:Processor";
+    for refused in [
+        [0, 0, 100_000],
+        [2, 60_000, 50_000],
+        [2, 0, 100_001],
+        [1 << 40, 0, 100_000],
+    ] {
+        assert_eq!(change(processors, refused), 4, "{refused:?}");
+    }
+    assert_eq!(change(processors, [2, 10_000, 50_000]), 4096);
+    let truth = world.host.truth().unwrap();
+    let planned = truth.planned.iter().find(|known| known.id == id).unwrap();
+    assert_eq!((planned.processors, planned.memory_bytes), (2, 2 << 30));
 }

@@ -238,6 +238,11 @@ fn an_adapter_without_a_connection_gets_one() {
         .associated(settings.path().unwrap(), COMPONENT, port)
         .remove(0);
     let changes = [
+        ("ResourceType", Value::I32(33)),
+        (
+            "ResourceSubType",
+            "Microsoft:Hyper-V:Ethernet Connection".into(),
+        ),
         ("Parent", port.path().unwrap().into()),
         ("HostResource", Value::texts([switch(&world)])),
     ];
@@ -251,6 +256,8 @@ fn an_adapter_without_a_connection_gets_one() {
     ];
     world.done(&world.call(MANAGEMENT, "AddResourceSettings", &parameters));
     assert_eq!(connections().len(), 1);
+    let again = world.call(MANAGEMENT, "AddResourceSettings", &parameters);
+    assert_eq!(again.u32("ReturnValue").unwrap(), 4, "it has one");
     let parameters = [("AffectedSystem", planned.path().unwrap().into())];
     world.done(&world.call(MANAGEMENT, "DestroySystem", &parameters));
     assert!(world.host.planned_vms().unwrap().is_empty());
