@@ -10,11 +10,12 @@ use fake_hyperv::Manners;
 use fake_hyperv::meddling::{ALWAYS, Twist};
 use hyperv::HypervErrorKind as Kind;
 use hyperv::{
-    CheckpointId, ConfigurationFile, HypervError, HypervHost, NewDisk, RequestedConsistency, VmId,
-    VmState,
+    CheckpointId, ConfigurationFile, Controller, DefinedDisk, HypervError, HypervHost, NewDisk,
+    RequestedConsistency, VmDefinition, VmId, VmState,
 };
 use time_and_chance::StopSignal;
 use uuid::Uuid;
+use windows_host::hyperv::{OwnVm, Probing as _};
 
 use crate::world::{MIB, World};
 
@@ -179,34 +180,14 @@ impl Stage {
         special: impl Fn(u32) -> Option<Kind>,
         call: impl Fn() -> Result<(), HypervError>,
     ) {
-        let part = format!("call {method}");
-        let meddler = &self.world.meddler;
-        let expect = |twist: Twist, code: u32, kind: Kind| {
-            let shown = format!("{method} {twist:?}");
-            meddler.twist(&part, ALWAYS, twist);
-            let error = match call() {
-                Err(error) => error,
-                Ok(()) => panic!("{shown}: taken for a success"),
-            };
-            assert_eq!(
-                error.kind(),
-                special(code).unwrap_or(kind),
-                "{shown}: {error}"
-            );
-            assert_eq!(error.code(), Some(code), "{shown}: {error}");
-            meddler.rest();
-        };
-        for (code, kind) in RETURNED {
-            expect(Twist::Return(code), code, kind);
-        }
-        for (code, kind) in FAILED_CALLS {
-            expect(Twist::Error(code), code, kind);
-        }
+        self.check_answers(method, &special, &call);
         for &(code, kind) in said {
-            expect(Twist::Job(10, Some(code)), code, kind);
+            let kind = special(code).unwrap_or(kind);
+            self.expect(method, Twist::Job(10, Some(code)), (code, kind), &call);
         }
         for code in GUEST {
-            expect(Twist::Job(10, Some(code)), code, Kind::GuestRefused);
+            let kind = special(code).unwrap_or(Kind::GuestRefused);
+            self.expect(method, Twist::Job(10, Some(code)), (code, kind), &call);
         }
         for (state, kind) in [
             (8, Kind::Failed),
@@ -215,6 +196,8 @@ impl Stage {
             (11, Kind::Failed),
             (13, Kind::OutcomeUnknown),
         ] {
+            let part = format!("call {method}");
+            let meddler = &self.world.meddler;
             meddler.twist(&part, ALWAYS, Twist::Job(state, None));
             let error = call().unwrap_err();
             assert_eq!(error.kind(), kind, "{method} in state {state}: {error}");
@@ -222,11 +205,52 @@ impl Stage {
         }
         call().unwrap_or_else(|error| panic!("{method} as it is: {error}"));
     }
+
+    /// Calls a method that leaves no job with every answer that is no success.
+    fn check_answers(
+        &self,
+        method: &str,
+        special: impl Fn(u32) -> Option<Kind>,
+        call: impl Fn() -> Result<(), HypervError>,
+    ) {
+        for (code, kind) in RETURNED {
+            let kind = special(code).unwrap_or(kind);
+            self.expect(method, Twist::Return(code), (code, kind), &call);
+        }
+        for (code, kind) in FAILED_CALLS {
+            let kind = special(code).unwrap_or(kind);
+            self.expect(method, Twist::Error(code), (code, kind), &call);
+        }
+    }
+
+    fn expect(
+        &self,
+        method: &str,
+        twist: Twist,
+        (code, kind): (u32, Kind),
+        call: impl Fn() -> Result<(), HypervError>,
+    ) {
+        let shown = format!("{method} {twist:?}");
+        let meddler = &self.world.meddler;
+        meddler.twist(&format!("call {method}"), ALWAYS, twist);
+        let error = match call() {
+            Err(error) => error,
+            Ok(()) => panic!("{shown}: taken for a success"),
+        };
+        assert_eq!(error.kind(), kind, "{shown}: {error}");
+        assert_eq!(error.code(), Some(code), "{shown}: {error}");
+        meddler.rest();
+    }
 }
 
 /// Imports take long: the short form lets their jobs fail with some of the codes.
 fn is_long() -> bool {
     std::env::var_os("E3_TEST_LONG").is_some()
+}
+
+fn some_said() -> Vec<(u32, Kind)> {
+    let every = if is_long() { 1 } else { 6 };
+    SAID.into_iter().step_by(every).collect()
 }
 
 fn as_it_is(_: u32) -> Option<Kind> {
@@ -267,13 +291,7 @@ fn every_code_of_what_backups_call_has_its_kind() {
 fn every_code_of_what_restores_call_has_its_kind() {
     let stage = Stage::new();
     let host = stage.host();
-    let some = |number: usize| is_long() || number.is_multiple_of(6);
-    let said: Vec<_> = SAID
-        .into_iter()
-        .enumerate()
-        .filter(|(number, _)| some(*number))
-        .map(|(_, row)| row)
-        .collect();
+    let said = some_said();
     let of_another_vm = |code| {
         let is_its = [32779, 0x8007_0050, 0x8007_00B7].contains(&code);
         is_its.then_some(Kind::Invalid)
@@ -311,6 +329,87 @@ fn every_code_of_what_restores_call_has_its_kind() {
         host.abort_planned(planned)
     });
     assert!(host.planned_vms().unwrap().is_empty());
+}
+
+#[test]
+fn every_code_of_what_defines_a_vm_anew_has_its_kind_and_leaves_no_planned_vm() {
+    let stage = Stage::new();
+    let host = stage.host();
+    let was = host.vm(stage.vm).unwrap();
+    let folder = host.default_vm_folder("anew").unwrap();
+    let path = new_disk(&stage, &folder.join("new.vhdx"));
+    let definition = VmDefinition {
+        name: "anew".to_owned(),
+        generation: was.generation,
+        firmware: was.firmware,
+        processors: was.processors,
+        memory_bytes: was.memory_bytes,
+        network_adapters: was.network_adapters,
+        disks: vec![DefinedDisk {
+            controller: Controller::Scsi,
+            controller_number: 0,
+            location: 0,
+            path,
+        }],
+    };
+    for method in ["DefinePlannedSystem", "AddResourceSettings"] {
+        stage.check(method, &some_said(), as_it_is, || {
+            let defined = host.define_planned(&definition, &[], &folder);
+            let left = host.planned_vms().unwrap().len();
+            assert_eq!(left, usize::from(defined.is_ok()), "{method}");
+            host.abort_planned(defined?.planned.id)
+        });
+    }
+}
+
+#[test]
+fn every_code_of_handing_over_a_key_protector_has_its_kind_and_leaves_no_planned_vm() {
+    let stage = Stage::new();
+    let protector = vec![1; 64];
+    let mut extras = stage.world.extras();
+    extras.key_protectors.insert(stage.vm, protector);
+    drop(extras);
+    let hand_over = || {
+        let planned = stage.import();
+        let left = stage.host().planned_vms().unwrap().len();
+        assert_eq!(left, usize::from(planned.is_ok()));
+        stage.host().abort_planned(planned?)
+    };
+    stage.check_answers("SetKeyProtector", as_it_is, hand_over);
+    hand_over().unwrap();
+}
+
+#[test]
+fn every_code_of_making_a_vm_for_a_self_test_has_its_kind() {
+    let stage = Stage::new();
+    let (host, probing) = (stage.host(), &stage.world.host);
+    let folder = host.default_vm_folder("own").unwrap();
+    let own = OwnVm {
+        name: "own".to_owned(),
+        notes: String::new(),
+        disk: new_disk(&stage, &folder.join("own.vhdx")),
+        folder,
+    };
+    let named = || {
+        let vms = host.vms().unwrap().into_iter();
+        let mut named = vms.filter(|vm| vm.name == own.name).map(|vm| vm.id);
+        (named.next(), named.next())
+    };
+    let said = some_said();
+    stage.check("DefineSystem", &said, as_it_is, || {
+        let made = probing.make_vm(&own);
+        assert_eq!(named(), (made.as_ref().ok().copied(), None));
+        probing.destroy_vm(made?)
+    });
+    // One that got no disk is found by its name.
+    stage.check("AddResourceSettings", &said, as_it_is, || {
+        let made = probing.make_vm(&own);
+        let (there, another) = named();
+        assert_eq!(another, None);
+        probing.destroy_vm(there.unwrap()).unwrap();
+        made.map(drop)
+    });
+    assert_eq!(named(), (None, None));
 }
 
 #[test]
