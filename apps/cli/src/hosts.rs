@@ -101,6 +101,11 @@ fn simulated(name: &str) -> Option<&Path> {
     folder.map(Path::new)
 }
 
+/// Returns whether the name is of a simulated host.
+pub fn is_simulated(name: &str) -> bool {
+    simulated(name).is_some()
+}
+
 /// A simulated host, of which nothing has to be believed.
 #[derive(Debug)]
 struct Simulated(SimHost);

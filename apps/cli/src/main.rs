@@ -23,6 +23,7 @@ mod repositories;
 mod service_manager;
 mod shares;
 mod signals;
+mod simulated_clock;
 mod stderr;
 mod stdout;
 mod storage;
@@ -66,11 +67,11 @@ fn main() -> ExitCode {
 
 /// Runs the command of a command line.
 fn carry_out(line: &CommandLine, supervisor: Supervisor) -> Result<Answer, Failure> {
-    World::new(&line.globals, supervisor).and_then(|world| {
-        let outcome = line.command.run(&world);
-        world.tell_notes();
-        outcome
-    })
+    let clock = simulated_clock::clock_of(&line.command)?;
+    let world = World::new(&line.globals, supervisor, clock)?;
+    let outcome = line.command.run(&world);
+    world.tell_notes();
+    outcome
 }
 
 /// Runs the command as the service that Windows started this process as, and returns its exit

@@ -200,6 +200,7 @@ fn opening<'e>(world: &World, environment: Environment<'e>) -> Opening<'e> {
         chance: world.chance().clone(),
         s3_limits: S3Limits::default(),
         stop: world.stop().clone(),
+        dated_by: None,
     }
 }
 

@@ -41,14 +41,17 @@ pub struct World {
 }
 
 impl World {
-    /// Returns the real world, as the command line wants it.
-    pub fn new(globals: &Globals, supervisor: Supervisor) -> Result<Self, Failure> {
-        let clock: SharedClock = SystemClock::new();
+    /// Returns the real world, as the command line wants it, with the clock that it lives by.
+    pub fn new(
+        globals: &Globals,
+        supervisor: Supervisor,
+        clock: SharedClock,
+    ) -> Result<Self, Failure> {
         let signals = match &supervisor {
             // A service hears of a logoff what others hear of Ctrl-C, and must not stop for it.
             #[cfg(windows)]
             Supervisor::Windows(manager) => Signals::heard_by(manager.stop().clone()),
-            _ => Signals::listen(clock.clone())?,
+            _ => Signals::listen(SystemClock::new())?,
         };
         Ok(Self {
             signals,

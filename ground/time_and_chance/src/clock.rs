@@ -25,6 +25,12 @@ pub trait Clock: Send + Sync + Debug {
 
     /// Waits for `duration`, or until `stop` is thrown.
     fn sleep(&self, duration: Duration, stop: &StopSignal) -> Result<(), Stopped>;
+
+    /// Returns whether the time is one that several programs play together: what they store has to be dated
+    /// by this clock too, since the system's says another time.
+    fn is_simulated(&self) -> bool {
+        false
+    }
 }
 
 /// The operating system's clock.

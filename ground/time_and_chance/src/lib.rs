@@ -6,10 +6,12 @@
 
 mod chance;
 mod clock;
+mod sim_clock;
 mod stop;
 
 pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock, system_time_zone};
 pub use jiff::tz::TimeZone;
 pub use jiff::{SignedDuration, Timestamp};
+pub use sim_clock::{SIM_CLOCK_VARIABLE, SimClock, SimClockError, SimTime};
 pub use stop::{StopSignal, Stopped};

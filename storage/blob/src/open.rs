@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use time_and_chance::{Chance, StopSignal};
+use time_and_chance::{Chance, SharedClock, StopSignal};
 
 use crate::s3::SCHEME;
 use crate::{
@@ -67,6 +67,8 @@ pub struct Opening<'a> {
     pub s3_limits: S3Limits,
     /// Ends waiting for a bucket's server.
     pub stop: StopSignal,
+    /// Dates what is written into a folder, in place of the system; for simulations.
+    pub dated_by: Option<SharedClock>,
 }
 
 impl fmt::Debug for Opening<'_> {
@@ -83,7 +85,10 @@ impl fmt::Debug for Opening<'_> {
 /// [`S3Store::open`].
 pub fn open(location: &Location, opening: &Opening<'_>) -> Result<SharedBlobStore, BlobError> {
     Ok(match location {
-        Location::Folder(path) => Arc::new(FilesystemStore::open(path, opening.chance.clone())?),
+        Location::Folder(path) => {
+            let store = FilesystemStore::open(path, opening.chance.clone())?;
+            Arc::new(store.dated_by(opening.dated_by.clone()))
+        }
         Location::S3(location) => Arc::new(open_bucket(location, opening)?),
     })
 }
@@ -100,7 +105,7 @@ pub fn create(
     match location {
         Location::Folder(path) => {
             let store = FilesystemStore::create(path, layout, opening.chance.clone())?;
-            Ok(Arc::new(store))
+            Ok(Arc::new(store.dated_by(opening.dated_by.clone())))
         }
         Location::S3(location) => {
             let store = open_bucket(location, opening)?;
@@ -131,6 +136,7 @@ mod tests {
             chance: Chance::from_seed(1),
             s3_limits: S3Limits::default(),
             stop: StopSignal::new(),
+            dated_by: None,
         }
     }
 

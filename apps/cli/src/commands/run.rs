@@ -47,7 +47,8 @@ Runs of whole VMs (engine hyperv) and of files (engine kopia) are carried out; o
 at once. The log goes to stderr and to agent.log, five megabytes three times. While the control
 plane does not answer, work goes on, and is told when it answers again. Ctrl-C and SIGTERM end the
 service: a backup that was going on is taken up again by the next start. Exit status 2 after the
-command to begin anew.")]
+command to begin anew. In simulations E3_SIM_CLOCK=FILE names a clock that several programs share
+(`sim clock`); it is taken only if the configuration's hyperv_host is simulated.")]
 pub struct Run {
     /// The configuration [default: the service's own].
     #[arg(long, value_name = "FILE")]
@@ -55,6 +56,12 @@ pub struct Run {
 }
 
 impl Run {
+    /// Returns the Hyper-V host that the configuration names.
+    pub fn host_of_configuration(&self) -> Result<String, Failure> {
+        let config = config_file(self.config.as_ref())?.load();
+        Ok(config.unwrap_or_default().hyperv_host)
+    }
+
     /// Runs the command.
     pub fn run(&self, world: &World) -> Result<Answer, Failure> {
         let file = config_file(self.config.as_ref())?;

@@ -3,6 +3,7 @@
 mod add_vm;
 mod apply;
 mod checkpoint;
+mod clock;
 mod create;
 mod delete_vm;
 mod dump;
@@ -47,6 +48,8 @@ pub enum Command {
     Show(show::Show),
     /// Make something go wrong at the next matching call.
     Fault(fault::Fault),
+    /// Move the clock that the programs of a simulation share.
+    Clock(clock::Clock),
 }
 
 impl Command {
@@ -65,6 +68,7 @@ impl Command {
             Self::DeleteVm(command) => command.run(world),
             Self::Show(command) => command.run(world),
             Self::Fault(command) => command.run(world),
+            Self::Clock(command) => command.run(world),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::agent::Agent;
 
-const COMMANDS: [&str; 63] = [
+const COMMANDS: [&str; 64] = [
     "",
     "host",
     "host list",
@@ -66,6 +66,7 @@ const COMMANDS: [&str; 63] = [
     "sim delete-vm",
     "sim show",
     "sim fault",
+    "sim clock",
     "completions",
     "help restore vm",
     "--version",

@@ -31,6 +31,7 @@ mod s3_server;
 mod self_update;
 mod selftest;
 mod service;
+mod sim_clock;
 mod supervised_run;
 #[cfg(unix)]
 mod systemd_world;

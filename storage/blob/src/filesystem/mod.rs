@@ -27,10 +27,11 @@ use windows as system;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use local_file::{ALIGNMENT_BYTES, AlignedBuffer, UncachedFile};
 use shards::{SHARDS_FILE, SUFFIX, Shards};
-use time_and_chance::{Chance, Timestamp};
+use time_and_chance::{Chance, SharedClock, Timestamp};
 
 use crate::{BlobError, BlobErrorKind, BlobMetadata, BlobStore, PutOptions, Space, name};
 
@@ -59,6 +60,8 @@ pub struct FilesystemStore {
     shards: Shards,
     has_shards_file: bool,
     chance: Chance,
+    /// Dates what is written, in place of the system.
+    dated_by: Option<SharedClock>,
 }
 
 impl FilesystemStore {
@@ -87,6 +90,7 @@ impl FilesystemStore {
             shards,
             has_shards_file,
             chance,
+            dated_by: None,
         })
     }
 
@@ -117,13 +121,28 @@ impl FilesystemStore {
             NewLayout::Flat => &[],
         });
         let text = shards.to_text();
-        write_file(&root.join(SHARDS_FILE), &[text.as_bytes()], &chance)?;
+        write_file(&root.join(SHARDS_FILE), &[text.as_bytes()], &chance, None)?;
         Ok(Self {
             root,
             shards,
             has_shards_file: true,
             chance,
+            dated_by: None,
         })
+    }
+
+    /// Returns the store whose blobs are dated by a clock, if there is one, and not by the system: whoever
+    /// plays a month in minutes needs blobs as old as they are in the play.
+    #[must_use]
+    pub fn dated_by(self, dated_by: Option<SharedClock>) -> Self {
+        Self { dated_by, ..self }
+    }
+
+    /// Returns the date of what is written now, unless it is the system's.
+    fn date(&self) -> Option<SystemTime> {
+        let now = self.dated_by.as_ref()?.now();
+        let since = Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH));
+        SystemTime::UNIX_EPOCH.checked_add(since.unwrap_or_default())
     }
 
     /// Returns the store's folder.
@@ -187,9 +206,9 @@ impl BlobStore for FilesystemStore {
             create_folders(folder)?;
         }
         if options.if_absent {
-            return write_new_file(name, &path, parts, &self.chance);
+            return write_new_file(name, &path, parts, &self.chance, self.date());
         }
-        write_file(&path, parts, &self.chance)
+        write_file(&path, parts, &self.chance, self.date())
     }
 
     fn get(&self, name: &str) -> Result<Vec<u8>, BlobError> {
@@ -247,6 +266,9 @@ impl BlobStore for FilesystemStore {
     }
 
     fn time(&self) -> Result<Option<Timestamp>, BlobError> {
+        if let Some(clock) = &self.dated_by {
+            return Ok(Some(clock.now()));
+        }
         // The folder may be another machine's: a file of no content gets its time. Where none can
         // be made, nothing is known.
         let Ok((path, file)) = create_temporary(&self.root.join(".time"), &self.chance) else {
@@ -346,9 +368,14 @@ fn create_folders(path: &Path) -> Result<(), BlobError> {
 }
 
 /// Writes a file under another name, and gives it its own when all of it is on disk.
-fn write_file(path: &Path, parts: &[&[u8]], chance: &Chance) -> Result<(), BlobError> {
+fn write_file(
+    path: &Path,
+    parts: &[&[u8]],
+    chance: &Chance,
+    date: Option<SystemTime>,
+) -> Result<(), BlobError> {
     let (temporary, file) = create_temporary(path, chance)?;
-    let written = write_and_rename(file, &temporary, path, parts);
+    let written = write_and_rename(file, &temporary, path, parts, date);
     if let Err(error) = written {
         // Should this fail too, the leftover has a name that no listing shows.
         let _ = fs::remove_file(&temporary);
@@ -363,9 +390,10 @@ fn write_new_file(
     path: &Path,
     parts: &[&[u8]],
     chance: &Chance,
+    date: Option<SystemTime>,
 ) -> Result<(), BlobError> {
     let (temporary, file) = create_temporary(path, chance)?;
-    let written = write_whole(file, &temporary, parts);
+    let written = write_whole(file, &temporary, parts, date);
     let linked = written.map(|()| fs::hard_link(&temporary, path));
     // Should this fail, the leftover has a name that no listing shows.
     let _ = fs::remove_file(&temporary);
@@ -397,16 +425,31 @@ fn create_temporary(path: &Path, chance: &Chance) -> Result<(PathBuf, File), Blo
     }
 }
 
-fn write_and_rename(file: File, temporary: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    write_whole(file, temporary, parts)?;
+fn write_and_rename(
+    file: File,
+    temporary: &Path,
+    path: &Path,
+    parts: &[&[u8]],
+    date: Option<SystemTime>,
+) -> io::Result<()> {
+    write_whole(file, temporary, parts, date)?;
     // Windows renames no open file.
     local_file::take_the_name_of(temporary, path)
 }
 
-/// Writes a file to its end, and closes it when all of it is on disk.
-fn write_whole(file: File, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+/// Writes a file to its end, dates it, if that is not the system's part, and closes it when all of it is on
+/// disk.
+fn write_whole(
+    file: File,
+    path: &Path,
+    parts: &[&[u8]],
+    date: Option<SystemTime>,
+) -> io::Result<()> {
     let file = UncachedFile::for_writing(file, path);
     file.write_whole(parts)?;
+    if let Some(date) = date {
+        file.file().set_modified(date)?;
+    }
     file.file().sync_all()
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
+use time_and_chance::ManualClock;
 
 use super::*;
 use crate::{contract, name};
@@ -366,6 +367,23 @@ fn a_folder_tells_its_time_and_nothing_is_left_of_the_question() {
 }
 
 #[test]
+fn a_simulation_dates_its_blobs_by_its_own_clock() {
+    let folder = folder();
+    let long_ago = Timestamp::from_second(1_000_000_000).unwrap();
+    let store = created(&folder).dated_by(Some(ManualClock::at(long_ago)));
+    put(&store, "p1");
+    let if_absent = PutOptions {
+        if_absent: true,
+        ..PutOptions::default()
+    };
+    store.put("p2", &[b"x"], &if_absent).unwrap();
+    for name in ["p1", "p2"] {
+        assert_eq!(store.metadata(name).unwrap().modified, long_ago);
+    }
+    assert_eq!(store.time().unwrap(), Some(long_ago));
+}
+
+#[test]
 fn the_systems_refusals_have_kinds() {
     use io::ErrorKind as Io;
     for (system, kind) in [
@@ -392,7 +410,7 @@ fn a_full_disk_is_full() {
         .unwrap();
     let folder = folder();
     let (temporary, path) = (folder.path().join("t"), folder.path().join("p"));
-    let error = write_and_rename(full, &temporary, &path, &[b"x"]).unwrap_err();
+    let error = write_and_rename(full, &temporary, &path, &[b"x"], None).unwrap_err();
     assert_eq!(failed("write", &path, error).kind(), BlobErrorKind::Full);
     assert!(!path.exists());
 }

@@ -242,6 +242,7 @@ mod rclone {
             chance: Chance::from_seed(1),
             s3_limits: S3Limits::default(),
             stop: StopSignal::new(),
+            dated_by: None,
         };
         let location: Location = server.location("bucket/repo").parse().unwrap();
         let store = blob::create(&location, NewLayout::Sharded, &opening).unwrap();

@@ -135,7 +135,7 @@ impl Verify {
                 &looked
             }
         };
-        if !self.dry_run && can_be_remembered(found) {
+        if !self.dry_run && found.tells_of_points() {
             let remembered = found.remembered(&repo, started, self.data)?;
             match self.local {
                 true => remembered.keep_here(&repo)?,
@@ -187,15 +187,6 @@ impl Verify {
         let found = list::find_all(&listed, &self.point)?;
         Ok(found.iter().map(|point| point.id().to_owned()).collect())
     }
-}
-
-/// Says whether what was found tells of points; where the index is damaged, much is missing that is
-/// there.
-fn can_be_remembered(found: &Verification) -> bool {
-    !found
-        .blobs
-        .iter()
-        .any(|damage| matches!(damage.role, BlobRole::Index | BlobRole::EpochMarker))
 }
 
 fn document(found: &Verification, percent: f64, seed: u64) -> Value {
