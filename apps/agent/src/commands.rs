@@ -18,6 +18,7 @@ mod repo_operation;
 mod restore;
 mod restoring;
 mod verbose_logging;
+mod verify_points;
 mod vms;
 
 use std::io;

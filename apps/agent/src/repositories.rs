@@ -477,6 +477,7 @@ impl Opener<'_> {
             chance: ports.chance.clone(),
             s3_limits: S3Limits::default(),
             stop: self.stop.clone(),
+            dated_by: Some(ports.clock.clone()).filter(|clock| clock.is_simulated()),
         })?;
         let limits = ThrottleLimits {
             upload_bytes_per_second: Some(self.upload_bytes_per_second),

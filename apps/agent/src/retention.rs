@@ -19,52 +19,52 @@ use point::{Point, Points};
 use protocol::repo_operations::EffectivePolicy;
 use protocol::retention::Retention;
 use repo::{Repository, Writer};
-use snapshot::{RetentionRule, Snapshots, expires, plan_expiry_by, policy_of, save_policy};
+use serde_json::{Value, json};
+use snapshot::{
+    RetentionNumbers, RetentionRule, Snapshots, expires, plan_expiry_by, policy_of, save_policy,
+};
 use time_and_chance::TimeZone;
 
 /// What ended retention.
 pub type RetentionError = Fault<()>;
+
+/// Removed points of one run or operation that are told by their ids: bodies stay small.
+const TOLD_MAX: usize = 1000;
 
 /// What retention did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Retained {
     /// How many points went.
     pub deleted_count: u64,
+    /// Their manifests' ids, the first [`TOLD_MAX`].
+    pub removed_points: Vec<String>,
     /// Of how many sources.
     pub sources_count: u64,
     /// What an operator should know.
     pub warnings: Vec<String>,
 }
 
-/// Returns the rule that was sent, if there is one: of several forms the last ones count first, then
-/// tiers, then days.
+impl Retained {
+    /// Returns what the server is told of it: how many points went, and to our own control plane, which.
+    pub fn figures(&self) -> Value {
+        json!({
+            "deleted_count": self.deleted_count,
+            "removed_points": self.removed_points,
+        })
+    }
+}
+
+/// Returns the rule that was sent, if there is one.
 pub fn rule_of(sent: &Retention) -> Option<RetentionRule> {
-    let number = |sent: Option<u64>| {
-        let number = sent.and_then(|it| u32::try_from(it).ok());
-        number.filter(|&number| number <= i32::MAX as u32)
-    };
-    let positive = |sent: Option<u64>| number(sent).filter(|&number| number > 0);
-    if let Some(count) = positive(sent.keep_last) {
-        return Some(RetentionRule::KeepLast(count));
-    }
-    let tiers = [
-        sent.hourly,
-        sent.daily,
-        sent.weekly,
-        sent.monthly,
-        sent.yearly,
-    ];
-    if tiers.into_iter().any(|tier| positive(tier).is_some()) {
-        let [hourly, daily, weekly, monthly, yearly] = tiers.map(number);
-        return Some(RetentionRule::Tiers {
-            hourly,
-            daily,
-            weekly,
-            monthly,
-            yearly,
-        });
-    }
-    positive(sent.keep_days).map(RetentionRule::KeepDays)
+    RetentionRule::of(&RetentionNumbers {
+        keep_last: sent.keep_last,
+        keep_days: sent.keep_days,
+        hourly: sent.hourly,
+        daily: sent.daily,
+        weekly: sent.weekly,
+        monthly: sent.monthly,
+        yearly: sent.yearly,
+    })
 }
 
 /// What an operation orders for one source.
@@ -218,6 +218,8 @@ impl Retaining<'_> {
         }
         let deleted = Snapshots::delete_all(writer, going.iter().copied());
         retained.deleted_count = deleted.map_err(failed("delete points"))? as u64;
+        let told = going.iter().take(TOLD_MAX);
+        retained.removed_points = told.map(|id| (*id).to_owned()).collect();
         Ok(retained)
     }
 
@@ -238,8 +240,6 @@ fn failed<E: std::error::Error + Send + Sync + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
     fn source(path: &str) -> SnapshotSource {

@@ -5,6 +5,7 @@ mod hyperv;
 mod hyperv_choice;
 mod hyperv_news;
 mod hyperv_options;
+mod hyperv_stats;
 mod stages;
 
 pub use hyperv_choice::ChosenVm;

@@ -46,6 +46,8 @@ pub enum OperationKind {
     MaintenanceQuick,
     /// Full maintenance.
     MaintenanceFull,
+    /// Ours: the points are verified (`docs/decisions/own-control-plane-extensions.md`).
+    Verify,
 }
 
 /// An operation on a repository of the agent's client, not necessarily one that this agent knows.
@@ -62,7 +64,7 @@ pub struct RepoOperation {
     /// What it does; use [`RepoOperation::kind`].
     #[serde(default, deserialize_with = "lenient::text")]
     pub op_type: String,
-    /// The rule.
+    /// The rule, or what else it is to be done by.
     #[serde(default, deserialize_with = "lenient::nested")]
     pub effective_policy: EffectivePolicy,
     /// The repository's UUID on the server.
@@ -95,6 +97,7 @@ impl RepoOperation {
             "retention_apply" => Some(OperationKind::RetentionApply),
             "maintenance_quick" => Some(OperationKind::MaintenanceQuick),
             "maintenance_full" => Some(OperationKind::MaintenanceFull),
+            "verify" => Some(OperationKind::Verify),
             _ => None,
         }
     }
@@ -119,6 +122,12 @@ pub struct EffectivePolicy {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub sources: Vec<SourcePolicy>,
+    /// Ours, of a verification: the share of all contents that is read, in percent.
+    #[serde(
+        deserialize_with = "lenient::optional_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub percent: Option<f64>,
 }
 
 /// The rule of one source.
@@ -159,6 +168,16 @@ pub struct CompleteRepoOperation {
     pub result: OperationResult,
 }
 
+closed_words! {
+    /// How deep a verification looked.
+    VerifiedHow {
+        /// Everything is there.
+        Structure = "structure",
+        /// Contents were read and compared with their hashes too.
+        Content = "content",
+    }
+}
+
 /// What an operation did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
@@ -175,6 +194,33 @@ pub struct OperationResult {
         skip_serializing_if = "Option::is_none"
     )]
     pub sources_count: Option<u64>,
+    /// Ours, of retention: the manifests of the points that it removed.
+    #[serde(
+        deserialize_with = "lenient::texts",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub removed_points: Vec<String>,
+    /// Ours, of a verification: the manifests of the points that are whole.
+    #[serde(
+        deserialize_with = "lenient::texts",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub verified_points: Vec<String>,
+    /// Ours, of a verification: the manifests of the points that are damaged.
+    #[serde(
+        deserialize_with = "lenient::texts",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub damaged_points: Vec<String>,
+    /// Ours, of a verification: how deep it looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub how: Option<VerifiedHow>,
+    /// What all blobs of the repository take now. Our own servers keep it; others take no notice.
+    #[serde(
+        deserialize_with = "lenient::optional_count",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub stored_bytes: Option<u64>,
     /// Why it failed.
     #[serde(
         deserialize_with = "lenient::text",

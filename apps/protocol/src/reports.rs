@@ -248,6 +248,21 @@ pub struct VmDetail {
     pub disk_count: usize,
     /// The disks.
     pub disks: Vec<VmDisk>,
+    /// Ours: the checkpoints that are held, whoever left them; none if they could not be listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leftovers: Option<Vec<VmLeftover>>,
+}
+
+/// A checkpoint that somebody left on a VM, or holds right now.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct VmLeftover {
+    /// `own` (of this agent), `recovery` (of another backup), `user` or `other`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// When it was taken, RFC 3339.
+    pub created_at: String,
 }
 
 /// A VM's disk.

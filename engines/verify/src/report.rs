@@ -150,6 +150,14 @@ impl Verification {
     pub fn is_sound(&self) -> bool {
         self.damages.is_empty() && self.blobs.iter().all(|damage| !damage.role.is_needed())
     }
+
+    /// Returns whether what was found tells of points; where the index is damaged, much is missing that is
+    /// there, and nothing is to be remembered.
+    pub fn tells_of_points(&self) -> bool {
+        let of_index =
+            |damage: &BlobDamage| matches!(damage.role, BlobRole::Index | BlobRole::EpochMarker);
+        !self.blobs.iter().any(of_index)
+    }
 }
 
 impl Verification {

@@ -15,7 +15,7 @@ pub use policy::{
     compression_for, delete_policy, effective_policy, policies, policy_chain, policy_of,
     save_policy, writable_compressor,
 };
-pub use retention_rule::RetentionRule;
+pub use retention_rule::{RetentionNumbers, RetentionRule};
 pub use snapshots::{PublishedSnapshot, Snapshot, Snapshots};
 pub use tree::{TreeWriter, find_entry, read_directory};
 pub use verified::{DamagedFile, KnownDamage, Proof, Remembered, Verified};

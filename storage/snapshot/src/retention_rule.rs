@@ -27,7 +27,51 @@ pub enum RetentionRule {
     },
 }
 
+/// The numbers of a rule as they are sent, in one of several forms or in more than one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are called what they are sent as")]
+pub struct RetentionNumbers {
+    pub keep_last: Option<u64>,
+    pub keep_days: Option<u64>,
+    pub hourly: Option<u64>,
+    pub daily: Option<u64>,
+    pub weekly: Option<u64>,
+    pub monthly: Option<u64>,
+    pub yearly: Option<u64>,
+}
+
 impl RetentionRule {
+    /// Returns the rule that was sent, if there is one: of several forms the last ones count first, then tiers, then
+    /// days.
+    pub fn of(sent: &RetentionNumbers) -> Option<Self> {
+        let number = |sent: Option<u64>| {
+            let number = sent.and_then(|it| u32::try_from(it).ok());
+            number.filter(|&number| number <= i32::MAX as u32)
+        };
+        let positive = |sent: Option<u64>| number(sent).filter(|&number| number > 0);
+        if let Some(count) = positive(sent.keep_last) {
+            return Some(Self::KeepLast(count));
+        }
+        let tiers = [
+            sent.hourly,
+            sent.daily,
+            sent.weekly,
+            sent.monthly,
+            sent.yearly,
+        ];
+        if tiers.into_iter().any(|tier| positive(tier).is_some()) {
+            let [hourly, daily, weekly, monthly, yearly] = tiers.map(number);
+            return Some(Self::Tiers {
+                hourly,
+                daily,
+                weekly,
+                monthly,
+                yearly,
+            });
+        }
+        positive(sent.keep_days).map(Self::KeepDays)
+    }
+
     /// What holds for a whole repository when nobody says anything.
     pub const OF_REPOSITORY: Self = Self::KeepDays(30);
 

@@ -1,9 +1,12 @@
-//! Operations on repositories that the control plane queues after runs: retention, maintenance.
+//! Operations on repositories that the control plane queues: retention, maintenance, and, our own alone,
+//! verification.
 
 use protocol::repo_operations::{OperationKind, OperationResult, RepoOperation};
+use repo::Repository;
 
 use super::failed;
 use super::maintenance::maintain;
+use super::verify_points::verify_points;
 use crate::cancellation::Cancellation;
 use crate::credentials::S3Keys;
 use crate::destination::Destination;
@@ -50,13 +53,31 @@ pub fn carry_out(parts: &Parts, operation: &RepoOperation) -> Result<OperationRe
             Ok(OperationResult {
                 deleted_count: Some(retained.deleted_count),
                 sources_count: Some(retained.sources_count),
+                removed_points: retained.removed_points,
                 ..OperationResult::default()
             })
         }
         OperationKind::MaintenanceQuick | OperationKind::MaintenanceFull => {
             let full = kind == OperationKind::MaintenanceFull;
             maintain(parts, lease.repository(), full, &cancellation)?;
-            Ok(OperationResult::default())
+            Ok(OperationResult {
+                stored_bytes: stored_bytes(lease.repository()),
+                ..OperationResult::default()
+            })
+        }
+        OperationKind::Verify => {
+            let percent = operation.effective_policy.percent.unwrap_or(0.0);
+            verify_points(parts, lease.repository(), percent, &cancellation)
         }
     }
+}
+
+/// Returns what all blobs take; `None` if they cannot be listed, which makes work that is done no failure.
+fn stored_bytes(repository: &Repository) -> Option<u64> {
+    let mut bytes = 0;
+    let listed = repository.store().list("", &mut |blob| {
+        bytes += blob.bytes;
+        Ok(())
+    });
+    listed.ok().map(|()| bytes)
 }

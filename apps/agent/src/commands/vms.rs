@@ -1,14 +1,18 @@
 //! `list_hyperv_vms` and `list_hyperv_vm_details`: what VMs there are, and their disks.
 
-use hyperv::{Controller, Generation, Vm as HostVm, VmId, VmState};
+use backup::vm::MARK;
+use hyperv::{
+    Checkpoint, CheckpointKind, Controller, Generation, HypervHost, SharedHypervHost, Vm as HostVm,
+    VmId, VmState,
+};
 use protocol::commands::ListVmDetails;
-use protocol::reports::{Vm, VmDetail, VmDetails, VmDisk, Vms};
+use protocol::reports::{Vm, VmDetail, VmDetails, VmDisk, VmLeftover, Vms};
 
 use crate::parts::Parts;
 
 /// Lists the host's VMs.
 pub fn list(parts: &Parts) -> Result<Vms, String> {
-    let here = of_host(parts)?;
+    let here = vms_of(opened(parts)?.as_ref())?;
     Ok(here.iter().map(described).collect::<Vec<_>>().into())
 }
 
@@ -20,16 +24,47 @@ pub fn details(parts: &Parts, order: &ListVmDetails) -> Result<VmDetails, String
         .filter_map(|id| id.trim().parse().ok())
         .collect();
     let is_wanted = |vm: &&HostVm| order.vm_ids.is_empty() || wanted.contains(&vm.id);
-    let here = of_host(parts)?;
-    let details = here.iter().filter(is_wanted).map(detailed);
+    let host = opened(parts)?;
+    let here = vms_of(host.as_ref())?;
+    let details = here.iter().filter(is_wanted).map(|vm| {
+        let checkpoints = host.checkpoints(vm.id);
+        if let Err(error) = &checkpoints {
+            let name = &vm.name;
+            parts.log.warn(&format!(
+                "the checkpoints of {name} are not reported: failed to {error}"
+            ));
+        }
+        let leftovers = checkpoints.ok();
+        VmDetail {
+            leftovers: leftovers.map(|them| them.iter().map(leftover).collect()),
+            ..detailed(vm)
+        }
+    });
     Ok(details.collect::<Vec<_>>().into())
 }
 
-fn of_host(parts: &Parts) -> Result<Vec<HostVm>, String> {
+fn opened(parts: &Parts) -> Result<SharedHypervHost, String> {
     let host = parts.open_host();
-    let host = host.map_err(|error| format!("failed to open the Hyper-V host: {error}"))?;
+    host.map_err(|error| format!("failed to open the Hyper-V host: {error}"))
+}
+
+fn vms_of(host: &dyn HypervHost) -> Result<Vec<HostVm>, String> {
     host.vms()
         .map_err(|error| format!("failed to list the host's VMs: {error}"))
+}
+
+fn leftover(checkpoint: &Checkpoint) -> VmLeftover {
+    let kind = match checkpoint.kind {
+        CheckpointKind::Recovery if checkpoint.name.starts_with(MARK) => "own",
+        CheckpointKind::Recovery => "recovery",
+        CheckpointKind::User => "user",
+        CheckpointKind::Other => "other",
+    };
+    VmLeftover {
+        kind: kind.to_owned(),
+        name: checkpoint.name.clone(),
+        created_at: checkpoint.created.to_string(),
+    }
 }
 
 /// Returns a VM's id as Hyper-V writes it.
@@ -84,5 +119,6 @@ fn detailed(vm: &HostVm) -> VmDetail {
         name: vm.name.clone(),
         disk_count: vm.disks.len(),
         disks: disks.collect(),
+        leftovers: None,
     }
 }

@@ -263,7 +263,7 @@ fn stats(run: &Run, report: &FileReport, retained: Option<&Retained>) -> Map<Str
         stats.insert(name.to_owned(), json!(number));
     }
     if let Some(retained) = retained {
-        let mut figures = json!({ "deleted_count": retained.deleted_count });
+        let mut figures = retained.figures();
         if let Some(keep_last) = run.retention_json.keep_last {
             figures["keep_last"] = json!(keep_last);
         }

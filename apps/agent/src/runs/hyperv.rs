@@ -21,6 +21,7 @@ use repo::Writer;
 use super::hyperv_choice::{Choice, ChosenVm, choose};
 use super::hyperv_news::KnownVms;
 use super::hyperv_options::options;
+use super::hyperv_stats::DiskStats;
 use super::{failed, stages, starting};
 use crate::meter::Meter;
 use crate::parts::{Parts, SOURCE_USER};
@@ -47,6 +48,7 @@ pub fn carry_out(parts: &Parts, run: &Run, kind: &Kind) {
             work,
             run,
             known: &known,
+            stats: DiskStats::default(),
         };
         work.reporter.event(starting(&kind.name));
         backup.carry_out().unwrap_or_else(|why| {
@@ -65,6 +67,7 @@ struct VmRun<'w> {
     work: &'w Work<'w>,
     run: &'w Run,
     known: &'w KnownVms,
+    stats: DiskStats,
 }
 
 /// What became of one VM.
@@ -99,7 +102,8 @@ impl VmRun<'_> {
             outcomes.extend(self.back_up(host.as_ref(), &choice.chosen, &lease)?);
             let sources = self.sources(host.as_ref(), &choice.chosen, &outcomes);
             if !work.cancellation.stop().is_stopped() && !sources.is_empty() {
-                stages::retain(work, &lease, run, &sources);
+                let retained = stages::retain(work, &lease, run, &sources);
+                self.stats.note_retained(retained);
             }
         }
         Ok(self.ended(outcomes))
@@ -189,6 +193,7 @@ impl VmRun<'_> {
                     .iter()
                     .map(|disk| disk.uploaded_bytes);
                 let uploaded_bytes = uploaded.sum();
+                self.stats.note(&report.descriptor);
                 let result = self.result(outcome.vm, chosen, repository, report);
                 self.tell_of_point(&result);
                 Outcome {
@@ -367,6 +372,7 @@ impl VmRun<'_> {
                 bytes_transferred: Some(outcomes.iter().map(|it| it.uploaded_bytes).sum()),
                 ..Told::default()
             },
+            stats: self.stats.document(),
             ..Ending::new(status, now)
         };
         let mut manifests = PathMap::default();

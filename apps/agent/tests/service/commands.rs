@@ -47,6 +47,7 @@ fn what_is_there_is_found_out() {
         order("list_hyperv_vm_details", json!({"vm_ids": [id]})),
     );
     assert_eq!(found["details"][0]["disk_count"], 2);
+    assert_eq!(found["details"][0]["leftovers"], json!([]));
     let found = result_of(
         &world,
         order("fetch_log_tail", json!({"log_path": "agent.log"})),
@@ -180,6 +181,26 @@ fn retention_and_maintenance_are_done_where_the_repository_is_known() {
         result.to_string().contains("has not used the repository"),
         "{result}"
     );
+    world.check();
+}
+
+#[test]
+fn points_are_verified_and_damage_names_the_point_it_hurts() {
+    let world = World::at_work(Settings::default());
+    let manifest = backed_up(&world);
+    let operate =
+        |percent: Value| operate(&world, "verify", REPOSITORY, json!({"percent": percent}));
+    for (percent, how) in [(json!(0), "structure"), (json!("100"), "content")] {
+        let (status, result) = operate(percent);
+        assert_eq!(status, "success", "{result}");
+        assert_eq!(result, json!({"verified_points": [manifest], "how": how}));
+    }
+    // The packs of data are lost.
+    fs::remove_dir_all(world.path("repo/p")).unwrap();
+    let (status, result) = operate(json!(100));
+    assert_eq!(status, "success", "{result}");
+    assert_eq!(result["damaged_points"], json!([manifest]));
+    assert!(!result["error"].as_str().unwrap().is_empty());
     world.check();
 }
 

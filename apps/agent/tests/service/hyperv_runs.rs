@@ -43,6 +43,10 @@ fn a_vm_is_backed_up_in_full_and_then_by_what_changed() {
     let run = world.queue(order.clone());
     assert_eq!(world.end_of(&run), "success");
     let first = world.last_update(&run)["hyperv_results"][0].clone();
+    let told = &world.last_update(&run)["stats_json"]["vms"][0];
+    assert_eq!(told["vm_guid"], vms[0].to_uppercase());
+    assert_eq!(told["disks"].as_array().unwrap().len(), 2);
+    assert!(told["disks"][0]["full_reason"].is_string(), "{told}");
     world.events_of(&run, "HYPERV_BACKUP_COMPLETE");
     let finalizing = world.events_of(&run, "HYPERV_FINALIZING");
     let merging = finalizing
@@ -73,6 +77,9 @@ fn a_vm_is_backed_up_in_full_and_then_by_what_changed() {
     assert_eq!(world.end_of(&run), "success");
     let second = world.last_update(&run)["hyperv_results"][0].clone();
     assert_eq!(second["backup_type"], "Incremental");
+    let told = &world.last_update(&run)["stats_json"]["vms"][0]["disks"];
+    assert_eq!(told[0]["type"], "incremental");
+    assert!(told[0]["full_reason"].is_null(), "{told}");
     assert!(second["changed_bytes"].as_u64() < first["total_bytes"].as_u64());
     // Told not to track, it reads everything, and has a base all the same.
     let full = order.clone().with(

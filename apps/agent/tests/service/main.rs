@@ -10,6 +10,7 @@ mod hyperv_restores;
 mod hyperv_runs;
 mod s3;
 mod s3_server;
+mod simulated_clock;
 mod updates;
 mod volumes;
 mod world;

@@ -77,7 +77,11 @@ pub struct World {
 impl World {
     /// Returns a world with an agent that is enrolled and not begun.
     pub fn new(settings: Settings) -> Self {
-        let clock: SharedClock = SystemClock::new();
+        Self::living_by(SystemClock::new(), settings)
+    }
+
+    /// Returns one whose parts live by a clock.
+    pub fn living_by(clock: SharedClock, settings: Settings) -> Self {
         // Who waits for commands waits a second, not a quarter of a minute.
         let settings = Settings {
             long_poll_secs: 1,

@@ -331,7 +331,8 @@ fn outcomes_use_the_words_that_the_server_knows() {
         result: OperationResult {
             deleted_count: Some(3),
             sources_count: Some(1),
-            error: String::new(),
+            stored_bytes: Some(7),
+            ..OperationResult::default()
         },
     };
     let sent = fields(&Request::new(&complete, &caller()));
@@ -339,7 +340,7 @@ fn outcomes_use_the_words_that_the_server_knows() {
         sent[3],
         (
             "result_json".to_owned(),
-            r#"{"deleted_count":3,"sources_count":1}"#.to_owned()
+            r#"{"deleted_count":3,"sources_count":1,"stored_bytes":7}"#.to_owned()
         )
     );
     let poll = PollCommands {
