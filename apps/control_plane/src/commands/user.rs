@@ -1,0 +1,173 @@
+//! `user`: what an administrator on the machine itself can do for people who cannot sign in any more.
+
+use std::io::{IsTerminal as _, stdin};
+
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use control_plane::credentials::email_key;
+use control_plane::passwords::{Passwords, flaw};
+use control_plane::store::audit::Entry;
+use control_plane::store::entity::user;
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _, IntoActiveModel as _,
+    QueryOrder as _,
+};
+use serde_json::json;
+use time_and_chance::{Chance, SystemClock};
+use zeroize::Zeroizing;
+
+use super::Place;
+
+/// The arguments.
+#[derive(Subcommand)]
+pub(crate) enum User {
+    /// Lists people: who may sign in, as what, and who is locked out.
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Gives a person a new password, ends a lock-out, and ends every session of theirs.
+    #[command(after_help = "\
+Examples:
+  e3-control-plane user reset-password ann@example.com --data DIR
+      asks for the new password, twice
+  pwgen 20 1 | e3-control-plane user reset-password ann@example.com --data DIR
+      reads it from standard input
+  e3-control-plane user reset-password ann@example.com --data DIR --remove-second-factor
+      when the phone is gone, too
+
+The server may go on running meanwhile.")]
+    ResetPassword {
+        /// Whose, by the e-mail address they sign in with.
+        #[arg(value_name = "EMAIL")]
+        email: String,
+        #[command(flatten)]
+        place: Place,
+        /// Remove the second factor as well.
+        #[arg(long)]
+        remove_second_factor: bool,
+        /// Let a disabled person in again.
+        #[arg(long)]
+        enable: bool,
+    },
+}
+
+impl User {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::List { place } => list(&place).await,
+            Self::ResetPassword {
+                email,
+                place,
+                remove_second_factor,
+                enable,
+            } => reset_password(&place, &email, remove_second_factor, enable).await,
+        }
+    }
+}
+
+async fn list(place: &Place) -> anyhow::Result<()> {
+    let store = place.store().await?;
+    let people = user::Entity::find()
+        .order_by_asc(user::Column::Email)
+        .all(store.db())
+        .await?;
+    let now_ms = SystemClock::new().now().as_millisecond();
+    println!("{:40} {:9} {:38} STATE", "E-MAIL", "ROLE", "TENANT");
+    for person in people {
+        let mut state = Vec::new();
+        if person.is_disabled {
+            state.push("disabled");
+        }
+        if person.locked_until.is_some_and(|until| now_ms < until) {
+            state.push("locked out");
+        }
+        if person.totp_secret_sealed.is_some() {
+            state.push("second factor");
+        }
+        println!(
+            "{:40} {:9} {:38} {}",
+            person.email,
+            person.role,
+            person.tenant_id.as_deref().unwrap_or("(installation)"),
+            state.join(", ")
+        );
+    }
+    Ok(())
+}
+
+async fn reset_password(
+    place: &Place,
+    email: &str,
+    removes_totp: bool,
+    enables: bool,
+) -> anyhow::Result<()> {
+    let store = place.store().await?;
+    let Some(person) = store.user_by_email(&email_key(email)).await? else {
+        bail!("nobody has the e-mail address {email}; `user list` shows who there is");
+    };
+    let password = new_password()?;
+    if let Some(flaw) = flaw(&password) {
+        bail!("{flaw}");
+    }
+    let hash = Passwords::new(Chance::from_system())
+        .hash(&password)
+        .await
+        .map_err(|_| anyhow::anyhow!("hashing the password"))?;
+    let (id, tenant_id) = (person.id.clone(), person.tenant_id.clone());
+    let email = person.email.clone();
+    let mut change = person.into_active_model();
+    change.password_hash = Set(hash);
+    change.failed_logins = Set(0);
+    change.locked_until = Set(None);
+    if removes_totp {
+        change.totp_secret_sealed = Set(None);
+        change.totp_pending_sealed = Set(None);
+    }
+    if enables {
+        change.is_disabled = Set(false);
+    }
+    let txn = store.begin().await?;
+    change.update(&txn).await?;
+    store.end_sessions(&txn, &id, None).await?;
+    let entry = Entry {
+        tenant_id: tenant_id.as_deref(),
+        user_id: None,
+        actor: "the command line",
+        action: "user.reset_password",
+        object_kind: "user",
+        object_id: &id,
+        detail: json!({"email": email, "is_totp_reset": removes_totp, "is_enabled": enables}),
+        address: "",
+    };
+    store
+        .audit(&txn, SystemClock::new().now().as_millisecond(), entry)
+        .await?;
+    txn.commit().await?;
+    println!("{email} has a new password, and signs in anew everywhere");
+    Ok(())
+}
+
+/// Asks for a password twice at a terminal; reads one line from standard input elsewhere.
+fn new_password() -> anyhow::Result<Zeroizing<String>> {
+    if !stdin().is_terminal() {
+        let mut line = Zeroizing::new(String::new());
+        stdin()
+            .read_line(&mut line)
+            .context("reading the new password from standard input")?;
+        let length = line.trim_end_matches(['\r', '\n']).len();
+        line.truncate(length);
+        return Ok(line);
+    }
+    let ask = |prompt: &str| {
+        rpassword::prompt_password(prompt)
+            .map(Zeroizing::new)
+            .context("asking for the new password")
+    };
+    let first = ask("New password: ")?;
+    if *first != *ask("Again: ")? {
+        bail!("the two passwords differ");
+    }
+    Ok(first)
+}

@@ -1,0 +1,201 @@
+//! What people send: JSON, with refusals in the API's own form, and the checks that many members share.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::people_api::error::{ApiError, ApiResult};
+use crate::plane::SharedPlane;
+
+/// How long a text may be, in characters, unless it is a path.
+pub const TEXT_MAX: usize = 1_000;
+
+/// How many items a list may have.
+pub const LIST_MAX: usize = 1_000;
+
+/// The body of a request, read from JSON.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<SharedPlane> for Input<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, plane: &SharedPlane) -> ApiResult<Self> {
+        let Json(value) = Json::<Value>::from_request(request, plane)
+            .await
+            .map_err(|rejection| refusal(&rejection))?;
+        if !value.is_object() {
+            // Or serde would take a list for an object whose members come in order.
+            return Err(ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                "the body must be a JSON object",
+            ));
+        }
+        if holds_nul(&value) {
+            // PostgreSQL keeps no such text, and nobody means one.
+            return Err(ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                "a text holds the character U+0000",
+            ));
+        }
+        serde_json::from_value(value).map(Self).map_err(|error| {
+            ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                error.to_string(),
+            )
+        })
+    }
+}
+
+/// The parameters behind the `?` of an address.
+#[derive(Clone, Copy, Debug)]
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<SharedPlane> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, plane: &SharedPlane) -> ApiResult<Self> {
+        match Query::<T>::from_request_parts(parts, plane).await {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(rejection) => Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "malformed",
+                rejection.body_text(),
+            )),
+        }
+    }
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn refusal(rejection: &JsonRejection) -> ApiError {
+    let status = rejection.status();
+    let code = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "no_json",
+        _ => "malformed",
+    };
+    ApiError::new(status, code, rejection.body_text())
+}
+
+/// Takes a text that must say something: without space around it, at most `TEXT_MAX` characters, none that controls.
+pub fn text(field: &str, value: &str) -> ApiResult<String> {
+    let value = any_text(field, value)?;
+    if value.is_empty() {
+        return Err(ApiError::invalid(field, "it must not be empty"));
+    }
+    Ok(value)
+}
+
+/// Takes a text that may be empty.
+pub fn any_text(field: &str, value: &str) -> ApiResult<String> {
+    let value = value.trim();
+    if value.chars().count() > TEXT_MAX {
+        return Err(ApiError::invalid(
+            field,
+            format!("it may have {TEXT_MAX} characters at most"),
+        ));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(ApiError::invalid(field, "it holds control characters"));
+    }
+    Ok(value.to_owned())
+}
+
+/// Takes an e-mail address.
+pub fn email(field: &str, value: &str) -> ApiResult<String> {
+    const EMAIL_BYTES_MAX: usize = 254;
+    let value = text(field, value)?;
+    let is_address = value.len() <= EMAIL_BYTES_MAX
+        && !value.contains(char::is_whitespace)
+        && value.split_once('@').is_some_and(|(name, host)| {
+            !name.is_empty() && !host.is_empty() && !host.contains('@')
+        });
+    if !is_address {
+        return Err(ApiError::invalid(
+            field,
+            "it must be an e-mail address such as ann@example.com",
+        ));
+    }
+    Ok(value)
+}
+
+/// Takes a time, RFC 3339, as milliseconds since 1970.
+pub fn time_ms(field: &str, value: &str) -> ApiResult<i64> {
+    value
+        .parse::<jiff::Timestamp>()
+        .map(|time| time.as_millisecond())
+        .map_err(|_| {
+            ApiError::invalid(
+                field,
+                "it must be a time such as 2026-03-01T08:00:00Z (RFC 3339)",
+            )
+        })
+}
+
+/// Takes a time that has not come yet, if one is given, as milliseconds since 1970.
+pub fn later_ms(field: &str, value: Option<&str>, now_ms: i64) -> ApiResult<Option<i64>> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    let time = time_ms(field, value)?;
+    if time <= now_ms {
+        return Err(ApiError::invalid(field, "this time is over already"));
+    }
+    Ok(Some(time))
+}
+
+/// Takes the IANA name of a time zone.
+pub fn time_zone(field: &str, value: &str) -> ApiResult<String> {
+    let value = text(field, value)?;
+    jiff::tz::TimeZone::get(&value).map_err(|_| {
+        ApiError::invalid(
+            field,
+            "there is no such time zone; give one such as Europe/Berlin or UTC",
+        )
+    })?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nul_is_found_wherever_it_hides() {
+        assert!(holds_nul(&serde_json::json!({"a": [{"b\0": 1}]})));
+        assert!(holds_nul(&serde_json::json!([["\0"]])));
+        assert!(!holds_nul(&serde_json::json!({"a": ["\\0", 0, null]})));
+    }
+
+    #[test]
+    fn texts_have_bounds() {
+        assert_eq!(text("name", "  Köln ").expect("fine"), "Köln");
+        assert!(text("name", " ").is_err());
+        assert!(text("name", "a\0b").is_err());
+        assert!(text("name", &"ä".repeat(TEXT_MAX)).is_ok());
+        assert!(text("name", &"ä".repeat(TEXT_MAX + 1)).is_err());
+        assert!(email("email", "Ann@example.com").is_ok());
+        assert!(email("email", "ann@@example.com").is_err());
+        assert!(email("email", "@").is_err());
+        assert!(time_zone("time_zone", "Europe/Berlin").is_ok());
+        assert!(time_zone("time_zone", "../etc/passwd").is_err());
+        assert!(time_ms("from", "yesterday").is_err());
+    }
+}

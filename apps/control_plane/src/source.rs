@@ -1,0 +1,66 @@
+//! Where a call comes from.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::ConnectInfo;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+
+use crate::plane::Options;
+
+/// Returns the address that a call came from, in words; empty when it is not known.
+pub fn address_of(parts: &Parts, options: &Options) -> String {
+    ip_of(parts, options).map_or_else(String::new, |ip| ip.to_string())
+}
+
+/// Returns the address that a call came from. Behind a proxy that is the last one of `X-Forwarded-For`: the one
+/// that our proxy saw; those before it are whatever the caller claims.
+pub fn ip_of(parts: &Parts, options: &Options) -> Option<IpAddr> {
+    let peer = parts
+        .extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|ConnectInfo(peer)| peer.ip().to_canonical());
+    if options.trusts_proxy {
+        forwarded(&parts.headers).or(peer)
+    } else {
+        peer
+    }
+}
+
+fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?;
+    let last = last.to_str().ok()?.rsplit(',').next()?.trim();
+    last.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn parts(forwarded: &[&str]) -> Parts {
+        let mut request = Request::builder();
+        for value in forwarded {
+            request = request.header("x-forwarded-for", *value);
+        }
+        let mut parts = request.body(()).expect("a request").into_parts().0;
+        let peer: SocketAddr = "[::ffff:10.0.0.1]:4000".parse().expect("an address");
+        parts.extensions.insert(ConnectInfo(peer));
+        parts
+    }
+
+    #[test]
+    fn a_header_counts_behind_a_proxy_alone_and_its_last_address_does() {
+        let claimed = parts(&["1.1.1.1", "2.2.2.2, 3.3.3.3"]);
+        let direct = Options::default();
+        let proxied = Options {
+            trusts_proxy: true,
+            ..Options::default()
+        };
+        assert_eq!(address_of(&claimed, &direct), "10.0.0.1");
+        assert_eq!(address_of(&claimed, &proxied), "3.3.3.3");
+        assert_eq!(address_of(&parts(&["nonsense"]), &proxied), "10.0.0.1");
+        assert_eq!(address_of(&parts(&[]), &proxied), "10.0.0.1");
+    }
+}

@@ -1,0 +1,15 @@
+//! How the schema came to be what it is: migrations in order, run when the server starts.
+
+mod m0001_first;
+mod table;
+
+use sea_orm_migration::prelude::*;
+
+/// All migrations.
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_first::Migration)]
+    }
+}

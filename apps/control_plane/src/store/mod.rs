@@ -1,0 +1,176 @@
+//! The database: SQLite in the data folder, or a PostgreSQL server; one code path for both.
+//!
+//! Queries stand in files named after what they are about, beside this one. Nobody else names a column.
+
+pub mod agents;
+pub mod alarms;
+pub mod audit;
+pub mod commands;
+pub mod deliveries;
+pub mod entity;
+pub mod figures;
+pub mod fleet;
+pub mod history;
+pub mod inventory;
+pub mod leases;
+mod migration;
+pub mod people;
+mod points;
+pub mod repo_operations;
+pub mod runs;
+pub mod schedule;
+pub mod settings;
+pub mod upkeep;
+pub mod work;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection,
+    DatabaseTransaction, DbErr, TransactionTrait as _,
+};
+use sea_orm_migration::MigratorTrait;
+
+/// How long a call waits for a connection, and SQLite for its one writer.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Connections to a PostgreSQL server, at most.
+const CONNECTIONS_MAX: u32 = 24;
+
+/// A database that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {source}")]
+pub struct StoreError {
+    doing: String,
+    source: DbErr,
+}
+
+/// The database, opened and of the newest schema. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Store {
+    db: DatabaseConnection,
+}
+
+impl Store {
+    /// Opens the SQLite file `control_plane.db` in `data`, making it when it is missing.
+    pub async fn in_folder(data: &Path) -> Result<Self, StoreError> {
+        let file = data.join("control_plane.db");
+        Self::at(&format!("sqlite://{}?mode=rwc", file.display())).await
+    }
+
+    /// Opens a database by its URL: `sqlite://FILE?mode=rwc` or `postgres://USER:PASSWORD@HOST/NAME`.
+    pub async fn at(url: &str) -> Result<Self, StoreError> {
+        // The URL holds a password, so errors name the kind alone.
+        let kind = url.split(':').next().unwrap_or_default().to_owned();
+        let doing = |what: &str| format!("{what} the {kind} database");
+        let mut options = ConnectOptions::new(url);
+        options
+            .acquire_timeout(WAIT_MAX)
+            .connect_timeout(WAIT_MAX)
+            .sqlx_logging(false);
+        if kind == "sqlite" {
+            // One writer at a time is SQLite's rule: a single connection waits its turn instead of failing.
+            options
+                .max_connections(1)
+                .min_connections(1)
+                .idle_timeout(None::<Duration>)
+                .max_lifetime(None::<Duration>);
+        } else {
+            options.max_connections(CONNECTIONS_MAX);
+        }
+        let db = Database::connect(options)
+            .await
+            .map_err(|source| StoreError {
+                doing: doing("opening"),
+                source,
+            })?;
+        if db.get_database_backend() == DatabaseBackend::Sqlite {
+            for pragma in [
+                "PRAGMA journal_mode=WAL",
+                "PRAGMA synchronous=NORMAL",
+                "PRAGMA busy_timeout=20000",
+            ] {
+                db.execute_unprepared(pragma)
+                    .await
+                    .map_err(|source| StoreError {
+                        doing: doing("setting up"),
+                        source,
+                    })?;
+            }
+        }
+        migration::Migrator::up(&db, None)
+            .await
+            .map_err(|source| StoreError {
+                doing: doing("bringing the schema up to date in"),
+                source,
+            })?;
+        Ok(Self { db })
+    }
+
+    /// Returns what queries run on.
+    pub fn db(&self) -> &DatabaseConnection {
+        &self.db
+    }
+
+    /// Begins a transaction. Until it ends, every query runs on it: SQLite has no second connection.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        self.db.begin().await
+    }
+
+    /// Counts statements from now on.
+    #[cfg(test)]
+    pub(crate) fn count_statements(&mut self) -> std::sync::Arc<std::sync::atomic::AtomicUsize> {
+        let count = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+        let counted = count.clone();
+        self.db.set_metric_callback(move |_| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        });
+        count
+    }
+
+    /// Tells whether several instances may use the database at once, so that rows are locked when they are claimed.
+    pub fn is_shared(&self) -> bool {
+        self.db.get_database_backend() == DatabaseBackend::Postgres
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
+
+    use super::entity::tenant;
+    use super::*;
+
+    #[tokio::test]
+    async fn the_schema_is_made_once_and_holds_what_the_entities_say() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::in_folder(folder.path()).await.expect("opened");
+        let row = tenant::ActiveModel {
+            id: Set("a".to_owned()),
+            name: Set("Ünicode GmbH".to_owned()),
+            time_zone: Set("Europe/Berlin".to_owned()),
+            created_at: Set(1),
+        };
+        row.insert(store.db()).await.expect("inserted");
+        let again = Store::in_folder(folder.path()).await.expect("opened again");
+        let rows = tenant::Entity::find().all(again.db()).await.expect("read");
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].name, "Ünicode GmbH");
+        // Every table can be read with the columns that its entity names.
+        macro_rules! readable {
+            ($($table:ident)*) => {
+                $(super::entity::$table::Entity::find()
+                    .one(again.db())
+                    .await
+                    .expect(stringify!($table));)*
+            };
+        }
+        readable!(
+            agent_event alarm alarm_channel api_token audit_entry command delivery enrolment_token
+            host job lease log_chunk login_session notice point repo_operation repository
+            repository_size run
+            run_event run_log session setting user vm
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! The installation's settings.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait as _};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::Store;
+use super::entity::setting;
+use crate::sealing::{Sealing, SealingError};
+
+/// The server's address as agents and people reach it.
+pub const PUBLIC_URL: &str = "public_url";
+
+/// The oldest version of the agent whose reports are taken (contract 1.3); empty: any.
+pub const MIN_AGENT_VERSION: &str = "min_agent_version";
+
+/// How mail is sent: [`Smtp`] as JSON; empty: not at all.
+pub const SMTP: &str = "smtp";
+
+/// The mail server's password, sealed, in base64; empty: none.
+pub const SMTP_PASSWORD: &str = "smtp_password";
+
+/// What the mail server's password is sealed as.
+const SMTP_PASSWORD_SEAL: &str = "setting/smtp_password";
+
+/// How the connection to the mail server is kept private.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpTls {
+    /// A connection in the clear becomes a private one before anything is said.
+    Starttls,
+    /// Private from the first byte.
+    Tls,
+    /// In the clear.
+    None,
+}
+
+/// How mail is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Smtp {
+    /// The mail server.
+    pub host: String,
+    /// Its port.
+    #[schema(minimum = 1)]
+    pub port: u16,
+    /// How the connection is kept private.
+    pub tls: SmtpTls,
+    /// Whom to sign in as; empty: nobody.
+    pub username: String,
+    /// The sender's address.
+    pub from: String,
+}
+
+impl Store {
+    /// Returns a setting's value; empty when it was never set.
+    pub async fn setting(&self, db: &impl ConnectionTrait, name: &str) -> Result<String, DbErr> {
+        let row = setting::Entity::find_by_id(name).one(db).await?;
+        Ok(row.map_or_else(String::new, |row| row.value))
+    }
+
+    /// Sets a setting.
+    pub async fn set_setting(
+        &self,
+        txn: &impl ConnectionTrait,
+        name: &str,
+        value: &str,
+    ) -> Result<(), DbErr> {
+        let row = setting::ActiveModel {
+            name: Set(name.to_owned()),
+            value: Set(value.to_owned()),
+        };
+        let replace = OnConflict::column(setting::Column::Name)
+            .update_column(setting::Column::Value)
+            .to_owned();
+        setting::Entity::insert(row)
+            .on_conflict(replace)
+            .exec_without_returning(txn)
+            .await?;
+        Ok(())
+    }
+
+    /// Returns how mail is sent; none: not at all.
+    pub async fn smtp(&self, db: &impl ConnectionTrait) -> Result<Option<Smtp>, DbErr> {
+        let value = self.setting(db, SMTP).await?;
+        Ok(serde_json::from_str(&value).ok())
+    }
+
+    /// Returns the mail server's password, if there is one.
+    pub async fn smtp_password(
+        &self,
+        db: &impl ConnectionTrait,
+        sealing: &Sealing,
+    ) -> Result<Result<Option<Zeroizing<String>>, SealingError>, DbErr> {
+        let value = self.setting(db, SMTP_PASSWORD).await?;
+        if value.is_empty() {
+            return Ok(Ok(None));
+        }
+        let sealed = BASE64.decode(&value).unwrap_or_default();
+        Ok(sealing.open_text(SMTP_PASSWORD_SEAL, &sealed).map(Some))
+    }
+
+    /// Keeps the mail server's password, sealed; an empty one is forgotten.
+    pub async fn set_smtp_password(
+        &self,
+        txn: &impl ConnectionTrait,
+        sealing: &Sealing,
+        password: &str,
+    ) -> Result<(), DbErr> {
+        let value = if password.is_empty() {
+            String::new()
+        } else {
+            BASE64.encode(sealing.seal(SMTP_PASSWORD_SEAL, password.as_bytes()))
+        };
+        self.set_setting(txn, SMTP_PASSWORD, &value).await
+    }
+}

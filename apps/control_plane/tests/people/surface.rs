@@ -1,0 +1,222 @@
+//! What holds for every answer: headers, refusals in one form, limits, figures for Prometheus.
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use control_plane::plane::Options;
+use serde_json::json;
+
+use crate::server::{Answer, Client, World};
+
+async fn raw(
+    client: &Client,
+    method: Method,
+    uri: &str,
+    kind: &str,
+    body: impl Into<Body>,
+) -> Answer {
+    let request = Request::builder()
+        .method(method)
+        .uri(uri)
+        .header("content-type", kind)
+        .body(body.into());
+    client.send(request.expect("a request")).await
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_load_nothing_from_elsewhere() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    for uri in [
+        "/healthz",
+        "/api/v1/setup",
+        "/api/v1/nothing",
+        "/metrics",
+        "/nothing",
+    ] {
+        let answer = raw(&stranger, Method::GET, uri, "text/plain", "").await;
+        let header = |name: &str| {
+            let value = answer.headers.get(name);
+            value
+                .unwrap_or_else(|| panic!("{uri}: no {name}"))
+                .to_str()
+                .expect("a text")
+                .to_owned()
+        };
+        let policy = header("content-security-policy");
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        ] {
+            assert!(policy.contains(part), "{policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("referrer-policy"), "no-referrer");
+        assert_eq!(header("cross-origin-opener-policy"), "same-origin");
+        assert!(!answer.headers.contains_key("strict-transport-security"));
+        if uri != "/nothing" {
+            assert_eq!(header("cache-control"), "no-store");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_has_the_same_form() {
+    let world = World::new().await;
+    let owner = world.person("owner", None).await;
+    let json = "application/json";
+    for (method, uri, kind, body, status, code) in [
+        (Method::GET, "/api/v1/nothing", json, "", 404, "not_found"),
+        (Method::GET, "/api/v2/users", json, "", 404, "not_found"),
+        (
+            Method::PUT,
+            "/api/v1/users",
+            json,
+            "{}",
+            405,
+            "method_not_allowed",
+        ),
+        (Method::POST, "/api/v1/tenants", json, "{", 400, "malformed"),
+        (Method::POST, "/api/v1/tenants", json, "", 400, "malformed"),
+        (
+            Method::POST,
+            "/api/v1/tenants",
+            "text/plain",
+            "{}",
+            415,
+            "no_json",
+        ),
+        (Method::POST, "/api/v1/tenants", json, "{}", 422, "invalid"),
+        (Method::POST, "/api/v1/tenants", json, "[]", 422, "invalid"),
+        (
+            Method::POST,
+            "/api/v1/tenants",
+            json,
+            r#"{"name": 5, "time_zone": "UTC"}"#,
+            422,
+            "invalid",
+        ),
+        (
+            Method::POST,
+            "/api/v1/tenants",
+            json,
+            r#"{"name": "a\u0000", "time_zone": "UTC"}"#,
+            422,
+            "invalid",
+        ),
+        (
+            Method::GET,
+            "/api/v1/tenants?limit=x",
+            json,
+            "",
+            400,
+            "malformed",
+        ),
+        (
+            Method::GET,
+            "/api/v1/tenants?cursor=%00",
+            json,
+            "",
+            400,
+            "malformed",
+        ),
+        (
+            Method::PATCH,
+            "/api/v1/users/%ff",
+            json,
+            "{}",
+            400,
+            "malformed",
+        ),
+    ] {
+        let answer = raw(&owner, method.clone(), uri, kind, body).await;
+        let refusal = answer.refused(status, code);
+        let message = refusal["message"].as_str().expect("a message");
+        assert!(!message.is_empty(), "{method} {uri}");
+        assert_eq!(
+            answer.headers["content-type"], "application/json",
+            "{method} {uri}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused() {
+    let world = World::new().await;
+    let owner = world.person("owner", None).await;
+    let large = json!({"name": "a".repeat(1 << 20), "time_zone": "UTC"});
+    owner
+        .post("/tenants", large)
+        .await
+        .refused(413, "too_large");
+    let long = json!({"name": "a".repeat(1_001), "time_zone": "UTC"});
+    assert_eq!(
+        owner.post("/tenants", long).await.refused(422, "invalid")["field"],
+        "name"
+    );
+}
+
+#[tokio::test]
+async fn figures_are_for_the_installation_unless_they_are_for_everybody() {
+    let world = World::new().await;
+    let metrics = async |client: &Client| raw(client, Method::GET, "/metrics", "", "").await;
+    metrics(&world.stranger())
+        .await
+        .refused(401, "unauthenticated");
+    let tenant = world.tenant("Acme").await;
+    let theirs = world.person("owner", Some(&tenant)).await;
+    metrics(&theirs).await.refused(403, "forbidden");
+    let root = world.person("viewer", None).await;
+    root.get("/users/0123").await;
+    let text = metrics(&root).await.text();
+    for line in [
+        "e3_http_requests_total{method=\"GET\",route=\"/metrics\",status=\"401\"} 1",
+        "e3_hosts{kind=\"online\"} 0",
+        "e3_queue_length{kind=\"commands\"} 0",
+        "# EOF",
+    ] {
+        assert!(text.contains(line), "no {line} in {text}");
+    }
+    assert!(!text.contains("0123"), "paths are not routes: {text}");
+
+    let open = World::with(Options {
+        are_metrics_open: true,
+        ..Options::default()
+    })
+    .await;
+    metrics(&open.stranger()).await.expect_text();
+}
+
+impl Answer {
+    #[track_caller]
+    fn expect_text(&self) {
+        assert_eq!(self.status.as_u16(), 200, "{}", self.text());
+    }
+}
+
+#[tokio::test]
+async fn health_is_for_everybody() {
+    let world = World::new().await;
+    let answer = raw(&world.stranger(), Method::GET, "/healthz", "", "").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.text().as_str()),
+        (200, "ok\n")
+    );
+}
+
+#[tokio::test]
+async fn the_document_says_how_to_call() {
+    let world = World::new().await;
+    let document = world.stranger().get("/openapi.json").await.expect(200);
+    assert_eq!(document["servers"][0]["url"], "/api/v1");
+    assert_eq!(
+        document["components"]["securitySchemes"]["token"]["scheme"],
+        "bearer"
+    );
+    let body = &document["paths"]["/tenants"]["post"];
+    for status in ["201", "400", "401", "403", "413", "415", "422", "500"] {
+        assert!(body["responses"][status].is_object(), "{status}");
+    }
+}
