@@ -1,0 +1,308 @@
+//! Restore points: recorded with the end of their run, and what they leave to be done.
+
+use std::collections::HashSet;
+
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr,
+    EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::run_rules::change::object;
+use crate::run_rules::finish::{sources_of, work_after};
+use crate::run_rules::points::{NewPoint, Recorded, of_files, of_vms};
+use crate::store::Store;
+use crate::store::entity::{job, point, repo_operation, repository, run, vm};
+use crate::store::runs::{NewLog, Report, insert_logs};
+use crate::vm_choice::VmRules;
+
+/// Ids in one query, at most.
+const IDS_MAX: usize = 500;
+
+/// What a point warns of that a verification found damaged.
+const DAMAGED: &str =
+    "a verification found it damaged: it cannot be restored whole; see the repository's operations";
+
+/// What work on a repository says of points in it, by their manifests.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ToldOfPoints {
+    removed_points: Vec<String>,
+    verified_points: Vec<String>,
+    damaged_points: Vec<String>,
+    how: Option<String>,
+}
+
+impl ToldOfPoints {
+    /// Reads what was told; nothing, if it is something else.
+    pub(super) fn read(document: &Value) -> Self {
+        Self::deserialize(document).unwrap_or_default()
+    }
+}
+impl Store {
+    /// Records the points of a run that ended well, and what its VMs are handed back the next time. What is there
+    /// already is left alone. Returns how many points are new.
+    pub(super) async fn record_points<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        run: &run::Model,
+        report: &Report<'_>,
+        now: i64,
+    ) -> Result<usize, DbErr> {
+        let Some(repository_id) = &run.repository_id else {
+            return Ok(0);
+        };
+        let there = point::Entity::find()
+            .filter(point::Column::RunId.eq(&run.id))
+            .all(txn)
+            .await?;
+        let recorded = if run.engine == "hyperv" {
+            let vms = vms_for(txn, run, report).await?;
+            let mut recorded = of_vms(report.results, &vms, &there);
+            recorded.logged.extend(report.unreadable.iter().cloned());
+            recorded
+        } else {
+            let job = match &run.job_id {
+                Some(job_id) => job::Entity::find_by_id(job_id).one(txn).await?,
+                None => None,
+            };
+            let sources = job.as_ref().map(sources_of).unwrap_or_default().join(", ");
+            Recorded {
+                points: of_files(run, report.update, &sources, &there)
+                    .into_iter()
+                    .collect(),
+                ..Recorded::default()
+            }
+        };
+        for new in &recorded.points {
+            row(run, repository_id, new, now).insert(txn).await?;
+        }
+        for pointer in recorded.pointers {
+            let mut changed = vm::ActiveModel {
+                ..Default::default()
+            };
+            if let Some(checkpoint_id) = pointer.checkpoint_id {
+                changed.last_checkpoint_id = Set(Some(checkpoint_id));
+                changed.last_rct_ids_json = Set(pointer.rct_ids_json);
+            }
+            if pointer.is_tracked {
+                changed.is_tracked = Set(true);
+            }
+            if changed.last_checkpoint_id.is_set() || changed.is_tracked.is_set() {
+                vm::Entity::update_many()
+                    .set(changed)
+                    .filter(vm::Column::Id.eq(pointer.vm_id))
+                    .exec(txn)
+                    .await?;
+            }
+        }
+        let logs = recorded.logged.into_iter().map(|message| NewLog {
+            level: "warn".to_owned(),
+            code: "RESULT_NOT_RECORDED".to_owned(),
+            message: protocol::limit::shortened(&message, 1_000),
+            details_json: "{}".to_owned(),
+        });
+        insert_logs(txn, &run.id, logs.collect(), now).await?;
+        Ok(recorded.points.len())
+    }
+
+    /// Writes down that a point was proven, when all of it was restored.
+    pub(super) async fn prove_by_restore<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        run: &run::Model,
+        now: i64,
+    ) -> Result<(), DbErr> {
+        let target = object(&run.target_json);
+        let was_whole = target.get("disks").is_none_or(Value::is_null);
+        let Some(point_id) = run.point_id else {
+            return Ok(());
+        };
+        if run.kind != "hyperv_restore" || !was_whole {
+            return Ok(());
+        }
+        point::Entity::update_many()
+            .set(point::ActiveModel {
+                proven_at: Set(Some(now)),
+                proven_how: Set("restore".to_owned()),
+                ..Default::default()
+            })
+            .filter(point::Column::Id.eq(point_id))
+            .filter(point::Column::TenantId.eq(&run.tenant_id))
+            .exec(txn)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes down what work on a repository says of points in it: agents of ours name those that retention removed and
+    /// those that a verification looked at.
+    pub(super) async fn note_told<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        repository_id: &str,
+        told: &ToldOfPoints,
+        now: i64,
+    ) -> Result<(), DbErr> {
+        let among = |manifests: &[String]| {
+            Condition::all()
+                .add(point::Column::RepositoryId.eq(repository_id))
+                .add(point::Column::ManifestId.is_in(manifests))
+        };
+        for removed in told.removed_points.chunks(IDS_MAX) {
+            point::Entity::update_many()
+                .set(point::ActiveModel {
+                    expired_at: Set(Some(now)),
+                    ..Default::default()
+                })
+                .filter(among(removed))
+                .filter(point::Column::ExpiredAt.is_null())
+                .exec(txn)
+                .await?;
+        }
+        for verified in told.verified_points.chunks(IDS_MAX) {
+            point::Entity::update_many()
+                .set(point::ActiveModel {
+                    proven_at: Set(Some(now)),
+                    proven_how: Set(told.how.clone().unwrap_or_default()),
+                    ..Default::default()
+                })
+                .filter(among(verified))
+                .exec(txn)
+                .await?;
+        }
+        for damaged in told.damaged_points.chunks(IDS_MAX) {
+            let rows = point::Entity::find()
+                .filter(among(damaged))
+                .all(txn)
+                .await?;
+            for row in rows {
+                let mut warnings: Vec<String> =
+                    serde_json::from_str(&row.warnings_json).unwrap_or_default();
+                if warnings.iter().any(|warning| warning == DAMAGED) {
+                    continue;
+                }
+                warnings.insert(0, DAMAGED.to_owned());
+                let mut row = row.into_active_model();
+                row.warnings_json = Set(json!(warnings).to_string());
+                row.update(txn).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues what a run that ended well leaves to be done in its repository. Returns whether there is something.
+    pub(super) async fn queue_work_after<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        run: &run::Model,
+        now: i64,
+    ) -> Result<bool, DbErr> {
+        let (Some(job_id), Some(repository_id)) = (&run.job_id, &run.repository_id) else {
+            return Ok(false);
+        };
+        let job = job::Entity::find_by_id(job_id).one(txn).await?;
+        let repository = repository::Entity::find_by_id(repository_id)
+            .one(txn)
+            .await?;
+        let (Some(job), Some(repository)) = (job, repository) else {
+            return Ok(false);
+        };
+        if job.engine == "sync" {
+            return Ok(false);
+        }
+        let vms = vm::Entity::find()
+            .filter(vm::Column::HostId.eq(&run.host_id))
+            .all(txn)
+            .await?;
+        let rules = VmRules::of_json(&job.vms_json);
+        let guids: Vec<String> = vms
+            .into_iter()
+            .filter(|vm| rules.is_chosen(&vm.guid, &vm.name))
+            .map(|vm| vm.guid)
+            .collect();
+        let is_maintained = repo_operation::Entity::find()
+            .filter(repo_operation::Column::RepositoryId.eq(repository_id))
+            .filter(repo_operation::Column::Kind.is_in(["maintenance_quick", "maintenance_full"]))
+            .filter(repo_operation::Column::Status.is_in(["queued", "running"]))
+            .count(txn)
+            .await?
+            > 0;
+        let work = work_after(run, &job, &repository, &guids, is_maintained, now);
+        let has_work = !work.is_empty();
+        for work in work {
+            let row = repo_operation::ActiveModel {
+                tenant_id: Set(run.tenant_id.clone()),
+                repository_id: Set(repository_id.clone()),
+                kind: Set(work.kind.to_owned()),
+                token: Set(work.token),
+                payload_json: Set(work.payload.to_string()),
+                status: Set("queued".to_owned()),
+                host_id: Set(None),
+                attempts: Set(0),
+                not_before: Set(now),
+                locked_until: Set(None),
+                result_json: Set(json!({}).to_string()),
+                created_at: Set(now),
+                finished_at: Set(None),
+                ..Default::default()
+            };
+            // A run that ends once more, after the server had given it up, has queued its work already.
+            repo_operation::Entity::insert(row)
+                .on_conflict_do_nothing_on([repo_operation::Column::Token])
+                .exec_without_returning(txn)
+                .await?;
+        }
+        Ok(has_work)
+    }
+}
+
+/// Returns the VMs that results may be of: those of the run's host, and those of the tenant that they name by number.
+async fn vms_for<C: ConnectionTrait>(
+    txn: &C,
+    run: &run::Model,
+    report: &Report<'_>,
+) -> Result<Vec<vm::Model>, DbErr> {
+    let numbers: HashSet<i64> = report
+        .results
+        .iter()
+        .filter_map(|result| i64::try_from(result.vm_id.0).ok())
+        .collect();
+    vm::Entity::find()
+        .filter(vm::Column::TenantId.eq(&run.tenant_id))
+        .filter(
+            Condition::any()
+                .add(vm::Column::HostId.eq(&run.host_id))
+                .add(vm::Column::Id.is_in(numbers)),
+        )
+        .all(txn)
+        .await
+}
+
+fn row(run: &run::Model, repository_id: &str, new: &NewPoint, now: i64) -> point::ActiveModel {
+    let text = |text: &str| Set(text.to_owned());
+    point::ActiveModel {
+        tenant_id: text(&run.tenant_id),
+        host_id: text(&run.host_id),
+        repository_id: text(repository_id),
+        job_id: Set(run.job_id.clone()),
+        run_id: text(&run.id),
+        engine: text(&run.engine),
+        vm_id: Set(new.vm_id),
+        name: text(&new.name),
+        manifest_id: text(&new.manifest_id),
+        backup_type: text(new.backup_type),
+        consistency: text(new.consistency),
+        total_bytes: Set(new.total_bytes),
+        changed_bytes: Set(new.changed_bytes),
+        duration_seconds: Set(new.duration_seconds),
+        disk_manifests_json: text(&new.disk_manifests_json),
+        warnings_json: text(&new.warnings_json),
+        created_at: Set(run.finished_at.unwrap_or(now)),
+        proven_at: Set(None),
+        proven_how: text(""),
+        is_pinned: Set(false),
+        expired_at: Set(None),
+        ..Default::default()
+    }
+}

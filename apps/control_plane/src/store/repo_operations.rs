@@ -1,0 +1,236 @@
+//! Work on repositories: handed to one host at a time, reported once.
+
+use sea_orm::{
+    ActiveModelTrait as _,
+    ActiveValue::Set,
+    ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    TransactionTrait as _,
+    sea_query::{LockBehavior, LockType},
+};
+
+use crate::run_rules::finish::is_understood;
+use crate::store::Store;
+use crate::store::entity::{command, host, job, repo_operation, repository};
+use crate::store::points::ToldOfPoints;
+
+/// While work on a repository goes on, nobody else gets any for so long (contract 3.15).
+pub const LOCK_MS: i64 = 300_000;
+/// So much work is looked at in one poll.
+const LOOK_MAX: u64 = 20;
+
+/// What came of the report of an operation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reported {
+    /// There is none of this number and token that this host took.
+    NotYours,
+    /// It was reported before.
+    Before,
+    /// It is.
+    Now(Box<repo_operation::Model>),
+}
+
+impl Store {
+    /// Takes the oldest work on a repository that a job of this very host uses, and on which nobody works.
+    pub async fn claim_operation(
+        &self,
+        host: &host::Model,
+        now: i64,
+    ) -> Result<Option<(repo_operation::Model, repository::Model)>, DbErr> {
+        let used = job::Entity::find()
+            .select_only()
+            .column(job::Column::RepositoryId)
+            .filter(job::Column::HostId.eq(&host.id))
+            .filter(job::Column::Status.ne("deleted"));
+        let queued = repo_operation::Entity::find()
+            .filter(repo_operation::Column::Status.eq("queued"))
+            .filter(repo_operation::Column::NotBefore.lte(now))
+            .filter(repo_operation::Column::TenantId.eq(&host.tenant_id))
+            .filter(repo_operation::Column::RepositoryId.in_subquery(used.into_query()))
+            .order_by_asc(repo_operation::Column::Id)
+            .limit(LOOK_MAX)
+            .all(&self.db)
+            .await?;
+        for operation in queued {
+            if !is_understood(&operation.kind, &host.agent_version) {
+                continue;
+            }
+            if let Some(claimed) = self.claim_one(operation, host, now).await? {
+                return Ok(Some(claimed));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn claim_one(
+        &self,
+        mut operation: repo_operation::Model,
+        host: &host::Model,
+        now: i64,
+    ) -> Result<Option<(repo_operation::Model, repository::Model)>, DbErr> {
+        let txn = self.db.begin().await?;
+        let select = repository::Entity::find_by_id(&operation.repository_id);
+        // Who holds the repository's row claims; whoever else comes goes away without.
+        let select = match self.is_shared() {
+            true => select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
+            false => select,
+        };
+        let Some(repository) = select.one(&txn).await? else {
+            txn.rollback().await?;
+            return Ok(None);
+        };
+        if is_locked(&txn, &repository.id, now).await? {
+            txn.rollback().await?;
+            return Ok(None);
+        }
+        let claimed = repo_operation::Entity::update_many()
+            .set(repo_operation::ActiveModel {
+                status: Set("running".to_owned()),
+                host_id: Set(Some(host.id.clone())),
+                attempts: Set(operation.attempts + 1),
+                locked_until: Set(Some(now + LOCK_MS)),
+                ..Default::default()
+            })
+            .filter(repo_operation::Column::Id.eq(operation.id))
+            .filter(repo_operation::Column::Status.eq("queued"))
+            .exec(&txn)
+            .await?;
+        if claimed.rows_affected == 0 {
+            txn.rollback().await?;
+            return Ok(None);
+        }
+        txn.commit().await?;
+        operation.status = "running".to_owned();
+        operation.host_id = Some(host.id.clone());
+        operation.attempts += 1;
+        operation.locked_until = Some(now + LOCK_MS);
+        Ok(Some((operation, repository)))
+    }
+
+    /// Takes the report of an operation, and with it what is known of the repository's upkeep.
+    pub async fn report_operation(
+        &self,
+        host: &host::Model,
+        operation_id: i64,
+        token: &str,
+        is_done: bool,
+        result_json: String,
+        now: i64,
+    ) -> Result<Reported, DbErr> {
+        let stored_bytes = stored_bytes_of(&result_json);
+        let told = ToldOfPoints::read(&serde_json::from_str(&result_json).unwrap_or_default());
+        let txn = self.db.begin().await?;
+        let operation = repo_operation::Entity::find_by_id(operation_id)
+            .one(&txn)
+            .await?
+            .filter(|it| it.token == token && it.host_id.as_deref() == Some(&host.id));
+        let Some(operation) = operation else {
+            txn.rollback().await?;
+            return Ok(Reported::NotYours);
+        };
+        let reported = repo_operation::Entity::update_many()
+            .set(repo_operation::ActiveModel {
+                status: Set(if is_done { "success" } else { "failed" }.to_owned()),
+                result_json: Set(result_json),
+                locked_until: Set(None),
+                finished_at: Set(Some(now)),
+                ..Default::default()
+            })
+            .filter(repo_operation::Column::Id.eq(operation_id))
+            .filter(repo_operation::Column::Status.eq("running"))
+            .exec(&txn)
+            .await?;
+        if reported.rows_affected == 0 {
+            txn.rollback().await?;
+            return Ok(Reported::Before);
+        }
+        self.note_told(&txn, &operation.repository_id, &told, now)
+            .await?;
+        if is_done {
+            let repository = repository::Entity::find_by_id(&operation.repository_id)
+                .one(&txn)
+                .await?;
+            if let Some(repository) = repository {
+                if let Some(bytes) = stored_bytes {
+                    self.note_stored_bytes(&txn, &repository, bytes, now)
+                        .await?;
+                }
+                let mut changed = repository.into_active_model();
+                match operation.kind.as_str() {
+                    "maintenance_quick" => changed.last_quick_at = Set(Some(now)),
+                    "maintenance_full" => {
+                        changed.last_quick_at = Set(Some(now));
+                        changed.last_full_at = Set(Some(now));
+                    }
+                    "verify" => changed.last_verified_at = Set(Some(now)),
+                    _ => {}
+                }
+                if changed.is_changed() {
+                    changed.update(&txn).await?;
+                }
+            }
+        }
+        let operation = repo_operation::Entity::find_by_id(operation_id)
+            .one(&txn)
+            .await?;
+        txn.commit().await?;
+        Ok(operation.map_or(Reported::NotYours, |it| Reported::Now(Box::new(it))))
+    }
+
+    /// Returns the hosts for which a command or work on a repository waits: what long polls are woken by when nobody
+    /// told them.
+    pub async fn hosts_with_work(&self, now: i64) -> Result<Vec<String>, DbErr> {
+        let mut hosts: Vec<String> = command::Entity::find()
+            .select_only()
+            .column(command::Column::HostId)
+            .distinct()
+            .filter(command::Column::Status.eq("pending"))
+            .filter(command::Column::Kind.ne("enable_verbose_admin_logging"))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let waiting = repo_operation::Entity::find()
+            .select_only()
+            .column(repo_operation::Column::RepositoryId)
+            .filter(repo_operation::Column::Status.eq("queued"))
+            .filter(repo_operation::Column::NotBefore.lte(now));
+        let users: Vec<String> = job::Entity::find()
+            .select_only()
+            .column(job::Column::HostId)
+            .distinct()
+            .filter(job::Column::Status.ne("deleted"))
+            .filter(job::Column::RepositoryId.in_subquery(waiting.into_query()))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        hosts.extend(users);
+        Ok(hosts)
+    }
+}
+
+/// Tells whether somebody works on a repository.
+async fn is_locked<C: ConnectionTrait>(
+    txn: &C,
+    repository_id: &str,
+    now: i64,
+) -> Result<bool, DbErr> {
+    let going_on = repo_operation::Entity::find()
+        .filter(repo_operation::Column::RepositoryId.eq(repository_id))
+        .filter(repo_operation::Column::Status.eq("running"))
+        .filter(
+            Condition::any()
+                .add(repo_operation::Column::LockedUntil.gt(now))
+                .add(repo_operation::Column::LockedUntil.is_null()),
+        )
+        .count(txn)
+        .await?;
+    Ok(going_on > 0)
+}
+/// Returns how much the repository held when the operation ended, where the agent measured it.
+fn stored_bytes_of(result_json: &str) -> Option<i64> {
+    let result: serde_json::Value = serde_json::from_str(result_json).ok()?;
+    result
+        .get("stored_bytes")?
+        .as_i64()
+        .filter(|bytes| *bytes >= 0)
+}
