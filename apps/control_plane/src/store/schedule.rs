@@ -1,0 +1,262 @@
+//! Jobs whose time has come, and runs that nobody took.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, TransactionTrait as _,
+};
+
+use super::Store;
+use super::entity::{job, run, tenant};
+use crate::chores::fire::{self, Unfinished, Verdict};
+use crate::schedule::{Schedule, When};
+
+/// How many jobs are looked at in one turn.
+const JOBS_PER_TURN: u64 = 500;
+
+/// How many runs that nobody took are given up in one turn.
+const RUNS_PER_TURN: u64 = 500;
+
+/// A run that was queued or recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fired {
+    /// Its id.
+    pub run_id: String,
+    /// The tenant.
+    pub tenant_id: String,
+    /// The host.
+    pub host_id: String,
+    /// Whether it is to happen; else it is recorded as missed.
+    pub is_queued: bool,
+}
+
+impl Store {
+    /// Returns the zones of all tenants by their ids. One that is not known any more counts as UTC.
+    pub async fn tenant_zones(&self) -> Result<HashMap<String, TimeZone>, DbErr> {
+        let tenants = tenant::Entity::find().all(self.db()).await?;
+        let zone = |tenant: tenant::Model| {
+            let zone = TimeZone::get(&tenant.time_zone).unwrap_or(TimeZone::UTC);
+            (tenant.id, zone)
+        };
+        Ok(tenants.into_iter().map(zone).collect())
+    }
+
+    /// Returns the jobs whose next run is due, those that wait longest first.
+    pub async fn due_jobs(&self, now_ms: i64) -> Result<Vec<job::Model>, DbErr> {
+        job::Entity::find()
+            .filter(job::Column::Status.eq("active"))
+            .filter(job::Column::NextRunAt.lte(now_ms))
+            .order_by_asc(job::Column::NextRunAt)
+            .limit(JOBS_PER_TURN)
+            .all(self.db())
+            .await
+    }
+
+    /// Queues a due job's run, or records why there is none, and moves the job's next run, in one transaction.
+    ///
+    /// Nothing happens when another instance was first, or the job was changed meanwhile. `new_id` makes a run's id
+    /// that sorts by a time.
+    pub async fn fire_job(
+        &self,
+        job: &job::Model,
+        zone: &TimeZone,
+        now: Timestamp,
+        new_id: impl Fn(i64) -> String,
+    ) -> Result<Vec<Fired>, DbErr> {
+        let Some(due) = job
+            .next_run_at
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+        else {
+            return Ok(Vec::new());
+        };
+        let schedule: Schedule =
+            serde_json::from_str(&job.schedule_json).unwrap_or_else(|_| Schedule::manual());
+        let txn = self.db().begin().await?;
+        let unfinished = unfinished_run(&txn, &job.id).await?;
+        let judgement = fire::judge(&schedule, zone, &job.id, due, now, unfinished);
+        // Whoever moves it on is the only one who queues the run.
+        let moved = job::Entity::update_many()
+            .col_expr(
+                job::Column::NextRunAt,
+                judgement.next.map(|next| next.as_millisecond()).into(),
+            )
+            .filter(job::Column::Id.eq(&job.id))
+            .filter(job::Column::Status.eq("active"))
+            .filter(job::Column::NextRunAt.eq(due.as_millisecond()))
+            .filter(job::Column::ScheduleJson.eq(&job.schedule_json))
+            .exec(&txn)
+            .await?;
+        if moved.rows_affected != 1 {
+            txn.rollback().await?;
+            return Ok(Vec::new());
+        }
+        let mut fired = Vec::new();
+        for (moment, verdict) in judgement.moments {
+            let at = moment.as_millisecond();
+            let id = match verdict {
+                Verdict::Start => new_id(now.as_millisecond()),
+                Verdict::Missed(_) => new_id(at),
+            };
+            let row = scheduled_run(job, &id, at, verdict, now.as_millisecond());
+            let inserted = run::Entity::insert(row)
+                .on_conflict(
+                    OnConflict::columns([run::Column::JobId, run::Column::ScheduledFor])
+                        .do_nothing()
+                        .to_owned(),
+                )
+                .exec_without_returning(&txn)
+                .await?;
+            if inserted == 1 {
+                fired.push(Fired {
+                    run_id: id,
+                    tenant_id: job.tenant_id.clone(),
+                    host_id: job.host_id.clone(),
+                    is_queued: verdict == Verdict::Start,
+                });
+            }
+        }
+        txn.commit().await?;
+        Ok(fired)
+    }
+
+    /// Gives every active job that has a schedule and no next run one.
+    pub async fn plan_jobs(
+        &self,
+        now: Timestamp,
+        zones: &HashMap<String, TimeZone>,
+    ) -> Result<(), DbErr> {
+        let jobs = job::Entity::find()
+            .filter(job::Column::Status.eq("active"))
+            .filter(job::Column::NextRunAt.is_null())
+            .all(self.db())
+            .await?;
+        for job in jobs {
+            let Ok(schedule) = serde_json::from_str::<Schedule>(&job.schedule_json) else {
+                continue;
+            };
+            let zone = zones.get(&job.tenant_id).cloned().unwrap_or(TimeZone::UTC);
+            if schedule.when == When::Manual {
+                continue;
+            }
+            let Some(next) = schedule.next_after(now, &zone, &job.id) else {
+                continue;
+            };
+            job::Entity::update_many()
+                .col_expr(job::Column::NextRunAt, next.as_millisecond().into())
+                .filter(job::Column::Id.eq(&job.id))
+                .filter(job::Column::NextRunAt.is_null())
+                .filter(job::Column::ScheduleJson.eq(&job.schedule_json))
+                .exec(self.db())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Records backups as missed that were queued before `before_ms` and that their host never took.
+    pub async fn give_up_untaken_runs(
+        &self,
+        before_ms: i64,
+        now_ms: i64,
+        why: &str,
+    ) -> Result<Vec<Fired>, DbErr> {
+        let runs = run::Entity::find()
+            .filter(run::Column::Status.eq("queued"))
+            .filter(run::Column::Kind.eq("backup"))
+            .filter(run::Column::CreatedAt.lt(before_ms))
+            .limit(RUNS_PER_TURN)
+            .all(self.db())
+            .await?;
+        let mut given_up = Vec::new();
+        for run in runs {
+            let changed = run::Entity::update_many()
+                .col_expr(run::Column::Status, "missed".into())
+                .col_expr(run::Column::FinishedAt, now_ms.into())
+                .col_expr(run::Column::ErrorSummary, why.into())
+                .filter(run::Column::Id.eq(&run.id))
+                .filter(run::Column::Status.eq("queued"))
+                .exec(self.db())
+                .await?;
+            if changed.rows_affected == 1 {
+                given_up.push(Fired {
+                    run_id: run.id,
+                    tenant_id: run.tenant_id,
+                    host_id: run.host_id,
+                    is_queued: false,
+                });
+            }
+        }
+        Ok(given_up)
+    }
+}
+
+async fn unfinished_run(
+    txn: &impl ConnectionTrait,
+    job_id: &str,
+) -> Result<Option<Unfinished>, DbErr> {
+    let statuses: Vec<String> = run::Entity::find()
+        .select_only()
+        .column(run::Column::Status)
+        .filter(run::Column::JobId.eq(job_id))
+        .filter(run::Column::Kind.eq("backup"))
+        .filter(run::Column::Status.is_in(["queued", "starting", "running"]))
+        .into_tuple()
+        .all(txn)
+        .await?;
+    Ok(if statuses.iter().any(|status| status != "queued") {
+        Some(Unfinished::GoingOn)
+    } else {
+        (!statuses.is_empty()).then_some(Unfinished::Queued)
+    })
+}
+
+fn scheduled_run(
+    job: &job::Model,
+    id: &str,
+    scheduled_for: i64,
+    verdict: Verdict,
+    now_ms: i64,
+) -> run::ActiveModel {
+    let (status, finished_at, why) = match verdict {
+        Verdict::Start => ("queued", None, ""),
+        Verdict::Missed(why) => ("missed", Some(now_ms), why),
+    };
+    run::ActiveModel {
+        id: Set(id.to_owned()),
+        tenant_id: Set(job.tenant_id.clone()),
+        job_id: Set(Some(job.id.clone())),
+        host_id: Set(job.host_id.clone()),
+        repository_id: Set(Some(job.repository_id.clone())),
+        kind: Set("backup".to_owned()),
+        engine: Set(job.engine.clone()),
+        trigger: Set("schedule".to_owned()),
+        status: Set(status.to_owned()),
+        scheduled_for: Set(Some(scheduled_for)),
+        point_id: Set(None),
+        target_json: Set("{}".to_owned()),
+        requested_by: Set("the schedule".to_owned()),
+        created_at: Set(now_ms),
+        started_at: Set(None),
+        finished_at: Set(finished_at),
+        heartbeat_at: Set(None),
+        cancel_requested_at: Set(None),
+        progress_pct: Set(0.0),
+        bytes_processed: Set(0),
+        bytes_transferred: Set(0),
+        bytes_total: Set(0),
+        objects_transferred: Set(0),
+        objects_total: Set(0),
+        speed_bytes_per_sec: Set(0),
+        eta_seconds: Set(0),
+        current_item: Set(String::new()),
+        error_summary: Set(why.to_owned()),
+        manifest_id: Set(String::new()),
+        stats_json: Set("{}".to_owned()),
+        progress_json: Set("{}".to_owned()),
+        disk_manifests_json: Set("{}".to_owned()),
+        log_excerpt: Set(String::new()),
+    }
+}

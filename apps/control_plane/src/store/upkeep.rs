@@ -1,0 +1,471 @@
+//! What the server does by itself to keep things in order: work on repositories, fresh lists of VMs, and dropping
+//! rows of its own that are old.
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::sea_query::{Expr, OnConflict, Query};
+use sea_orm::{
+    ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _, Condition, DbErr, EntityTrait,
+    ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, TransactionTrait as _,
+};
+
+use super::Store;
+use super::entity::{
+    agent_event, alarm, command, delivery, host, job, log_chunk, login_session, notice, point,
+    repo_operation, repository, run_event, run_log, vm,
+};
+use crate::chores::inventory::{self, Asked, Question};
+use crate::chores::upkeep::{Record, Upkeep};
+use crate::run_rules::finish::is_understood;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// How many rows go in one statement, so that nobody waits long for the database.
+const ROWS_PER_STATEMENT: u64 = 5_000;
+
+/// How many statements of one table one turn makes.
+const STATEMENTS_PER_TURN: usize = 20;
+
+/// Events, logs and ended commands stay this long.
+const EVENTS_DAYS: i64 = 90;
+
+/// Messages that were sent stay this long.
+const MESSAGES_DAYS: i64 = 90;
+
+/// Alarms that are over stay this long.
+const ALARMS_DAYS: i64 = 400;
+
+/// Lists of VMs that were asked for stay this long: what they say lies elsewhere.
+const LISTS_DAYS: i64 = 1;
+
+impl Store {
+    /// Returns what is known of the recurring work on every repository that holds points.
+    pub async fn upkeep_records(
+        &self,
+    ) -> Result<Vec<(repository::Model, Vec<(Upkeep, Record)>)>, DbErr> {
+        let db = self.db();
+        let used: HashSet<String> = point::Entity::find()
+            .select_only()
+            .column(point::Column::RepositoryId)
+            .distinct()
+            .into_tuple::<String>()
+            .all(db)
+            .await?
+            .into_iter()
+            .collect();
+        let kinds = Upkeep::ALL.map(Upkeep::kind);
+        let open: HashSet<(String, String)> = repo_operation::Entity::find()
+            .select_only()
+            .columns([
+                repo_operation::Column::RepositoryId,
+                repo_operation::Column::Kind,
+            ])
+            .filter(repo_operation::Column::Kind.is_in(kinds))
+            .filter(repo_operation::Column::Status.is_in(["queued", "running"]))
+            .into_tuple::<(String, String)>()
+            .all(db)
+            .await?
+            .into_iter()
+            .collect();
+        let failed: HashMap<(String, String), i64> = repo_operation::Entity::find()
+            .select_only()
+            .columns([
+                repo_operation::Column::RepositoryId,
+                repo_operation::Column::Kind,
+            ])
+            .column_as(repo_operation::Column::FinishedAt.max(), "failed_at")
+            .filter(repo_operation::Column::Kind.is_in(kinds))
+            .filter(repo_operation::Column::Status.eq("failed"))
+            .filter(repo_operation::Column::FinishedAt.is_not_null())
+            .group_by(repo_operation::Column::RepositoryId)
+            .group_by(repo_operation::Column::Kind)
+            .into_tuple::<(String, String, i64)>()
+            .all(db)
+            .await?
+            .into_iter()
+            .map(|(repository, kind, at)| ((repository, kind), at))
+            .collect();
+        let repositories = repository::Entity::find().all(db).await?;
+        let records = |repository: &repository::Model| {
+            Upkeep::ALL.map(|upkeep| {
+                let (every_hours, last_at) = match upkeep {
+                    Upkeep::Quick => (repository.quick_every_hours, repository.last_quick_at),
+                    Upkeep::Full => (repository.full_every_hours, repository.last_full_at),
+                    Upkeep::Verify => (repository.verify_every_hours, repository.last_verified_at),
+                };
+                let key = (repository.id.clone(), upkeep.kind().to_owned());
+                let record = Record {
+                    every_hours,
+                    last_at,
+                    created_at: repository.created_at,
+                    is_under_way: open.contains(&key),
+                    failed_at: failed
+                        .get(&key)
+                        .copied()
+                        .filter(|failed| *failed > last_at.unwrap_or(0)),
+                };
+                (upkeep, record)
+            })
+        };
+        Ok(repositories
+            .into_iter()
+            .filter(|repository| used.contains(&repository.id))
+            .map(|repository| {
+                let records = records(&repository).to_vec();
+                (repository, records)
+            })
+            .collect())
+    }
+
+    /// Returns the hosts that can work on each repository, with the version of their agent: those that have a job
+    /// for it.
+    pub async fn workers(&self) -> Result<HashMap<String, Vec<(String, String)>>, DbErr> {
+        let hosts: HashMap<String, String> = host::Entity::find()
+            .select_only()
+            .columns([host::Column::Id, host::Column::AgentVersion])
+            .filter(host::Column::IsDisabled.eq(false))
+            .into_tuple::<(String, String)>()
+            .all(self.db())
+            .await?
+            .into_iter()
+            .collect();
+        let pairs: Vec<(String, String)> = job::Entity::find()
+            .select_only()
+            .columns([job::Column::RepositoryId, job::Column::HostId])
+            .distinct()
+            .filter(job::Column::Status.ne("deleted"))
+            .into_tuple()
+            .all(self.db())
+            .await?;
+        let mut workers: HashMap<String, Vec<(String, String)>> = HashMap::new();
+        for (repository, host) in pairs {
+            if let Some(version) = hosts.get(&host) {
+                workers
+                    .entry(repository)
+                    .or_default()
+                    .push((host, version.clone()));
+            }
+        }
+        Ok(workers)
+    }
+
+    /// Queues work on repositories that is due, and returns the tenants and hosts that may take it.
+    pub async fn queue_due_upkeep(&self, now_ms: i64) -> Result<Vec<(String, String)>, DbErr> {
+        let workers = self.workers().await?;
+        let mut told = Vec::new();
+        for (repository, records) in self.upkeep_records().await? {
+            for (upkeep, record) in records {
+                if !record.is_due(now_ms) {
+                    continue;
+                }
+                let able: Vec<&String> = workers
+                    .get(&repository.id)
+                    .into_iter()
+                    .flatten()
+                    .filter(|(_, version)| is_understood(upkeep.kind(), version))
+                    .map(|(host, _)| host)
+                    .collect();
+                if able.is_empty() {
+                    continue;
+                }
+                // Whoever comes second makes the same token.
+                let token = format!(
+                    "due-{}-{}-{}-{}",
+                    upkeep.kind(),
+                    repository.id,
+                    record.counts_from(),
+                    record.failed_at.unwrap_or(0)
+                );
+                let payload = match upkeep {
+                    Upkeep::Verify => {
+                        serde_json::json!({"percent": repository.verify_percent}).to_string()
+                    }
+                    Upkeep::Quick | Upkeep::Full => "{}".to_owned(),
+                };
+                let row = repo_operation::ActiveModel {
+                    id: NotSet,
+                    tenant_id: Set(repository.tenant_id.clone()),
+                    repository_id: Set(repository.id.clone()),
+                    kind: Set(upkeep.kind().to_owned()),
+                    token: Set(token),
+                    payload_json: Set(payload),
+                    status: Set("queued".to_owned()),
+                    host_id: Set(None),
+                    attempts: Set(0),
+                    not_before: Set(now_ms),
+                    locked_until: Set(None),
+                    result_json: Set("{}".to_owned()),
+                    created_at: Set(now_ms),
+                    finished_at: Set(None),
+                };
+                let inserted = repo_operation::Entity::insert(row)
+                    .on_conflict(
+                        OnConflict::column(repo_operation::Column::Token)
+                            .do_nothing()
+                            .to_owned(),
+                    )
+                    .exec_without_returning(self.db())
+                    .await?;
+                if inserted == 1 {
+                    told.extend(
+                        able.into_iter()
+                            .map(|host| (repository.tenant_id.clone(), host.clone())),
+                    );
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    /// Asks hosts for their VMs where that is due, and returns the tenants and hosts that were asked.
+    pub async fn queue_due_inventories(&self, now_ms: i64) -> Result<Vec<(String, String)>, DbErr> {
+        let hosts = self.inventory_records(now_ms).await?;
+        let mut asked = Vec::new();
+        for (tenant_id, host_id, record) in hosts {
+            let Some(question) = inventory::next(&record, now_ms) else {
+                continue;
+            };
+            let (kind, payload) = match question {
+                Question::List => (inventory::LIST, serde_json::json!({})),
+                Question::Details => {
+                    let guids: Vec<String> = vm::Entity::find()
+                        .select_only()
+                        .column(vm::Column::Guid)
+                        .filter(vm::Column::HostId.eq(&host_id))
+                        .filter(vm::Column::GoneAt.is_null())
+                        .into_tuple()
+                        .all(self.db())
+                        .await?;
+                    if guids.is_empty() {
+                        continue;
+                    }
+                    (inventory::DETAILS, serde_json::json!({"vm_ids": guids}))
+                }
+            };
+            let row = command::ActiveModel {
+                id: NotSet,
+                tenant_id: Set(tenant_id.clone()),
+                host_id: Set(host_id.clone()),
+                run_id: Set(None),
+                kind: Set(kind.to_owned()),
+                payload_json: Set(payload.to_string()),
+                context_json: Set("{}".to_owned()),
+                status: Set("pending".to_owned()),
+                result_message: Set(String::new()),
+                result_json: Set("{}".to_owned()),
+                requested_by: Set("the server".to_owned()),
+                created_at: Set(now_ms),
+                delivered_at: Set(None),
+                finished_at: Set(None),
+            };
+            command::Entity::insert(row)
+                .exec_without_returning(self.db())
+                .await?;
+            asked.push((tenant_id, host_id));
+        }
+        Ok(asked)
+    }
+
+    async fn inventory_records(
+        &self,
+        now_ms: i64,
+    ) -> Result<Vec<(String, String, inventory::Record)>, DbErr> {
+        let db = self.db();
+        let hosts: Vec<(String, String, Option<i64>)> = host::Entity::find()
+            .select_only()
+            .columns([
+                host::Column::TenantId,
+                host::Column::Id,
+                host::Column::LastSeenAt,
+            ])
+            .filter(host::Column::IsDisabled.eq(false))
+            .filter(host::Column::LastSeenAt.gt(now_ms - DAY_MS))
+            .into_tuple()
+            .all(db)
+            .await?;
+        let mut with_vms: HashSet<String> = vm::Entity::find()
+            .select_only()
+            .column(vm::Column::HostId)
+            .distinct()
+            .filter(vm::Column::GoneAt.is_null())
+            .into_tuple::<String>()
+            .all(db)
+            .await?
+            .into_iter()
+            .collect();
+        with_vms.extend(
+            job::Entity::find()
+                .select_only()
+                .column(job::Column::HostId)
+                .distinct()
+                .filter(job::Column::Engine.eq("hyperv"))
+                .filter(job::Column::Status.ne("deleted"))
+                .into_tuple::<String>()
+                .all(db)
+                .await?,
+        );
+        let newest = command::Entity::find()
+            .select_only()
+            .column_as(command::Column::Id.max(), "id")
+            .filter(command::Column::Kind.is_in([inventory::LIST, inventory::DETAILS]))
+            .filter(command::Column::CreatedAt.gt(now_ms - 2 * DAY_MS))
+            .group_by(command::Column::HostId)
+            .group_by(command::Column::Kind)
+            .into_tuple::<i64>()
+            .all(db)
+            .await?;
+        let mut asked: HashMap<(String, String), Asked> = HashMap::new();
+        for ids in newest.chunks(500) {
+            let commands: Vec<(String, String, i64, String)> = command::Entity::find()
+                .select_only()
+                .columns([
+                    command::Column::HostId,
+                    command::Column::Kind,
+                    command::Column::CreatedAt,
+                    command::Column::Status,
+                ])
+                .filter(command::Column::Id.is_in(ids.iter().copied()))
+                .into_tuple()
+                .all(db)
+                .await?;
+            asked.extend(commands.into_iter().map(|(host, kind, at, status)| {
+                let asked = Asked {
+                    at,
+                    is_open: matches!(status.as_str(), "pending" | "processing"),
+                    is_answered: status == "completed",
+                };
+                ((host, kind), asked)
+            }));
+        }
+        let newest_of =
+            |host: &str, kind: &str| asked.get(&(host.to_owned(), kind.to_owned())).copied();
+        Ok(hosts
+            .into_iter()
+            .map(|(tenant, host, last_seen_at)| {
+                let record = inventory::Record {
+                    last_seen_at,
+                    has_vms: with_vms.contains(&host),
+                    list: newest_of(&host, inventory::LIST),
+                    details: newest_of(&host, inventory::DETAILS),
+                };
+                (tenant, host, record)
+            })
+            .collect())
+    }
+
+    /// Drops what is older than it needs to be: events, logs, commands, messages, sessions, alarms that are over.
+    pub async fn drop_old_rows(&self, now_ms: i64) -> Result<u64, DbErr> {
+        let events = now_ms - EVENTS_DAYS * DAY_MS;
+        let mut count = 0;
+        count += self
+            .drop_rows::<run_event::Entity>(
+                run_event::Column::Id,
+                run_event::Column::At.lt(events).into(),
+            )
+            .await?;
+        count += self
+            .drop_rows::<run_log::Entity>(
+                run_log::Column::Id,
+                run_log::Column::At.lt(events).into(),
+            )
+            .await?;
+        count += self
+            .drop_rows::<log_chunk::Entity>(
+                log_chunk::Column::Id,
+                log_chunk::Column::LastAt.lt(events).into(),
+            )
+            .await?;
+        count += self
+            .drop_rows::<agent_event::Entity>(
+                agent_event::Column::Id,
+                agent_event::Column::ReceivedAt.lt(events).into(),
+            )
+            .await?;
+        let has_ended = command::Column::Status.is_in(["completed", "failed"]);
+        let is_list = command::Column::Kind.is_in([inventory::LIST, inventory::DETAILS]);
+        count += self
+            .drop_rows::<command::Entity>(
+                command::Column::Id,
+                Condition::all().add(has_ended).add(
+                    Condition::any()
+                        .add(command::Column::CreatedAt.lt(events))
+                        .add(
+                            is_list
+                                .and(command::Column::CreatedAt.lt(now_ms - LISTS_DAYS * DAY_MS)),
+                        ),
+                ),
+            )
+            .await?;
+        count += self
+            .drop_rows::<delivery::Entity>(
+                delivery::Column::Id,
+                Condition::all()
+                    .add(delivery::Column::Status.ne("due"))
+                    .add(delivery::Column::CreatedAt.lt(now_ms - MESSAGES_DAYS * DAY_MS)),
+            )
+            .await?;
+        count += self
+            .drop_rows::<alarm::Entity>(
+                alarm::Column::Id,
+                alarm::Column::ResolvedAt
+                    .lt(now_ms - ALARMS_DAYS * DAY_MS)
+                    .into(),
+            )
+            .await?;
+        count += self
+            .drop_rows::<notice::Entity>(
+                notice::Column::Id,
+                notice::Column::AlarmId
+                    .not_in_subquery(
+                        Query::select()
+                            .column(alarm::Column::Id)
+                            .from(alarm::Entity)
+                            .to_owned(),
+                    )
+                    .into(),
+            )
+            .await?;
+        count += login_session::Entity::delete_many()
+            .filter(login_session::Column::ExpiresAt.lt(now_ms))
+            .exec(self.db())
+            .await?
+            .rows_affected;
+        Ok(count)
+    }
+
+    /// Drops rows that fulfil a condition, a part at a time.
+    async fn drop_rows<E: EntityTrait>(
+        &self,
+        id: E::Column,
+        condition: Condition,
+    ) -> Result<u64, DbErr> {
+        let mut count = 0;
+        for _ in 0..STATEMENTS_PER_TURN {
+            let ids: Vec<i64> = E::find()
+                .select_only()
+                .column(id)
+                .filter(condition.clone())
+                .order_by_asc(id)
+                .limit(ROWS_PER_STATEMENT)
+                .into_tuple()
+                .all(self.db())
+                .await?;
+            let Some((first, last)) = ids.first().zip(ids.last()) else {
+                break;
+            };
+            let txn = self.db().begin().await?;
+            count += E::delete_many()
+                .filter(Expr::col(id).gte(*first))
+                .filter(Expr::col(id).lte(*last))
+                .filter(condition.clone())
+                .exec(&txn)
+                .await?
+                .rows_affected;
+            txn.commit().await?;
+            if ids.len() < usize::try_from(ROWS_PER_STATEMENT).unwrap_or(usize::MAX) {
+                break;
+            }
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,542 @@
+//! Schedules that fire, alarms that come and go, and messages that reach people, on real databases and real sockets.
+
+#[path = "../things/ground.rs"]
+#[expect(dead_code, reason = "each test program uses a part of it")]
+mod ground;
+mod receivers;
+#[path = "../server/mod.rs"]
+mod server;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use control_plane::chores::Chores;
+use control_plane::deliver;
+use control_plane::store::entity::{
+    alarm, audit_entry, command, delivery, host, job, repo_operation, repository, run, run_event,
+};
+use control_plane::store::settings::SMTP;
+use jiff::tz::TimeZone;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
+use serde_json::{Value, json};
+
+use ground::{DAY, Ground, HOUR, PointOf, text};
+use receivers::{mails, posts};
+
+/// Ends every run that is queued, as an agent would.
+async fn end_runs(ground: &Ground, status: &str) {
+    run::Entity::update_many()
+        .col_expr(run::Column::Status, Expr::value(status))
+        .col_expr(run::Column::FinishedAt, Expr::value(ground.now()))
+        .filter(run::Column::Status.eq("queued"))
+        .exec(ground.world.plane.store.db())
+        .await
+        .expect("ended");
+}
+
+/// The host calls.
+async fn call(ground: &Ground) {
+    host::Entity::update_many()
+        .col_expr(host::Column::LastSeenAt, Expr::value(ground.now()))
+        .exec(ground.world.plane.store.db())
+        .await
+        .expect("seen");
+}
+
+async fn runs(ground: &Ground) -> Vec<run::Model> {
+    run::Entity::find()
+        .order_by_asc(run::Column::ScheduledFor)
+        .all(ground.world.plane.store.db())
+        .await
+        .expect("read")
+}
+
+async fn open_alarms(ground: &Ground) -> Vec<String> {
+    // Days may have passed, and with them the session.
+    let viewer = &ground.viewer;
+    let viewer = ground.world.session(&viewer.user_id, &viewer.email).await;
+    let alarms = viewer.get("/alarms").await.expect(200);
+    let mut kinds: Vec<String> = alarms["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|alarm| text(&alarm["kind"]))
+        .collect();
+    kinds.sort();
+    kinds
+}
+
+#[tokio::test]
+async fn two_instances_fire_each_night_of_a_month_once() {
+    let ground = Ground::new().await;
+    let second = ground.world.second().await;
+    // The same seed in both would give both the same ids.
+    let _other_chance: [u8; 8] = second.plane.chance.bytes();
+    let job = ground.job(ground.wish()).await;
+    let instances = [
+        Chores::new(ground.world.plane.clone()),
+        Chores::new(second.plane.clone()),
+    ];
+    // From 08:00 on the first of March on: the clocks are changed on the 29th.
+    for turn in 0..(31 * 12) {
+        for clock in [&ground.world.clock, &second.clock] {
+            clock.advance(Duration::from_secs(7_200));
+        }
+        call(&ground).await;
+        let (first, other) = instances.split_at(1);
+        let (a, b) = if turn % 2 == 0 {
+            (first, other)
+        } else {
+            (other, first)
+        };
+        tokio::join!(a[0].turn(), b[0].turn());
+        end_runs(&ground, "success").await;
+    }
+    let runs = runs(&ground).await;
+    let nights: Vec<String> = runs
+        .iter()
+        .map(|run| {
+            assert_eq!(run.status, "success", "{run:?}");
+            assert_eq!(run.job_id.as_deref(), job["id"].as_str());
+            control_plane::plane::rfc3339(run.scheduled_for.expect("scheduled"))
+        })
+        .collect();
+    let expected: Vec<String> = (1..=31)
+        .map(|day| {
+            let hour = if day < 29 { 21 } else { 20 };
+            format!("2026-03-{day:02}T{hour}:00:00Z")
+        })
+        .collect();
+    assert_eq!(nights, expected);
+}
+
+#[tokio::test]
+async fn a_due_job_is_queued_by_one_of_many_who_try_at_once() {
+    let ground = Ground::new().await;
+    let id = text(&ground.job(ground.wish()).await["id"]);
+    let store = &ground.world.plane.store;
+    let row = job::Entity::find_by_id(&id)
+        .one(store.db())
+        .await
+        .expect("read")
+        .expect("there");
+    ground.world.clock.advance(Duration::from_secs(14 * 3_600));
+    let now = ground.world.plane.clock.now();
+    let zone = TimeZone::get("Europe/Berlin").expect("known");
+    let fire = || store.fire_job(&row, &zone, now, |_| ground.world.plane.new_id());
+    let (a, b, c) = tokio::join!(fire(), fire(), fire());
+    let fired = [a, b, c].map(|fired| fired.expect("no trouble").len());
+    assert_eq!(fired.iter().sum::<usize>(), 1, "{fired:?}");
+}
+
+#[tokio::test]
+async fn nights_that_nobody_fired_are_recorded_and_the_newest_is_made_up_for() {
+    let ground = Ground::new().await;
+    ground.job(ground.wish()).await;
+    let chores = Chores::new(ground.world.plane.clone());
+    // Three nights later, at 00:00 in Berlin.
+    ground
+        .world
+        .clock
+        .advance(Duration::from_secs(2 * 86_400 + 15 * 3_600));
+    chores.turn().await;
+    let statuses: Vec<String> = runs(&ground)
+        .await
+        .into_iter()
+        .map(|run| run.status)
+        .collect();
+    assert_eq!(statuses, ["missed", "missed", "queued"]);
+    // The next night comes while that one still waits for its host.
+    ground.world.clock.advance(Duration::from_secs(82_800));
+    chores.turn().await;
+    let all = runs(&ground).await;
+    let newest = all.last().expect("a run");
+    // The one that waited for twelve hours is given up, so the next one is tried in its place or missed with it.
+    assert_eq!(all.len(), 4);
+    assert!(["missed", "queued"].contains(&newest.status.as_str()));
+    let given_up = &all[2];
+    assert_eq!(given_up.status, "missed", "{given_up:?}");
+    assert!(given_up.error_summary.contains("twelve hours"));
+}
+
+#[tokio::test]
+async fn alarms_open_once_resolve_by_themselves_and_are_answered_by_people() {
+    let ground = Ground::new().await;
+    let vm = ground.vm("web").await;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let run = ground.run(&job, "failed", 1).await;
+    ground
+        .point(PointOf {
+            job: Some(&job),
+            run: &run,
+            vm: Some(vm),
+            name: "web",
+            hours_ago: 2,
+            ..PointOf::default()
+        })
+        .await;
+    let chores = Chores::new(ground.world.plane.clone());
+    for _ in 0..3 {
+        chores.turn().await;
+        ground.world.clock.advance(Duration::from_secs(60));
+    }
+    assert_eq!(open_alarms(&ground).await, ["run_failed"]);
+    let alarm = ground.viewer.get("/alarms").await.expect(200)["items"][0].clone();
+    assert_eq!(alarm["severity"], "critical");
+    assert_eq!(alarm["subject_name"], "Nightly");
+    assert_eq!(alarm["detail"]["run_id"], run.as_str());
+    let path = |what: &str| format!("/alarms/{}/{what}", alarm["id"]);
+
+    // Who may, and who may not.
+    ground
+        .viewer
+        .post(&path("resolve"), json!({}))
+        .await
+        .refused(403, "forbidden");
+    ground
+        .foreigner
+        .post(&path("resolve"), json!({}))
+        .await
+        .refused(404, "not_found");
+    assert_eq!(
+        ground.foreigner.get("/alarms?state=all").await.expect(200)["items"],
+        json!([])
+    );
+    let acknowledged = ground
+        .operator
+        .post(&path("acknowledge"), json!({}))
+        .await
+        .expect(200);
+    assert_eq!(
+        acknowledged["acknowledged_by"],
+        ground.operator.email.as_str()
+    );
+    ground
+        .operator
+        .post(&path("snooze"), json!({"until": "2020-01-01T00:00:00Z"}))
+        .await
+        .refused(422, "invalid");
+    ground
+        .operator
+        .post(&path("snooze"), json!({"until": "2026-03-02T00:00:00Z"}))
+        .await
+        .expect(200);
+    ground
+        .operator
+        .post(&path("resolve"), json!({}))
+        .await
+        .expect(200);
+    ground
+        .operator
+        .post(&path("resolve"), json!({}))
+        .await
+        .refused(409, "resolved");
+    let audited = audit_entry::Entity::find()
+        .filter(audit_entry::Column::ObjectKind.eq("alarm"))
+        .all(ground.world.plane.store.db())
+        .await
+        .expect("read");
+    let actions: Vec<&str> = audited.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(
+        actions,
+        ["alarm.acknowledge", "alarm.snooze", "alarm.resolve"]
+    );
+
+    // The same failed run opens no other; the next failed one does, and a good one ends it.
+    let look = async || {
+        ground.world.clock.advance(Duration::from_secs(60));
+        call(&ground).await;
+        chores.turn().await;
+        open_alarms(&ground).await
+    };
+    assert_eq!(look().await, [""; 0]);
+    ground.run(&job, "failed", 0).await;
+    assert_eq!(look().await, ["run_failed"]);
+    ground.run(&job, "success", 0).await;
+    assert_eq!(look().await, [""; 0]);
+    let all = alarm::Entity::find()
+        .order_by_asc(alarm::Column::Id)
+        .all(ground.world.plane.store.db())
+        .await
+        .expect("read");
+    let ended: Vec<&str> = all.iter().map(|alarm| alarm.resolved_by.as_str()).collect();
+    assert_eq!(ended, [ground.operator.email.as_str(), "system"]);
+}
+
+#[tokio::test]
+async fn what_the_server_slept_through_opens_no_alarm_of_silence_at_once() {
+    let ground = Ground::new().await;
+    let chores = Chores::new(ground.world.plane.clone());
+    chores.turn().await;
+    // The server sleeps for a night; when it wakes, agents get their time to call.
+    ground.world.clock.advance(Duration::from_secs(8 * 3_600));
+    chores.turn().await;
+    assert_eq!(open_alarms(&ground).await, [""; 0]);
+    for _ in 0..16 {
+        ground.world.clock.advance(Duration::from_secs(60));
+        chores.turn().await;
+    }
+    assert_eq!(open_alarms(&ground).await, ["agent_silent"]);
+    call(&ground).await;
+    ground.world.clock.advance(Duration::from_secs(60));
+    chores.turn().await;
+    assert_eq!(open_alarms(&ground).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn upkeep_and_lists_of_vms_are_asked_for_once_when_they_are_due() {
+    let ground = Ground::new().await;
+    let vm = ground.vm("web").await;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let run = ground.run(&job, "success", 1).await;
+    ground
+        .point(PointOf {
+            job: Some(&job),
+            run: &run,
+            vm: Some(vm),
+            ..PointOf::default()
+        })
+        .await;
+    let db = ground.world.plane.store.db();
+    repository::Entity::update_many()
+        .col_expr(repository::Column::QuickEveryHours, Expr::value(24_i64))
+        .col_expr(repository::Column::FullEveryHours, Expr::value(48_i64))
+        .col_expr(repository::Column::VerifyEveryHours, Expr::value(24_i64))
+        .exec(db)
+        .await
+        .expect("changed");
+    let chores = Chores::new(ground.world.plane.clone());
+    let turn = async |seconds: u64| {
+        ground.world.clock.advance(Duration::from_secs(seconds));
+        call(&ground).await;
+        chores.turn().await;
+        let asked = command::Entity::find()
+            .order_by_asc(command::Column::Id)
+            .all(db)
+            .await
+            .expect("read");
+        asked
+            .into_iter()
+            .map(|it| (it.kind, it.payload_json))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(turn(60).await.len(), 1);
+    assert_eq!(turn(1_000).await.len(), 1, "it is pending still");
+    command::Entity::update_many()
+        .col_expr(command::Column::Status, Expr::value("completed"))
+        .exec(db)
+        .await
+        .expect("answered");
+    let asked = turn(60).await;
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[1].0, "list_hyperv_vm_details");
+    assert!(asked[1].1.contains("vm_ids"), "{asked:?}");
+
+    turn(24 * 3_600).await;
+    turn(60).await;
+    let queued = repo_operation::Entity::find().all(db).await.expect("read");
+    // No agent of this host's version knows how to verify, and full maintenance is not due.
+    let kinds: Vec<&str> = queued.iter().map(|it| it.kind.as_str()).collect();
+    assert_eq!(kinds, ["maintenance_quick"]);
+    assert_eq!(queued[0].status, "queued");
+
+    // Long afterwards events are dropped.
+    ground.event(&run, "BACKUP_STARTING", json!({})).await;
+    let store = &ground.world.plane.store;
+    let events = async || {
+        let rows = run_event::Entity::find().all(db).await.expect("read");
+        rows.len()
+    };
+    let begun = events().await;
+    store
+        .drop_old_rows(ground.now() + 80 * DAY)
+        .await
+        .expect("done");
+    assert_eq!(events().await, begun);
+    store
+        .drop_old_rows(ground.now() + 91 * DAY)
+        .await
+        .expect("done");
+    assert_eq!(events().await, 0);
+}
+
+async fn turn_and_send(ground: &Ground, chores: &Chores) {
+    chores.turn().await;
+    deliver::send_due(&ground.world.plane).await.expect("sent");
+}
+
+async fn messages(ground: &Ground) -> Vec<delivery::Model> {
+    delivery::Entity::find()
+        .order_by_asc(delivery::Column::Id)
+        .all(ground.world.plane.store.db())
+        .await
+        .expect("read")
+}
+
+#[tokio::test]
+async fn mail_reaches_people_when_an_alarm_begins_and_ends_and_each_morning() {
+    let ground = Ground::new().await;
+    let (address, inbox) = mails().await;
+    let smtp = json!({"host": address.ip().to_string(), "port": address.port(), "tls": "none", "username": "",
+        "from": "Backups <backup@example.com>"});
+    let store = &ground.world.plane.store;
+    store
+        .set_setting(store.db(), SMTP, &smtp.to_string())
+        .await
+        .expect("set");
+    let channel = json!({"name": "Admins", "kind": "email", "addresses": ["ann@example.com"], "summary_at": "07:00",
+        "quiet_hours": {"from": "22:00", "to": "06:00"}});
+    ground
+        .operator
+        .post("/alarm-channels", channel.clone())
+        .await
+        .refused(403, "forbidden");
+    let made = ground
+        .owner
+        .post("/alarm-channels", channel)
+        .await
+        .expect(201);
+    assert_eq!(made["summary_at"], "07:00");
+    assert_eq!(made["min_severity"], "warning");
+    let path = format!("/alarm-channels/{}", text(&made["id"]));
+    let tested = ground
+        .owner
+        .post(&format!("{path}/test"), json!({}))
+        .await
+        .expect(200);
+    assert_eq!(tested, json!({"sent": true, "error": null}));
+    ground
+        .foreigner
+        .delete(&path)
+        .await
+        .refused(404, "not_found");
+
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    ground.run(&job, "failed", 1).await;
+    let chores = Chores::new(ground.world.plane.clone());
+    turn_and_send(&ground, &chores).await;
+    ground.world.clock.advance(Duration::from_secs(60));
+    ground.run(&job, "success", 0).await;
+    for _ in 0..8 {
+        ground.world.clock.advance(Duration::from_secs(60));
+        call(&ground).await;
+        turn_and_send(&ground, &chores).await;
+    }
+    // The next morning, 07:00 in Berlin.
+    ground.world.clock.advance(Duration::from_secs(22 * 3_600));
+    call(&ground).await;
+    turn_and_send(&ground, &chores).await;
+    ground.world.clock.advance(Duration::from_secs(600));
+    turn_and_send(&ground, &chores).await;
+    let subjects: Vec<String> = inbox
+        .lock()
+        .expect("whole")
+        .iter()
+        .map(|mail| {
+            assert!(mail.contains("To: ann@example.com"), "{mail}");
+            assert!(mail.contains("text/html"), "{mail}");
+            let line = mail.lines().find(|line| line.starts_with("Subject:"));
+            line.unwrap_or_default().to_owned()
+        })
+        .collect();
+    assert_eq!(
+        subjects.len(),
+        messages(&ground).await.len() + 1,
+        "{subjects:?}"
+    );
+    assert_eq!(subjects[0], "Subject: [Example] A test message");
+    assert!(
+        subjects[1].contains("Run failed: Nightly (critical)"),
+        "{subjects:?}"
+    );
+    assert!(
+        subjects[2].contains("Resolved: Run failed: Nightly"),
+        "{subjects:?}"
+    );
+    assert!(
+        subjects
+            .iter()
+            .filter(|it| it.contains("Backups of 2026-03-02"))
+            .count()
+            == 1,
+        "{subjects:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_tried_again_and_given_up_with_an_alarm() {
+    let ground = Ground::new().await;
+    let (address, calls) = posts(vec![500, 200]).await;
+    let url = format!("http://{address}/hook");
+    for refused in [
+        "http://169.254.169.254/",
+        "http://93.184.215.14/",
+        "ftp://x/",
+    ] {
+        let body = json!({"name": "Bad", "kind": "webhook", "url": refused});
+        ground
+            .owner
+            .post("/alarm-channels", body)
+            .await
+            .refused(422, "invalid");
+    }
+    let body = json!({"name": "Hook", "kind": "webhook", "url": url, "secret": "only a test"});
+    let made = ground.owner.post("/alarm-channels", body).await.expect(201);
+    assert_eq!(made["has_secret"], true);
+    assert!(!made.to_string().contains("only a test"));
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    ground.run(&job, "failed", 1).await;
+    let chores = Chores::new(ground.world.plane.clone());
+    for _ in 0..3 {
+        turn_and_send(&ground, &chores).await;
+        ground.world.clock.advance(Duration::from_secs(61));
+        call(&ground).await;
+    }
+    let calls = calls.lock().expect("whole").clone();
+    assert_eq!(
+        calls.len(),
+        2,
+        "the first was answered by 500, the second by 200"
+    );
+    for (headers, body) in &calls {
+        let headers: &BTreeMap<String, String> = headers;
+        let timestamp: i64 = headers["x-e3-timestamp"].parse().expect("a number");
+        let expected = deliver::webhook::signature(b"only a test", timestamp, body);
+        assert_eq!(headers["x-e3-signature"], expected);
+        let message: Value = serde_json::from_slice(body).expect("JSON");
+        assert_eq!(message["kind"], "alarms");
+        assert_eq!(message["opened"][0]["kind"], "run_failed");
+    }
+    let id = |at: usize| serde_json::from_slice::<Value>(&calls[at].1).expect("JSON")["id"].clone();
+    assert_eq!(id(0), id(1), "the same message has the same id");
+
+    // Nobody answers any more: after a day it is given up.
+    let path = format!("/alarm-channels/{}", text(&made["id"]));
+    let (gone, _) = posts(Vec::new()).await;
+    let url = format!("http://{gone}/gone");
+    ground
+        .owner
+        .patch(&path, json!({"url": url}))
+        .await
+        .expect(200);
+    ground.run(&job, "success", 0).await;
+    for _ in 0..60 {
+        ground.world.clock.advance(Duration::from_secs(1_800));
+        call(&ground).await;
+        end_runs(&ground, "success").await;
+        turn_and_send(&ground, &chores).await;
+    }
+    let failed = messages(&ground)
+        .await
+        .into_iter()
+        .find(|it| it.status == "failed");
+    let failed = failed.expect("one that was given up");
+    assert!(failed.attempts > 10, "{failed:?}");
+    assert!(
+        failed.sent_at.expect("ended") - failed.created_at >= DAY - 2 * HOUR,
+        "{failed:?}"
+    );
+    let open = open_alarms(&ground).await;
+    assert!(open.contains(&"channel_failed".to_owned()), "{open:?}");
+}
