@@ -1,0 +1,337 @@
+//! VMs as rows: what is known of each, judged, with its last thirty days. Pure: rows of the store go in.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::health::{
+    Consistency, Facts, Happening, Health, LastPoint, OBJECTIVE_HOURS, Outcome, StripDay,
+    change_rate, judge, strip,
+};
+use crate::plane::{Plane, rfc3339};
+use crate::store::entity::{job, vm};
+use crate::store::history::{RecentPoint, RecentRun, VmHistory};
+use crate::vm_choice::VmRules;
+
+/// How many days a strip has.
+pub(super) const STRIP_DAYS: usize = 30;
+
+/// How far back points and runs are read: the strip's days, and one for zones.
+pub(super) const HISTORY_MS: i64 = 31 * DAY_MS;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// How many days the rate of change is taken from.
+const RATE_DAYS: i64 = 14;
+
+/// A VM, with how well it is protected.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VmRow {
+    /// Its number.
+    pub id: i64,
+    /// The tenant.
+    pub tenant_id: String,
+    /// The host that it was last seen on.
+    pub host_id: String,
+    /// That host's name.
+    pub host_name: String,
+    /// Its name.
+    pub name: String,
+    /// Hyper-V's id.
+    pub guid: String,
+    /// Its state in Hyper-V's words; empty when unknown.
+    pub state: String,
+    /// Whether its guest is Linux.
+    pub is_linux: bool,
+    /// 1 or 2; 0 when unknown.
+    pub generation: i64,
+    /// Whether changes of its disks are tracked.
+    pub is_tracked: bool,
+    /// Whether an active job protects it.
+    pub is_protected: bool,
+    /// Whether somebody decided that it needs no backup.
+    pub is_excused: bool,
+    /// The jobs that choose it, those that are paused included.
+    pub job_ids: Vec<String>,
+    /// How old its last good point may be; none: nobody decided, and no job protects it.
+    pub objective_hours: Option<i64>,
+    /// When its last good point was made.
+    pub last_point_at: Option<String>,
+    /// That point.
+    pub last_point_id: Option<i64>,
+    /// `application`, `crash` or `crash-no-checkpoint`, of that point.
+    pub last_consistency: Option<String>,
+    /// When one of its points was last proven.
+    pub last_proven_at: Option<String>,
+    /// The size of its disks; of its last point where they are not known.
+    pub size_bytes: Option<i64>,
+    /// What changes in a day: the median of the last 14 days' increments.
+    pub change_rate_bytes_per_day: Option<i64>,
+    /// When it is backed up next.
+    pub next_run_at: Option<String>,
+    /// How well it is protected.
+    pub health: Health,
+    /// Why.
+    pub health_reason: String,
+    /// Its last thirty days, today last.
+    pub strip: Vec<StripDay>,
+}
+
+/// What rows are made from besides the VMs.
+#[derive(Debug)]
+pub(super) struct Ground {
+    hosts: HashMap<String, String>,
+    zones: HashMap<String, TimeZone>,
+    jobs: Vec<VmJob>,
+}
+
+#[derive(Debug)]
+struct VmJob {
+    row: job::Model,
+    rules: VmRules,
+}
+
+impl Ground {
+    /// Reads what rows of a tenant's VMs are made from, in a number of statements that does not depend on it.
+    pub(super) async fn read(
+        plane: &Plane,
+        tenant_id: Option<&str>,
+    ) -> Result<Self, sea_orm::DbErr> {
+        let hosts = plane.store.all_hosts(tenant_id).await?;
+        let zones = plane.store.time_zones(tenant_id).await?;
+        let jobs = plane.store.vm_jobs(tenant_id).await?;
+        Ok(Self {
+            hosts: hosts.into_iter().map(|it| (it.id, it.name)).collect(),
+            zones: zones
+                .into_iter()
+                .map(|(tenant, name)| (tenant, TimeZone::get(&name).unwrap_or(TimeZone::UTC)))
+                .collect(),
+            jobs: jobs
+                .into_iter()
+                .map(|row| VmJob {
+                    rules: VmRules::of_json(&row.vms_json),
+                    row,
+                })
+                .collect(),
+        })
+    }
+
+    /// Returns the zone that a tenant's days follow.
+    pub(super) fn zone(&self, tenant_id: &str) -> TimeZone {
+        self.zones.get(tenant_id).cloned().unwrap_or(TimeZone::UTC)
+    }
+
+    /// Tells whether an active job protects a VM.
+    pub(super) fn is_protected(&self, vm: &vm::Model) -> bool {
+        self.jobs_of(vm).any(|job| job.row.status == "active")
+    }
+
+    /// Returns the ids of the jobs that choose a VM.
+    pub(super) fn job_ids(&self, vm: &vm::Model) -> Vec<String> {
+        self.jobs_of(vm).map(|job| job.row.id.clone()).collect()
+    }
+
+    fn jobs_of<'a>(&'a self, vm: &'a vm::Model) -> impl Iterator<Item = &'a VmJob> {
+        self.jobs.iter().filter(move |job| {
+            job.row.host_id == vm.host_id && job.rules.is_chosen(&vm.guid, &vm.name)
+        })
+    }
+
+    /// Returns a row for each VM.
+    pub(super) fn rows(&self, vms: Vec<vm::Model>, history: &VmHistory, now: i64) -> Vec<VmRow> {
+        let history = Sorted::of(history);
+        vms.into_iter()
+            .map(|vm| self.row(vm, &history, now))
+            .collect()
+    }
+
+    fn row(&self, vm: vm::Model, history: &Sorted<'_>, now: i64) -> VmRow {
+        let jobs: Vec<&VmJob> = self.jobs_of(&vm).collect();
+        let active = || jobs.iter().filter(|job| job.row.status == "active");
+        let last = history.all.last.get(&vm.id);
+        let zone = self.zone(&vm.tenant_id);
+        let asked = active()
+            .filter_map(|job| Consistency::of(&job.row.consistency))
+            .min();
+        let happenings = happenings(&vm, &jobs, history, asked, &zone);
+        let objective = vm
+            .objective_hours
+            .or_else(|| active().map(|job| job.row.objective_hours).min());
+        let warnings: Vec<String> = last
+            .and_then(|last| serde_json::from_str(&last.warnings_json).ok())
+            .unwrap_or_default();
+        let facts = Facts {
+            is_excused: vm.is_excused,
+            protected_since: active()
+                .map(|job| job.row.created_at.max(vm.first_seen_at))
+                .min(),
+            is_paused: jobs.iter().any(|job| job.row.status == "paused"),
+            objective_hours: objective.unwrap_or(OBJECTIVE_HOURS),
+            last: last.map(|last| LastPoint {
+                at: last.created_at,
+                consistency: Consistency::of(&last.consistency),
+                warning: warnings.first().map(String::as_str),
+            }),
+            asked,
+            last_outcome: happenings
+                .iter()
+                .max_by_key(|it| it.at)
+                .map(|it| (it.at, it.outcome)),
+        };
+        let judgement = judge(&facts, now);
+        let today = day(now, &zone);
+        VmRow {
+            host_name: self.hosts.get(&vm.host_id).cloned().unwrap_or_default(),
+            is_protected: facts.protected_since.is_some(),
+            job_ids: jobs.iter().map(|job| job.row.id.clone()).collect(),
+            objective_hours: objective,
+            last_point_at: last.map(|last| rfc3339(last.created_at)),
+            last_point_id: last.map(|last| last.id),
+            last_consistency: last
+                .map(|last| last.consistency.clone())
+                .filter(|word| !word.is_empty()),
+            last_proven_at: history.all.proven.get(&vm.id).copied().map(rfc3339),
+            size_bytes: disks_bytes(&vm.disks_json).or(last.map(|last| last.total_bytes)),
+            change_rate_bytes_per_day: rate(history.points(vm.id), today, &zone),
+            next_run_at: active()
+                .filter_map(|job| job.row.next_run_at)
+                .min()
+                .map(rfc3339),
+            health: judgement.health,
+            health_reason: judgement.reason(),
+            strip: strip(today, STRIP_DAYS, &happenings),
+            id: vm.id,
+            tenant_id: vm.tenant_id,
+            host_id: vm.host_id,
+            name: vm.name,
+            guid: vm.guid,
+            state: vm.state,
+            is_linux: vm.is_linux,
+            generation: vm.generation,
+            is_tracked: vm.is_tracked,
+            is_excused: vm.is_excused,
+        }
+    }
+}
+
+/// What happened, found by VM, job and run.
+struct Sorted<'a> {
+    all: &'a VmHistory,
+    points: HashMap<i64, Vec<&'a RecentPoint>>,
+    runs: HashMap<&'a str, Vec<&'a RecentRun>>,
+    run: HashMap<&'a str, &'a RecentRun>,
+}
+
+impl<'a> Sorted<'a> {
+    fn of(all: &'a VmHistory) -> Self {
+        let mut points: HashMap<i64, Vec<&RecentPoint>> = HashMap::new();
+        for point in &all.points {
+            points.entry(point.vm_id).or_default().push(point);
+        }
+        let mut runs: HashMap<&str, Vec<&RecentRun>> = HashMap::new();
+        for run in &all.runs {
+            if let Some(job_id) = &run.job_id {
+                runs.entry(job_id).or_default().push(run);
+            }
+        }
+        Self {
+            all,
+            points,
+            runs,
+            run: all.runs.iter().map(|run| (&*run.id, run)).collect(),
+        }
+    }
+
+    fn points(&self, vm_id: i64) -> &[&'a RecentPoint] {
+        self.points.get(&vm_id).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn happenings(
+    vm: &vm::Model,
+    jobs: &[&VmJob],
+    history: &Sorted<'_>,
+    asked: Option<Consistency>,
+    zone: &TimeZone,
+) -> Vec<Happening> {
+    let mut all = Vec::new();
+    let mut with_point: HashSet<&str> = HashSet::new();
+    for point in history.points(vm.id) {
+        with_point.insert(&point.run_id);
+        // A night's run that ends after midnight belongs to the day it began on.
+        let run = history.run.get(&*point.run_id);
+        let counts_for = run.map_or(point.created_at, |run| run.counts_for());
+        let is_below = match (Consistency::of(&point.consistency), asked) {
+            (Some(got), Some(asked)) => got > asked,
+            _ => false,
+        };
+        let has_warnings = !matches!(&*point.warnings_json, "" | "[]" | "null");
+        all.push(Happening {
+            day: day(counts_for, zone),
+            at: point.created_at,
+            outcome: match is_below || has_warnings {
+                true => Outcome::Warning,
+                false => Outcome::Good,
+            },
+            run_id: point.run_id.clone(),
+        });
+    }
+    let runs = jobs
+        .iter()
+        .filter_map(|job| history.runs.get(&*job.row.id))
+        .flatten();
+    for run in runs {
+        if with_point.contains(&*run.id) || run.counts_for() < vm.first_seen_at {
+            continue;
+        }
+        let failed_by_name = || {
+            let failed = history.all.failed.get(&run.id);
+            failed.is_some_and(|names| names.contains(&vm.name))
+        };
+        let outcome = match &*run.status {
+            "missed" => Outcome::Missed,
+            "failed" | "cancelled" => Outcome::Failed,
+            "warning" | "partial_success" if failed_by_name() => Outcome::Failed,
+            _ => continue,
+        };
+        all.push(Happening {
+            day: day(run.counts_for(), zone),
+            at: run.counts_for(),
+            outcome,
+            run_id: run.id.clone(),
+        });
+    }
+    all
+}
+
+fn rate(points: &[&RecentPoint], today: Date, zone: &TimeZone) -> Option<i64> {
+    let mut by_day: HashMap<Date, i64> = HashMap::new();
+    for point in points.iter().filter(|it| it.backup_type == "incremental") {
+        let day = day(point.created_at, zone);
+        let age = day
+            .until(today)
+            .map_or(i64::MAX, |span| i64::from(span.get_days()));
+        if age < RATE_DAYS {
+            let changed = by_day.entry(day).or_default();
+            *changed = changed.saturating_add(point.changed_bytes);
+        }
+    }
+    change_rate(&by_day.into_values().collect::<Vec<_>>())
+}
+
+/// Returns the day of a moment in a zone.
+pub(super) fn day(ms: i64, zone: &TimeZone) -> Date {
+    let moment = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    zone.to_datetime(moment).date()
+}
+
+fn disks_bytes(disks_json: &str) -> Option<i64> {
+    let disks: Vec<serde_json::Value> = serde_json::from_str(disks_json).ok()?;
+    let sizes = disks.iter().map(|disk| disk.get("size_bytes")?.as_i64());
+    let sum: i64 = sizes.collect::<Option<Vec<i64>>>()?.into_iter().sum();
+    (sum > 0).then_some(sum)
+}

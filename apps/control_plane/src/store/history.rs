@@ -1,0 +1,457 @@
+//! Points, events and what can be told of VMs from them. Queries here serve people; agents write elsewhere.
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::sea_query::SelectStatement;
+use sea_orm::{
+    ColumnTrait as _, Condition, DbErr, EntityTrait as _, FromQueryResult, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, QueryTrait as _,
+};
+
+use crate::store::Store;
+use crate::store::entity::{agent_event, alarm, point, run, run_event, run_log};
+
+/// Which points are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct PointFilter<'a> {
+    /// Of this tenant alone.
+    pub tenant_id: Option<&'a str>,
+    /// Of this VM.
+    pub vm_id: Option<i64>,
+    /// Of this job.
+    pub job_id: Option<&'a str>,
+    /// Made by this host.
+    pub host_id: Option<&'a str>,
+    /// Made by this engine.
+    pub engine: Option<&'a str>,
+    /// Made by this run.
+    pub run_id: Option<&'a str>,
+    /// Not before.
+    pub from: Option<i64>,
+    /// Before.
+    pub to: Option<i64>,
+    /// With a smaller number.
+    pub below: Option<i64>,
+}
+
+/// What of a point of the last weeks is needed to tell how its VM fares.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct RecentPoint {
+    /// The VM.
+    pub vm_id: i64,
+    /// The run.
+    pub run_id: String,
+    /// `full` or `incremental`.
+    pub backup_type: String,
+    /// `application`, `crash` or `crash-no-checkpoint`.
+    pub consistency: String,
+    /// What had changed.
+    pub changed_bytes: i64,
+    /// What it warns of.
+    pub warnings_json: String,
+    /// When it was made.
+    pub created_at: i64,
+}
+
+/// What of a run of the last weeks is needed for the same.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct RecentRun {
+    /// The run.
+    pub id: String,
+    /// The job.
+    pub job_id: Option<String>,
+    /// How it ended.
+    pub status: String,
+    /// The moment of the schedule that it stands for.
+    pub scheduled_for: Option<i64>,
+    /// When it was queued.
+    pub created_at: i64,
+}
+
+impl RecentRun {
+    /// Returns the moment that it counts for: when it should have begun, else when it was asked for.
+    pub fn counts_for(&self) -> i64 {
+        self.scheduled_for.unwrap_or(self.created_at)
+    }
+}
+
+/// What happened to VMs in the last weeks.
+#[derive(Clone, Debug, Default)]
+pub struct VmHistory {
+    /// The last point of each VM, however old.
+    pub last: HashMap<i64, point::Model>,
+    /// When a point of each VM was last proven.
+    pub proven: HashMap<i64, i64>,
+    /// Points since then.
+    pub points: Vec<RecentPoint>,
+    /// Backup runs of VMs since then.
+    pub runs: Vec<RecentRun>,
+    /// Which VMs failed in which of those runs.
+    pub failed: HashMap<String, HashSet<String>>,
+}
+
+/// What of a point is needed to tell how much was backed up on a day.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct SizedPoint {
+    /// The VM.
+    pub vm_id: Option<i64>,
+    /// The job.
+    pub job_id: Option<String>,
+    /// The VM's name, or the sources.
+    pub name: String,
+    /// The size of what it holds.
+    pub total_bytes: i64,
+    /// When it was made.
+    pub created_at: i64,
+}
+
+impl Store {
+    /// Returns points, newest first, `limit` at most.
+    pub async fn points_of(
+        &self,
+        wanted: &PointFilter<'_>,
+        limit: u64,
+    ) -> Result<Vec<point::Model>, DbErr> {
+        use point::Column;
+        point::Entity::find()
+            .apply_if(wanted.tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
+            .apply_if(wanted.vm_id, |q, it| q.filter(Column::VmId.eq(it)))
+            .apply_if(wanted.job_id, |q, it| q.filter(Column::JobId.eq(it)))
+            .apply_if(wanted.host_id, |q, it| q.filter(Column::HostId.eq(it)))
+            .apply_if(wanted.engine, |q, it| q.filter(Column::Engine.eq(it)))
+            .apply_if(wanted.run_id, |q, it| q.filter(Column::RunId.eq(it)))
+            .apply_if(wanted.from, |q, it| q.filter(Column::CreatedAt.gte(it)))
+            .apply_if(wanted.to, |q, it| q.filter(Column::CreatedAt.lt(it)))
+            .apply_if(wanted.below, |q, it| q.filter(Column::Id.lt(it)))
+            .order_by_desc(Column::Id)
+            .limit(limit)
+            .all(self.db())
+            .await
+    }
+
+    /// Returns a point, if it is of the tenant.
+    pub async fn point_of(
+        &self,
+        tenant_id: Option<&str>,
+        id: i64,
+    ) -> Result<Option<point::Model>, DbErr> {
+        point::Entity::find_by_id(id)
+            .apply_if(tenant_id, |q, it| q.filter(point::Column::TenantId.eq(it)))
+            .one(self.db())
+            .await
+    }
+
+    /// Returns the points of a VM from its last full one to `target`, oldest first: the chain that a restore names.
+    pub async fn chain_to(&self, target: &point::Model) -> Result<Vec<point::Model>, DbErr> {
+        use point::Column;
+        if target.backup_type == "full" || target.vm_id.is_none() {
+            return Ok(vec![target.clone()]);
+        }
+        let of_vm = || {
+            point::Entity::find()
+                .filter(Column::TenantId.eq(&target.tenant_id))
+                .filter(Column::VmId.eq(target.vm_id))
+                .filter(Column::RepositoryId.eq(&target.repository_id))
+                .filter(Column::Id.lte(target.id))
+        };
+        let full = of_vm()
+            .filter(Column::BackupType.eq("full"))
+            .order_by_desc(Column::Id)
+            .one(self.db())
+            .await?;
+        of_vm()
+            .apply_if(full, |q, full| q.filter(Column::Id.gte(full.id)))
+            .order_by_asc(Column::Id)
+            .all(self.db())
+            .await
+    }
+
+    /// Returns what happened to VMs since `since`: to those with `vm_ids`, or to all of the tenant. The number of
+    /// statements does not depend on how many VMs there are.
+    pub async fn vm_history(
+        &self,
+        tenant_id: Option<&str>,
+        vm_ids: Option<&[i64]>,
+        since: i64,
+    ) -> Result<VmHistory, DbErr> {
+        use point::Column;
+        let of_vms = || {
+            point::Entity::find()
+                .filter(Column::VmId.is_not_null())
+                .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
+                .apply_if(vm_ids, |q, ids| {
+                    q.filter(Column::VmId.is_in(ids.iter().copied()))
+                })
+        };
+        let newest: SelectStatement = of_vms()
+            .select_only()
+            .column_as(Column::Id.max(), "newest")
+            .filter(Column::ExpiredAt.is_null())
+            .group_by(Column::VmId)
+            .into_query();
+        let last = point::Entity::find()
+            .filter(Column::Id.in_subquery(newest))
+            .all(self.db())
+            .await?;
+        let proven: Vec<(i64, Option<i64>)> = of_vms()
+            .select_only()
+            .column(Column::VmId)
+            .column_as(Column::ProvenAt.max(), "proven")
+            .filter(Column::ProvenAt.is_not_null())
+            .group_by(Column::VmId)
+            .into_tuple()
+            .all(self.db())
+            .await?;
+        let points = of_vms()
+            .filter(Column::CreatedAt.gte(since))
+            .select_only()
+            .columns([
+                Column::VmId,
+                Column::RunId,
+                Column::BackupType,
+                Column::Consistency,
+                Column::ChangedBytes,
+                Column::WarningsJson,
+                Column::CreatedAt,
+            ])
+            .into_model::<RecentPoint>()
+            .all(self.db())
+            .await?;
+        Ok(VmHistory {
+            last: last
+                .into_iter()
+                .filter_map(|point| Some((point.vm_id?, point)))
+                .collect(),
+            proven: proven
+                .into_iter()
+                .filter_map(|(vm_id, proven)| Some((vm_id, proven?)))
+                .collect(),
+            points,
+            runs: self.recent_runs(tenant_id, since).await?,
+            failed: self.failed_vms(tenant_id, since).await?,
+        })
+    }
+
+    async fn recent_runs(
+        &self,
+        tenant_id: Option<&str>,
+        since: i64,
+    ) -> Result<Vec<RecentRun>, DbErr> {
+        use run::Column;
+        run::Entity::find()
+            .filter(Self::is_recent_vm_backup(since))
+            .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
+            .select_only()
+            .columns([
+                Column::Id,
+                Column::JobId,
+                Column::Status,
+                Column::ScheduledFor,
+                Column::CreatedAt,
+            ])
+            .order_by_asc(Column::Id)
+            .into_model::<RecentRun>()
+            .all(self.db())
+            .await
+    }
+
+    fn is_recent_vm_backup(since: i64) -> Condition {
+        use run::Column;
+        Condition::all()
+            .add(Column::CreatedAt.gte(since))
+            .add(Column::Kind.eq("backup"))
+            .add(Column::Engine.eq("hyperv"))
+    }
+
+    async fn failed_vms(
+        &self,
+        tenant_id: Option<&str>,
+        since: i64,
+    ) -> Result<HashMap<String, HashSet<String>>, DbErr> {
+        use run_event::Column;
+        let runs: SelectStatement = run::Entity::find()
+            .filter(Self::is_recent_vm_backup(since))
+            .filter(run::Column::Status.is_in([
+                "failed",
+                "partial_success",
+                "warning",
+                "cancelled",
+            ]))
+            .apply_if(tenant_id, |q, it| q.filter(run::Column::TenantId.eq(it)))
+            .select_only()
+            .column(run::Column::Id)
+            .into_query();
+        let events: Vec<(String, String)> = run_event::Entity::find()
+            .filter(Column::RunId.in_subquery(runs))
+            .filter(Column::MessageId.eq("HYPERV_VM_FAILED"))
+            .select_only()
+            .columns([Column::RunId, Column::ParamsJson])
+            .into_tuple()
+            .all(self.db())
+            .await?;
+        let mut failed: HashMap<String, HashSet<String>> = HashMap::new();
+        for (run_id, params) in events {
+            let params: serde_json::Value = serde_json::from_str(&params).unwrap_or_default();
+            if let Some(name) = params.get("vm_name").and_then(|name| name.as_str()) {
+                failed.entry(run_id).or_default().insert(name.to_owned());
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Returns what is needed to tell how much was backed up on the days since `since`: the points made since then,
+    /// and of each VM, or each name of a job, the last one before.
+    pub async fn sized_points(
+        &self,
+        tenant_id: Option<&str>,
+        since: i64,
+    ) -> Result<Vec<SizedPoint>, DbErr> {
+        use point::Column;
+        let of_tenant =
+            || point::Entity::find().apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)));
+        let before: SelectStatement = of_tenant()
+            .filter(Column::CreatedAt.lt(since))
+            .select_only()
+            .column_as(Column::Id.max(), "newest")
+            .group_by(Column::JobId)
+            .group_by(Column::VmId)
+            .group_by(Column::Name)
+            .into_query();
+        of_tenant()
+            .filter(
+                Condition::any()
+                    .add(Column::CreatedAt.gte(since))
+                    .add(Column::Id.in_subquery(before)),
+            )
+            .select_only()
+            .columns([
+                Column::VmId,
+                Column::JobId,
+                Column::Name,
+                Column::TotalBytes,
+                Column::CreatedAt,
+            ])
+            .order_by_asc(Column::Id)
+            .into_model::<SizedPoint>()
+            .all(self.db())
+            .await
+    }
+
+    /// Returns alarms that are open and not snoozed.
+    pub async fn open_alarms_of(
+        &self,
+        tenant_id: Option<&str>,
+        now: i64,
+    ) -> Result<Vec<alarm::Model>, DbErr> {
+        use alarm::Column;
+        alarm::Entity::find()
+            .filter(Column::ResolvedAt.is_null())
+            .filter(
+                Condition::any()
+                    .add(Column::SnoozedUntil.is_null())
+                    .add(Column::SnoozedUntil.lte(now)),
+            )
+            .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
+            .order_by_asc(Column::Id)
+            .limit(1_000)
+            .all(self.db())
+            .await
+    }
+
+    /// Tells whether the tenant has a point.
+    pub async fn has_point(&self, tenant_id: Option<&str>) -> Result<bool, DbErr> {
+        let one: Option<i64> = point::Entity::find()
+            .apply_if(tenant_id, |q, it| q.filter(point::Column::TenantId.eq(it)))
+            .select_only()
+            .column(point::Column::Id)
+            .into_tuple()
+            .one(self.db())
+            .await?;
+        Ok(one.is_some())
+    }
+
+    /// Returns events of a run behind `after`, oldest first, `limit` at most.
+    pub async fn run_events_after(
+        &self,
+        run_id: &str,
+        after: i64,
+        limit: u64,
+    ) -> Result<Vec<run_event::Model>, DbErr> {
+        use run_event::Column;
+        run_event::Entity::find()
+            .filter(Column::RunId.eq(run_id))
+            .filter(Column::Id.gt(after))
+            .order_by_asc(Column::Id)
+            .limit(limit)
+            .all(self.db())
+            .await
+    }
+
+    /// Returns the structured log of a run, oldest first, `limit` lines at most.
+    pub async fn run_log_lines(
+        &self,
+        run_id: &str,
+        limit: u64,
+    ) -> Result<Vec<run_log::Model>, DbErr> {
+        run_log::Entity::find()
+            .filter(run_log::Column::RunId.eq(run_id))
+            .order_by_asc(run_log::Column::Id)
+            .limit(limit)
+            .all(self.db())
+            .await
+    }
+
+    /// Returns events of a host's agent, newest first, `limit` at most, with numbers below `below`.
+    pub async fn host_events_of(
+        &self,
+        host_id: &str,
+        below: Option<i64>,
+        limit: u64,
+    ) -> Result<Vec<agent_event::Model>, DbErr> {
+        use agent_event::Column;
+        agent_event::Entity::find()
+            .filter(Column::HostId.eq(host_id))
+            .apply_if(below, |q, it| q.filter(Column::Id.lt(it)))
+            .order_by_desc(Column::Id)
+            .limit(limit)
+            .all(self.db())
+            .await
+    }
+
+    /// Returns how many points each repository holds that retention has not removed.
+    pub async fn point_counts(
+        &self,
+        repository_ids: &[String],
+    ) -> Result<HashMap<String, i64>, DbErr> {
+        use point::Column;
+        let rows: Vec<(String, i64)> = point::Entity::find()
+            .filter(Column::RepositoryId.is_in(repository_ids))
+            .filter(Column::ExpiredAt.is_null())
+            .select_only()
+            .column(Column::RepositoryId)
+            .column_as(Column::Id.count(), "points")
+            .group_by(Column::RepositoryId)
+            .into_tuple()
+            .all(self.db())
+            .await?;
+        Ok(rows.into_iter().collect())
+    }
+}
+
+/// Returns the ids of runs that made a point of a VM, as a condition's part.
+pub(super) fn runs_with_points_of(vm_id: i64) -> SelectStatement {
+    of_points(vm_id, point::Column::RunId)
+}
+
+/// Returns the numbers of the points of a VM, as a condition's part.
+pub(super) fn points_of_vm(vm_id: i64) -> SelectStatement {
+    of_points(vm_id, point::Column::Id)
+}
+
+fn of_points(vm_id: i64, column: point::Column) -> SelectStatement {
+    point::Entity::find()
+        .filter(point::Column::VmId.eq(vm_id))
+        .select_only()
+        .column(column)
+        .into_query()
+}

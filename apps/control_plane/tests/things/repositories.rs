@@ -1,0 +1,384 @@
+//! Repositories and their secrets.
+
+use control_plane::store::entity::{audit_entry, host, repo_operation, repository};
+use sea_orm::{ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, EntityTrait as _};
+use serde_json::json;
+
+use crate::ground::{Ground, PointOf, local, text};
+use crate::server::PASSWORD;
+
+#[tokio::test]
+async fn secrets_go_in_and_are_never_shown() {
+    let ground = Ground::new().await;
+    let wish = json!({"name": "Cloud", "kind": "s3", "endpoint": "https://s3.example.com/", "bucket": "b",
+        "prefix": "/hv/", "access_key": "AK", "secret_key": "very-secret-key", "password": "a long password",
+        "limit_bytes": 1_000, "verify_percent": 10});
+    ground
+        .operator
+        .post("/repositories", wish.clone())
+        .await
+        .refused(403, "forbidden");
+    let made = ground.owner.post("/repositories", wish).await;
+    let made_text = made.text();
+    let made = made.expect(201);
+    assert_eq!(
+        (&made["endpoint"], &made["prefix"]),
+        (&json!("https://s3.example.com"), &json!("hv"))
+    );
+    assert_eq!(made["quick_every_hours"], 6);
+    let id = text(&made["id"]);
+    let plane = &ground.world.plane;
+    let row = repository::Entity::find_by_id(&id)
+        .one(plane.store.db())
+        .await
+        .expect("read")
+        .expect("there");
+    let key = row.secret_key_sealed.expect("sealed");
+    let of = format!("repository/{id}/secret_key");
+    assert_eq!(
+        plane.sealing.open_text(&of, &key).expect("opens").as_str(),
+        "very-secret-key"
+    );
+    let of = format!("repository/{id}/password");
+    assert_eq!(
+        plane
+            .sealing
+            .open_text(&of, &row.password_sealed)
+            .expect("opens")
+            .as_str(),
+        "a long password"
+    );
+    let shown = ground.viewer.get("/repositories").await.text();
+    let audit = audit_entry::Entity::find()
+        .all(plane.store.db())
+        .await
+        .expect("read");
+    for text in [made_text, shown, format!("{audit:?}")] {
+        assert!(
+            !text.contains("very-secret-key") && !text.contains("a long password"),
+            "{text}"
+        );
+        assert!(!text.contains("sealed"), "{text}");
+    }
+    let path = format!("/repositories/{id}");
+    let change = json!({"secret_key": "another", "limit_bytes": null, "name": "Cloud 2"});
+    let changed = ground.owner.patch(&path, change).await.expect(200);
+    assert_eq!(
+        (&changed["limit_bytes"], &changed["name"]),
+        (&json!(null), &json!("Cloud 2"))
+    );
+    let row = repository::Entity::find_by_id(&id)
+        .one(plane.store.db())
+        .await
+        .expect("read")
+        .expect("there");
+    let of = format!("repository/{id}/secret_key");
+    let key = plane
+        .sealing
+        .open_text(&of, &row.secret_key_sealed.expect("sealed"))
+        .expect("opens");
+    assert_eq!(key.as_str(), "another");
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_and_named() {
+    let ground = Ground::new().await;
+    let s3 = |member: &str, value: serde_json::Value| {
+        let mut wish = json!({"name": "Cloud", "kind": "s3", "endpoint": "https://s3.example.com", "bucket": "b",
+            "access_key": "AK", "secret_key": "SK"});
+        wish[member] = value;
+        wish
+    };
+    for (member, value) in [
+        ("name", json!(" ")),
+        ("kind", json!("tape")),
+        ("endpoint", json!("s3.example.com")),
+        ("endpoint", json!("https://me:secret@s3.example.com")),
+        ("bucket", json!("")),
+        ("access_key", json!("")),
+        ("secret_key", json!("")),
+        ("password", json!("short")),
+        ("limit_bytes", json!(0)),
+        ("quick_every_hours", json!(-1)),
+        ("verify_percent", json!(101)),
+    ] {
+        let refused = ground
+            .owner
+            .post("/repositories", s3(member, value))
+            .await
+            .refused(422, "invalid");
+        assert_eq!(refused["field"], member);
+    }
+    let refused = ground
+        .owner
+        .post("/repositories", json!({"name": "x", "kind": "local"}))
+        .await;
+    assert_eq!(refused.refused(422, "invalid")["field"], "path");
+    let path = format!("/repositories/{}", ground.repository);
+    let refused = ground
+        .owner
+        .patch(&path, json!({"access_key": "AK"}))
+        .await
+        .refused(422, "invalid");
+    assert_eq!(refused["field"], "access_key");
+    ground
+        .owner
+        .patch(&path, json!({"path": "elsewhere"}))
+        .await
+        .refused(422, "invalid");
+    ground.foreigner.get(&path).await.refused(404, "not_found");
+    ground
+        .foreigner
+        .patch(&path, json!({"name": "x"}))
+        .await
+        .refused(404, "not_found");
+    ground
+        .foreigner
+        .delete(&path)
+        .await
+        .refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_repository_goes_only_when_nothing_uses_it() {
+    let ground = Ground::new().await;
+    let path = format!("/repositories/{}", ground.repository);
+    let job = ground.job(ground.wish()).await;
+    ground.owner.delete(&path).await.refused(409, "in_use");
+    ground
+        .operator
+        .delete(&format!("/jobs/{}", text(&job["id"])))
+        .await
+        .expect(204);
+    ground.point(PointOf::default()).await;
+    let shown = ground.viewer.get(&path).await.expect(200);
+    assert_eq!(
+        (&shown["job_count"], &shown["point_count"]),
+        (&json!(0), &json!(1))
+    );
+    ground.owner.delete(&path).await.refused(409, "in_use");
+    let other = ground
+        .owner
+        .post("/repositories", local("Unused"))
+        .await
+        .expect(201);
+    ground
+        .owner
+        .delete(&format!("/repositories/{}", text(&other["id"])))
+        .await
+        .expect(204);
+}
+
+#[tokio::test]
+async fn upkeep_is_due_after_its_hours_and_is_queued_once_for_a_host_that_can_do_it() {
+    let ground = Ground::new().await;
+    let path = format!("/repositories/{}", ground.repository);
+    let shown = ground.viewer.get(&path).await.expect(200);
+    assert_eq!(
+        (&shown["maintenance_due"], &shown["verification_due"]),
+        (&json!(false), &json!(false))
+    );
+    ground
+        .world
+        .clock
+        .advance(std::time::Duration::from_secs(7 * 3_600));
+    assert_eq!(
+        ground.viewer.get(&path).await.expect(200)["maintenance_due"],
+        true
+    );
+    let operations = format!("{path}/operations");
+    let full = json!({"kind": "maintenance_full"});
+    ground
+        .operator
+        .post(&operations, full.clone())
+        .await
+        .refused(409, "no_host");
+    ground.job(ground.wish()).await;
+    let queued = ground
+        .operator
+        .post(&operations, full.clone())
+        .await
+        .expect(202);
+    assert_eq!(
+        (&queued["kind"], &queued["status"]),
+        (&json!("maintenance_full"), &json!("queued"))
+    );
+    ground
+        .operator
+        .post(&operations, full.clone())
+        .await
+        .refused(409, "already_queued");
+    ground
+        .operator
+        .post(&operations, json!({"kind": "format_disk"}))
+        .await
+        .refused(422, "invalid");
+    ground
+        .viewer
+        .post(&operations, full.clone())
+        .await
+        .refused(403, "forbidden");
+    ground
+        .foreigner
+        .post(&operations, full)
+        .await
+        .refused(404, "not_found");
+    // Retention is ordered by each job's own rule, for its own VMs.
+    ground.vm("web01").await;
+    let retention = json!({"kind": "retention_apply"});
+    let queued_last = ground
+        .operator
+        .post(&operations, retention)
+        .await
+        .expect(202);
+    let number = queued_last["id"].as_i64().expect("a number");
+    let row = repo_operation::Entity::find_by_id(number)
+        .one(ground.world.plane.store.db())
+        .await
+        .expect("read")
+        .expect("there");
+    let payload: serde_json::Value = serde_json::from_str(&row.payload_json).expect("JSON");
+    assert_eq!(
+        (
+            &payload["daily"],
+            payload["sources"].as_array().map(Vec::len)
+        ),
+        (&json!(30), Some(1))
+    );
+    let listed = ground.viewer.get(&operations).await.expect(200);
+    assert_eq!(listed["items"][1]["id"], queued["id"]);
+    assert!(!listed.to_string().contains("token"));
+}
+
+#[tokio::test]
+async fn the_password_of_a_repository_is_shown_to_who_gives_the_own_one() {
+    let ground = Ground::new().await;
+    let path = format!("/repositories/{}/password", ground.repository);
+    let own = json!({"password": PASSWORD});
+    ground
+        .operator
+        .post(&path, own.clone())
+        .await
+        .refused(403, "forbidden");
+    ground
+        .foreigner
+        .post(&path, own.clone())
+        .await
+        .refused(404, "not_found");
+    let wrong = json!({"password": "not my password"});
+    ground
+        .owner
+        .post(&path, wrong)
+        .await
+        .refused(403, "wrong_credentials");
+    let shown = ground.owner.post(&path, own).await.expect(200);
+    assert_eq!(text(&shown["password"]).len(), 64);
+    let audit = audit_entry::Entity::find()
+        .all(ground.world.plane.store.db())
+        .await
+        .expect("read");
+    let last = audit.last().expect("an entry");
+    assert_eq!(
+        (&*last.action, &*last.object_id),
+        ("repository.password", &*ground.repository)
+    );
+    assert!(!last.detail_json.contains(&text(&shown["password"])));
+}
+
+/// Reports an operation on the ground's repository as its host does.
+async fn report(ground: &Ground, kind: &str, is_done: bool, result: serde_json::Value) {
+    let plane = &ground.world.plane;
+    let db = plane.store.db();
+    let host = host::Entity::find_by_id(&ground.host)
+        .one(db)
+        .await
+        .expect("read")
+        .expect("there");
+    let operation = repo_operation::ActiveModel {
+        id: NotSet,
+        tenant_id: Set(ground.tenant.clone()),
+        repository_id: Set(ground.repository.clone()),
+        kind: Set(kind.to_owned()),
+        token: Set(format!("token of {kind}")),
+        payload_json: Set("{}".to_owned()),
+        status: Set("running".to_owned()),
+        host_id: Set(Some(ground.host.clone())),
+        attempts: Set(1),
+        not_before: Set(0),
+        locked_until: Set(None),
+        result_json: Set("{}".to_owned()),
+        created_at: Set(0),
+        finished_at: Set(None),
+    };
+    let operation = operation.insert(db).await.expect("an operation");
+    let (id, token) = (operation.id, operation.token);
+    let result = result.to_string();
+    plane
+        .store
+        .report_operation(&host, id, &token, is_done, result, ground.now())
+        .await
+        .expect("reported");
+}
+
+#[tokio::test]
+async fn what_an_agent_measured_after_its_work_is_what_a_repository_holds() {
+    let ground = Ground::new().await;
+    report(
+        &ground,
+        "maintenance_full",
+        true,
+        json!({"stored_bytes": 5_000}),
+    )
+    .await;
+    let path = format!("/repositories/{}", ground.repository);
+    let shown = ground.viewer.get(&path).await.expect(200);
+    assert_eq!(shown["stored_bytes"], 5_000);
+    assert_eq!(shown["measured_at"], shown["last_full_at"]);
+    let overview = ground.viewer.get("/overview").await.expect(200);
+    assert_eq!(overview["stored"][29]["stored_bytes"], 5_000);
+}
+
+#[tokio::test]
+async fn what_work_says_of_points_is_written_down_with_them() {
+    let ground = Ground::new().await;
+    let mut ids = Vec::new();
+    for manifest in ["removed", "whole", "damaged"] {
+        let of = PointOf {
+            manifest,
+            ..PointOf::default()
+        };
+        ids.push(ground.point(of).await);
+    }
+    let removed = json!({"deleted_count": 1, "removed_points": ["removed", "unknown"]});
+    report(&ground, "retention_apply", true, removed).await;
+    let found =
+        json!({"verified_points": ["whole"], "damaged_points": ["damaged"], "how": "content"});
+    report(&ground, "verify", false, found).await;
+    let mut shown = Vec::new();
+    for id in ids {
+        let path = format!("/points/{id}");
+        shown.push(ground.viewer.get(&path).await.expect(200));
+    }
+    assert!(shown[0]["expired_at"].is_string(), "{}", shown[0]);
+    assert!(shown[1]["expired_at"].is_null(), "{}", shown[1]);
+    assert_eq!(shown[1]["proven_how"], "content");
+    assert!(shown[2]["proven_at"].is_null(), "{}", shown[2]);
+    let warning = text(&shown[2]["warnings"][0]);
+    assert!(warning.contains("damaged"), "{warning}");
+}
+
+#[tokio::test]
+async fn every_route_has_a_name_of_its_own_for_programs() {
+    let ground = Ground::new().await;
+    let document = ground.viewer.get("/openapi.json").await.expect(200);
+    let mut names: Vec<String> = Vec::new();
+    for item in document["paths"].as_object().expect("paths").values() {
+        let operations = item.as_object().expect("methods").values();
+        names.extend(operations.map(|it| text(&it["operationId"])));
+    }
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert!(count > 50 && names.len() == count, "{names:?}");
+    assert!(names.contains(&"post_points_id_restore".to_owned()));
+}

@@ -1,0 +1,379 @@
+//! VMs: how well they are protected, and the first screen.
+
+use control_plane::store::entity::{alarm, point, repository};
+use sea_orm::{ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, EntityTrait as _};
+use serde_json::{Value, json};
+
+use crate::ground::{self, Ground, HOUR, PointOf, text};
+
+/// Makes a point of a VM by a run of a job, both `hours` ago.
+async fn backed_up(ground: &Ground, job: &str, vm: i64, name: &str, hours: i64) -> i64 {
+    let run = ground.run(job, "success", hours).await;
+    let backup_type = if hours > 40 { "full" } else { "incremental" };
+    let of = PointOf {
+        job: Some(job),
+        run: &run,
+        vm: Some(vm),
+        name,
+        backup_type,
+        changed_bytes: hours,
+        hours_ago: hours,
+        ..Default::default()
+    };
+    ground.point(of).await
+}
+
+fn outcomes(row: &Value) -> Vec<String> {
+    let strip = row["strip"].as_array().expect("days");
+    assert_eq!(strip.len(), 30);
+    strip.iter().map(|day| text(&day["outcome"])).collect()
+}
+
+#[tokio::test]
+async fn a_row_says_how_a_vm_fares_and_why() {
+    let ground = Ground::new().await;
+    ground::set_zone(&ground, "UTC").await;
+    // It is 08:00 on the first of March.
+    let job = ground.job(ground.wish()).await;
+    let job = text(&job["id"]);
+    let good = ground.vm("good").await;
+    let old = ground.vm("old").await;
+    let bare = ground.vm("bare").await;
+    for hours in [58, 34, 10] {
+        backed_up(&ground, &job, good, "good", hours).await;
+    }
+    backed_up(&ground, &job, old, "old", 58).await;
+    let failed = ground.run(&job, "partial_success", 34).await;
+    ground
+        .event(
+            &failed,
+            "HYPERV_VM_FAILED",
+            json!({"vm_name": "old", "message": "locked"}),
+        )
+        .await;
+    let missed = ground.run(&job, "missed", 20).await;
+    let list = ground.viewer.get("/vms").await.expect(200);
+    let rows = list["items"].as_array().expect("rows");
+    assert_eq!(
+        rows.iter()
+            .map(|row| text(&row["name"]))
+            .collect::<Vec<_>>(),
+        ["bare", "good", "old"]
+    );
+    let row = |id: i64| {
+        rows.iter()
+            .find(|row| row["id"] == id)
+            .expect("a row")
+            .clone()
+    };
+    let (good, old, bare) = (row(good), row(old), row(bare));
+    assert_eq!(good["health"], "good", "{}", good["health_reason"]);
+    assert_eq!(good["health_reason"], "last good point is 10 h old");
+    assert_eq!(
+        (&good["is_protected"], &good["objective_hours"]),
+        (&json!(true), &json!(26))
+    );
+    assert_eq!(
+        good["change_rate_bytes_per_day"], 22,
+        "the median of 34 and 10"
+    );
+    assert_eq!(
+        (&good["size_bytes"], &good["last_consistency"]),
+        (&json!(4_096), &json!("application"))
+    );
+    assert_eq!(good["next_run_at"], "2026-03-01T22:00:00Z");
+    let days = outcomes(&good);
+    assert_eq!(
+        days[26..],
+        ["good", "good", "warning", "none"],
+        "a run of the last night was missed, one went well"
+    );
+    assert_eq!(good["strip"][28]["run_id"], missed);
+    assert_eq!(old["health"], "bad");
+    assert_eq!(
+        old["health_reason"],
+        "last good point is 2 days old, objective is 26 h; its last run did not take place"
+    );
+    assert_eq!(outcomes(&old)[26..], ["good", "failed", "missed", "none"]);
+    assert_eq!(old["strip"][27]["run_id"], failed);
+    // It was made known a hundred days ago, and its job is of today.
+    assert_eq!(
+        (&bare["health"], &bare["last_point_at"]),
+        (&json!("warning"), &json!(null))
+    );
+    ground
+        .world
+        .clock
+        .advance(std::time::Duration::from_secs(27 * 3_600));
+    // The session has ended meanwhile.
+    let viewer = &ground.viewer;
+    let viewer = ground.world.session(&viewer.user_id, &viewer.email).await;
+    let bare = viewer
+        .get(&format!("/vms/{}", bare["id"]))
+        .await
+        .expect(200);
+    assert_eq!(bare["health"], "bad");
+    assert_eq!(
+        (&bare["disks"][0]["format"], &bare["cpu_count"]),
+        (&json!("VHDX"), &json!(4))
+    );
+}
+
+#[tokio::test]
+async fn days_follow_the_tenants_zone_and_the_night_a_run_began_in() {
+    let ground = Ground::new().await;
+    ground::set_zone(&ground, "Pacific/Auckland").await;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let vm = ground.vm("web01").await;
+    // It is 21:00 on 1 March there, and the run began at 01:00 of that day, which was 28 February in UTC.
+    let run = ground.run(&job, "success", 20).await;
+    let at = PointOf {
+        job: Some(&job),
+        run: &run,
+        vm: Some(vm),
+        name: "web01",
+        hours_ago: 2,
+        ..Default::default()
+    };
+    ground.point(at).await;
+    let row = ground.viewer.get(&format!("/vms/{vm}")).await.expect(200);
+    let strip = row["strip"].as_array().expect("days");
+    assert_eq!(strip[29]["day"], "2026-03-01");
+    assert_eq!(
+        (&strip[29]["outcome"], &strip[28]["outcome"]),
+        (&json!("good"), &json!("none"))
+    );
+}
+
+#[tokio::test]
+async fn consistency_below_what_was_asked_is_a_warning() {
+    let ground = Ground::new().await;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let vm = ground.vm("web01").await;
+    let run = ground.run(&job, "warning", 5).await;
+    let of = PointOf {
+        job: Some(&job),
+        run: &run,
+        vm: Some(vm),
+        name: "web01",
+        consistency: "crash",
+        hours_ago: 5,
+        ..Default::default()
+    };
+    ground.point(of).await;
+    let row = ground.viewer.get(&format!("/vms/{vm}")).await.expect(200);
+    assert_eq!(row["health"], "warning");
+    assert_eq!(
+        row["health_reason"],
+        "its last point is crash-consistent, application-consistent was asked for"
+    );
+    assert!(outcomes(&row).contains(&"warning".to_owned()));
+}
+
+#[tokio::test]
+async fn vms_are_found_by_name_host_and_protection_in_pages() {
+    let ground = Ground::new().await;
+    let second = ground::host(&ground.world, &ground.tenant, "hv02").await;
+    for name in ["web01", "Web02", "db01"] {
+        ground.vm(name).await;
+    }
+    let guid = "aaaaaaaa-0000-4000-8000-000000000001";
+    ground::vm_of(&ground.world, &ground.tenant, &second, "web03", guid).await;
+    let mut wish = ground.wish();
+    wish["vms"] = json!({"include": ["web*"]});
+    ground.job(wish).await;
+    let names = async |query: &str| {
+        let page = ground.viewer.get(&format!("/vms{query}")).await.expect(200);
+        let items = page["items"].as_array().expect("items").clone();
+        let names: Vec<String> = items.iter().map(|it| text(&it["name"])).collect();
+        (names, page["next"].as_str().map(str::to_owned))
+    };
+    assert_eq!(names("?q=WEB").await.0, ["web01", "Web02", "web03"]);
+    assert_eq!(names("?protected=yes").await.0, ["web01", "Web02"]);
+    assert_eq!(names("?protected=no").await.0, ["db01", "web03"]);
+    assert_eq!(names(&format!("?host_id={second}")).await.0, ["web03"]);
+    let (first, next) = names("?limit=3").await;
+    assert_eq!(first, ["db01", "web01", "Web02"]);
+    let (last, end) = names(&format!("?limit=3&cursor={}", next.expect("more"))).await;
+    assert_eq!((last, end), (vec!["web03".to_owned()], None));
+    ground
+        .viewer
+        .get("/vms?protected=perhaps")
+        .await
+        .refused(422, "invalid");
+    assert_eq!(
+        ground.foreigner.get("/vms").await.expect(200)["items"],
+        json!([])
+    );
+}
+
+#[tokio::test]
+async fn an_operator_excuses_a_vm_or_gives_it_an_objective() {
+    let ground = Ground::new().await;
+    let vm = ground.vm("web01").await;
+    let path = format!("/vms/{vm}");
+    let excused = ground
+        .operator
+        .patch(&path, json!({"is_excused": true}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&excused["health"], &excused["is_excused"]),
+        (&json!("excused"), &json!(true))
+    );
+    let change = json!({"is_excused": false, "objective_hours": 4});
+    let changed = ground.operator.patch(&path, change).await.expect(200);
+    assert_eq!(
+        (&changed["health"], &changed["objective_hours"]),
+        (&json!("unprotected"), &json!(4))
+    );
+    let changed = ground
+        .operator
+        .patch(&path, json!({"objective_hours": null}))
+        .await
+        .expect(200);
+    assert_eq!(changed["objective_hours"], json!(null));
+    let refused = ground
+        .operator
+        .patch(&path, json!({"objective_hours": 0}))
+        .await
+        .refused(422, "invalid");
+    assert_eq!(refused["field"], "objective_hours");
+    ground
+        .viewer
+        .patch(&path, json!({"is_excused": true}))
+        .await
+        .refused(403, "forbidden");
+    for answer in [
+        ground.foreigner.get(&path).await,
+        ground
+            .foreigner
+            .patch(&path, json!({"is_excused": true}))
+            .await,
+        ground.foreigner.get(&format!("{path}/points")).await,
+        ground.viewer.get("/vms/99999999999999999999").await,
+    ] {
+        answer.refused(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn the_first_screen_shows_what_needs_a_decision_and_whether_all_is_safe() {
+    let ground = Ground::new().await;
+    let empty = ground.foreigner.get("/overview").await.expect(200);
+    assert_eq!(
+        empty["setup"],
+        json!({"has_host": false, "has_repository": false, "has_job": false, "has_point": false})
+    );
+    assert_eq!(
+        (&empty["vms"], &empty["counts"]["vms"]),
+        (&json!([]), &json!(0))
+    );
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let vm = ground.vm("web01").await;
+    backed_up(&ground, &job, vm, "web01", 10).await;
+    ground
+        .operator
+        .post(&format!("/jobs/{job}/runs"), json!({}))
+        .await
+        .expect(202);
+    let db = ground.world.plane.store.db();
+    for (number, severity, snoozed) in [
+        (1, "warning", None),
+        (2, "critical", None),
+        (3, "critical", Some(ground.now() + HOUR)),
+    ] {
+        alarm::ActiveModel {
+            id: NotSet,
+            tenant_id: Set(ground.tenant.clone()),
+            kind: Set("run_failed".to_owned()),
+            subject_kind: Set("job".to_owned()),
+            subject_id: Set(number.to_string()),
+            subject_name: Set("Nightly".to_owned()),
+            severity: Set(severity.to_owned()),
+            message: Set("look".to_owned()),
+            detail_json: Set("{}".to_owned()),
+            open_key: Set(Some(number.to_string())),
+            opened_at: Set(ground.now()),
+            last_seen_at: Set(ground.now()),
+            acknowledged_at: Set(None),
+            acknowledged_by: Set(String::new()),
+            snoozed_until: Set(snoozed),
+            resolved_at: Set(None),
+            resolved_by: Set(String::new()),
+        }
+        .insert(db)
+        .await
+        .expect("an alarm");
+    }
+    let row = repository::Entity::find_by_id(&ground.repository)
+        .one(db)
+        .await
+        .expect("read")
+        .expect("there");
+    ground
+        .world
+        .plane
+        .store
+        .note_stored_bytes(db, &row, 500, ground.now())
+        .await
+        .expect("noted");
+    ground
+        .world
+        .plane
+        .store
+        .note_stored_bytes(db, &row, 700, ground.now())
+        .await
+        .expect("noted again");
+    let shown = ground.viewer.get("/overview").await.expect(200);
+    let decisions: Vec<&Value> = shown["decisions"]
+        .as_array()
+        .expect("alarms")
+        .iter()
+        .map(|it| &it["subject_id"])
+        .collect();
+    assert_eq!(decisions, [&json!("2"), &json!("1")]);
+    assert_eq!(
+        shown["counts"],
+        json!({"vms": 1, "protected": 1, "good": 1, "warning": 0, "bad": 0, "unprotected": 0, "hosts_online": 1, "hosts": 1})
+    );
+    assert_eq!(shown["running"][0]["status"], "queued");
+    let today = &shown["stored"][29];
+    assert_eq!(
+        (&today["stored_bytes"], &today["source_bytes"]),
+        (&json!(700), &json!(1_000))
+    );
+    assert_eq!(
+        shown["setup"],
+        json!({"has_host": true, "has_repository": true, "has_job": true, "has_point": true})
+    );
+    assert_eq!(
+        ground
+            .viewer
+            .get(&format!("/repositories/{}", ground.repository))
+            .await
+            .expect(200)["stored_bytes"],
+        700
+    );
+}
+
+#[tokio::test]
+async fn a_proof_of_any_point_counts_for_its_vm() {
+    let ground = Ground::new().await;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let vm = ground.vm("web01").await;
+    let first = backed_up(&ground, &job, vm, "web01", 50).await;
+    backed_up(&ground, &job, vm, "web01", 10).await;
+    let proven = point::ActiveModel {
+        id: Set(first),
+        proven_at: Set(Some(ground.now())),
+        proven_how: Set("restore".to_owned()),
+        ..Default::default()
+    };
+    proven
+        .update(ground.world.plane.store.db())
+        .await
+        .expect("proven");
+    let row = ground.viewer.get(&format!("/vms/{vm}")).await.expect(200);
+    assert_eq!(row["last_proven_at"], "2026-03-01T08:00:00Z");
+}
