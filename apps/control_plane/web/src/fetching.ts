@@ -1,0 +1,55 @@
+// How screens read from the API and change things: what is read is kept, and read again when something changed.
+
+import { QueryClient, useMutation, useQuery } from "@tanstack/react-query";
+import { all, ApiError, call } from "./api";
+import { say } from "./ui/toasts";
+
+export const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 10_000,
+      refetchInterval: 60_000,
+      retry: (times, error) => times < 3 && (!(error instanceof ApiError) || error.status === 0 || error.status >= 500),
+    },
+  },
+});
+
+interface Reading {
+  enabled?: boolean;
+  every?: number;
+}
+
+export const useGet = <T>(path: string, { enabled, every }: Reading = {}) =>
+  useQuery({
+    queryKey: [path],
+    queryFn: ({ signal }) => call<T>("GET", path, undefined, signal),
+    enabled,
+    ...(every && { refetchInterval: every }),
+  });
+
+export const useList = <T>(path: string, { enabled, every }: Reading = {}) =>
+  useQuery({
+    queryKey: [path, "all"],
+    queryFn: ({ signal }) => all<T>(path, signal),
+    enabled,
+    ...(every && { refetchInterval: every }),
+  });
+
+// Reads again what begins with one of the paths.
+export const refresh = (...paths: string[]) =>
+  queries.invalidateQueries({ predicate: ({ queryKey: [path] }) => paths.some((p) => String(path).startsWith(p)) });
+
+// Something that a button does: what it says when it is done, and what is to be read again.
+export function useAct<Input, Output>(
+  act: (input: Input) => Promise<Output>,
+  { done, again = [] }: { done?: string | ((output: Output) => string); again?: string[] } = {},
+) {
+  return useMutation({
+    mutationFn: act,
+    onSuccess: (output) => {
+      if (done) say("good", typeof done === "string" ? done : done(output));
+      void refresh(...again);
+    },
+    onError: (error) => say("bad", error.message),
+  });
+}

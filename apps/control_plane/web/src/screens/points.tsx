@@ -1,0 +1,105 @@
+// Every point that can be restored, of VMs and of files.
+
+import { useState } from "react";
+import type { Host, Point } from "../api";
+import { consistencyName, engineName, exact, moment, plain } from "../format";
+import { useList } from "../fetching";
+import { Link, useQueryValue } from "../route";
+import { useMay } from "../session";
+import { Empty, Loaded, Page, Panel, Size, Time } from "../ui/parts";
+import { Table } from "../ui/table";
+import { RestoreDialog } from "./restore";
+import { PointProof } from "./vm";
+
+export function PointsScreen() {
+  const [words, setWords] = useQueryValue("q");
+  const [hostId, setHost] = useQueryValue("host");
+  const [engine, setEngine] = useQueryValue("engine");
+  const [job] = useQueryValue("job");
+  const [restoring, setRestoring] = useState<Point | null>(null);
+  const hosts = useList<Host>("/hosts");
+  const may = useMay();
+  const query = new URLSearchParams({ ...(hostId && { host_id: hostId }), ...(engine && { engine }), ...(job && { job_id: job }) }).toString();
+  const points = useList<Point>(`/points${query && `?${query}`}`);
+  const sought = words.trim().toLowerCase();
+  return (
+    <Page title="Restore" lead="Choose what to go back to. Nothing that is there now is touched.">
+      <div className="filters">
+        <input type="search" aria-label="Search points" placeholder="VM or folder" value={words} onChange={(event) => setWords(event.target.value)} />
+        <select aria-label="Host" value={hostId} onChange={(event) => setHost(event.target.value)}>
+          <option value="">All hosts</option>
+          {hosts.data?.map((host) => (
+            <option key={host.id} value={host.id}>
+              {host.name}
+            </option>
+          ))}
+        </select>
+        <select aria-label="Kind" value={engine} onChange={(event) => setEngine(event.target.value)}>
+          <option value="">VMs, files and disks</option>
+          {["hyperv", "kopia", "disk_image"].map((word) => (
+            <option key={word} value={word}>
+              {engineName(word)}
+            </option>
+          ))}
+        </select>
+      </div>
+      <Panel className="flush">
+        <Loaded from={points}>
+          {(items) => (
+            <Table
+              label="Restore points, newest first"
+              rows={items.filter((point) => !point.expired_at && `${point.name} ${point.host_name}`.toLowerCase().includes(sought))}
+              keyOf={(point) => point.id}
+              empty={
+                <Empty title={items.length ? "No point is like this" : "No points yet"}>
+                  {items.length ? "Change the search or the filter." : "Every good run of a job leaves points that can be restored from here."}
+                </Empty>
+              }
+              columns={[
+                {
+                  head: "What",
+                  isName: true,
+                  by: (point) => point.name,
+                  cell: (point) => (point.vm_id !== null ? <Link href={`/vms/${point.vm_id}`}>{point.name}</Link> : point.name),
+                },
+                {
+                  head: "Made",
+                  by: (point) => point.created_at,
+                  className: "nowrap",
+                  cell: (point) => (
+                    <>
+                      <span title={exact(point.created_at)}>{moment(point.created_at)}</span>
+                      <small>
+                        <Time at={point.created_at} />
+                      </small>
+                    </>
+                  ),
+                },
+                { head: "Host", className: "nowrap", by: (point) => point.host_name, cell: (point) => point.host_name },
+                { head: "Repository", by: (point) => point.repository_name, cell: (point) => point.repository_name },
+                {
+                  head: "Kind",
+                  className: "wordy",
+                  cell: (point) => [point.backup_type ? plain(point.backup_type.toLowerCase()) : engineName(point.engine), consistencyName(point.consistency).toLowerCase()].filter(Boolean).join(", "),
+                },
+                { head: "Size", isNumber: true, by: (point) => point.total_bytes, cell: (point) => <Size bytes={point.total_bytes} /> },
+                { head: "Proof", className: "wordy nowrap", cell: (point) => <PointProof point={point} /> },
+                {
+                  head: "Restore",
+                  className: "end",
+                  cell: (point) =>
+                    may.operate && (
+                      <button type="button" className="small" aria-label={`Restore ${point.name} as it was ${moment(point.created_at)}`} onClick={() => setRestoring(point)}>
+                        Restore…
+                      </button>
+                    ),
+                },
+              ]}
+            />
+          )}
+        </Loaded>
+      </Panel>
+      {restoring && <RestoreDialog point={restoring} onClose={() => setRestoring(null)} />}
+    </Page>
+  );
+}

@@ -1,0 +1,247 @@
+// The first screen: what needs a decision, then every VM.
+
+import { useDeferredValue, useMemo } from "react";
+import type { Alarm, Health, Overview, Run, VmRow } from "../api";
+import { capital, count, day, duration, size } from "../format";
+import { useGet } from "../fetching";
+import { Link, useQueryValue } from "../route";
+import { useMay } from "../session";
+import { Chart } from "../ui/chart";
+import { Empty, Loaded, Meter, Page, Panel, Size, Time } from "../ui/parts";
+import { HealthStatus, healthName, RunStatusMark, Strip } from "../ui/status";
+import { type Column, Table } from "../ui/table";
+import { AlarmList } from "./alarms";
+
+export function ProtectionScreen() {
+  const overview = useGet<Overview>("/overview", { every: 30_000 });
+  return (
+    <Page title="Protection" lead={overview.data && <Verdict overview={overview.data} />}>
+      <Loaded from={overview}>
+        {(data) => (
+          <>
+            <SetupNote setup={data.setup} />
+            <Decisions alarms={data.decisions} />
+            {data.running.length > 0 && <Running runs={data.running} />}
+            <Vms vms={data.vms} />
+            {data.stored.some((d) => d.stored_bytes) && <Stored stored={data.stored} />}
+          </>
+        )}
+      </Loaded>
+    </Page>
+  );
+}
+
+function Verdict({ overview: { counts, vms } }: { overview: Overview }) {
+  if (counts.vms === 0) return <>No VMs are known yet.</>;
+  const excused = vms.filter((vm) => vm.health === "excused").length;
+  const wanted = counts.vms - excused;
+  const hosts = `${counts.hosts_online} of ${count(counts.hosts, "host")} online`;
+  const parts = [
+    counts.bad && `${counts.bad} at risk`,
+    counts.warning && `${counts.warning} to look at`,
+    counts.unprotected && `${counts.unprotected} unprotected`,
+    excused && `${excused} excused`,
+  ].filter(Boolean);
+  return (
+    <>
+      <strong>
+        {counts.good === wanted ? (wanted === 1 ? "The VM is safe" : `All ${wanted} VMs are safe`) : `${counts.good} of ${count(wanted, "VM")} are safe`}
+      </strong>
+      {parts.length > 0 && `, ${parts.join(", ")}`}. {hosts}.
+    </>
+  );
+}
+
+function SetupNote({ setup }: { setup: Overview["setup"] }) {
+  const may = useMay();
+  const done = Object.values(setup).filter(Boolean).length;
+  if (done === 4 || !may.operate) return null;
+  return (
+    <div className="note">
+      <p>
+        <strong>{done === 0 ? "Nothing is backed up yet." : `Set up: ${done} of 4 steps are done.`}</strong> The guide leads you to
+        the first backup.
+      </p>
+      <Link href="/guide" className="button primary">
+        {done === 0 ? "Start the guide" : "Go on"}
+      </Link>
+    </div>
+  );
+}
+
+function Decisions({ alarms }: { alarms: Alarm[] }) {
+  const [isAll, setAll] = useQueryValue("decisions");
+  if (alarms.length === 0) return null;
+  const shown = isAll ? alarms : alarms.slice(0, 4);
+  return (
+    <Panel
+      title={`Needs a decision (${alarms.length})`}
+      className="decisions"
+      actions={
+        alarms.length > 4 && (
+          <button type="button" className="quiet" aria-expanded={Boolean(isAll)} onClick={() => setAll(isAll ? "" : "all")}>
+            {isAll ? "Show fewer" : `Show all ${alarms.length}`}
+          </button>
+        )
+      }
+    >
+      <AlarmList alarms={shown} />
+    </Panel>
+  );
+}
+
+function Running({ runs }: { runs: Run[] }) {
+  return (
+    <Panel title="Going on now">
+      <ul className="running">
+        {runs.map((run) => (
+          <li key={run.id}>
+            <RunStatusMark status={run.status} />
+            <Link href={`/runs/${run.id}`}>{run.job_name ?? (run.kind === "backup" ? "Backup" : "Restore")}</Link>
+            <span className="muted">{run.host_name}</span>
+            <Meter value={run.progress_pct} label={`Progress of ${run.job_name ?? "the run"}`} />
+            <span className="figure">
+              {Math.floor(run.progress_pct)} %{run.speed_bytes_per_sec > 0 && `, ${size(run.speed_bytes_per_sec)}/s`}
+              {run.eta_seconds > 0 && `, ${duration(run.eta_seconds)} left`}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+const ORDER: Record<Health, number> = { bad: 0, unprotected: 1, warning: 2, good: 3, excused: 4 };
+const time = (at: string | null) => (at ? Date.parse(at) : 0);
+
+const COLUMNS: Column<VmRow>[] = [
+  { head: "Health", className: "mark", by: (vm) => ORDER[vm.health] ?? 9, cell: (vm) => <HealthStatus health={vm.health} reason={vm.health_reason} /> },
+  {
+    head: "VM",
+    by: (vm) => vm.name,
+    isName: true,
+    cell: (vm) => (
+      <>
+        <Link href={`/vms/${vm.id}`}>{vm.name}</Link>
+        {vm.health !== "good" && vm.health_reason && <small>{capital(vm.health_reason)}</small>}
+      </>
+    ),
+  },
+  { head: "Host", className: "nowrap", by: (vm) => vm.host_name, cell: (vm) => <Link href={`/hosts/${vm.host_id}`} className="plain">{vm.host_name}</Link> },
+  { head: "Last 30 days", className: "strip-cell", cell: (vm) => <Strip strip={vm.strip} /> },
+  { head: "Last point", by: (vm) => time(vm.last_point_at), cell: (vm) => <Time at={vm.last_point_at} none="none" /> },
+  { head: "Last proven", by: (vm) => time(vm.last_proven_at), cell: (vm) => <Time at={vm.last_proven_at} /> },
+  { head: "Size", isNumber: true, by: (vm) => vm.size_bytes ?? -1, cell: (vm) => <Size bytes={vm.size_bytes} /> },
+  {
+    head: "Per day",
+    className: "aside",
+    isNumber: true,
+    by: (vm) => vm.change_rate_bytes_per_day ?? -1,
+    cell: (vm) => <Size bytes={vm.change_rate_bytes_per_day} />,
+  },
+  { head: "Next run", by: (vm) => time(vm.next_run_at) || Infinity, cell: (vm) => <Time at={vm.next_run_at} none="none" /> },
+];
+
+const FILTERS: ("all" | Health)[] = ["all", "bad", "unprotected", "warning", "good", "excused"];
+
+function Vms({ vms }: { vms: VmRow[] }) {
+  const [words, setWords] = useQueryValue("q");
+  const [health, setHealth] = useQueryValue("health", "all");
+  const [host, setHost] = useQueryValue("host");
+  const [sort, setSort] = useQueryValue("sort", "Health");
+  const sought = useDeferredValue(words.trim().toLowerCase());
+  const hosts = useMemo(() => [...new Map(vms.map((vm) => [vm.host_id, vm.host_name]))], [vms]);
+  const found = useMemo(
+    () =>
+      vms
+        .filter(
+          (vm) =>
+            (!host || vm.host_id === host) &&
+            (!sought || `${vm.name} ${vm.host_name} ${vm.health_reason}`.toLowerCase().includes(sought)),
+        )
+        .sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true })),
+    [vms, host, sought],
+  );
+  const shown = useMemo(() => found.filter((vm) => health === "all" || vm.health === health), [found, health]);
+  if (vms.length === 0) {
+    return (
+      <Panel title="VMs">
+        <Empty title="No VMs yet" action={<Link href="/guide">Enrol a host</Link>}>
+          As soon as an agent runs on a Hyper-V host, every VM of it appears here by itself, with what protects it.
+        </Empty>
+      </Panel>
+    );
+  }
+  return (
+    <Panel title="VMs" className="flush">
+      <div className="filters">
+        <input type="search" aria-label="Search VMs" placeholder="Search VMs" value={words} onChange={(event) => setWords(event.target.value)} />
+        {hosts.length > 1 && (
+          <select aria-label="Host" value={host} onChange={(event) => setHost(event.target.value)}>
+            <option value="">All hosts</option>
+            {hosts.map(([id, name]) => (
+              <option key={id} value={id}>
+                {name}
+              </option>
+            ))}
+          </select>
+        )}
+        <div className="chips" role="group" aria-label="Health">
+          {FILTERS.map((filter) => {
+            const n = filter === "all" ? found.length : found.filter((vm) => vm.health === filter).length;
+            if (n === 0 && filter !== "all" && filter !== health) return null;
+            return (
+              <button key={filter} type="button" aria-pressed={health === filter} onClick={() => setHealth(filter)}>
+                {filter === "all" ? "All" : healthName(filter)} <span className="figure">{n}</span>
+              </button>
+            );
+          })}
+        </div>
+        <StripLegend />
+      </div>
+      <Table
+        label="VMs and their protection"
+        rows={shown}
+        columns={COLUMNS}
+        keyOf={(vm) => vm.id}
+        sort={sort}
+        onSort={setSort}
+        empty={<Empty title="No VM is like this">Change the search or the filter.</Empty>}
+      />
+    </Panel>
+  );
+}
+
+const KEY: [string, "good" | "warning" | "missed" | "failed"][] = [
+  ["good", "good"],
+  ["warnings", "warning"],
+  ["missed", "missed"],
+  ["failed", "failed"],
+];
+
+const StripLegend = () => (
+  <span className="strip-legend">
+    {KEY.map(([name, outcome]) => (
+      <span key={outcome}>
+        <Strip strip={[{ day: "2026-01-01", outcome, run_id: null }]} />
+        {name}
+      </span>
+    ))}
+  </span>
+);
+
+function Stored({ stored }: { stored: Overview["stored"] }) {
+  return (
+    <Panel title="Stored">
+      <Chart
+        title="Thirty days"
+        labels={stored.map((d) => day(d.day))}
+        show={size}
+        series={[
+          { name: "Protected data", className: "series-2", values: stored.map((d) => d.source_bytes) },
+          { name: "In repositories", className: "series-1", values: stored.map((d) => d.stored_bytes ?? 0) },
+        ]}
+      />
+    </Panel>
+  );
+}

@@ -1,0 +1,311 @@
+// A VM: how safe it is and why, its points, and the way back from any of them.
+
+import { useState } from "react";
+import { call, type Host, type Point, type Vm } from "../api";
+import { baseName, capital, consistencyName, count, duration, exact, moment, plain, proofName, size } from "../format";
+import { useAct, useGet, useList } from "../fetching";
+import { go, Link } from "../route";
+import { useMay } from "../session";
+import { Chart } from "../ui/chart";
+import { Dialog } from "../ui/dialog";
+import { CheckField, FormError, NumberField, useSending } from "../ui/form";
+import { Empty, Fact, Facts, Loaded, Page, Panel, Size, Time } from "../ui/parts";
+import { HealthStatus, Status, Strip } from "../ui/status";
+import { Table } from "../ui/table";
+import { RestoreDialog } from "./restore";
+import { refresh } from "../fetching";
+
+export function VmScreen({ id }: { id: string }) {
+  const vm = useGet<Vm>(`/vms/${id}`);
+  const points = useList<Point>(`/vms/${id}/points`);
+  const [restoring, setRestoring] = useState<Point | null>(null);
+  const [isEditing, setEditing] = useState(false);
+  const may = useMay();
+  const newest = points.data?.find((point) => !point.expired_at);
+  return (
+    <Page
+      title={vm.data?.name ?? "VM"}
+      crumbs={[{ href: "/", name: "Protection" }]}
+      lead={
+        vm.data && (
+          <>
+            <HealthStatus health={vm.data.health} /> {capital(vm.data.health_reason)}
+          </>
+        )
+      }
+      actions={
+        may.operate && (
+          <>
+            <button type="button" onClick={() => setEditing(true)}>
+              Objective…
+            </button>
+            <button type="button" className="primary" disabled={!newest} onClick={() => newest && setRestoring(newest)}>
+              Restore the newest…
+            </button>
+          </>
+        )
+      }
+    >
+      <Loaded from={vm}>
+        {(data) => (
+          <>
+            <Panel title="Last 30 days" className="wide-strip">
+              <Strip strip={data.strip} onDay={(day) => day.run_id && go(`/runs/${day.run_id}`)} />
+              <div className="span" aria-hidden="true">
+                <span>30 days ago</span>
+                <span>today</span>
+              </div>
+              <Facts>
+                <Fact name="Last point">
+                  <Time at={data.last_point_at} none="none" />
+                  {data.last_consistency && <small>{consistencyName(data.last_consistency)}</small>}
+                </Fact>
+                <Fact name="Last proven">
+                  <Time at={data.last_proven_at} />
+                </Fact>
+                <Fact name="Objective">
+                  {data.is_excused ? "excused" : data.objective_hours ? `a point every ${data.objective_hours} h` : "that of its job"}
+                </Fact>
+                <Fact name="Next run">
+                  <Time at={data.next_run_at} none="none" />
+                </Fact>
+                <Fact name="Changes a day">
+                  <Size bytes={data.change_rate_bytes_per_day} />
+                </Fact>
+                <Fact name="Protected by">
+                  {data.job_ids.length ? (
+                    <Link href={`/jobs/${data.job_ids[0]}`}>{count(data.job_ids.length, "job")}</Link>
+                  ) : (
+                    <Link href={`/jobs/new?host=${data.host_id}`}>nothing: make a job</Link>
+                  )}
+                </Fact>
+              </Facts>
+            </Panel>
+            <Loaded from={points}>{(items) => <Points points={items} onRestore={setRestoring} />}</Loaded>
+            <Machine vm={data} />
+            {isEditing && <ObjectiveDialog vm={data} onClose={() => setEditing(false)} />}
+          </>
+        )}
+      </Loaded>
+      {restoring && <RestoreDialog point={restoring} onClose={() => setRestoring(null)} />}
+    </Page>
+  );
+}
+
+export function PointProof({ point }: { point: Point }) {
+  if (point.expired_at) return <Status tone="excused">Removed by retention</Status>;
+  if (!point.proven_at) return <Status tone="calm">Not proven yet</Status>;
+  return (
+    <Status tone="good" title={`${exact(point.proven_at)}: ${proofName(point.proven_how)}`}>
+      Proven <Time at={point.proven_at} />
+    </Status>
+  );
+}
+
+function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Point) => void }) {
+  const may = useMay();
+  const live = points.filter((point) => !point.expired_at);
+  const drawn = live.slice(0, 30).reverse();
+  return (
+    <>
+      <Panel title={live.length ? `Points (${live.length})` : "Points"} className="flush">
+        <Table
+          label="Restore points, newest first"
+          rows={live}
+          keyOf={(point) => point.id}
+          empty={
+            <Empty title="No points yet">
+              After the first run of a job that includes this VM, every state that you can go back to stands here.
+            </Empty>
+          }
+          columns={[
+            {
+              head: "Made",
+              isName: true,
+              cell: (point) => (
+                <>
+                  <Link href={`/runs/${point.run_id}`} title={exact(point.created_at)}>
+                    {moment(point.created_at)}
+                  </Link>
+                  <small>
+                    <Time at={point.created_at} />
+                  </small>
+                </>
+              ),
+            },
+            { head: "Kind", cell: (point) => <PointKind point={point} /> },
+            {
+              head: "Consistency",
+              className: "wordy",
+              cell: (point) => (
+                <Status tone={point.consistency.toLowerCase() === "application" ? "good" : "warning"}>
+                  {consistencyName(point.consistency) || "unknown"}
+                </Status>
+              ),
+            },
+            { head: "Changed", isNumber: true, by: (point) => point.changed_bytes, cell: (point) => <Size bytes={point.changed_bytes} /> },
+            { head: "Took", isNumber: true, by: (point) => point.duration_seconds, cell: (point) => duration(point.duration_seconds) },
+            { head: "Proof", className: "wordy nowrap", cell: (point) => <PointProof point={point} /> },
+            {
+              head: "Restore",
+              className: "end",
+              cell: (point) =>
+                may.operate && (
+                  <button type="button" className="small" onClick={() => onRestore(point)} aria-label={`Restore from ${moment(point.created_at)}`}>
+                    Restore…
+                  </button>
+                ),
+            },
+          ]}
+        />
+      </Panel>
+      {drawn.length > 2 && (
+        <div className="columns">
+          <Panel title="What changed">
+            <Chart
+              title="Per point"
+              kind="bars"
+              labels={drawn.map((point) => moment(point.created_at))}
+              show={size}
+              series={[{ name: "Changed", className: "series-1", values: drawn.map((point) => point.changed_bytes) }]}
+            />
+          </Panel>
+          <Panel title="How long it took">
+            <Chart
+              title="Per point"
+              kind="bars"
+              labels={drawn.map((point) => moment(point.created_at))}
+              show={duration}
+              series={[{ name: "Duration", className: "series-2", values: drawn.map((point) => point.duration_seconds) }]}
+            />
+          </Panel>
+        </div>
+      )}
+    </>
+  );
+}
+
+// Full or incremental, for each disk where that is known, with the reason.
+function PointKind({ point }: { point: Point }) {
+  const word = point.backup_type ? plain(point.backup_type.toLowerCase()) : "Files";
+  const disks = point.disks.filter((disk) => disk.type);
+  const { warnings } = point;
+  if (disks.length === 0 && warnings.length === 0) return <>{word}</>;
+  return (
+    <details>
+      <summary>
+        {word}
+        {warnings.length > 0 && <small>{count(warnings.length, "warning")}</small>}
+      </summary>
+      <ul className="tight">
+        {disks.map((disk) => (
+          <li key={disk.path}>
+            <span title={disk.path}>{baseName(disk.path)}</span>: {disk.type}
+            {disk.changed_bytes !== undefined && `, ${size(disk.changed_bytes)} changed`}
+            {disk.full_reason && `, because ${disk.full_reason}`}
+          </li>
+        ))}
+        {warnings.map((text) => (
+          <li key={text}>{text}</li>
+        ))}
+      </ul>
+    </details>
+  );
+}
+
+function Machine({ vm }: { vm: Vm }) {
+  const host = useGet<Host>(`/hosts/${vm.host_id}`);
+  return (
+    <div className="columns">
+      <Panel title="Disks" className="flush">
+        <Table
+          label="Disks"
+          rows={vm.disks}
+          keyOf={(disk) => disk.path}
+          empty={<Empty title="Not told yet">The agent lists the disks with its next inventory.</Empty>}
+          columns={[
+            { head: "Disk", isName: true, cell: (disk) => <span title={disk.path}>{baseName(disk.path)}</span> },
+            { head: "Size", isNumber: true, cell: (disk) => <Size bytes={disk.size_bytes} /> },
+            { head: "Used", isNumber: true, cell: (disk) => <Size bytes={disk.used_bytes} /> },
+            {
+              head: "Tracking",
+              cell: (disk) => <Status tone={disk.is_tracked ? "good" : "calm"}>{disk.is_tracked ? "Tracked" : "Not tracked"}</Status>,
+            },
+          ]}
+        />
+      </Panel>
+      <Panel title="Machine">
+        <Facts>
+          <Fact name="Host">
+            <Link href={`/hosts/${vm.host_id}`}>{vm.host_name}</Link>
+            {host.data && !host.data.is_online && <small>silent</small>}
+          </Fact>
+          <Fact name="State">{vm.gone_at ? <>gone since <Time at={vm.gone_at} /></> : plain(vm.state || "unknown")}</Fact>
+          <Fact name="Guest">{vm.is_linux ? "Linux" : "Windows"}, generation {vm.generation}</Fact>
+          <Fact name="Processors">{vm.cpu_count}</Fact>
+          <Fact name="Memory">
+            <Size bytes={vm.memory_mb * 1024 * 1024} />
+          </Fact>
+          <Fact name="First seen">
+            <Time at={vm.first_seen_at} />
+          </Fact>
+        </Facts>
+        {vm.leftovers.length > 0 && (
+          <>
+            <h3>Left behind on the host</h3>
+            <ul className="tight">
+              {vm.leftovers.map((leftover) => (
+                <li key={leftover.kind + leftover.name}>
+                  {plain(leftover.kind)} {leftover.name}, <Time at={leftover.created_at} none="of unknown age" />
+                </li>
+              ))}
+            </ul>
+          </>
+        )}
+      </Panel>
+    </div>
+  );
+}
+
+function ObjectiveDialog({ vm, onClose }: { vm: Vm; onClose: () => void }) {
+  const [hours, setHours] = useState(vm.objective_hours);
+  const [isExcused, setExcused] = useState(vm.is_excused);
+  const save = useAct(() => call("PATCH", `/vms/${vm.id}`, { objective_hours: hours, is_excused: isExcused }), { again: ["/vms", "/overview"] });
+  const sending = useSending(async () => {
+    await save.mutateAsync(undefined);
+    await refresh("/vms");
+    onClose();
+  });
+  return (
+    <Dialog title={`What ${vm.name} needs`} onClose={onClose}>
+      <form onSubmit={sending.onSubmit}>
+        <div className="dialog-body">
+          <NumberField
+            label="A good point at least every"
+            unit="hours"
+            min={1}
+            max={8760}
+            hint="Older than this, and an alarm is raised. Empty: what its job says."
+            value={hours}
+            onChange={setHours}
+          />
+          <CheckField
+            label="This VM needs no backup"
+            hint="It is then excused: no alarm says that nobody protects it."
+            checked={isExcused}
+            onChange={setExcused}
+          />
+          <FormError error={sending.error} />
+        </div>
+        <footer>
+          <button type="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button type="submit" className="primary" disabled={sending.isBusy}>
+            Save
+          </button>
+        </footer>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,66 @@
+// Who is signed in, which tenant they look at, and what they may do.
+
+import { createContext, useContext } from "react";
+import type { Role, Session } from "./api";
+
+const HINT = "e3.signed-in";
+const TENANT = "e3.tenant";
+
+// Whether somebody signed in here before: without it, nothing is asked that would only be refused.
+export const wasSignedIn = () => read(HINT) === "yes";
+export const rememberSignedIn = (isIn: boolean) => write(HINT, isIn ? "yes" : "");
+export const chosenTenant = () => read(TENANT) ?? "";
+export const chooseTenant = (id: string) => write(TENANT, id);
+
+function read(key: string): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function write(key: string, value: string) {
+  try {
+    if (value) localStorage.setItem(key, value);
+    else localStorage.removeItem(key);
+  } catch {
+    // Without storage, it is asked again next time.
+  }
+}
+
+export interface SignedIn {
+  session: Session;
+  tenantId: string;
+  setTenant: (id: string) => void;
+  renew: () => Promise<void>;
+  signOut: () => Promise<void>;
+}
+
+export const Who = createContext<SignedIn | null>(null);
+
+export function useWho(): SignedIn {
+  const who = useContext(Who);
+  if (!who) throw new Error("nobody is signed in");
+  return who;
+}
+
+const RANKS: Record<Role, number> = { viewer: 0, operator: 1, owner: 2 };
+
+export function useMay() {
+  const { session } = useWho();
+  const rank = RANKS[session.user.role];
+  return {
+    operate: rank >= RANKS.operator,
+    own: rank >= RANKS.owner,
+    isInstallation: rank >= RANKS.owner && session.user.tenant_id === null,
+  };
+}
+
+// What new things must say about their tenant: nothing, for people who belong to one.
+export function useTenantOfNew(): { tenant_id?: string } {
+  const { session, tenantId } = useWho();
+  if (session.user.tenant_id !== null) return {};
+  const id = tenantId || session.tenants[0]?.id;
+  return id ? { tenant_id: id } : {};
+}

@@ -1,0 +1,87 @@
+// Dialogs: the browser's own, which keep the focus inside, close on Escape and give the focus back.
+
+import { type ReactNode, useId, useLayoutEffect, useRef, useState } from "react";
+
+interface DialogProps {
+  title: string;
+  onClose: () => void;
+  children: ReactNode;
+  wide?: boolean;
+}
+
+export function Dialog({ title, onClose, children, wide }: DialogProps) {
+  const box = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  // Before it leaves the page it is closed, which gives the focus back.
+  useLayoutEffect(() => {
+    const dialog = box.current;
+    if (dialog && !dialog.open) dialog.showModal();
+    return () => dialog?.close();
+  }, []);
+  return (
+    <dialog
+      ref={box}
+      aria-labelledby={id}
+      className={wide ? "wide" : ""}
+      onCancel={(event) => {
+        if (event.target !== box.current) return;
+        event.preventDefault();
+        onClose();
+      }}
+    >
+      <header>
+        <h2 id={id}>{title}</h2>
+        <button type="button" className="quiet" aria-label="Close" onClick={onClose}>
+          ×
+        </button>
+      </header>
+      {children}
+    </dialog>
+  );
+}
+
+interface ConfirmProps {
+  label: string;
+  title: string;
+  children: ReactNode;
+  confirm?: string;
+  className?: string;
+  onConfirm: () => Promise<unknown>;
+}
+
+// A button that asks before it does what cannot be taken back.
+export function ConfirmButton({ label, title, children, confirm = label, className = "", onConfirm }: ConfirmProps) {
+  const [isOpen, setOpen] = useState(false);
+  const [isBusy, setBusy] = useState(false);
+  const act = async () => {
+    setBusy(true);
+    try {
+      await onConfirm();
+    } catch {
+      // What went wrong was said where it was done.
+    } finally {
+      setBusy(false);
+      setOpen(false);
+    }
+  };
+  return (
+    <>
+      <button type="button" className={className} onClick={() => setOpen(true)}>
+        {label}
+      </button>
+      {isOpen && (
+        <Dialog title={title} onClose={() => setOpen(false)}>
+          <div className="dialog-body">{children}</div>
+          <footer>
+            <button type="button" onClick={() => setOpen(false)}>
+              Keep as it is
+            </button>
+            <button type="button" className="danger" disabled={isBusy} onClick={() => void act()}>
+              {confirm}
+            </button>
+          </footer>
+        </Dialog>
+      )}
+    </>
+  );
+}
