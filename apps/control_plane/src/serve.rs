@@ -20,7 +20,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::people_api::error::ApiError;
 use crate::plane::SharedPlane;
-use crate::{agent_api, headers, metrics, people_api};
+use crate::{agent_api, dashboard, headers, metrics, people_api};
 
 /// What people may send at once.
 const PEOPLE_BYTES_MAX: usize = 1 << 20;
@@ -49,6 +49,7 @@ pub fn routes(plane: SharedPlane) -> Router {
         .route("/api/{*rest}", any(no_such_route))
         .route("/healthz", get(health))
         .route("/metrics", get(metrics::show))
+        .fallback(dashboard::answer)
         .layer(from_fn(in_own_words))
         .layer(from_fn_with_state(plane.clone(), in_time))
         .layer(CatchPanicLayer::custom(panicked))

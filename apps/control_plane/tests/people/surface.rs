@@ -23,6 +23,18 @@ async fn raw(
 }
 
 #[tokio::test]
+async fn the_dashboard_is_at_the_root_and_at_its_own_addresses() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    for uri in ["/", "/vms/7"] {
+        let answer = raw(&stranger, Method::GET, uri, "text/plain", "").await;
+        assert_eq!(answer.status, 200, "{uri}");
+        let kind = answer.headers.get("content-type").expect("a kind");
+        assert!(kind.as_bytes().starts_with(b"text/html"), "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn browsers_are_told_to_load_nothing_from_elsewhere() {
     let world = World::new().await;
     let stranger = world.stranger();
