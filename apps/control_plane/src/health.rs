@@ -8,6 +8,8 @@ use jiff::civil::Date;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::run_rules::points::DAMAGED;
+
 const HOUR_MS: i64 = 3_600_000;
 
 /// What is held against a VM that no job and no person gave an objective.
@@ -160,6 +162,10 @@ pub fn judge(facts: &Facts<'_>, now: i64) -> Judgement {
                 age_text(now - since)
             ));
         }
+    }
+    let last_warning = facts.last.as_ref().and_then(|last| last.warning);
+    if last_warning == Some(DAMAGED) {
+        health = Health::Bad;
     }
     let remarks = remarks(facts);
     if !remarks.is_empty() {

@@ -187,6 +187,9 @@ struct RepositoryChange {
     /// The S3 secret key.
     #[schema(format = Password)]
     secret_key: Option<String>,
+    /// The repository's password, where the one kept here is wrong or cannot be opened any more.
+    #[schema(format = Password)]
+    password: Option<String>,
     /// How much may be stored in it; null: no limit.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<i64>)]
@@ -549,6 +552,11 @@ async fn change(
         row.secret_key_sealed = Set(Some(seal(&plane, &id, "secret_key", &key)));
         changed.push("secret_key");
     }
+    if let Some(password) = &change.password {
+        let password = secret("password", password, PASSWORD_CHARS_MIN)?;
+        row.password_sealed = Set(seal(&plane, &id, "password", &password));
+        changed.push("password");
+    }
     let row = match row.is_changed() {
         true => row.update(&txn).await?,
         false => before,
@@ -700,6 +708,31 @@ async fn operate(
             "already_queued",
             format!("operation {} does the same, and has not ended", open.id),
         ));
+    }
+    if kind == "retention_apply" {
+        let jobs = job::Entity::find()
+            .filter(job::Column::RepositoryId.eq(&id))
+            .filter(job::Column::Status.ne("deleted"))
+            .all(&txn)
+            .await?;
+        let is_alone = match &jobs[..] {
+            [only] => {
+                let store = &plane.store;
+                !store
+                    .holds_others(&txn, &id, &only.id, &only.host_id)
+                    .await?
+            }
+            _ => false,
+        };
+        if !is_alone {
+            return Err(ApiError::conflict(
+                "not_alone",
+                format!(
+                    "{} holds points of several jobs or hosts, whose paths may be the same; each job's rule is applied at the end of its runs",
+                    row.name
+                ),
+            ));
+        }
     }
     let payloads = match &*kind {
         "retention_apply" => rules_of_jobs(&txn, &id).await?,

@@ -3,6 +3,8 @@
 //! Each result stands for itself: one that makes no sense costs no other, and one that is there already changes
 //! nothing.
 
+use std::collections::HashSet;
+
 use protocol::hyperv_results::{BackupType, Consistency, HypervResult};
 use protocol::limit::shortened;
 use protocol::update_run::UpdateRun;
@@ -64,10 +66,18 @@ pub struct Recorded {
     pub logged: Vec<String>,
 }
 
+/// What a point warns of that a verification found damaged.
+pub const DAMAGED: &str =
+    "a verification found it damaged: it cannot be restored whole; see the repository's operations";
+
 /// Returns what of the results of VMs is recorded. `vms` are those of the run's host and those that the results name;
 /// `there` are the run's points that exist.
 pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model]) -> Recorded {
     let mut recorded = Recorded::default();
+    let numbers = results
+        .iter()
+        .filter_map(|result| i64::try_from(result.vm_id.0).ok());
+    let numbered: HashSet<i64> = numbers.filter(|&id| id > 0).collect();
     for result in results {
         let name = shortened(&result.vm_name, NAME_CHARS_MAX);
         if !result.error.is_empty() {
@@ -79,7 +89,7 @@ pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model
             recorded.logged.push(why);
             continue;
         };
-        let vm = vm_of(result, vms);
+        let vm = vm_of(result, vms, &numbered);
         let name = match (name.is_empty(), vm) {
             (true, Some(vm)) => vm.name.clone(),
             _ => name,
@@ -133,10 +143,18 @@ pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model
 
 /// Returns the VM that a result is of: by its number, else by its name on the run's host (a number of 0 is a VM that
 /// the agent found by itself).
-fn vm_of<'v>(result: &HypervResult, vms: &'v [vm::Model]) -> Option<&'v vm::Model> {
+///
+/// One that another result names by its number is not meant by its name: copies bear their original's.
+fn vm_of<'v>(
+    result: &HypervResult,
+    vms: &'v [vm::Model],
+    numbered: &HashSet<i64>,
+) -> Option<&'v vm::Model> {
     let number = i64::try_from(result.vm_id.0).ok().filter(|&id| id > 0);
     let by_number = number.and_then(|id| vms.iter().find(|vm| vm.id == id));
-    let is_named = |vm: &&vm::Model| vm.name.to_lowercase() == result.vm_name.to_lowercase();
+    let is_named = |vm: &&vm::Model| {
+        !numbered.contains(&vm.id) && vm.name.to_lowercase() == result.vm_name.to_lowercase()
+    };
     by_number
         .or_else(|| vms.iter().filter(is_named).find(|vm| vm.gone_at.is_none()))
         .or_else(|| vms.iter().find(is_named))

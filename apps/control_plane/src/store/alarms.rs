@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Store;
 use super::entity::{
-    alarm, alarm_channel, delivery, host, job, notice, point, repository, run, vm,
+    alarm, alarm_channel, delivery, host, job, notice, point, repository, run, run_event, vm,
 };
 use super::settings::MIN_AGENT_VERSION;
 use crate::chores::upkeep::Upkeep;
@@ -161,6 +161,7 @@ impl Store {
             .select_only()
             .column_as(point::Column::Id.max(), "id")
             .filter(point::Column::VmId.is_not_null())
+            .filter(point::Column::ExpiredAt.is_null())
             .group_by(point::Column::VmId)
             .into_tuple()
             .all(self.db())
@@ -261,6 +262,25 @@ impl Store {
                 };
                 Some((run.job_id?, facts))
             }));
+        }
+        // Agents call a run in which some VMs failed a warning (contract 5.2).
+        let warned = last.values().filter(|run| run.status == "warning");
+        let warned: Vec<String> = warned.map(|run| run.id.clone()).collect();
+        let mut in_part: HashSet<String> = HashSet::new();
+        for ids in warned.chunks(IDS_PER_QUERY) {
+            let failed: Vec<String> = run_event::Entity::find()
+                .select_only()
+                .column(run_event::Column::RunId)
+                .distinct()
+                .filter(run_event::Column::RunId.is_in(ids.iter().cloned()))
+                .filter(run_event::Column::MessageId.eq("HYPERV_VM_FAILED"))
+                .into_tuple()
+                .all(self.db())
+                .await?;
+            in_part.extend(failed);
+        }
+        for run in last.values_mut().filter(|run| in_part.contains(&run.id)) {
+            run.status = "partial_success".to_owned();
         }
         let mut missed: HashMap<String, Vec<MissedFacts>> = HashMap::new();
         type Row = (String, Option<String>, Option<i64>, i64, String);
@@ -421,7 +441,12 @@ impl Store {
             }
         }
         for (key, alarm) in &open {
-            if !true_now.contains(key) && resolve_alarm(&txn, alarm.id, "system", now_ms).await? {
+            // What is doubtful about older points stays so until somebody says that it was dealt with.
+            let lasts = ["point_damaged", "tracking_wrong"].contains(&alarm.kind.as_str());
+            if !lasts
+                && !true_now.contains(key)
+                && resolve_alarm(&txn, alarm.id, "system", now_ms).await?
+            {
                 changes.push(AlarmChange {
                     tenant_id: alarm.tenant_id.clone(),
                     alarm_id: alarm.id,

@@ -407,7 +407,9 @@ impl Store {
         };
         for alarm in alarms {
             let place = match alarm.kind.as_str() {
-                "vm_unprotected" | "vm_objective_missed" | "tracking_wrong" => &mut summary.at_risk,
+                "vm_unprotected" | "vm_objective_missed" | "tracking_wrong" | "point_damaged" => {
+                    &mut summary.at_risk
+                }
                 "run_failed" | "run_missed" => &mut summary.failed,
                 _ => &mut summary.other,
             };

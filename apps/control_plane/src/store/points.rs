@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::run_rules::change::object;
 use crate::run_rules::finish::{sources_of, work_after};
-use crate::run_rules::points::{NewPoint, Recorded, of_files, of_vms};
+use crate::run_rules::points::{DAMAGED, NewPoint, Recorded, of_files, of_vms};
 use crate::store::Store;
 use crate::store::entity::{job, point, repo_operation, repository, run, vm};
 use crate::store::runs::{NewLog, Report, insert_logs};
@@ -19,10 +19,6 @@ use crate::vm_choice::VmRules;
 
 /// Ids in one query, at most.
 const IDS_MAX: usize = 500;
-
-/// What a point warns of that a verification found damaged.
-const DAMAGED: &str =
-    "a verification found it damaged: it cannot be restored whole; see the repository's operations";
 
 /// What work on a repository says of points in it, by their manifests.
 #[derive(Debug, Default, Deserialize)]
@@ -179,16 +175,42 @@ impl Store {
             for row in rows {
                 let mut warnings: Vec<String> =
                     serde_json::from_str(&row.warnings_json).unwrap_or_default();
-                if warnings.iter().any(|warning| warning == DAMAGED) {
-                    continue;
+                if !warnings.iter().any(|warning| warning == DAMAGED) {
+                    warnings.insert(0, DAMAGED.to_owned());
                 }
-                warnings.insert(0, DAMAGED.to_owned());
                 let mut row = row.into_active_model();
+                row.proven_at = Set(None);
+                row.proven_how = Set(String::new());
                 row.warnings_json = Set(json!(warnings).to_string());
                 row.update(txn).await?;
             }
         }
         Ok(())
+    }
+
+    /// Tells whether a repository holds points, or is used by jobs, other than one job's on one host.
+    pub async fn holds_others<C: ConnectionTrait>(
+        &self,
+        db: &C,
+        repository_id: &str,
+        job_id: &str,
+        host_id: &str,
+    ) -> Result<bool, DbErr> {
+        // Jobs that were deleted count too: their points stay.
+        let jobs = job::Entity::find()
+            .filter(job::Column::RepositoryId.eq(repository_id))
+            .filter(job::Column::Id.ne(job_id));
+        if jobs.count(db).await? > 0 {
+            return Ok(true);
+        }
+        let foreign = Condition::any()
+            .add(point::Column::JobId.is_null())
+            .add(point::Column::JobId.ne(job_id))
+            .add(point::Column::HostId.ne(host_id));
+        let points = point::Entity::find()
+            .filter(point::Column::RepositoryId.eq(repository_id))
+            .filter(foreign);
+        Ok(points.count(db).await? > 0)
     }
 
     /// Queues what a run that ended well leaves to be done in its repository. Returns whether there is something.
@@ -228,7 +250,15 @@ impl Store {
             .count(txn)
             .await?
             > 0;
-        let work = work_after(run, &job, &repository, &guids, is_maintained, now);
+        let mut work = work_after(run, &job, &repository, &guids, is_maintained, now);
+        if self
+            .holds_others(txn, repository_id, job_id, &run.host_id)
+            .await?
+        {
+            // An operation names sources by their paths alone, and others may have the same. Agents of ours keep to the
+            // job's rule at the end of its run by themselves.
+            work.retain(|it| it.kind != "retention_apply");
+        }
         let has_work = !work.is_empty();
         for work in work {
             let row = repo_operation::ActiveModel {

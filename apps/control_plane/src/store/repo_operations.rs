@@ -141,7 +141,12 @@ impl Store {
             .exec(&txn)
             .await?;
         if reported.rows_affected == 0 {
-            txn.rollback().await?;
+            if operation.status == "failed" {
+                // It was given up here; what it found still counts.
+                self.note_told(&txn, &operation.repository_id, &told, now)
+                    .await?;
+            }
+            txn.commit().await?;
             return Ok(Reported::Before);
         }
         self.note_told(&txn, &operation.repository_id, &told, now)

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::chores::upkeep::Upkeep;
 use crate::run_rules::finish::is_older;
+use crate::run_rules::points::DAMAGED;
 use crate::watch::facts::{Facts, HostFacts, JobFacts, PointFacts, VmFacts};
 
 const MINUTE_MS: i64 = 60_000;
@@ -444,6 +445,16 @@ fn point_findings(
         .iter()
         .find(|job| Some(&job.id) == point.job_id.as_ref())
         .is_some_and(|job| job.wants_application);
+    if point.warnings.iter().any(|it| it == DAMAGED) {
+        findings.push(about_point(subject.finding(
+            "point_damaged",
+            Severity::Critical,
+            format!(
+                "A verification found the newest point of {} damaged: it cannot be restored whole. Start a run now, and see the repository's operations for what is damaged.",
+                vm.name
+            ),
+        )));
+    }
     // What is off has nothing in memory that could be lost.
     let is_off = ["off", "saved"].contains(&vm.state.to_lowercase().as_str());
     if wants_application && !is_off && point.consistency.starts_with("crash") {
