@@ -17,9 +17,9 @@ use crate::agent_api::refusal::{Answer, Refusal, success};
 use crate::agent_api::update_run::not_the_runs;
 use crate::live::What;
 use crate::plane::SharedPlane;
-use crate::run_rules::OPEN;
 use crate::run_rules::change::object;
 use crate::run_rules::finish::sources_of;
+use crate::run_rules::{OPEN, is_backup};
 use crate::store::commands::{Answered, Context};
 use crate::store::entity::{agent_event, command};
 
@@ -49,7 +49,10 @@ pub(super) async fn poll_commands(State(plane): State<SharedPlane>, call: AgentC
         .await?
         .map_err(not_the_runs)?;
     let mut commands = Vec::new();
-    if run.cancel_requested_at.is_some() && OPEN.contains(&run.status.as_str()) {
+    let is_open = OPEN.contains(&run.status.as_str());
+    // A restore that was ended here may have been begun there meanwhile.
+    let ended_here = !is_backup(&run) && matches!(run.status.as_str(), "cancelled" | "failed");
+    if (is_open && run.cancel_requested_at.is_some()) || ended_here {
         commands.push(json!({"type": "cancel"}));
     }
     let claimed = plane

@@ -19,6 +19,7 @@ use crate::agent_api::commands::commands_for;
 use crate::agent_api::operations::operation_for;
 use crate::agent_api::refusal::{Answer, success};
 use crate::live::What;
+use crate::log;
 use crate::plane::{Plane, SharedPlane};
 
 /// How long an answer is held at most.
@@ -44,7 +45,14 @@ pub(super) async fn poll(State(plane): State<SharedPlane>, call: AgentCall) -> A
         // From here on nothing is missed: work that is queued while the store is asked wakes.
         notified.as_mut().enable();
         let commands = commands_for(&plane, &call).await?;
-        let operation = operation_for(&plane, &call).await?;
+        let operation = match operation_for(&plane, &call).await {
+            // Commands that are claimed are handed out, whatever else fails.
+            Err(error) if !commands.is_empty() => {
+                log::error(format_args!("handing out work on a repository: {error:?}"));
+                None
+            }
+            other => other?,
+        };
         let has_work = !commands.is_empty() || operation.is_some();
         let is_woken = async {
             tokio::select! {

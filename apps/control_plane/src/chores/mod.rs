@@ -194,7 +194,8 @@ impl Chores {
                     .give_up_untaken_runs(now - UNTAKEN_MS, now, UNTAKEN)
                     .await?;
                 tell_runs(plane, &untaken);
-                for run in plane.store.watchdog(now).await? {
+                let awake_since = plane.store.awake_since(now).await?;
+                for run in plane.store.watchdog(now, awake_since).await? {
                     plane.live.tell(&run.tenant_id, What::Run, &run.id);
                 }
             }
@@ -230,8 +231,12 @@ impl Chores {
             let fired = plane
                 .store
                 .fire_job(&job, &zone, now, |at| id_at(plane, at))
-                .await?;
-            tell_runs(plane, &fired);
+                .await;
+            match fired {
+                Ok(fired) => tell_runs(plane, &fired),
+                // One job's trouble holds up no other's.
+                Err(error) => log::error(format_args!("firing job {}: {error}", job.id)),
+            }
         }
         plane.store.plan_jobs(now, &zones).await
     }

@@ -144,6 +144,13 @@ pub fn summary_subject(tenant: &str, summary: &Summary) -> String {
             "{} runs failed, {} missed",
             summary.runs.failed, summary.runs.missed
         )
+    } else if !summary.failed.is_empty() || !summary.other.is_empty() {
+        format!(
+            "{} alarms are open",
+            summary.failed.len() + summary.other.len()
+        )
+    } else if summary.runs.success + summary.runs.warning == 0 {
+        "no backup has ended".to_owned()
     } else {
         "all well".to_owned()
     };

@@ -41,9 +41,6 @@ const ERROR_CHARS_MAX: usize = 500;
 pub async fn compose_due(plane: &Plane) -> Result<(), DbErr> {
     let now = plane.clock.now();
     let channels = plane.store.channel_states(now.as_millisecond()).await?;
-    if channels.is_empty() {
-        return Ok(());
-    }
     let url = public_url(plane).await?;
     for state in channels {
         let Some((untold, mut message)) = about_alarms(&state, now) else {
@@ -167,7 +164,11 @@ pub async fn send_due(plane: &SharedPlane) -> Result<(), DbErr> {
             }
         });
     }
-    sending.join_all().await;
+    while let Some(ended) = sending.join_next().await {
+        if let Err(error) = ended {
+            log::error(format_args!("sending a message: {error}"));
+        }
+    }
     Ok(())
 }
 

@@ -22,9 +22,11 @@ pub const SIGNATURE_HEADER: &str = "x-e3-signature";
 pub const TIMESTAMP_HEADER: &str = "x-e3-timestamp";
 
 /// Addresses at which clouds tell machines their secrets, beyond those that are link-local.
-const METADATA: [IpAddr; 2] = [
+const METADATA: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
 ];
 
 /// Reads the address of a webhook, as far as that can be judged without looking it up.

@@ -29,8 +29,8 @@ pub enum OfRun {
     FailRestore,
 }
 
-/// Judges a run that is not over.
-pub fn of_run(run: &run::Model, now: i64) -> OfRun {
+/// Judges a run that is not over. `awake_since`: since when the server has been there to hear anything.
+pub fn of_run(run: &run::Model, now: i64, awake_since: i64) -> OfRun {
     if run.status == "queued" {
         let age = now.saturating_sub(run.created_at);
         return match run.cancel_requested_at {
@@ -43,7 +43,7 @@ pub fn of_run(run: &run::Model, now: i64) -> OfRun {
         .heartbeat_at
         .or(run.started_at)
         .unwrap_or(run.created_at);
-    let is_silent = now.saturating_sub(heard) > SILENCE_MAX_MS;
+    let is_silent = now.saturating_sub(heard.max(awake_since)) > SILENCE_MAX_MS;
     if !TAKEN.contains(&run.status.as_str()) || !is_silent {
         return OfRun::Leave;
     }
@@ -94,9 +94,9 @@ mod tests {
                 let mut run = test_run(status);
                 run.heartbeat_at = Some(NOW - silence_ms);
                 run.cancel_requested_at = asked_ago_ms.map(|ago| NOW - ago);
-                assert_eq!(of_run(&run, NOW), expected, "{status} {silence_ms}");
+                assert_eq!(of_run(&run, NOW, 0), expected, "{status} {silence_ms}");
                 run.kind = "hyperv_restore".to_owned();
-                assert_eq!(of_run(&run, NOW), expected, "restores too");
+                assert_eq!(of_run(&run, NOW, 0), expected, "restores too");
             }
         }
     }
@@ -105,14 +105,14 @@ mod tests {
     fn what_waits_is_ended_when_it_was_stopped_or_is_a_restore_that_nobody_begins() {
         let mut run = test_run("queued");
         run.created_at = NOW - 48 * 3_600_000;
-        assert_eq!(of_run(&run, NOW), OfRun::Leave, "a backup waits");
+        assert_eq!(of_run(&run, NOW, 0), OfRun::Leave, "a backup waits");
         run.kind = "restore".to_owned();
-        assert_eq!(of_run(&run, NOW), OfRun::FailRestore);
+        assert_eq!(of_run(&run, NOW, 0), OfRun::FailRestore);
         run.created_at = NOW - 24 * 3_600_000;
-        assert_eq!(of_run(&run, NOW), OfRun::Leave);
+        assert_eq!(of_run(&run, NOW, 0), OfRun::Leave);
         run.cancel_requested_at = Some(NOW);
-        assert_eq!(of_run(&run, NOW), OfRun::Stop);
-        assert_eq!(of_run(&test_run("success"), NOW), OfRun::Leave);
+        assert_eq!(of_run(&run, NOW, 0), OfRun::Stop);
+        assert_eq!(of_run(&test_run("success"), NOW, 0), OfRun::Leave);
     }
 
     #[test]

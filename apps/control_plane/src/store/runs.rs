@@ -418,14 +418,14 @@ impl Store {
 
     /// Ends what nobody speaks of any more: silent runs, restores that nobody begins, commands and operations without
     /// an answer. Returns the runs that changed. Several instances may do it at once.
-    pub async fn watchdog(&self, now: i64) -> Result<Vec<run::Model>, DbErr> {
+    pub async fn watchdog(&self, now: i64, awake_since: i64) -> Result<Vec<run::Model>, DbErr> {
         let open = run::Entity::find()
             .filter(run::Column::Status.is_in(OPEN))
             .all(&self.db)
             .await?;
         let mut changed = Vec::new();
         for run in open {
-            let verdict = of_run(&run, now);
+            let verdict = of_run(&run, now, awake_since);
             if verdict != OfRun::Leave
                 && let Some(run) = self.carry_out(&run, verdict, now).await?
             {

@@ -25,7 +25,7 @@ async fn silent(world: &World) -> (crate::world::Agent, String) {
 }
 
 async fn watch(world: &World) -> usize {
-    let changed = world.plane.store.watchdog(world.now()).await;
+    let changed = world.plane.store.watchdog(world.now(), 0).await;
     changed.expect("watched").len()
 }
 
