@@ -30,7 +30,10 @@ pub fn ip_of(parts: &Parts, options: &Options) -> Option<IpAddr> {
 fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?;
     let last = last.to_str().ok()?.rsplit(',').next()?.trim();
-    last.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+    // Some proxies write the port too, or brackets around an IPv6 address.
+    let with_port = || last.parse::<SocketAddr>().ok().map(|it| it.ip());
+    let bare = last.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    bare.or_else(with_port).map(|ip| ip.to_canonical())
 }
 
 #[cfg(test)]
@@ -60,6 +63,13 @@ mod tests {
         };
         assert_eq!(address_of(&claimed, &direct), "10.0.0.1");
         assert_eq!(address_of(&claimed, &proxied), "3.3.3.3");
+        for (written, meant) in [
+            ("203.0.113.7:51234", "203.0.113.7"),
+            ("[2001:db8::7]:51234", "2001:db8::7"),
+            ("[2001:db8::7]", "2001:db8::7"),
+        ] {
+            assert_eq!(address_of(&parts(&[written]), &proxied), meant);
+        }
         assert_eq!(address_of(&parts(&["nonsense"]), &proxied), "10.0.0.1");
         assert_eq!(address_of(&parts(&[]), &proxied), "10.0.0.1");
     }

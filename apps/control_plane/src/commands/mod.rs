@@ -35,7 +35,15 @@ impl Place {
 
     /// Makes the folder, if there is none.
     pub(crate) fn make_folder(&self) -> anyhow::Result<()> {
-        local_file::create_private_folders(&self.data)
-            .with_context(|| format!("making the data folder {}", self.data.display()))
+        let doing = || format!("making the data folder {}", self.data.display());
+        local_file::create_private_folders(&self.data).with_context(doing)?;
+        // One that somebody else made may be open to others, and the database in it would be.
+        #[cfg(unix)]
+        std::fs::set_permissions(
+            &self.data,
+            std::os::unix::fs::PermissionsExt::from_mode(0o700),
+        )
+        .with_context(doing)?;
+        Ok(())
     }
 }

@@ -47,8 +47,8 @@ pub(crate) struct Serve {
     listen: SocketAddr,
     #[command(flatten)]
     place: Place,
-    /// The address that agents and people use, such as https://backup.example.com [default: what they called].
-    #[arg(long, value_name = "URL", value_parser = public_url)]
+    /// The address that agents and people use.
+    #[arg(help = "The address that agents and people use, such as https://backup.example.com [default: what they called]", long, value_name = "URL", value_parser = public_url)]
     public_url: Option<String>,
     /// A certificate with its chain, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -66,6 +66,9 @@ pub(crate) struct Serve {
     /// sim clock`).
     #[arg(long, value_name = "FILE", env = SIM_CLOCK_VARIABLE)]
     sim_clock: Option<PathBuf>,
+    /// Go on with a new secrets.key: what was sealed with the old one cannot be opened and must be given anew.
+    #[arg(long)]
+    new_secrets_key: bool,
     /// Answer /metrics for everybody, not only for API tokens of the installation.
     #[arg(long)]
     metrics_open: bool,
@@ -88,6 +91,14 @@ impl Serve {
         let chance = Chance::from_system();
         let sealing = Sealing::in_folder(&self.place.data, &chance)?;
         let store = self.place.store().await?;
+        if self.new_secrets_key {
+            store.seal_from_now_on(&sealing).await?;
+        } else if !store.is_sealed_with(&sealing).await? {
+            bail!(
+                "the secrets in this database were sealed with another secrets.key than the one in {}; put that one there, or, if it is lost for good, start once with --new-secrets-key and give all secrets anew",
+                self.place.data.display()
+            );
+        }
         let tls = self.tls().await?;
         let public_url = self.public_url.clone().unwrap_or_default();
         let options = Options {
@@ -133,7 +144,8 @@ impl Serve {
                 server.serve(service).await.with_context(doing)
             }
             None => {
-                let mut server = axum_server::bind(self.listen).handle(handle);
+                // Without TLS nobody speaks HTTP/2, and looking for it would wait for callers who say nothing.
+                let mut server = axum_server::bind(self.listen).handle(handle).http1_only();
                 set_up(server.http_builder());
                 server.serve(service).await.with_context(doing)
             }

@@ -261,8 +261,13 @@ async fn update(
     if let Some(name) = name {
         change.name = Set(name);
     }
-    change.role = Set(role);
-    change.is_disabled = Set(is_disabled);
+    // What was not asked for stays as it is by now: somebody else may have changed it meanwhile.
+    if wish.role.is_some() {
+        change.role = Set(role);
+    }
+    if wish.is_disabled.is_some() {
+        change.is_disabled = Set(is_disabled);
+    }
     if let Some(hash) = password_hash {
         change.password_hash = Set(hash);
         change.failed_logins = Set(0);

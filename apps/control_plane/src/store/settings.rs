@@ -24,6 +24,12 @@ pub const SMTP: &str = "smtp";
 /// The mail server's password, sealed, in base64; empty: none.
 pub const SMTP_PASSWORD: &str = "smtp_password";
 
+/// Something sealed, by which the key of this database's secrets is known again.
+const KEY_CHECK: &str = "secrets_key_check";
+
+/// What it is sealed for.
+const KEY_CHECK_SEAL: &str = "setting/secrets_key_check";
+
 /// What the mail server's password is sealed as.
 const SMTP_PASSWORD_SEAL: &str = "setting/smtp_password";
 
@@ -60,6 +66,23 @@ impl Store {
     pub async fn setting(&self, db: &impl ConnectionTrait, name: &str) -> Result<String, DbErr> {
         let row = setting::Entity::find_by_id(name).one(db).await?;
         Ok(row.map_or_else(String::new, |row| row.value))
+    }
+
+    /// Tells whether a key is the one that this database's secrets are sealed with. The first one that is asked about is.
+    pub async fn is_sealed_with(&self, sealing: &Sealing) -> Result<bool, DbErr> {
+        let kept = self.setting(self.db(), KEY_CHECK).await?;
+        if kept.is_empty() {
+            self.seal_from_now_on(sealing).await?;
+            return Ok(true);
+        }
+        let sealed = BASE64.decode(&kept).unwrap_or_default();
+        Ok(sealing.open(KEY_CHECK_SEAL, &sealed).is_ok())
+    }
+
+    /// Takes a key as the one that secrets are sealed with from now on.
+    pub async fn seal_from_now_on(&self, sealing: &Sealing) -> Result<(), DbErr> {
+        let value = BASE64.encode(sealing.seal(KEY_CHECK_SEAL, b"e3"));
+        self.set_setting(self.db(), KEY_CHECK, &value).await
     }
 
     /// Sets a setting.
