@@ -76,7 +76,7 @@ export const consistencyName = (word: string | null) => (word ? (CONSISTENCIES[w
 
 const PROOFS: Record<string, string> = {
   structure: "its structure was read",
-  content: "all of its content was read back",
+  content: "its structure and a sample of its content were read back",
   restore: "it was restored and compared",
 };
 export const proofName = (word: string) => PROOFS[word] ?? word;

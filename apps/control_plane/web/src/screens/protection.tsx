@@ -15,7 +15,7 @@ import { AlarmList } from "./alarms";
 export function ProtectionScreen() {
   const overview = useGet<Overview>("/overview", { every: 30_000 });
   return (
-    <Page title="Protection" lead={overview.data && <Verdict overview={overview.data} />}>
+    <Page title="Protection" lead={overview.error ? "The server does not answer: what stands here is old." : overview.data && <Verdict overview={overview.data} />}>
       <Loaded from={overview}>
         {(data) => (
           <>

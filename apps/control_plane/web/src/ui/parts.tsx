@@ -127,7 +127,13 @@ export const Problem = ({ error, retry }: { error: Error; retry?: () => void }) 
 
 // What was read, or why it is not there yet.
 export function Loaded<T>({ from, children }: { from: UseQueryResult<T>; children: (data: T) => ReactNode }) {
-  if (from.data !== undefined) return <>{children(from.data)}</>;
+  if (from.data !== undefined)
+    return (
+      <>
+        {from.error && <Problem error={from.error} retry={() => void from.refetch()} />}
+        {children(from.data)}
+      </>
+    );
   if (from.error) return <Problem error={from.error} retry={() => void from.refetch()} />;
   return (
     <div className="loading" role="status">
