@@ -6,12 +6,12 @@ use axum::Json;
 use axum::extract::{Query, State};
 use jiff::civil::Date;
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::health::{Health, days_until};
+use crate::people_api::alarms::Alarm;
 use crate::people_api::caller::Viewer;
 use crate::people_api::error::ApiResult;
 use crate::people_api::hosts::{OfTenant, is_online};
@@ -33,7 +33,7 @@ pub struct Overview {
     /// The server's time.
     pub now: String,
     /// Open alarms that are not snoozed, the worst first.
-    pub decisions: Vec<Decision>,
+    pub decisions: Vec<Alarm>,
     /// All VMs.
     pub vms: Vec<VmRow>,
     /// How many of each there are.
@@ -44,44 +44,6 @@ pub struct Overview {
     pub stored: Vec<StoredDay>,
     /// What has been set up.
     pub setup: SetUp,
-}
-
-/// An alarm, as lists of alarms show it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Decision {
-    /// Its number.
-    pub id: i64,
-    /// The tenant.
-    pub tenant_id: String,
-    /// What is wrong, such as `run_failed`.
-    pub kind: String,
-    /// `info`, `warning` or `critical`.
-    pub severity: String,
-    /// What kind of thing it is about.
-    pub subject_kind: String,
-    /// Which one.
-    pub subject_id: String,
-    /// What people call it.
-    pub subject_name: String,
-    /// What is wrong and what to do next.
-    pub message: String,
-    /// Figures, links.
-    #[schema(value_type = Object)]
-    pub detail: Value,
-    /// When it began.
-    pub opened_at: String,
-    /// When it was last found true.
-    pub last_seen_at: String,
-    /// When somebody said to take care of it.
-    pub acknowledged_at: Option<String>,
-    /// Who.
-    pub acknowledged_by: String,
-    /// Until when it is kept quiet.
-    pub snoozed_until: Option<String>,
-    /// When it was over.
-    pub resolved_at: Option<String>,
-    /// Who said so, or `system`.
-    pub resolved_by: String,
 }
 
 /// How many of each there are.
@@ -168,32 +130,14 @@ async fn overview(
     }))
 }
 
-fn decisions(mut open: Vec<alarm::Model>) -> Vec<Decision> {
+fn decisions(mut open: Vec<alarm::Model>) -> Vec<Alarm> {
     let gravity = |alarm: &alarm::Model| match &*alarm.severity {
         "critical" => 0,
         "warning" => 1,
         _ => 2,
     };
     open.sort_by_key(|alarm| (gravity(alarm), alarm.opened_at, alarm.id));
-    let seen = open.into_iter().map(|alarm| Decision {
-        id: alarm.id,
-        tenant_id: alarm.tenant_id,
-        kind: alarm.kind,
-        severity: alarm.severity,
-        subject_kind: alarm.subject_kind,
-        subject_id: alarm.subject_id,
-        subject_name: alarm.subject_name,
-        message: alarm.message,
-        detail: serde_json::from_str(&alarm.detail_json).unwrap_or_default(),
-        opened_at: rfc3339(alarm.opened_at),
-        last_seen_at: rfc3339(alarm.last_seen_at),
-        acknowledged_at: alarm.acknowledged_at.map(rfc3339),
-        acknowledged_by: alarm.acknowledged_by,
-        snoozed_until: alarm.snoozed_until.map(rfc3339),
-        resolved_at: alarm.resolved_at.map(rfc3339),
-        resolved_by: alarm.resolved_by,
-    });
-    seen.collect()
+    open.into_iter().map(Alarm::from).collect()
 }
 
 fn counts(vms: &[VmRow]) -> Counts {
