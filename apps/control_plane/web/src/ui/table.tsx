@@ -49,7 +49,7 @@ export function Table<T>({ label, rows, columns, keyOf, empty, sort: given, onSo
   const sorted = columns.find((column) => column.by && column.head === sort.replace(/^-/, ""));
   const shown = sorted?.by ? [...rows].sort(comparing(sorted.by, isDown)) : rows;
   return (
-    <div className="table-box">
+    <div className="table-box" role="region" aria-label={label} tabIndex={0}>
       <table role="table" aria-label={label} aria-rowcount={rows.length}>
         <thead role="rowgroup">
           <tr role="row">
