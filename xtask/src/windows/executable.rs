@@ -14,7 +14,7 @@ use crate::commands::{output_of, quietly};
 const BYTES_MAX: u64 = 40 << 20;
 
 /// DLLs of every Windows from Server 2016 on, as import tables name them, in lower case.
-const DLLS: [&str; 18] = [
+const DLLS: [&str; 20] = [
     "advapi32.dll",
     "bcrypt.dll",
     "bcryptprimitives.dll",
@@ -25,6 +25,8 @@ const DLLS: [&str; 18] = [
     "ntdll.dll",
     "ole32.dll",
     "oleaut32.dll",
+    "propsys.dll",
+    "rpcrt4.dll",
     "secur32.dll",
     "shell32.dll",
     "user32.dll",
