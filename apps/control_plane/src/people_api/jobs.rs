@@ -25,12 +25,13 @@ use crate::people_api::paging::{Page, Paging};
 use crate::people_api::request::{
     ChangeRefusals, Id, LookRefusals, list, name_cursor, name_of_cursor, path, shown, within, word,
 };
-use crate::people_api::runs::{NewRun, Run, new_run, run_views};
+use crate::people_api::runs::{Run, run_views};
 use crate::people_api::vms::OBJECTIVE_HOURS_MAX;
 use crate::plane::{Plane, SharedPlane, rfc3339};
 use crate::retention_preview::play;
 use crate::schedule::Schedule;
 use crate::store::entity::{host, job, run};
+use crate::store::runs::{NewRun, new_run};
 use crate::vm_choice::{VmRules, bare_guid};
 
 /// How many moments to come a preview names.
@@ -761,7 +762,6 @@ async fn start(
     }
     let run_id = plane.new_id();
     let run = new_run(
-        &plane,
         NewRun {
             id: run_id.clone(),
             tenant_id: &job.tenant_id,
@@ -775,6 +775,7 @@ async fn start(
             target: Value::Null,
             requested_by: &caller.name,
         },
+        plane.now_ms(),
     );
     let run = run::Entity::insert(run).exec_with_returning(&txn).await?;
     let entry = caller.did("job.run", "job", &id);

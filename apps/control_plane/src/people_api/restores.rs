@@ -20,9 +20,10 @@ use crate::people_api::hosts;
 use crate::people_api::input::{Input, text};
 use crate::people_api::points::{self, context_of, disks_of};
 use crate::people_api::request::{ChangeRefusals, Id, list, path};
-use crate::people_api::runs::{NewRun, Run, new_run, run_views};
+use crate::people_api::runs::{Run, run_views};
 use crate::plane::SharedPlane;
 use crate::store::entity::{host, point, run, vm};
+use crate::store::runs::{NewRun, new_run};
 use crate::store::work::CommandOrder;
 
 pub(super) fn routes() -> OpenApiRouter<SharedPlane> {
@@ -142,7 +143,6 @@ async fn restore(
     let run_id = plane.new_id();
     let plan = plan(&wish, &point, &chain, vm.as_ref(), &host, &run_id)?;
     let run = new_run(
-        &plane,
         NewRun {
             id: run_id.clone(),
             tenant_id: &point.tenant_id,
@@ -156,6 +156,7 @@ async fn restore(
             target: serde_json::to_value(&wish).unwrap_or_default(),
             requested_by: &caller.name,
         },
+        plane.now_ms(),
     );
     let run = run::Entity::insert(run).exec_with_returning(&txn).await?;
     let order = CommandOrder {

@@ -8,9 +8,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -191,74 +189,6 @@ struct Wanted {
 struct After {
     /// Only events with a greater number.
     after: Option<i64>,
-}
-
-/// What a new run is made from.
-pub(super) struct NewRun<'a> {
-    /// Its id.
-    pub id: String,
-    /// The tenant.
-    pub tenant_id: &'a str,
-    /// The job.
-    pub job_id: Option<&'a str>,
-    /// The host that carries it out.
-    pub host_id: &'a str,
-    /// The repository.
-    pub repository_id: &'a str,
-    /// `backup`, `restore` or `hyperv_restore`.
-    pub kind: &'a str,
-    /// The engine.
-    pub engine: &'a str,
-    /// `manual`, `schedule` or `retry`.
-    pub trigger: &'a str,
-    /// What a restore restores.
-    pub point_id: Option<i64>,
-    /// Where to, of a restore.
-    pub target: Value,
-    /// Who asks for it.
-    pub requested_by: &'a str,
-}
-
-/// Returns the row of a run that waits for its host.
-pub(super) fn new_run(plane: &Plane, new: NewRun<'_>) -> run::ActiveModel {
-    run::ActiveModel {
-        id: Set(new.id),
-        tenant_id: Set(new.tenant_id.to_owned()),
-        job_id: Set(new.job_id.map(str::to_owned)),
-        host_id: Set(new.host_id.to_owned()),
-        repository_id: Set(Some(new.repository_id.to_owned())),
-        kind: Set(new.kind.to_owned()),
-        engine: Set(new.engine.to_owned()),
-        trigger: Set(new.trigger.to_owned()),
-        status: Set("queued".to_owned()),
-        scheduled_for: Set(None),
-        point_id: Set(new.point_id),
-        target_json: Set(match new.target {
-            Value::Null => String::new(),
-            target => target.to_string(),
-        }),
-        requested_by: Set(new.requested_by.to_owned()),
-        created_at: Set(plane.now_ms()),
-        started_at: Set(None),
-        finished_at: Set(None),
-        heartbeat_at: Set(None),
-        cancel_requested_at: Set(None),
-        progress_pct: Set(0.0),
-        bytes_processed: Set(0),
-        bytes_transferred: Set(0),
-        bytes_total: Set(0),
-        objects_transferred: Set(0),
-        objects_total: Set(0),
-        speed_bytes_per_sec: Set(0),
-        eta_seconds: Set(0),
-        current_item: Set(String::new()),
-        error_summary: Set(String::new()),
-        manifest_id: Set(String::new()),
-        stats_json: Set("{}".to_owned()),
-        progress_json: Set("{}".to_owned()),
-        disk_manifests_json: Set("{}".to_owned()),
-        log_excerpt: Set(String::new()),
-    }
 }
 
 /// Returns runs as people see them, with the names of what they belong to and what they wait for.

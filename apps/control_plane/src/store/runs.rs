@@ -624,29 +624,51 @@ impl Store {
     }
 }
 
-/// Returns a run of a job, to be inserted.
-pub fn new_backup(
-    job: &job::Model,
-    id: String,
-    trigger: &str,
-    requested_by: &str,
-    now: i64,
-) -> run::ActiveModel {
-    let text = |text: &str| Set(text.to_owned());
+/// What a new run is made from.
+pub struct NewRun<'a> {
+    /// Its id.
+    pub id: String,
+    /// The tenant.
+    pub tenant_id: &'a str,
+    /// The job.
+    pub job_id: Option<&'a str>,
+    /// The host that carries it out.
+    pub host_id: &'a str,
+    /// The repository.
+    pub repository_id: &'a str,
+    /// `backup`, `restore` or `hyperv_restore`.
+    pub kind: &'a str,
+    /// The engine.
+    pub engine: &'a str,
+    /// `manual`, `schedule` or `retry`.
+    pub trigger: &'a str,
+    /// What a restore restores.
+    pub point_id: Option<i64>,
+    /// Where to, of a restore.
+    pub target: Value,
+    /// Who asks for it.
+    pub requested_by: &'a str,
+}
+
+/// Returns the row of a run that waits for its host, to be inserted.
+pub fn new_run(new: NewRun<'_>, now: i64) -> run::ActiveModel {
     run::ActiveModel {
-        id: Set(id),
-        tenant_id: text(&job.tenant_id),
-        job_id: Set(Some(job.id.clone())),
-        host_id: text(&job.host_id),
-        repository_id: Set(Some(job.repository_id.clone())),
-        kind: text("backup"),
-        engine: text(&job.engine),
-        trigger: text(trigger),
-        status: text("queued"),
+        id: Set(new.id),
+        tenant_id: Set(new.tenant_id.to_owned()),
+        job_id: Set(new.job_id.map(str::to_owned)),
+        host_id: Set(new.host_id.to_owned()),
+        repository_id: Set(Some(new.repository_id.to_owned())),
+        kind: Set(new.kind.to_owned()),
+        engine: Set(new.engine.to_owned()),
+        trigger: Set(new.trigger.to_owned()),
+        status: Set("queued".to_owned()),
         scheduled_for: Set(None),
-        point_id: Set(None),
-        target_json: text("{}"),
-        requested_by: text(requested_by),
+        point_id: Set(new.point_id),
+        target_json: Set(match new.target {
+            Value::Null => String::new(),
+            target => target.to_string(),
+        }),
+        requested_by: Set(new.requested_by.to_owned()),
         created_at: Set(now),
         started_at: Set(None),
         finished_at: Set(None),
@@ -660,14 +682,38 @@ pub fn new_backup(
         objects_total: Set(0),
         speed_bytes_per_sec: Set(0),
         eta_seconds: Set(0),
-        current_item: text(""),
-        error_summary: text(""),
-        manifest_id: text(""),
-        stats_json: text("{}"),
-        progress_json: text("{}"),
-        disk_manifests_json: text("{}"),
-        log_excerpt: text(""),
+        current_item: Set(String::new()),
+        error_summary: Set(String::new()),
+        manifest_id: Set(String::new()),
+        stats_json: Set("{}".to_owned()),
+        progress_json: Set("{}".to_owned()),
+        disk_manifests_json: Set("{}".to_owned()),
+        log_excerpt: Set(String::new()),
     }
+}
+
+/// Returns the row of a run of a job that waits for its host, to be inserted.
+pub fn new_backup(
+    job: &job::Model,
+    id: String,
+    trigger: &str,
+    requested_by: &str,
+    now: i64,
+) -> run::ActiveModel {
+    let new = NewRun {
+        id,
+        tenant_id: &job.tenant_id,
+        job_id: Some(&job.id),
+        host_id: &job.host_id,
+        repository_id: &job.repository_id,
+        kind: "backup",
+        engine: &job.engine,
+        trigger,
+        point_id: None,
+        target: json!({}),
+        requested_by,
+    };
+    new_run(new, now)
 }
 
 fn checked(run: Option<run::Model>, host: &host::Model) -> Result<run::Model, NotTheRuns> {

@@ -12,6 +12,7 @@ use sea_orm::{
 
 use super::Store;
 use super::entity::{job, run, tenant};
+use super::runs::new_backup;
 use crate::chores::fire::{self, Unfinished, Verdict};
 use crate::schedule::{Schedule, When};
 
@@ -225,38 +226,10 @@ fn scheduled_run(
         Verdict::Missed(why) => ("missed", Some(now_ms), why),
     };
     run::ActiveModel {
-        id: Set(id.to_owned()),
-        tenant_id: Set(job.tenant_id.clone()),
-        job_id: Set(Some(job.id.clone())),
-        host_id: Set(job.host_id.clone()),
-        repository_id: Set(Some(job.repository_id.clone())),
-        kind: Set("backup".to_owned()),
-        engine: Set(job.engine.clone()),
-        trigger: Set("schedule".to_owned()),
         status: Set(status.to_owned()),
         scheduled_for: Set(Some(scheduled_for)),
-        point_id: Set(None),
-        target_json: Set("{}".to_owned()),
-        requested_by: Set("the schedule".to_owned()),
-        created_at: Set(now_ms),
-        started_at: Set(None),
         finished_at: Set(finished_at),
-        heartbeat_at: Set(None),
-        cancel_requested_at: Set(None),
-        progress_pct: Set(0.0),
-        bytes_processed: Set(0),
-        bytes_transferred: Set(0),
-        bytes_total: Set(0),
-        objects_transferred: Set(0),
-        objects_total: Set(0),
-        speed_bytes_per_sec: Set(0),
-        eta_seconds: Set(0),
-        current_item: Set(String::new()),
         error_summary: Set(why.to_owned()),
-        manifest_id: Set(String::new()),
-        stats_json: Set("{}".to_owned()),
-        progress_json: Set("{}".to_owned()),
-        disk_manifests_json: Set("{}".to_owned()),
-        log_excerpt: Set(String::new()),
+        ..new_backup(job, id.to_owned(), "schedule", "the schedule", now_ms)
     }
 }
