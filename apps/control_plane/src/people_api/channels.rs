@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _,
-    ExprTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     TransactionTrait as _,
 };
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use crate::people_api::request::{
 };
 use crate::plane::{Plane, SharedPlane};
 use crate::schedule::{TimeOfDay, Window};
+use crate::store::behind;
 use crate::store::deliveries::{ChannelConfig, secret_of};
 use crate::store::entity::{alarm_channel, delivery, notice, tenant};
 
@@ -175,13 +176,9 @@ async fn all(
     if let Some(tenant) = caller.scope(of.tenant_id.as_deref())? {
         query = query.filter(alarm_channel::Column::TenantId.eq(tenant));
     }
-    if let Some((name, id)) = name_of_cursor(paging.after())? {
-        let is_behind = alarm_channel::Column::Name
-            .gt(&name)
-            .or(alarm_channel::Column::Name
-                .eq(&name)
-                .and(alarm_channel::Column::Id.gt(id)));
-        query = query.filter(is_behind);
+    if let Some(row) = name_of_cursor(paging.after())? {
+        use alarm_channel::Column::{Id, Name};
+        query = query.filter(behind(Name, Id, row));
     }
     let rows = query.all(plane.store.db()).await?;
     Ok(Json(Page::of(

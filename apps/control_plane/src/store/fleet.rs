@@ -9,8 +9,8 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, QueryTrait as _,
 };
 
-use crate::store::Store;
 use crate::store::entity::{host, job, repository, repository_size, run, tenant, vm};
+use crate::store::{Store, behind};
 
 /// What people call hosts, repositories and jobs, by their ids.
 #[derive(Clone, Debug, Default)]
@@ -98,14 +98,8 @@ impl Store {
         use host::Column;
         host::Entity::find()
             .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
-            .apply_if(after, |q, (name, id)| {
-                q.filter(
-                    Condition::any().add(Column::Name.gt(&name)).add(
-                        Condition::all()
-                            .add(Column::Name.eq(&name))
-                            .add(Column::Id.gt(id)),
-                    ),
-                )
+            .apply_if(after, |q, row| {
+                q.filter(behind(Column::Name, Column::Id, row))
             })
             .order_by_asc(Column::Name)
             .order_by_asc(Column::Id)
@@ -202,14 +196,8 @@ impl Store {
         use repository::Column;
         repository::Entity::find()
             .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
-            .apply_if(after, |q, (name, id)| {
-                q.filter(
-                    Condition::any().add(Column::Name.gt(&name)).add(
-                        Condition::all()
-                            .add(Column::Name.eq(&name))
-                            .add(Column::Id.gt(id)),
-                    ),
-                )
+            .apply_if(after, |q, row| {
+                q.filter(behind(Column::Name, Column::Id, row))
             })
             .order_by_asc(Column::Name)
             .order_by_asc(Column::Id)

@@ -27,8 +27,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection,
-    DatabaseTransaction, DbErr, TransactionTrait as _,
+    ColumnTrait, Condition, ConnectOptions, ConnectionTrait, Database, DatabaseBackend,
+    DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait as _,
 };
 use sea_orm_migration::MigratorTrait;
 
@@ -37,6 +37,18 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Connections to a PostgreSQL server, at most.
 const CONNECTIONS_MAX: u32 = 24;
+
+/// Returns what stands behind a row in a list by name: rows of one name are told apart by their ids.
+pub(crate) fn behind(
+    name_column: impl ColumnTrait,
+    id_column: impl ColumnTrait,
+    (name, id): (String, String),
+) -> Condition {
+    let same_name = Condition::all()
+        .add(name_column.eq(&name))
+        .add(id_column.gt(id));
+    Condition::any().add(name_column.gt(name)).add(same_name)
+}
 
 /// A database that cannot be used.
 #[derive(Debug, thiserror::Error)]

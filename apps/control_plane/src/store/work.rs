@@ -9,9 +9,9 @@ use sea_orm::{
     PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
 };
 
-use crate::store::Store;
 use crate::store::entity::{command, job, repo_operation, run, run_event};
 use crate::store::history::{points_of_vm, runs_with_points_of};
+use crate::store::{Store, behind};
 
 /// The states of a run that has not ended.
 pub const GOING_ON: [&str; 3] = ["queued", "starting", "running"];
@@ -81,14 +81,8 @@ impl Store {
         job::Entity::find()
             .filter(Column::Status.ne("deleted"))
             .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
-            .apply_if(after, |q, (name, id)| {
-                q.filter(
-                    Condition::any().add(Column::Name.gt(&name)).add(
-                        Condition::all()
-                            .add(Column::Name.eq(&name))
-                            .add(Column::Id.gt(id)),
-                    ),
-                )
+            .apply_if(after, |q, row| {
+                q.filter(behind(Column::Name, Column::Id, row))
             })
             .order_by_asc(Column::Name)
             .order_by_asc(Column::Id)
