@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use protocol::WireId;
+use protocol::repo_operations::RepoOperation;
 use serde::{Deserialize, Serialize};
 use time_and_chance::{SharedClock, Timestamp};
 
@@ -101,6 +102,14 @@ impl Drop for Telling<'_> {
 }
 
 impl Order {
+    /// Returns what is written down of an operation.
+    pub fn of(operation: &RepoOperation) -> Self {
+        Self::Operation {
+            id: operation.operation_id.0,
+            token: operation.operation_token.clone(),
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Command { id } => format!("command-{id}"),

@@ -21,11 +21,10 @@ mod verbose_logging;
 mod verify_points;
 mod vms;
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use protocol::commands::{Command, CommandStatus, CompleteCommand, Order, PollCommands};
+use protocol::commands::{Command, CommandStatus, CompleteCommand, Order};
 use protocol::identifier::{CommandId, OperationId};
 use protocol::repo_operations::{
     CompleteRepoOperation, OperationResult, OperationStatus, RepoOperation,
@@ -33,10 +32,10 @@ use protocol::repo_operations::{
 use protocol::reports::ReportBrowse;
 use protocol::update_run::Ending;
 use protocol::{WireId, commands};
-use time_and_chance::StopSignal;
 
+use crate::arrived::{Arrived, What};
 use crate::command_journal::{Arrival, Entry, Order as Written, Outcome};
-use crate::control_plane::{CallError, Ends};
+use crate::control_plane::CallError;
 use crate::parts::Parts;
 use crate::reporter::Reporter;
 use crate::supervision::panic_text;
@@ -59,82 +58,6 @@ pub enum Reply {
 
 /// What is not begun any more fails with these words.
 const ENDING: &str = "the service was ending when this arrived; order it again";
-
-/// Something that arrived, is written down, and is to be carried out.
-#[derive(Debug)]
-pub struct Arrived {
-    what: What,
-    arrival: Result<Arrival, String>,
-}
-
-#[derive(Debug)]
-enum What {
-    /// A command; with the run that was asked about, if it came that way.
-    Command(CommandId, Box<Command>, Option<WireId>),
-    /// An operation on a repository.
-    Operation(Box<RepoOperation>),
-}
-
-/// Writes a command down that arrived; `of_run` is the run that was asked about, if it came that way.
-/// Nothing but a cancel comes without a number, and is told by the poll itself.
-pub fn receive(parts: &Parts, command: Command, of_run: Option<&WireId>) -> Option<Arrived> {
-    let Some(id) = command.command_id else {
-        parts
-            .log
-            .warn("a command without a number arrived, which cannot be answered");
-        return None;
-    };
-    let written = Written::Command { id: id.0 };
-    let journal = &parts.journal;
-    let arrival = journal.arrives(written, &command.name, command.restore_run());
-    Some(Arrived {
-        what: What::Command(id, Box::new(command), of_run.cloned()),
-        arrival: arrival.map_err(|error| unwritten(&error)),
-    })
-}
-
-/// Writes an operation down that arrived.
-pub fn receive_operation(parts: &Parts, operation: RepoOperation) -> Arrived {
-    let (written, journal) = (written_operation(&operation), &parts.journal);
-    let arrival = journal.arrives(written, &operation.op_type, None);
-    Arrived {
-        what: What::Operation(Box::new(operation)),
-        arrival: arrival.map_err(|error| unwritten(&error)),
-    }
-}
-
-fn unwritten(error: &io::Error) -> String {
-    format!("failed to write the order down before carrying it out: {error}")
-}
-
-fn written_operation(operation: &RepoOperation) -> Written {
-    Written::Operation {
-        id: operation.operation_id.0,
-        token: operation.operation_token.clone(),
-    }
-}
-
-/// Asks for the commands of a run; returns whether it is to stop. The others are written down and wait to
-/// be carried out. `stop` keeps it from being asked; an answer that is on its way is waited for, since
-/// nobody else is handed what is in it.
-pub fn of_run(parts: &Parts, run_id: &WireId, stop: &StopSignal) -> Result<bool, CallError> {
-    let call = PollCommands {
-        run_id: run_id.clone(),
-    };
-    let cut = &parts.cut;
-    let mut is_cancelled = false;
-    for command in parts.plane.call_through(&call, Ends { stop, cut })? {
-        let is_cancel = matches!(command.order(), Ok(Order::Cancel));
-        is_cancelled |= is_cancel;
-        if is_cancel && command.command_id.is_none() {
-            continue;
-        }
-        if let Some(arrived) = receive(parts, command, Some(run_id)) {
-            parts.arrives(arrived);
-        }
-    }
-    Ok(is_cancelled)
-}
 
 /// Carries out what arrived, and returns when it is answered or the answer waits.
 pub fn carry_out(parts: &Arc<Parts>, arrived: Arrived) {
@@ -401,7 +324,7 @@ fn carry_out_operation(parts: &Parts, operation: &RepoOperation, arrival: Result
             failure(why)
         }
     };
-    let written = written_operation(operation);
+    let written = Written::of(operation);
     parts.journal.finish(&written, outcome.clone());
     complete_operation(parts, id, token, &outcome);
 }
@@ -509,8 +432,11 @@ mod tests {
 
     use protocol::endpoint::Endpoint;
 
+    use time_and_chance::StopSignal;
+
     use super::*;
     use crate::http::LineErrorKind;
+    use crate::receiving::{of_run, receive};
     use crate::test_parts::{TestLine, clock, no_answer, parts, success};
 
     const ORDERED: &str = r#"{"commands": [{"command_id": 311, "type": "restore",

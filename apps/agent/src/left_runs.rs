@@ -11,10 +11,10 @@ use std::time::Duration;
 use protocol::update_run::{Ending, RunStatus, UpdateRun};
 use time_and_chance::SignedDuration;
 
-use crate::commands;
 use crate::control_plane::Ends;
 use crate::outbox::name_of;
 use crate::parts::Parts;
+use crate::receiving;
 use crate::reporter::Reporter;
 use crate::runs_begun::BegunRun;
 use crate::status::Status;
@@ -85,7 +85,7 @@ impl LeftRuns {
 
     fn look_after_one(&mut self, parts: &Parts, run: &BegunRun, has_room: bool) {
         let run_id = &run.run_id;
-        let is_cancelled = match commands::of_run(parts, run_id, &parts.stop) {
+        let is_cancelled = match receiving::of_run(parts, run_id, &parts.stop) {
             Ok(is_cancelled) => is_cancelled,
             Err(error) if error.is_final() => {
                 parts.log.info(&format!(

@@ -13,6 +13,7 @@
 //! does not say.
 
 mod active;
+mod arrived;
 mod bandwidth;
 mod cancellation;
 mod command_journal;
@@ -35,6 +36,7 @@ mod pace;
 mod parts;
 pub mod ports;
 pub mod pulse;
+mod receiving;
 mod records;
 mod reporter;
 mod repositories;
@@ -51,7 +53,7 @@ mod tap;
 mod test_parts;
 pub mod update;
 mod verbose;
-mod vm_registration;
+mod verbose_logs;
 pub mod volumes;
 
 pub use parts::Afterwards;

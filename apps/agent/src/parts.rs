@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 use time_and_chance::StopSignal;
 
 use crate::active::ActiveRuns;
+use crate::arrived::Arrived;
 use crate::bandwidth::Uploads;
 use crate::command_journal::CommandJournal;
-use crate::commands::Arrived;
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
 use crate::events::Events;
@@ -27,7 +27,7 @@ use crate::repositories::{Repositories, RepositoryPorts};
 use crate::runs_begun::RunsBegun;
 use crate::shares::Shares;
 use crate::update::Updates;
-use crate::verbose::VerboseLogs;
+use crate::verbose_logs::VerboseLogs;
 
 /// Kopia's user of everything that agents store (control-plane API 9.5).
 pub const SOURCE_USER: &str = "agent";

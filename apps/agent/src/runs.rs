@@ -7,8 +7,7 @@ mod hyperv_news;
 mod hyperv_options;
 mod hyperv_stats;
 mod stages;
-
-pub use hyperv_choice::ChosenVm;
+mod vm_registration;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -22,7 +22,8 @@ use protocol::next_run::{NextRun, Offer};
 use protocol::repo_operations::PollRepoOperations;
 use time_and_chance::StopSignal;
 
-use crate::commands::{self, Arrived};
+use crate::arrived::Arrived;
+use crate::commands;
 use crate::config::{Config, ConfigErrorKind, ConfigFile};
 use crate::control_plane::{CallError, Ends, LONG_CALL_MAX};
 use crate::enrolment::{EnrolErrorKind, enrol};
@@ -33,6 +34,7 @@ use crate::outbox::Which;
 use crate::pace::Pace;
 use crate::parts::{Afterwards, Parts};
 use crate::ports::Ports;
+use crate::receiving;
 use crate::reporter;
 use crate::runs::{self, Offered, Offers};
 use crate::status::{ServiceLock, Status};
@@ -343,12 +345,12 @@ fn take_commands(parts: &Arc<Parts>) {
                 let usual = pace.after_answer_wishing(wish);
                 let had_work = !polled.commands.is_empty() || polled.repo_operation.is_some();
                 for command in polled.commands {
-                    if let Some(arrived) = commands::receive(parts, command, None) {
+                    if let Some(arrived) = receiving::receive(parts, command, None) {
                         start(parts, arrived);
                     }
                 }
                 if let Some(operation) = polled.repo_operation {
-                    start(parts, commands::receive_operation(parts, operation));
+                    start(parts, receiving::receive_operation(parts, operation));
                 }
                 let was_held = clock.monotonic().saturating_sub(begun) >= HELD_MIN;
                 // Who browses goes from folder to folder, and waits each time.
@@ -412,7 +414,7 @@ fn take_operations(parts: &Arc<Parts>) {
         pause = match polled {
             Ok(operation) => {
                 if let Some(operation) = operation {
-                    start(parts, commands::receive_operation(parts, operation));
+                    start(parts, receiving::receive_operation(parts, operation));
                 }
                 pace.after_answer()
             }
@@ -559,7 +561,7 @@ mod tests {
         let parts = Arc::new(parts(folder.path(), &line, SystemClock::new()));
         parts.stop.stop();
         let never = StopSignal::new();
-        commands::of_run(&parts, &WireId::Number(7), &never).unwrap();
+        receiving::of_run(&parts, &WireId::Number(7), &never).unwrap();
         wait_for_work(&parts, &[]);
         let told = line.documents(Endpoint::CompleteCommand);
         assert_eq!((told.len(), &told[0]["command_id"]), (1, &311.into()));

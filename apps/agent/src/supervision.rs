@@ -19,12 +19,12 @@ use time_and_chance::StopSignal;
 
 use crate::active::ActiveRun;
 use crate::cancellation::Cancellation;
-use crate::commands;
 use crate::durable::Durable;
 use crate::log::Log;
 use crate::meter::{Measured, Meter};
 use crate::pace::Pace;
 use crate::parts::Parts;
+use crate::receiving;
 use crate::reporter::Reporter;
 use crate::runs_begun::BegunRun;
 
@@ -272,7 +272,7 @@ fn listen(works: &Work<'_>, run_id: &WireId, is_over: &StopSignal) {
     let mut pause = cadence.cancel_look;
     while parts.ports.clock.sleep(pause, is_over).is_ok() {
         pause = cadence.cancel_look;
-        match commands::of_run(parts, run_id, is_over) {
+        match receiving::of_run(parts, run_id, is_over) {
             Ok(true) if !works.cancellation.is_cancelled() => {
                 parts
                     .log

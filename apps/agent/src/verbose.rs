@@ -2,7 +2,7 @@
 //! 3.5). It ends by itself, and nothing in it is a run's concern: it has a thread of its own, and what
 //! cannot be pushed is dropped.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::log_chunk::{CHUNKS_MAX, PushLogChunk};
@@ -22,71 +22,6 @@ const PAUSE_MIN: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Once the run is over, or the time is up, a piece is tried so often.
 const LAST_TRIES_MAX: u32 = 4;
-
-/// Runs whose verbose log is or was wanted.
-#[derive(Debug, Default)]
-pub struct VerboseLogs(Mutex<Vec<OfRun>>);
-
-#[derive(Debug)]
-struct OfRun {
-    run_id: WireId,
-    /// The number of the next piece: no two of a run may have the same.
-    next: u64,
-    /// Until when it is wanted, in time since some moment; `None` if nobody pushes it any more.
-    until: Option<Duration>,
-}
-
-/// What to do about a run whose verbose log is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begun {
-    /// Whoever asks is to push it.
-    Here,
-    /// It is being pushed already, and is for longer now.
-    Longer,
-}
-
-impl VerboseLogs {
-    /// Notes that a run's verbose log is wanted until `until`; forgets runs that are over. `first` is the number
-    /// of its first piece here: a service that died meanwhile may have pushed others.
-    pub fn want(
-        &self,
-        run_id: &WireId,
-        until: Duration,
-        first: u64,
-        is_active: impl Fn(&WireId) -> bool,
-    ) -> Begun {
-        let mut runs = self.lock();
-        runs.retain(|it| it.until.is_some() || is_active(&it.run_id));
-        match runs.iter_mut().find(|it| it.run_id.names_same(run_id)) {
-            Some(known) => {
-                let is_pushed = known.until.is_some();
-                known.until = known.until.max(Some(until));
-                match is_pushed {
-                    true => Begun::Longer,
-                    false => Begun::Here,
-                }
-            }
-            None => {
-                runs.push(OfRun {
-                    run_id: run_id.clone(),
-                    next: first,
-                    until: Some(until),
-                });
-                Begun::Here
-            }
-        }
-    }
-
-    fn with<T>(&self, run_id: &WireId, look: impl FnOnce(&mut OfRun) -> T) -> Option<T> {
-        let mut runs = self.lock();
-        let found = runs.iter_mut().find(|it| it.run_id.names_same(run_id));
-        found.map(look)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<OfRun>> {
-        self.0.lock().expect("nobody panics while he looks")
-    }
-}
 
 /// What decides whether a piece is pushed now.
 #[derive(Debug, Clone, Copy)]
@@ -369,25 +304,6 @@ mod tests {
         ] {
             assert_eq!(is_due(situation), expected, "{situation:?}");
         }
-    }
-
-    #[test]
-    fn the_log_of_a_run_is_pushed_once_and_its_pieces_have_numbers_of_their_own() {
-        let logs = VerboseLogs::default();
-        let run = WireId::Text("a".to_owned());
-        let want = |until| logs.want(&run, seconds(until), 0, |_| true);
-        assert_eq!(want(60), Begun::Here);
-        assert_eq!(want(90), Begun::Longer);
-        assert_eq!(want(30), Begun::Longer);
-        let until = || logs.with(&run, |it| (it.next, it.until));
-        assert_eq!(until(), Some((0, Some(seconds(90)))));
-        logs.with(&run, |it| (it.next, it.until) = (3, None));
-        assert_eq!(want(200), Begun::Here);
-        assert_eq!(until(), Some((3, Some(seconds(200)))));
-        // Once it is over it is forgotten.
-        logs.with(&run, |it| it.until = None);
-        assert_eq!(logs.want(&run, seconds(300), 0, |_| false), Begun::Here);
-        assert_eq!(until(), Some((0, Some(seconds(300)))));
     }
 
     /// Pushes the log of a run that is over, and returns the numbers of what was sent.

@@ -1,6 +1,6 @@
 //! The command line: what there is to say.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::answer::Answer;
 use crate::commands::{
@@ -107,7 +107,7 @@ impl Command {
             Self::Service(command) => command.run(world),
             Self::Hyperv(command) => command.run(world),
             Self::Sim(command) => command.run(world),
-            Self::Completions(command) => command.run(),
+            Self::Completions(command) => command.run(CommandLine::command()),
         }
     }
 }

@@ -7,7 +7,7 @@ use protocol::commands::VerboseLogging;
 
 use super::Reply;
 use crate::parts::Parts;
-use crate::verbose::Begun;
+use crate::verbose_logs::Begun;
 
 /// Begins with it, or goes on for longer.
 pub fn enable(

@@ -22,13 +22,12 @@ use super::hyperv_choice::{Choice, ChosenVm, choose};
 use super::hyperv_news::KnownVms;
 use super::hyperv_options::options;
 use super::hyperv_stats::DiskStats;
-use super::{failed, stages, starting};
+use super::{failed, stages, starting, vm_registration};
 use crate::meter::Meter;
 use crate::parts::{Parts, SOURCE_USER};
 use crate::repositories::Lease;
 use crate::storage;
 use crate::supervision::{Ended, Kind, Work, supervise};
-use crate::vm_registration;
 
 /// Threads that put packs, unless the job says otherwise.
 const UPLOAD_THREADS: usize = 8;

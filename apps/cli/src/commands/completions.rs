@@ -1,11 +1,10 @@
 //! `completions`: what a shell needs to complete this command line.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use serde_json::json;
 
 use crate::answer::Answer;
-use crate::arguments::CommandLine;
 use crate::failure::{Failure, FailureKind};
 
 /// The arguments.
@@ -23,14 +22,13 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Runs the command.
-    pub fn run(&self) -> Result<Answer, Failure> {
+    /// Runs the command; `line` is the whole command line.
+    pub fn run(&self, mut line: Command) -> Result<Answer, Failure> {
         let shell: Shell = self
             .shell
             .parse()
             .map_err(|error| Failure::wrong_usage(format!("there is no such shell: {error}")))?;
         let mut script = Vec::new();
-        let mut line = CommandLine::command();
         clap_complete::generate(shell, &mut line, "e3-backup-agent", &mut script);
         let script = String::from_utf8(script).map_err(|error| {
             let message = format!("failed to make the completions: {error}");

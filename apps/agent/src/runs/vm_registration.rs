@@ -7,8 +7,8 @@ use protocol::hyperv_discover::{
     ControllerType, DiscoveredDisk, DiscoveredVm, HypervDiscover, VhdFormat,
 };
 
+use super::hyperv_choice::ChosenVm;
 use crate::parts::Parts;
-use crate::runs::ChosenVm;
 
 /// Registers those of a job's VMs that are new, and takes their rows over where the answer names
 /// them. One at a time: an answer of one row belongs to the VM that was sent.
