@@ -1,10 +1,11 @@
-//! Runs the tests of this system: all test programs are built in one go, then several run beside
-//! each other, since they wait more than they compute. What each prints is shown whole when it ends.
+//! Runs the tests of this system: all test programs are built in one go, and each runs as soon as it
+//! is built, several beside each other, since they wait more than they compute. What each prints is
+//! shown whole when it ends.
 
-use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
@@ -30,20 +31,22 @@ struct TestProgram {
 /// Runs all tests with `variables` in their environment, and adds their results to `totals`; tells
 /// whether they passed.
 pub fn run(root: &Path, variables: &[(&str, &str)], totals: &mut TestTotals) -> Result<bool> {
-    let (built, programs) = build(root)?;
-    let queue = Mutex::new(VecDeque::from(programs));
+    let (built, queue) = mpsc::channel();
+    let queue = Mutex::new(queue);
     let passed = std::thread::scope(|scope| {
+        let builder = scope.spawn(move || build(root, &built));
         let workers: Vec<_> = (0..AT_ONCE)
             .map(|_| scope.spawn(|| work(&queue, variables)))
             .collect();
-        let mut passed = built;
+        let mut passed = true;
         for worker in workers {
             let (worker_passed, found) =
                 worker.join().expect("a worker reports, and never panics")?;
             passed &= worker_passed;
             totals.add(&found);
         }
-        anyhow::Ok(passed)
+        let all_built = builder.join().expect("a builder reports as well")?;
+        anyhow::Ok(passed && all_built)
     })?;
     let mut examples = cargo(root);
     examples
@@ -52,8 +55,9 @@ pub fn run(root: &Path, variables: &[(&str, &str)], totals: &mut TestTotals) -> 
     Ok(run_counted(&mut examples, totals)? && passed)
 }
 
-/// Builds every test program of the workspace.
-fn build(root: &Path) -> Result<(bool, Vec<TestProgram>)> {
+/// Builds every test program of the workspace, hands each out as soon as it is there, and tells
+/// whether all could be built.
+fn build(root: &Path, built: &Sender<TestProgram>) -> Result<bool> {
     let mut command = cargo(root);
     command.args([
         "test",
@@ -71,14 +75,16 @@ fn build(root: &Path) -> Result<(bool, Vec<TestProgram>)> {
         .stdout
         .take()
         .context("failed to read what was built")?;
-    let mut programs = Vec::new();
     for line in BufReader::new(messages).lines() {
         let line = line.context("failed to read what was built")?;
         let message = serde_json::from_str(&line).context("cargo said what is no JSON")?;
-        programs.extend(test_program(&message, root));
+        if let Some(program) = test_program(&message, root) {
+            // Nobody takes it if the workers failed, who tell why.
+            let _ = built.send(program);
+        }
     }
     let status = child.wait().context("failed to wait for the compiler")?;
-    Ok((status.success(), programs))
+    Ok(status.success())
 }
 
 /// Returns the test program that a message of cargo's tells of, if it does.
@@ -100,19 +106,16 @@ fn test_program(message: &Value, root: &Path) -> Option<TestProgram> {
     })
 }
 
-/// Runs programs until none is left.
+/// Runs programs until none is left to come.
 fn work(
-    queue: &Mutex<VecDeque<TestProgram>>,
+    queue: &Mutex<Receiver<TestProgram>>,
     variables: &[(&str, &str)],
 ) -> Result<(bool, TestTotals)> {
     let mut totals = TestTotals::default();
     let mut passed = true;
     loop {
-        let next = queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front();
-        let Some(program) = next else {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(program) = next else {
             return Ok((passed, totals));
         };
         let (program_passed, output) = run_program(&program, variables)?;
