@@ -1,5 +1,6 @@
 //! Lines for whoever runs the server, on standard error: time, level, text. No secret belongs in one.
 
+use std::any::Any;
 use std::fmt::Display;
 
 use jiff::Timestamp;
@@ -17,6 +18,15 @@ pub fn warn(text: impl Display) {
 /// Something that is worth knowing afterwards.
 pub fn info(text: impl Display) {
     line("info", text);
+}
+
+/// Returns what a panic said.
+pub fn panic_text(cause: &(dyn Any + Send)) -> &str {
+    cause
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| cause.downcast_ref::<&str>().copied())
+        .unwrap_or("for an unknown reason")
 }
 
 fn line(level: &str, text: impl Display) {

@@ -48,6 +48,7 @@ pub struct Metrics {
     registry: Registry,
     calls: Family<Call, Counter>,
     seconds: Family<Route, Histogram>,
+    failed_chores: Family<Kind, Counter>,
 }
 
 impl Metrics {
@@ -70,11 +71,30 @@ impl Metrics {
             "Time until the answer began, by route; long polls wait on purpose",
             seconds.clone(),
         );
+        let failed_chores = Family::<Kind, Counter>::default();
+        registry.register(
+            "chores_failed",
+            "Chores of this server that failed, panicked, or were ended for taking too long",
+            failed_chores.clone(),
+        );
         Self {
             registry,
             calls,
             seconds,
+            failed_chores,
         }
+    }
+
+    /// Counts a chore that did not end well.
+    pub fn count_failed_chore(&self, name: &str) {
+        let kind = name.to_owned();
+        self.failed_chores.get_or_create(&Kind { kind }).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn failed_chores(&self, name: &str) -> u64 {
+        let kind = name.to_owned();
+        self.failed_chores.get_or_create(&Kind { kind }).get()
     }
 
     fn count(&self, method: &'static str, route: &str, status: u16, took: Duration) {
@@ -132,6 +152,13 @@ pub async fn show(State(plane): State<SharedPlane>, parts: Parts) -> ApiResult<R
         }
         now.register(name, help, family);
     }
+    let silence = Gauge::<i64>::default();
+    silence.set(i64::try_from(plane.turns.silence().as_secs()).unwrap_or(i64::MAX));
+    now.register(
+        "chores_last_turn_seconds",
+        "Seconds since this server last went through its chores",
+        silence,
+    );
     let mut text = String::new();
     encode_registry(&mut text, &plane.metrics.registry)
         .and_then(|()| encode_registry(&mut text, &now))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use time_and_chance::{Chance, SharedClock};
 
+use crate::chores::turns::Turns;
 use crate::credentials::Guard;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -28,6 +29,8 @@ pub struct Plane {
     pub guard: Guard,
     /// What is counted for Prometheus.
     pub metrics: Metrics,
+    /// Whether the chores go on.
+    pub turns: Turns,
     /// How it was started.
     pub options: Options,
 }
@@ -65,6 +68,7 @@ impl Plane {
             guard: Guard::new(chance.clone()),
             metrics: Metrics::new(),
             live: Live::new(),
+            turns: Turns::new(&clock),
             store,
             clock,
             chance,

@@ -20,7 +20,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::people_api::error::ApiError;
 use crate::plane::SharedPlane;
-use crate::{agent_api, dashboard, headers, metrics, people_api};
+use crate::{agent_api, dashboard, headers, log, metrics, people_api};
 
 /// What people may send at once.
 const PEOPLE_BYTES_MAX: usize = 1 << 20;
@@ -59,13 +59,14 @@ pub fn routes(plane: SharedPlane) -> Router {
         .with_state(plane)
 }
 
-async fn health(State(plane): State<SharedPlane>) -> (StatusCode, &'static str) {
-    match plane.store.db().execute_unprepared("SELECT 1").await {
-        Ok(_) => (StatusCode::OK, "ok\n"),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database does not answer\n",
-        ),
+async fn health(State(plane): State<SharedPlane>) -> (StatusCode, String) {
+    let trouble = match plane.store.db().execute_unprepared("SELECT 1").await {
+        Ok(_) => plane.turns.trouble(),
+        Err(_) => Some("the database does not answer".to_owned()),
+    };
+    match trouble {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
@@ -181,11 +182,7 @@ impl HttpBody for UntilStopped {
 }
 
 fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
-    let text = cause
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| cause.downcast_ref::<&str>().copied())
-        .unwrap_or("for an unknown reason");
+    let text = log::panic_text(&*cause);
     ApiError::internal(&format_args!("a call panicked: {text}")).into_response()
 }
 

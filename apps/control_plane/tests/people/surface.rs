@@ -1,7 +1,10 @@
 //! What holds for every answer: headers, refusals in one form, limits, figures for Prometheus.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Method, Request};
+use control_plane::chores::Chores;
 use control_plane::plane::Options;
 use serde_json::json;
 
@@ -216,6 +219,25 @@ async fn health_is_for_everybody() {
         (answer.status.as_u16(), answer.text().as_str()),
         (200, "ok\n")
     );
+}
+
+#[tokio::test]
+async fn a_server_whose_chores_stand_still_is_not_well_and_says_so() {
+    let world = World::with(Options {
+        are_metrics_open: true,
+        ..Options::default()
+    })
+    .await;
+    let stranger = world.stranger();
+    let get = async |path| raw(&stranger, Method::GET, path, "", "").await;
+    world.clock.advance(Duration::from_secs(420));
+    let answer = get("/healthz").await;
+    assert_eq!(answer.status.as_u16(), 503);
+    assert!(answer.text().contains("for 7 minutes"), "{}", answer.text());
+    let silence = "\ne3_chores_last_turn_seconds 420\n";
+    assert!(get("/metrics").await.text().contains(silence));
+    Chores::new(world.plane.clone()).turn().await;
+    assert_eq!(get("/healthz").await.status.as_u16(), 200);
 }
 
 #[tokio::test]
