@@ -182,6 +182,7 @@ pub(super) async fn push_log_chunk(State(plane): State<SharedPlane>, call: Agent
         line_count: Set(line_count),
         first_at: Set(push.first_ts.map(|at| at.as_millisecond())),
         last_at: Set(push.last_ts.map(|at| at.as_millisecond())),
+        received_at: Set(plane.now_ms()),
         ..Default::default()
     };
     let taken = plane

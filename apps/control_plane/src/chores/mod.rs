@@ -94,7 +94,7 @@ impl Chore {
             Self::Inventory => 10_000,
             Self::Runs | Self::Watch => 30_000,
             Self::Upkeep => 60_000,
-            Self::OldRows => 3_600_000,
+            Self::OldRows => 600_000,
         }
     }
 }

@@ -14,7 +14,9 @@ use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::input::{Input, any_text, email, text};
 use crate::plane::{Plane, SharedPlane};
 use crate::public_url;
-use crate::store::settings::{MIN_AGENT_VERSION, PUBLIC_URL, SMTP, SMTP_PASSWORD, Smtp, SmtpTls};
+use crate::store::settings::{
+    History, MIN_AGENT_VERSION, PUBLIC_URL, SMTP, SMTP_PASSWORD, Smtp, SmtpTls,
+};
 
 /// The routes.
 pub fn routes() -> OpenApiRouter<SharedPlane> {
@@ -32,6 +34,8 @@ struct Settings {
     smtp: Option<Smtp>,
     /// Whether a password of the mail server is kept.
     has_smtp_password: bool,
+    /// For how long what is over is kept.
+    history: History,
 }
 
 /// Returns the settings. For owners of the installation.
@@ -53,6 +57,7 @@ async fn settings(plane: &Plane, db: &impl ConnectionTrait) -> ApiResult<Setting
         smtp: plane.store.smtp(db).await?,
         // It need not open: whoever lost the key gives it anew.
         has_smtp_password: !plane.store.setting(db, SMTP_PASSWORD).await?.is_empty(),
+        history: plane.store.history(db).await?,
     })
 }
 
@@ -73,6 +78,8 @@ struct NewSettings {
     /// What an answer said, so that it can be sent back; it changes nothing.
     #[serde(default, rename = "has_smtp_password")]
     _has_smtp_password: bool,
+    /// For how long what is over is kept; left out: as before.
+    history: Option<History>,
 }
 
 /// How mail is to be sent.
@@ -118,6 +125,9 @@ async fn replace(
         }
         None => (None, Some(String::new())),
     };
+    if let Some((member, why)) = wish.history.and_then(|history| history.fault()) {
+        return Err(ApiError::invalid(member, why));
+    }
     let store = &plane.store;
     let txn = store.begin().await?;
     let before = settings(&plane, &txn).await?;
@@ -139,7 +149,11 @@ async fn replace(
             .set_smtp_password(&txn, &plane.sealing, password)
             .await?;
     }
+    if let Some(history) = &wish.history {
+        store.set_history(&txn, history).await?;
+    }
     let entry = caller.did("settings.update", "settings", "").with(json!({
+        "history": wish.history,
         "public_url": url,
         "min_agent_version": version,
         "smtp": smtp,

@@ -38,6 +38,15 @@ const REOPEN_MS: i64 = DAY_MS;
 /// Ids in one query, at most: SQLite takes no endless list.
 const IDS_PER_QUERY: usize = 500;
 
+/// How runs end that did take place.
+pub(super) const TOOK_PLACE: [&str; 5] = [
+    "success",
+    "warning",
+    "partial_success",
+    "failed",
+    "cancelled",
+];
+
 /// When the server last took a look, and since when it has been awake, in one setting.
 const AWAKE: &str = "watch_awake";
 
@@ -234,13 +243,7 @@ impl Store {
             .select_only()
             .column_as(run::Column::Id.max(), "id")
             .filter(run::Column::Kind.eq("backup"))
-            .filter(run::Column::Status.is_in([
-                "success",
-                "warning",
-                "partial_success",
-                "failed",
-                "cancelled",
-            ]))
+            .filter(run::Column::Status.is_in(TOOK_PLACE))
             .filter(run::Column::JobId.is_not_null())
             .group_by(run::Column::JobId)
             .into_tuple()

@@ -14,6 +14,7 @@ pub mod history;
 pub mod inventory;
 pub mod leases;
 mod migration;
+mod old_rows;
 pub mod people;
 mod points;
 pub mod repo_operations;

@@ -24,6 +24,9 @@ pub const SMTP: &str = "smtp";
 /// The mail server's password, sealed, in base64; empty: none.
 pub const SMTP_PASSWORD: &str = "smtp_password";
 
+/// How long history is kept: [`History`] as JSON; empty: as usual.
+const HISTORY: &str = "history";
+
 /// Something sealed, by which the key of this database's secrets is known again.
 const KEY_CHECK: &str = "secrets_key_check";
 
@@ -32,6 +35,9 @@ const KEY_CHECK_SEAL: &str = "setting/secrets_key_check";
 
 /// What the mail server's password is sealed as.
 const SMTP_PASSWORD_SEAL: &str = "setting/smtp_password";
+
+/// Nothing is kept for longer than ten years.
+const DAYS_MAX: i64 = 3_650;
 
 /// How the connection to the mail server is kept private.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -61,7 +67,91 @@ pub struct Smtp {
     pub from: String,
 }
 
+/// For how many days the server keeps what is over; a member that is left out is as usual. What is in repositories does
+/// not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Runs that are over, and work on repositories. A run stays while one of its points is on record.
+    #[schema(minimum = 35, maximum = 3650)]
+    pub runs_days: i64,
+    /// Events and logs, of runs and of agents.
+    #[schema(minimum = 35, maximum = 3650)]
+    pub events_days: i64,
+    /// Commands that are over.
+    #[schema(minimum = 7, maximum = 3650)]
+    pub commands_days: i64,
+    /// Messages that were sent or given up.
+    #[schema(minimum = 7, maximum = 3650)]
+    pub messages_days: i64,
+    /// Records of points, from when the points were removed from their repository.
+    #[schema(minimum = 35, maximum = 3650)]
+    pub gone_points_days: i64,
+    /// Alarms that are over.
+    #[schema(minimum = 35, maximum = 3650)]
+    pub alarms_days: i64,
+    /// The audit log.
+    #[schema(minimum = 90, maximum = 3650)]
+    pub audit_days: i64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            runs_days: 400,
+            events_days: 90,
+            commands_days: 30,
+            messages_days: 30,
+            gone_points_days: 90,
+            alarms_days: 400,
+            audit_days: 3 * 365,
+        }
+    }
+}
+
+impl History {
+    /// Returns the first member that is out of bounds, and why.
+    pub fn fault(&self) -> Option<(&'static str, String)> {
+        let least = [
+            // The strip has thirty days.
+            ("history.runs_days", self.runs_days, 35),
+            ("history.events_days", self.events_days, 35),
+            ("history.commands_days", self.commands_days, 7),
+            ("history.messages_days", self.messages_days, 7),
+            ("history.gone_points_days", self.gone_points_days, 35),
+            ("history.alarms_days", self.alarms_days, 35),
+            ("history.audit_days", self.audit_days, 90),
+        ];
+        if let Some((member, _, least)) = least
+            .into_iter()
+            .find(|(_, days, least)| !(*least..=DAYS_MAX).contains(days))
+        {
+            return Some((member, format!("it must be {least} to {DAYS_MAX} days")));
+        }
+        (self.events_days > self.runs_days).then(|| {
+            let why = "events cannot be kept for longer than their runs".to_owned();
+            ("history.events_days", why)
+        })
+    }
+}
+
 impl Store {
+    /// Returns for how long history is kept.
+    pub async fn history(&self, db: &impl ConnectionTrait) -> Result<History, DbErr> {
+        let value = self.setting(db, HISTORY).await?;
+        Ok(serde_json::from_str(&value).unwrap_or_default())
+    }
+
+    /// Sets for how long history is kept.
+    pub async fn set_history(
+        &self,
+        txn: &impl ConnectionTrait,
+        history: &History,
+    ) -> Result<(), DbErr> {
+        let value = serde_json::to_string(history).expect("numbers are plain JSON");
+        self.set_setting(txn, HISTORY, &value).await
+    }
+
     /// Returns a setting's value; empty when it was never set.
     pub async fn setting(&self, db: &impl ConnectionTrait, name: &str) -> Result<String, DbErr> {
         let row = setting::Entity::find_by_id(name).one(db).await?;

@@ -1,42 +1,20 @@
-//! What the server does by itself to keep things in order: work on repositories, fresh lists of VMs, and dropping
-//! rows of its own that are old.
+//! What the server does by itself to keep things in order: work on repositories, and fresh lists of VMs.
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::sea_query::{Expr, OnConflict, Query};
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _, Condition, DbErr, EntityTrait,
-    ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, TransactionTrait as _,
+    ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _,
+    QueryFilter as _, QuerySelect as _,
 };
 
 use super::Store;
-use super::entity::{
-    agent_event, alarm, command, delivery, host, job, log_chunk, login_session, notice, point,
-    repo_operation, repository, run_event, run_log, vm,
-};
+use super::entity::{command, host, job, point, repo_operation, repository, vm};
 use crate::chores::inventory::{self, Asked, Question};
 use crate::chores::upkeep::{Record, Upkeep};
 use crate::run_rules::finish::is_understood;
 
 const DAY_MS: i64 = 86_400_000;
-
-/// How many rows go in one statement, so that nobody waits long for the database.
-const ROWS_PER_STATEMENT: u64 = 5_000;
-
-/// How many statements of one table one turn makes.
-const STATEMENTS_PER_TURN: usize = 20;
-
-/// Events, logs and ended commands stay this long.
-const EVENTS_DAYS: i64 = 90;
-
-/// Messages that were sent stay this long.
-const MESSAGES_DAYS: i64 = 90;
-
-/// Alarms that are over stay this long.
-const ALARMS_DAYS: i64 = 400;
-
-/// Lists of VMs that were asked for stay this long: what they say lies elsewhere.
-const LISTS_DAYS: i64 = 1;
 
 impl Store {
     /// Returns what is known of the recurring work on every repository that holds points.
@@ -351,121 +329,5 @@ impl Store {
                 (tenant, host, record)
             })
             .collect())
-    }
-
-    /// Drops what is older than it needs to be: events, logs, commands, messages, sessions, alarms that are over.
-    pub async fn drop_old_rows(&self, now_ms: i64) -> Result<u64, DbErr> {
-        let events = now_ms - EVENTS_DAYS * DAY_MS;
-        let mut count = 0;
-        count += self
-            .drop_rows::<run_event::Entity>(
-                run_event::Column::Id,
-                run_event::Column::At.lt(events).into(),
-            )
-            .await?;
-        count += self
-            .drop_rows::<run_log::Entity>(
-                run_log::Column::Id,
-                run_log::Column::At.lt(events).into(),
-            )
-            .await?;
-        count += self
-            .drop_rows::<log_chunk::Entity>(
-                log_chunk::Column::Id,
-                log_chunk::Column::LastAt.lt(events).into(),
-            )
-            .await?;
-        count += self
-            .drop_rows::<agent_event::Entity>(
-                agent_event::Column::Id,
-                agent_event::Column::ReceivedAt.lt(events).into(),
-            )
-            .await?;
-        let has_ended = command::Column::Status.is_in(["completed", "failed"]);
-        let is_list = command::Column::Kind.is_in([inventory::LIST, inventory::DETAILS]);
-        count += self
-            .drop_rows::<command::Entity>(
-                command::Column::Id,
-                Condition::all().add(has_ended).add(
-                    Condition::any()
-                        .add(command::Column::CreatedAt.lt(events))
-                        .add(
-                            is_list
-                                .and(command::Column::CreatedAt.lt(now_ms - LISTS_DAYS * DAY_MS)),
-                        ),
-                ),
-            )
-            .await?;
-        count += self
-            .drop_rows::<delivery::Entity>(
-                delivery::Column::Id,
-                Condition::all()
-                    .add(delivery::Column::Status.ne("due"))
-                    .add(delivery::Column::CreatedAt.lt(now_ms - MESSAGES_DAYS * DAY_MS)),
-            )
-            .await?;
-        count += self
-            .drop_rows::<alarm::Entity>(
-                alarm::Column::Id,
-                alarm::Column::ResolvedAt
-                    .lt(now_ms - ALARMS_DAYS * DAY_MS)
-                    .into(),
-            )
-            .await?;
-        count += self
-            .drop_rows::<notice::Entity>(
-                notice::Column::Id,
-                notice::Column::AlarmId
-                    .not_in_subquery(
-                        Query::select()
-                            .column(alarm::Column::Id)
-                            .from(alarm::Entity)
-                            .to_owned(),
-                    )
-                    .into(),
-            )
-            .await?;
-        count += login_session::Entity::delete_many()
-            .filter(login_session::Column::ExpiresAt.lt(now_ms))
-            .exec(self.db())
-            .await?
-            .rows_affected;
-        Ok(count)
-    }
-
-    /// Drops rows that fulfil a condition, a part at a time.
-    async fn drop_rows<E: EntityTrait>(
-        &self,
-        id: E::Column,
-        condition: Condition,
-    ) -> Result<u64, DbErr> {
-        let mut count = 0;
-        for _ in 0..STATEMENTS_PER_TURN {
-            let ids: Vec<i64> = E::find()
-                .select_only()
-                .column(id)
-                .filter(condition.clone())
-                .order_by_asc(id)
-                .limit(ROWS_PER_STATEMENT)
-                .into_tuple()
-                .all(self.db())
-                .await?;
-            let Some((first, last)) = ids.first().zip(ids.last()) else {
-                break;
-            };
-            let txn = self.db().begin().await?;
-            count += E::delete_many()
-                .filter(Expr::col(id).gte(*first))
-                .filter(Expr::col(id).lte(*last))
-                .filter(condition.clone())
-                .exec(&txn)
-                .await?
-                .rows_affected;
-            txn.commit().await?;
-            if ids.len() < usize::try_from(ROWS_PER_STATEMENT).unwrap_or(usize::MAX) {
-                break;
-            }
-        }
-        Ok(count)
     }
 }

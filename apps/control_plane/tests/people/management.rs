@@ -288,7 +288,14 @@ async fn an_enrolment_token_comes_with_the_line_to_run() {
 async fn the_mail_servers_password_is_kept_and_never_shown() {
     let world = World::new().await;
     let root = world.person("owner", None).await;
-    let empty = json!({"public_url": "", "min_agent_version": "", "smtp": null, "has_smtp_password": false});
+    let history = json!({
+        "runs_days": 400, "events_days": 90, "commands_days": 30, "messages_days": 30,
+        "gone_points_days": 90, "alarms_days": 400, "audit_days": 1095,
+    });
+    let empty = json!({
+        "public_url": "", "min_agent_version": "", "smtp": null, "has_smtp_password": false,
+        "history": history,
+    });
     assert_eq!(root.get("/settings").await.expect(200), empty);
     let smtp = |host: &str| json!({"host": host, "port": 587, "tls": "starttls", "username": "e3", "from": "e3@example.com"});
     let mut with_password =
@@ -321,6 +328,15 @@ async fn the_mail_servers_password_is_kept_and_never_shown() {
         ("public_url", json!({"public_url": "https://a/b"})),
         ("min_agent_version", json!({"min_agent_version": "new"})),
         ("smtp.host", json!({"smtp": smtp("a b")})),
+        ("history.runs_days", json!({"history": {"runs_days": 34}})),
+        (
+            "history.audit_days",
+            json!({"history": {"audit_days": 3651}}),
+        ),
+        (
+            "history.events_days",
+            json!({"history": {"runs_days": 40, "events_days": 41}}),
+        ),
     ] {
         assert_eq!(
             root.put("/settings", wrong).await.refused(422, "invalid")["field"],
@@ -334,6 +350,14 @@ async fn the_mail_servers_password_is_kept_and_never_shown() {
     let audit = root.get("/audit?object_kind=settings").await.expect(200);
     assert!(!audit.to_string().contains("a mail secret"));
     assert_eq!(audit["items"].as_array().expect("items").len(), 3);
+    // A member that is left out is as usual, and a history that is left out stays.
+    let longer = json!({"history": {"runs_days": 800, "events_days": 100}});
+    root.put("/settings", longer).await.expect(200);
+    let kept = root.put("/settings", json!({})).await.expect(200)["history"].clone();
+    assert_eq!(
+        (&kept["runs_days"], &kept["audit_days"]),
+        (&json!(800), &json!(1095))
+    );
 }
 
 #[tokio::test]

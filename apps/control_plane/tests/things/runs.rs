@@ -240,6 +240,7 @@ async fn a_log_holds_events_lines_and_the_verbose_log() {
             line_count: Set(1),
             first_at: Set(None),
             last_at: Set(None),
+            received_at: Set(ground.now()),
         }
         .insert(db)
         .await

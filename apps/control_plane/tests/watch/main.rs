@@ -12,13 +12,19 @@ use std::time::Duration;
 
 use control_plane::chores::Chores;
 use control_plane::deliver;
+use control_plane::store::audit::Entry;
+use control_plane::store::commands::NewCommand;
 use control_plane::store::entity::{
-    alarm, audit_entry, command, delivery, host, job, repo_operation, repository, run, run_event,
+    alarm, audit_entry, command, delivery, host, job, point, repo_operation, repository, run,
+    run_event,
 };
 use control_plane::store::settings::SMTP;
 use jiff::tz::TimeZone;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _,
+    EntityTrait as _, QueryFilter as _, QueryOrder as _,
+};
 use serde_json::{Value, json};
 
 use ground::{DAY, Ground, HOUR, PointOf, text};
@@ -359,6 +365,148 @@ async fn upkeep_and_lists_of_vms_are_asked_for_once_when_they_are_due() {
         .await
         .expect("done");
     assert_eq!(events().await, 0);
+}
+
+#[tokio::test]
+async fn history_goes_when_it_is_old_and_what_still_says_something_stays() {
+    let ground = Ground::new().await;
+    let (store, db) = (&ground.world.plane.store, ground.world.plane.store.db());
+    let now = ground.now();
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let days_ago = |days: i64| days * 24;
+    let restorable = ground.run(&job, "success", days_ago(900)).await;
+    let removed_lately = ground.run(&job, "success", days_ago(800)).await;
+    let removed = ground.run(&job, "success", days_ago(700)).await;
+    let telling = ground.run(&job, "success", days_ago(600)).await;
+    let silent = ground.run(&job, "success", days_ago(500)).await;
+    let last = ground.run(&job, "failed", days_ago(450)).await;
+    let missed = ground.run(&job, "missed", days_ago(440)).await;
+    let young = ground.run(&job, "missed", days_ago(399)).await;
+    for (run, removed_days_ago) in [
+        (&restorable, None),
+        (&removed_lately, Some(89)),
+        (&removed, Some(91)),
+    ] {
+        let id = ground
+            .point(PointOf {
+                job: Some(&job),
+                run,
+                ..PointOf::default()
+            })
+            .await;
+        point::Entity::update_many()
+            .col_expr(
+                point::Column::ExpiredAt,
+                Expr::value(removed_days_ago.map(|days| now - days * DAY)),
+            )
+            .filter(point::Column::Id.eq(id))
+            .exec(db)
+            .await
+            .expect("removed");
+    }
+    let young_event = ground.event(&telling, "BACKUP_STARTING", json!({})).await;
+    // More than go in one statement.
+    let old_event = |seq: i64| run_event::ActiveModel {
+        id: NotSet,
+        run_id: Set(silent.clone()),
+        at: Set(now - 91 * DAY - seq),
+        kind: Set("info".to_owned()),
+        level: Set("info".to_owned()),
+        code: Set(String::new()),
+        message_id: Set(String::new()),
+        params_json: Set("{}".to_owned()),
+    };
+    run_event::Entity::insert_many((0..1_200).map(old_event))
+        .exec_without_returning(db)
+        .await
+        .expect("events");
+    let answered = async |kind: &str, days: i64| {
+        let new = NewCommand {
+            tenant_id: ground.tenant.clone(),
+            host_id: ground.host.clone(),
+            kind: kind.to_owned(),
+            ..NewCommand::default()
+        };
+        let at = now - days * DAY;
+        let command = store.queue_command(db, new, at).await.expect("queued");
+        store
+            .answer_command(&ground.host, command.id, true, "", None, at)
+            .await
+            .expect("answered");
+        command.id
+    };
+    answered("browse_directory", 31).await;
+    answered("list_hyperv_vms", 2).await;
+    let young_command = answered("browse_directory", 29).await;
+    let message = async |status: &str, days: i64| {
+        let row = delivery::ActiveModel {
+            id: NotSet,
+            tenant_id: Set(ground.tenant.clone()),
+            channel_id: Set("a channel".to_owned()),
+            subject: Set(String::new()),
+            body_json: Set("{}".to_owned()),
+            status: Set(status.to_owned()),
+            due_at: Set(0),
+            attempts: Set(1),
+            error: Set(String::new()),
+            created_at: Set(now - days * DAY),
+            sent_at: Set(Some(now - days * DAY)),
+        };
+        row.insert(db).await.expect("a message").id
+    };
+    message("sent", 50).await;
+    let kept_messages = [
+        message("sent", 40).await,
+        message("failed", 60).await,
+        message("due", 70).await,
+    ];
+    let audit = async |days: i64| {
+        let entry = Entry {
+            tenant_id: None,
+            user_id: None,
+            actor: "",
+            action: "old",
+            object_kind: "",
+            object_id: "",
+            detail: Value::Null,
+            address: "",
+        };
+        store
+            .audit(db, now - days * DAY, entry)
+            .await
+            .expect("audited");
+    };
+    audit(1_096).await;
+    audit(1_094).await;
+
+    store.drop_old_rows(now).await.expect("done");
+
+    let runs: Vec<String> = runs(&ground).await.into_iter().map(|run| run.id).collect();
+    for (run, stays) in [
+        (&restorable, true),
+        (&removed_lately, true),
+        (&removed, false),
+        (&telling, true),
+        (&silent, false),
+        (&last, true),
+        (&missed, false),
+        (&young, true),
+    ] {
+        assert_eq!(runs.contains(run), stays, "{run}");
+    }
+    macro_rules! ids {
+        ($table:ident) => {{
+            let mut rows = $table::Entity::find().all(db).await.expect("read");
+            rows.sort_by_key(|row| row.id);
+            rows.into_iter().map(|row| row.id).collect::<Vec<i64>>()
+        }};
+    }
+    assert_eq!(ids!(run_event), [young_event]);
+    assert_eq!(ids!(point).len(), 2);
+    assert_eq!(ids!(command), [young_command]);
+    assert_eq!(ids!(delivery), kept_messages);
+    let old = audit_entry::Entity::find().filter(audit_entry::Column::Action.eq("old"));
+    assert_eq!(old.all(db).await.expect("read").len(), 1);
 }
 
 async fn turn_and_send(ground: &Ground, chores: &Chores) {

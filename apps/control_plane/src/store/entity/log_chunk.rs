@@ -23,6 +23,8 @@ pub struct Model {
     pub first_at: Option<i64>,
     /// The time of the last (milliseconds since 1970, UTC).
     pub last_at: Option<i64>,
+    /// When it came here (milliseconds since 1970, UTC): how old it is does not depend on the agent's clock.
+    pub received_at: i64,
 }
 
 /// Rows are joined by their ids, in queries.

@@ -112,7 +112,7 @@ const TABLES: &[Table] = &[
             ("address", Text),
         ],
         unique: &[],
-        indexes: &[&["tenant_id", "at"]],
+        indexes: &[&["tenant_id", "at"], &["at"]],
     },
     Table {
         name: "enrolment_tokens",
@@ -324,7 +324,7 @@ const TABLES: &[Table] = &[
             ("params_json", Text),
         ],
         unique: &[],
-        indexes: &[&["run_id", "id"]],
+        indexes: &[&["run_id", "id"], &["at"]],
     },
     Table {
         name: "run_logs",
@@ -338,7 +338,7 @@ const TABLES: &[Table] = &[
             ("details_json", Text),
         ],
         unique: &[],
-        indexes: &[&["run_id"]],
+        indexes: &[&["run_id"], &["at"]],
     },
     Table {
         name: "log_chunks",
@@ -351,9 +351,10 @@ const TABLES: &[Table] = &[
             ("line_count", Int),
             ("first_at", IntOrNull),
             ("last_at", IntOrNull),
+            ("received_at", Int),
         ],
         unique: &[&["run_id", "seq"]],
-        indexes: &[],
+        indexes: &[&["received_at"]],
     },
     Table {
         name: "commands",
@@ -379,6 +380,8 @@ const TABLES: &[Table] = &[
             &["host_id", "status"],
             &["run_id"],
             &["status"],
+            &["finished_at"],
+            &["kind", "finished_at"],
         ],
     },
     Table {
@@ -416,6 +419,7 @@ const TABLES: &[Table] = &[
             &["job_id"],
             &["vm_id", "created_at"],
             &["tenant_id", "created_at"],
+            &["expired_at"],
         ],
     },
     Table {
@@ -437,7 +441,12 @@ const TABLES: &[Table] = &[
             ("finished_at", IntOrNull),
         ],
         unique: &[&["token"]],
-        indexes: &[&["repository_id"], &["tenant_id", "status"], &["status"]],
+        indexes: &[
+            &["repository_id"],
+            &["tenant_id", "status"],
+            &["status"],
+            &["finished_at"],
+        ],
     },
     Table {
         name: "agent_events",
@@ -455,7 +464,11 @@ const TABLES: &[Table] = &[
             ("dedupe_key", Text),
         ],
         unique: &[],
-        indexes: &[&["tenant_id"], &["host_id", "received_at"]],
+        indexes: &[
+            &["tenant_id"],
+            &["host_id", "received_at"],
+            &["received_at"],
+        ],
     },
     Table {
         name: "alarms",
@@ -479,7 +492,7 @@ const TABLES: &[Table] = &[
             ("resolved_by", Text),
         ],
         unique: &[&["open_key"]],
-        indexes: &[&["tenant_id"]],
+        indexes: &[&["tenant_id"], &["resolved_at"]],
     },
     Table {
         name: "alarm_channels",
@@ -516,7 +529,12 @@ const TABLES: &[Table] = &[
             ("sent_at", IntOrNull),
         ],
         unique: &[],
-        indexes: &[&["tenant_id"], &["channel_id"], &["status", "due_at"]],
+        indexes: &[
+            &["tenant_id"],
+            &["channel_id"],
+            &["status", "due_at"],
+            &["created_at"],
+        ],
     },
     Table {
         name: "notices",
