@@ -8,6 +8,7 @@ pub mod audit;
 pub mod commands;
 pub mod deliveries;
 pub mod entity;
+mod facts;
 pub mod figures;
 pub mod fleet;
 pub mod history;

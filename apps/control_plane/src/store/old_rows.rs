@@ -14,11 +14,11 @@ use sea_orm::{
 };
 
 use super::Store;
-use super::alarms::TOOK_PLACE;
 use super::entity::{
     agent_event, alarm, audit_entry, command, delivery, log_chunk, login_session, notice, point,
     repo_operation, run, run_event, run_log,
 };
+use super::facts::TOOK_PLACE;
 use crate::chores::inventory;
 use crate::run_rules::OPEN;
 
@@ -206,7 +206,7 @@ fn says_nothing_more() -> Condition {
         .expr(Expr::val(1))
         .from_as(run::Entity, newer.clone())
         .and_where(of_newer(Column::JobId).eq(Expr::col((run::Entity, Column::JobId))))
-        .and_where(of_newer(Column::CreatedAt).gt(Expr::col((run::Entity, Column::CreatedAt))))
+        .and_where(of_newer(Column::Id).gt(Expr::col((run::Entity, Column::Id))))
         .and_where(of_newer(Column::Kind).eq("backup"))
         .and_where(of_newer(Column::Status).is_in(TOOK_PLACE))
         .to_owned();

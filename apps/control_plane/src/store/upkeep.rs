@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, OnConflict, Query};
 use sea_orm::{
     ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _,
-    QueryFilter as _, QuerySelect as _,
+    ExprTrait as _, QueryFilter as _, QuerySelect as _, Select,
 };
 
 use super::Store;
@@ -22,15 +22,7 @@ impl Store {
         &self,
     ) -> Result<Vec<(repository::Model, Vec<(Upkeep, Record)>)>, DbErr> {
         let db = self.db();
-        let used: HashSet<String> = point::Entity::find()
-            .select_only()
-            .column(point::Column::RepositoryId)
-            .distinct()
-            .into_tuple::<String>()
-            .all(db)
-            .await?
-            .into_iter()
-            .collect();
+        let repositories = self.used_repositories().all(db).await?;
         let kinds = Upkeep::ALL.map(Upkeep::kind);
         let open: HashSet<(String, String)> = repo_operation::Entity::find()
             .select_only()
@@ -63,7 +55,6 @@ impl Store {
             .into_iter()
             .map(|(repository, kind, at)| ((repository, kind), at))
             .collect();
-        let repositories = repository::Entity::find().all(db).await?;
         let records = |repository: &repository::Model| {
             Upkeep::ALL.map(|upkeep| {
                 let (every_hours, last_at) = match upkeep {
@@ -87,12 +78,24 @@ impl Store {
         };
         Ok(repositories
             .into_iter()
-            .filter(|repository| used.contains(&repository.id))
             .map(|repository| {
                 let records = records(&repository).to_vec();
                 (repository, records)
             })
             .collect())
+    }
+
+    /// The repositories that hold points, or held some whose record is kept.
+    pub(super) fn used_repositories(&self) -> Select<repository::Entity> {
+        let points = Query::select()
+            .expr(Expr::val(1))
+            .from(point::Entity)
+            .and_where(
+                Expr::col((point::Entity, point::Column::RepositoryId))
+                    .eq(Expr::col((repository::Entity, repository::Column::Id))),
+            )
+            .to_owned();
+        repository::Entity::find().filter(Expr::exists(points))
     }
 
     /// Returns the hosts that can work on each repository, with the version of their agent: those that have a job

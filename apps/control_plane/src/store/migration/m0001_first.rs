@@ -304,11 +304,11 @@ const TABLES: &[Table] = &[
         ],
         unique: &[&["job_id", "scheduled_for"]],
         indexes: &[
-            &["status"],
+            &["status", "created_at"],
             &["created_at"],
             &["tenant_id"],
             &["host_id", "status"],
-            &["job_id", "created_at"],
+            &["job_id", "id"],
         ],
     },
     Table {
@@ -412,7 +412,7 @@ const TABLES: &[Table] = &[
         ],
         unique: &[&["run_id", "name", "manifest_id"]],
         indexes: &[
-            &["vm_id"],
+            &["vm_id", "id"],
             &["created_at"],
             &["host_id"],
             &["repository_id"],
@@ -492,7 +492,7 @@ const TABLES: &[Table] = &[
             ("resolved_by", Text),
         ],
         unique: &[&["open_key"]],
-        indexes: &[&["tenant_id"], &["resolved_at"]],
+        indexes: &[&["tenant_id"], &["subject_id"], &["resolved_at"]],
     },
     Table {
         name: "alarm_channels",
@@ -531,7 +531,7 @@ const TABLES: &[Table] = &[
         unique: &[],
         indexes: &[
             &["tenant_id"],
-            &["channel_id"],
+            &["channel_id", "status", "id"],
             &["status", "due_at"],
             &["created_at"],
         ],
