@@ -11,6 +11,7 @@
 
 pub mod agent_api;
 pub mod chores;
+pub mod connections;
 pub mod credentials;
 pub mod dashboard;
 pub mod deliver;

@@ -9,18 +9,20 @@ use anyhow::{Context as _, bail};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use control_plane::chores;
+use control_plane::connections::{self, Limits};
 use control_plane::log;
 use control_plane::plane::{Options, Plane, SharedPlane};
 use control_plane::public_url::parsed;
 use control_plane::sealing::Sealing;
 use control_plane::serve::routes;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use time_and_chance::{Chance, SIM_CLOCK_VARIABLE, SimClock, StopSignal, SystemClock};
 
 use super::Place;
 
-/// How long a caller may take to send the head of a request.
+/// How long a caller may take for the TLS handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a caller may take to send the head of a request, the time before the first included.
 const HEAD_MAX: Duration = Duration::from_secs(20);
 
 /// How long calls that have begun may go on when the server stops.
@@ -62,6 +64,12 @@ pub(crate) struct Serve {
     /// A proxy stands in front, and the last address in X-Forwarded-For says where calls come from.
     #[arg(long)]
     trust_proxy: bool,
+    /// Connections at a time; more are refused. Agents hold two each.
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    max_connections: usize,
+    /// Connections of one address at a time; not counted with --trust-proxy.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    max_connections_per_address: usize,
     /// Live by the clock that a simulation's programs share, where every host is simulated (see `e3-backup-agent
     /// sim clock`).
     #[arg(long, value_name = "FILE", env = SIM_CLOCK_VARIABLE)]
@@ -133,23 +141,19 @@ impl Serve {
         tls: Option<RustlsConfig>,
         handle: Handle<SocketAddr>,
     ) -> anyhow::Result<()> {
-        let service = routes(plane.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let limits = Limits {
+            connections_max: self.max_connections,
+            // Behind a proxy all connections are the proxy's.
+            per_address_max: (!self.trust_proxy).then_some(self.max_connections_per_address),
+            handshake: HANDSHAKE_MAX,
+            head: HEAD_MAX,
+        };
         let scheme = if tls.is_some() { "https" } else { "http" };
+        let routes = routes(plane.clone());
         tokio::spawn(announce(handle.clone(), plane, scheme));
-        let doing = || format!("listening on {}", self.listen);
-        match tls {
-            Some(tls) => {
-                let mut server = axum_server::bind_rustls(self.listen, tls).handle(handle);
-                set_up(server.http_builder());
-                server.serve(service).await.with_context(doing)
-            }
-            None => {
-                // Without TLS nobody speaks HTTP/2, and looking for it would wait for callers who say nothing.
-                let mut server = axum_server::bind(self.listen).handle(handle).http1_only();
-                set_up(server.http_builder());
-                server.serve(service).await.with_context(doing)
-            }
-        }
+        connections::serve(self.listen, routes, tls, limits, handle)
+            .await
+            .with_context(|| format!("listening on {}", self.listen))
     }
 
     async fn tls(&self) -> anyhow::Result<Option<RustlsConfig>> {
@@ -206,19 +210,6 @@ fn host(url: &str) -> Option<String> {
     let uri = url.parse::<axum::http::Uri>().ok()?;
     let host = uri.host()?;
     Some(host.trim_matches(['[', ']']).to_owned())
-}
-
-/// Slow callers cannot hold connections open without saying anything.
-fn set_up(builder: &mut Builder<TokioExecutor>) {
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Some(HEAD_MAX))
-        .max_concurrent_streams(200);
 }
 
 /// Takes the data folder for this process alone.
