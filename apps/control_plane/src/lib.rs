@@ -10,6 +10,7 @@
 //! What is decided stands in pure modules (`schedule`, `watch`); what is stored, in `store`.
 
 pub mod agent_api;
+pub mod certificate;
 pub mod chores;
 pub mod connections;
 pub mod credentials;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use control_plane::certificate::{Certificate, Looked};
 use control_plane::chores;
 use control_plane::connections::{self, Limits};
 use control_plane::log;
@@ -18,6 +19,9 @@ use control_plane::serve::routes;
 use time_and_chance::{Chance, SIM_CLOCK_VARIABLE, SimClock, StopSignal, SystemClock};
 
 use super::Place;
+
+/// How often the files of the certificate are looked at.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(60);
 
 /// How long a caller may take for the TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -162,15 +166,9 @@ impl Serve {
             _ if self.tls_self_signed => self.own_certificate()?,
             _ => return Ok(None),
         };
-        let config = RustlsConfig::from_pem_file(&cert, &key)
-            .await
-            .with_context(|| {
-                format!(
-                    "reading the certificate {} and its key {}",
-                    cert.display(),
-                    key.display()
-                )
-            })?;
+        let certificate = Certificate::load(cert, key).await?;
+        let config = certificate.config();
+        tokio::spawn(follow(certificate));
         Ok(Some(config))
     }
 
@@ -202,6 +200,20 @@ impl Serve {
             cert.display()
         ));
         Ok((cert, key))
+    }
+}
+
+/// Takes a renewed certificate, for as long as the server runs.
+async fn follow(mut certificate: Certificate) {
+    loop {
+        tokio::time::sleep(CERTIFICATE_LOOK).await;
+        match certificate.look_again().await {
+            Ok(Looked::Same) => {}
+            Ok(Looked::Renewed) => log::info("the certificate was renewed, and is used"),
+            Err(error) => log::error(format_args!(
+                "{error}; the certificate before it stays in use: put the new one and its key in place"
+            )),
+        }
     }
 }
 
