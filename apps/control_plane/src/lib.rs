@@ -30,6 +30,7 @@ pub mod run_rules;
 pub mod schedule;
 pub mod sealing;
 pub mod serve;
+pub mod setup_code;
 pub mod sign_in;
 pub mod source;
 pub mod store;

@@ -1,4 +1,5 @@
-//! Lines for whoever runs the server, on standard error: time, level, text. No secret belongs in one.
+//! Lines for whoever runs the server, on standard error: time, level, text. No secret belongs in one,
+//! but for the code of the first start, which is told there on purpose and ends with it.
 
 use std::any::Any;
 use std::fmt::Display;

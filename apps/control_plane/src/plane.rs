@@ -10,6 +10,7 @@ use crate::credentials::Guard;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::sealing::Sealing;
+use crate::setup_code::SetupCode;
 use crate::store::Store;
 
 /// One instance of the server.
@@ -27,6 +28,8 @@ pub struct Plane {
     pub live: Live,
     /// What is remembered of those who try to sign in.
     pub guard: Guard,
+    /// What the first start takes from elsewhere.
+    pub setup_code: SetupCode,
     /// What is counted for Prometheus.
     pub metrics: Metrics,
     /// Whether the chores go on.
@@ -66,6 +69,7 @@ impl Plane {
     ) -> SharedPlane {
         Arc::new(Self {
             guard: Guard::new(chance.clone()),
+            setup_code: SetupCode::new(&chance),
             metrics: Metrics::new(),
             live: Live::new(),
             turns: Turns::new(&clock),

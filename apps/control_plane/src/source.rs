@@ -16,15 +16,20 @@ pub fn address_of(parts: &Parts, options: &Options) -> String {
 /// Returns the address that a call came from. Behind a proxy that is the last one of `X-Forwarded-For`: the one
 /// that our proxy saw; those before it are whatever the caller claims.
 pub fn ip_of(parts: &Parts, options: &Options) -> Option<IpAddr> {
-    let peer = parts
-        .extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|ConnectInfo(peer)| peer.ip().to_canonical());
+    let peer = peer_of(parts);
     if options.trusts_proxy {
         forwarded(&parts.headers).or(peer)
     } else {
         peer
     }
+}
+
+/// Returns the address at the other end of the connection: the caller's, or a proxy's.
+pub fn peer_of(parts: &Parts) -> Option<IpAddr> {
+    parts
+        .extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|ConnectInfo(peer)| peer.ip().to_canonical())
 }
 
 fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {

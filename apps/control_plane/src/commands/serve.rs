@@ -45,7 +45,7 @@ Examples:
   E3_DATABASE_URL=postgres://e3:SECRET@db/e3 e3-control-plane serve --data DIR …
       on PostgreSQL; every server of one database needs the same secrets.key in its data folder
 
-Whoever opens the address first makes the owner's account: do so before others can reach it.
+The first start makes the owner's account: at this machine, or from elsewhere with the code that the log says.
 SIGTERM or Ctrl-C stops it; runs go on meanwhile, for agents report when it is back.")]
 pub(crate) struct Serve {
     /// Where to listen, such as 0.0.0.0:8443.
@@ -253,7 +253,17 @@ async fn announce(handle: Handle<SocketAddr>, plane: SharedPlane, scheme: &str) 
         env!("CARGO_PKG_VERSION")
     ));
     if matches!(plane.store.has_users(plane.store.db()).await, Ok(false)) {
-        log::info("nobody has an account yet: whoever opens that address first makes the owner's");
+        let url = match &*plane.options.public_url {
+            "" if address.ip().is_unspecified() => {
+                format!("{scheme}://ADDRESS-OF-THIS-SERVER:{}", address.port())
+            }
+            "" => format!("{scheme}://{address}"),
+            url => url.trim_end_matches('/').to_owned(),
+        };
+        let code = plane.setup_code.text();
+        log::info(format_args!(
+            "nobody has an account yet: make the owner's at {url}/setup#code={code} (the setup code is {code}; at this machine itself, by localhost, none is needed)"
+        ));
     }
 }
 

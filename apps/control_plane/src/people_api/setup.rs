@@ -1,7 +1,9 @@
-//! The first start: who calls first owns the installation.
+//! The first start: who calls first from the server's own machine, or with the code that the server printed, owns the
+//! installation.
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _, SqlErr};
@@ -15,7 +17,8 @@ use crate::passwords;
 use crate::people_api::error::{ApiError, ApiResult, ErrorBody};
 use crate::people_api::input::{Input, email, text, time_zone};
 use crate::people_api::session::{Session, begin_session, count, hash_of};
-use crate::plane::SharedPlane;
+use crate::plane::{Plane, SharedPlane};
+use crate::setup_code;
 use crate::store::entity::{setting, tenant, user};
 
 /// The row that only one of two first calls at the same moment can write.
@@ -31,16 +34,21 @@ pub fn routes() -> OpenApiRouter<SharedPlane> {
 struct SetupState {
     /// Whether nobody has an account yet, so that `POST /setup` makes the owner.
     needs_owner: bool,
+    /// Whether `POST /setup` takes a `setup_code` from this very caller: from everywhere but the server's own machine.
+    needs_code: bool,
 }
 
-/// Tells whether the installation still needs its owner.
+/// Tells whether the installation still needs its owner, and what that takes from this caller.
 #[utoipa::path(
     get, path = "/setup", tag = "sign-in", security(()),
-    responses((status = 200, description = "Whether it does", body = SetupState)),
+    responses((status = 200, description = "Whether it does, and whether with a code", body = SetupState)),
 )]
-async fn state(State(plane): State<SharedPlane>) -> ApiResult<Json<SetupState>> {
+async fn state(State(plane): State<SharedPlane>, parts: Parts) -> ApiResult<Json<SetupState>> {
     let needs_owner = !plane.store.has_users(plane.store.db()).await?;
-    Ok(Json(SetupState { needs_owner }))
+    Ok(Json(SetupState {
+        needs_owner,
+        needs_code: needs_owner && setup_code::is_needed(&parts),
+    }))
 }
 
 /// The owner of a new installation, and its first tenant.
@@ -62,6 +70,9 @@ struct Setup {
     /// The IANA name of its time zone.
     #[schema(min_length = 1, max_length = 1000, example = "Europe/Berlin")]
     time_zone: String,
+    /// The code that the server printed to its log when it started; from the server's own machine it may be left out.
+    #[schema(max_length = 100, example = "ABCD-EFGH-IJKL-MNOP")]
+    setup_code: Option<String>,
 }
 
 /// Makes the owner's account and the first tenant, and signs in. Only while there is no account.
@@ -70,6 +81,7 @@ struct Setup {
     request_body = Setup,
     responses(
         (status = 200, description = "Signed in as the owner; the cookie is set", body = Session),
+        (status = 403, description = "`setup_code`: it is missing or wrong; the server's log says it", body = ErrorBody),
         (status = 409, description = "`already_set_up`: there is an owner", body = ErrorBody),
         (status = 429, description = "`too_many`, with Retry-After", body = ErrorBody),
     ),
@@ -83,6 +95,7 @@ async fn set_up(
     if plane.store.has_users(plane.store.db()).await? {
         return Err(already());
     }
+    check_code(&plane, &parts, wish.setup_code.as_deref())?;
     let name = text("name", &wish.name)?;
     let email = email_key(&email("email", &wish.email)?);
     let tenant_name = text("tenant_name", &wish.tenant_name)?;
@@ -132,6 +145,19 @@ async fn set_up(
     let owner = owner.insert(&txn).await?;
     txn.commit().await?;
     begin_session(&plane, &parts, &owner, "setup").await
+}
+
+/// Refuses whoever calls from elsewhere without the code. How often they may try, [`count`] says.
+fn check_code(plane: &Plane, parts: &Parts, given: Option<&str>) -> ApiResult<()> {
+    let wrong = match given.unwrap_or_default() {
+        _ if !setup_code::is_needed(parts) => return Ok(()),
+        "" => "the first start takes a setup code from elsewhere than the server's own machine",
+        given if plane.setup_code.is(given) => return Ok(()),
+        _ => "this is not the setup code",
+    };
+    let found = "the server printed it to its log (standard error, with systemd `journalctl -u e3-control-plane`) when it last started";
+    let message = format!("{wrong}; {found}");
+    Err(ApiError::new(StatusCode::FORBIDDEN, "setup_code", message))
 }
 
 fn already() -> ApiError {

@@ -18,6 +18,13 @@ fn setup() -> Value {
     })
 }
 
+/// The same from elsewhere than the server's own machine.
+fn setup_from_elsewhere(world: &World) -> Value {
+    let mut wish = setup();
+    wish["setup_code"] = json!(world.plane.setup_code.text());
+    wish
+}
+
 async fn sign_in(client: &Client, email: &str, password: &str, code: Option<&str>) -> Answer {
     let body = json!({"email": email, "password": password, "code": code});
     client.post("/session", body).await
@@ -36,14 +43,15 @@ fn from(world: &World, n: usize) -> Client {
 async fn whoever_comes_first_owns_the_installation_and_nobody_after_them() {
     let world = World::new().await;
     let mut ann = world.stranger();
-    assert_eq!(ann.get("/setup").await.expect(200)["needs_owner"], true);
-    let mut short = setup();
+    let needed = json!({"needs_owner": true, "needs_code": true});
+    assert_eq!(ann.get("/setup").await.expect(200), needed);
+    let mut short = setup_from_elsewhere(&world);
     short["password"] = json!("elevenchars");
     assert_eq!(
         ann.post("/setup", short).await.refused(422, "invalid")["field"],
         "password"
     );
-    let answer = ann.post("/setup", setup()).await;
+    let answer = ann.post("/setup", setup_from_elsewhere(&world)).await;
     let session = answer.expect(200);
     assert_eq!(session["user"]["email"], "ann@example.com");
     assert_eq!(session["user"]["role"], "owner");
@@ -51,7 +59,8 @@ async fn whoever_comes_first_owns_the_installation_and_nobody_after_them() {
     assert_eq!(session["tenants"][0]["name"], "Acme");
     ann.keep_session(&answer);
     assert_eq!(ann.get("/session").await.expect(200), session);
-    assert_eq!(ann.get("/setup").await.expect(200)["needs_owner"], false);
+    let done = json!({"needs_owner": false, "needs_code": false});
+    assert_eq!(ann.get("/setup").await.expect(200), done);
     world
         .stranger()
         .post("/setup", setup())
@@ -63,12 +72,58 @@ async fn whoever_comes_first_owns_the_installation_and_nobody_after_them() {
 }
 
 #[tokio::test]
+async fn the_first_start_takes_the_code_of_the_log_from_everywhere_but_the_servers_own_machine() {
+    let world = World::new().await;
+    let elsewhere = from(&world, 1);
+    let refused = elsewhere.post("/setup", setup()).await;
+    let message = refused.refused(403, "setup_code")["message"].to_string();
+    assert!(message.contains("standard error"), "{message}");
+    let mut wrong = setup();
+    wrong["setup_code"] = json!("ABCD-EFGH-IJKL-MNOP");
+    for _ in 1..20 {
+        let refused = elsewhere.post("/setup", wrong.clone()).await;
+        refused.refused(403, "setup_code");
+    }
+    elsewhere
+        .post("/setup", wrong)
+        .await
+        .refused(429, "too_many");
+
+    let mut here = world.stranger();
+    here.address = "127.0.0.1:50000".parse().expect("an address");
+    let call = async |forwarded: Option<&str>, wish: Option<Value>| {
+        let mut request = axum::http::Request::builder()
+            .uri("/api/v1/setup")
+            .header("host", "localhost:8080")
+            .header("content-type", "application/json");
+        if let Some(forwarded) = forwarded {
+            request = request.header("x-forwarded-for", forwarded);
+        }
+        let body = wish.map_or_else(String::new, |wish| {
+            request = std::mem::take(&mut request).method("POST");
+            wish.to_string()
+        });
+        here.send(request.body(body.into()).expect("a request"))
+            .await
+    };
+    let proxied = Some("203.0.113.9");
+    let state = call(proxied, None).await.expect(200);
+    assert_eq!(state["needs_code"], true);
+    call(proxied, Some(setup()))
+        .await
+        .refused(403, "setup_code");
+    assert_eq!(call(None, None).await.expect(200)["needs_code"], false);
+    call(None, Some(setup())).await.expect(200);
+}
+
+#[tokio::test]
 async fn of_two_who_come_first_at_the_same_moment_one_is() {
     let world = World::new().await;
     let (a, b) = (from(&world, 1), from(&world, 2));
-    let mut other = setup();
+    let mut other = setup_from_elsewhere(&world);
     other["email"] = json!("bob@example.com");
-    let (a, b) = tokio::join!(a.post("/setup", setup()), b.post("/setup", other));
+    let wish = setup_from_elsewhere(&world);
+    let (a, b) = tokio::join!(a.post("/setup", wish), b.post("/setup", other));
     let mut statuses = [a.status.as_u16(), b.status.as_u16()];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409]);
