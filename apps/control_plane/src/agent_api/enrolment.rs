@@ -128,12 +128,7 @@ async fn authenticate(plane: &SharedPlane, call: &OpenCall) -> Answer {
     let user = credentials::check(plane, email, password, None)
         .await
         .map_err(not_let_in)?;
-    if Role::of(&user.role).is_none_or(|role| role < Role::Operator) {
-        return Err(Refusal::new(
-            403,
-            "This person may not enrol agents; it takes the role operator",
-        ));
-    }
+    may_enrol(&user)?;
     let tenants = plane.store.tenants_of(&user).await?;
     let session_token = hex::encode(plane.chance.bytes::<32>());
     let now = plane.now_ms();
@@ -155,6 +150,17 @@ async fn authenticate(plane: &SharedPlane, call: &OpenCall) -> Answer {
         "users": users,
         "message": "Choose whom the agent belongs to",
     })))
+}
+
+/// Refuses whoever is no owner: an agent is handed the keys of repositories.
+fn may_enrol(user: &user::Model) -> Result<(), Refusal> {
+    match Role::of(&user.role) {
+        Some(Role::Owner) => Ok(()),
+        _ => Err(Refusal::new(
+            403,
+            "This person may not enrol agents; it takes the role owner",
+        )),
+    }
 }
 
 /// Counts a call that tries passwords or tokens.
@@ -207,6 +213,8 @@ async fn complete(plane: &SharedPlane, call: &OpenCall) -> Answer {
         .login(&token_hash(session_token), now)
         .await?
         .map_err(refuse)?;
+    // The role may have been taken since the first step.
+    may_enrol(&login.1)?;
     let tenants = plane.store.tenants_of(&login.1).await?;
     let wants_new = matches!(
         field(&call.fields, "auto_create_user"),

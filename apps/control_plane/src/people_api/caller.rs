@@ -37,7 +37,7 @@ pub enum Role {
     Viewer,
     /// Runs, restores, changes jobs, answers alarms.
     Operator,
-    /// Manages people, repositories, hosts and settings.
+    /// Manages people, repositories, hosts and settings, and brings machines in.
     Owner,
 }
 
@@ -95,6 +95,18 @@ impl Caller {
             (Some(own), _) => Ok(Some(own.to_owned())),
             (None, named) => Ok(named.map(str::to_owned)),
         }
+    }
+
+    /// Refuses whoever has less than a role.
+    pub fn needs(&self, role: Role) -> ApiResult<()> {
+        if self.role >= role {
+            return Ok(());
+        }
+        Err(ApiError::forbidden(format!(
+            "this takes the role {}; yours is {}",
+            role.as_str(),
+            self.role.as_str()
+        )))
     }
 
     /// Refuses whoever belongs to a tenant: what concerns the installation is not theirs.
@@ -215,13 +227,7 @@ pub async fn caller(parts: &Parts, plane: &SharedPlane, needed: Role) -> ApiResu
         Some(token) => program(parts, plane, token).await?,
         None => person(parts, plane).await?,
     };
-    if caller.role < needed {
-        return Err(ApiError::forbidden(format!(
-            "this takes the role {}; yours is {}",
-            needed.as_str(),
-            caller.role.as_str()
-        )));
-    }
+    caller.needs(needed)?;
     Ok(caller)
 }
 

@@ -1,4 +1,5 @@
-//! Tokens with which agents make themselves known.
+//! Tokens with which agents make themselves known. They are for owners: whoever brings a machine in can have a job handed to
+//! it, and with the job the keys of a repository.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -16,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::agent_api;
-use crate::people_api::caller::Operator;
+use crate::people_api::caller::Owner;
 use crate::people_api::error::{ApiError, ApiResult, ErrorBody};
 use crate::people_api::input::{Input, Params, any_text, later_ms};
 use crate::people_api::paging::{Page, Paging};
@@ -93,7 +94,7 @@ struct Filter {
 )]
 async fn list(
     State(plane): State<SharedPlane>,
-    Operator(caller): Operator,
+    Owner(caller): Owner,
     Params(filter): Params<Filter>,
     Params(paging): Params<Paging>,
 ) -> ApiResult<Json<Page<EnrolmentToken>>> {
@@ -140,7 +141,7 @@ const USES_MAX: i64 = 1_000_000;
 async fn create(
     State(plane): State<SharedPlane>,
     parts: Parts,
-    Operator(caller): Operator,
+    Owner(caller): Owner,
     Input(wish): Input<NewEnrolmentToken>,
 ) -> ApiResult<(StatusCode, Json<NewEnrolmentTokenMade>)> {
     let tenant_id = new_thing_tenant(&plane, &caller, wish.tenant_id.as_deref()).await?;
@@ -197,7 +198,7 @@ async fn create(
 )]
 async fn revoke(
     State(plane): State<SharedPlane>,
-    Operator(caller): Operator,
+    Owner(caller): Owner,
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
     let unknown = || ApiError::not_found(format_args!("enrolment token {id}"));

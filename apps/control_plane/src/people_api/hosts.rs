@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::live::What;
-use crate::people_api::caller::{Operator, Owner, Viewer};
+use crate::people_api::caller::{Operator, Owner, Role, Viewer};
 use crate::people_api::commands::{self, Command};
 use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::event_text::sentence;
@@ -248,7 +248,7 @@ fn unknown(id: &str) -> ApiError {
     ApiError::not_found(format!("host {}", shown(id)))
 }
 
-/// Changes what a host is called, or whether it may call.
+/// Changes what a host is called, or whether it may call. Letting a disabled one in again takes the role owner.
 #[utoipa::path(patch, path = "/hosts/{id}", tag = "hosts", params(("id" = String, Path)), request_body = HostChange,
     responses((status = 200, body = Host), ChangeRefusals))]
 async fn change(
@@ -268,6 +268,9 @@ async fn change(
         row.name = Set(name);
     }
     if let Some(is_disabled) = change.is_disabled {
+        if row.is_disabled.as_ref() != &is_disabled && !is_disabled {
+            caller.needs(Role::Owner)?;
+        }
         detail["is_disabled"] = json!(is_disabled);
         row.is_disabled = Set(is_disabled);
     }

@@ -242,10 +242,10 @@ fn complete(session: &LoginSession, user: UserChoice) -> CompleteLogin {
 
 async fn a_person_signs_an_agent_in_by_two_steps(world: World) {
     let other = world.new_tenant("two").await;
+    person(&world, "own@example.com", "owner", Some(&world.tenant)).await;
     person(&world, "op@example.com", "operator", Some(&world.tenant)).await;
-    person(&world, "look@example.com", "viewer", Some(&world.tenant)).await;
     person(&world, "root@example.com", "owner", None).await;
-    let begun = session(&world, "Op@Example.com").await;
+    let begun = session(&world, "Own@Example.com").await;
     assert_eq!(begun.session_token.reveal().len(), 64);
     assert_eq!(begun.users.len(), 1);
     let user = UserChoice::Existing(begun.users[0].id.clone());
@@ -257,7 +257,7 @@ async fn a_person_signs_an_agent_in_by_two_steps(world: World) {
     assert_eq!(world.host(&enrolled.id).await.tenant_id, world.tenant);
     world.call(&enrolled, &NextRun).await.expect("let in");
     // Of one tenant there is nothing to choose.
-    let begun = session(&world, "op@example.com").await;
+    let begun = session(&world, "own@example.com").await;
     let again = complete(&begun, UserChoice::Created);
     let again = world.call_as_stranger(&again).await.expect("enrolled");
     assert_eq!(agent(&again).id, enrolled.id);
@@ -275,33 +275,50 @@ async fn a_person_signs_an_agent_in_by_two_steps(world: World) {
         .expect("enrolled");
     assert_eq!(world.host(&agent(&there).id).await.tenant_id, other);
     // A foreign tenant is none of the choices.
-    let begun = session(&world, "op@example.com").await;
+    let begun = session(&world, "own@example.com").await;
     let foreign = UserChoice::Existing(WireId::Text(other));
     let answer = world.call_as_stranger(&complete(&begun, foreign)).await;
     assert_eq!(refusal(answer).0, 404);
     for (email, password, expected) in [
-        ("op@example.com", "wrong", 401),
+        ("own@example.com", "wrong", 401),
         ("nobody@example.com", SECRET, 401),
-        ("look@example.com", SECRET, 403),
+        ("op@example.com", SECRET, 403),
     ] {
         let answer = world.call_as_stranger(&login(email, password)).await;
         assert_eq!(refusal(answer).0, expected, "{email}");
     }
     let one_step = Login {
         steps: LoginSteps::One,
-        ..login("op@example.com", SECRET)
+        ..login("own@example.com", SECRET)
     };
     let refused = refusal(world.call_as_stranger(&one_step).await);
     assert_eq!(refused, (400, "Invalid mode".to_owned()));
 }
 
 async fn a_sign_in_is_completed_once_and_in_time(world: World) {
-    person(&world, "op@example.com", "operator", Some(&world.tenant)).await;
-    let begun = session(&world, "op@example.com").await;
+    person(&world, "own@example.com", "owner", Some(&world.tenant)).await;
+    let begun = session(&world, "own@example.com").await;
     let call = complete(&begun, UserChoice::Created);
     world.call_as_stranger(&call).await.expect("enrolled");
     assert_eq!(refusal(world.call_as_stranger(&call).await).0, 409);
-    let begun = session(&world, "op@example.com").await;
+    let begun = session(&world, "own@example.com").await;
+    let mut row = world
+        .plane
+        .store
+        .user_by_email("own@example.com")
+        .await
+        .expect("read")
+        .expect("there")
+        .into_active_model();
+    row.role = Set("operator".to_owned());
+    let row = row.update(world.plane.store.db()).await.expect("changed");
+    let answer = world
+        .call_as_stranger(&complete(&begun, UserChoice::Created))
+        .await;
+    assert_eq!(refusal(answer).0, 403, "the role was taken meanwhile");
+    let mut row = row.into_active_model();
+    row.role = Set("owner".to_owned());
+    row.update(world.plane.store.db()).await.expect("changed");
     world.pass(600);
     let answer = world
         .call_as_stranger(&complete(&begun, UserChoice::Created))

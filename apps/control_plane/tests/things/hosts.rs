@@ -125,6 +125,15 @@ async fn an_operator_renames_and_disables_a_host_and_an_owner_removes_it_once_no
         .delete(&path)
         .await
         .refused(403, "forbidden");
+    // Who is in again is handed work, and keys with it.
+    let enable = json!({"is_disabled": false});
+    ground
+        .operator
+        .patch(&path, enable.clone())
+        .await
+        .refused(403, "forbidden");
+    ground.owner.patch(&path, enable.clone()).await.expect(200);
+    ground.operator.patch(&path, enable).await.expect(200);
     ground.owner.delete(&path).await.refused(409, "in_use");
     ground
         .operator
