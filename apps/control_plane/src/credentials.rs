@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use sea_orm::DbErr;
 use time_and_chance::Chance;
@@ -9,51 +10,59 @@ use time_and_chance::Chance;
 use crate::passwords::{Busy, Passwords};
 use crate::plane::{Plane, token_hash};
 use crate::sealing::SealingError;
-use crate::sign_in::{Bounded, Pace, Tries};
+use crate::sign_in::{Counts, Door, Pace, Trier, network};
 use crate::store::entity::user;
 use crate::totp;
 
-/// Addresses, and e-mail addresses that nobody has, that are remembered.
+/// Addresses, people, and pairs of them that are remembered.
 const REMEMBERED_MAX: usize = 10_000;
+
+/// Tries of one address at once.
+const TRIES_AT_ONCE: i64 = 20;
+
+/// After that, one in this time.
+const TRY_EACH_MS: i64 = 3_000;
+
+/// Wrong tries for a person in an hour that are all written down; of more, each whose number is a power of two.
+const NOTED_ALL: i64 = 10;
 
 /// What one instance remembers of those who try to sign in.
 #[derive(Debug)]
 pub struct Guard {
     /// Makes and compares passwords.
     pub passwords: Passwords,
-    pace: Mutex<Pace>,
-    /// Tries for e-mail addresses that nobody has: they lock as well, or a lock would tell who exists.
-    nobodies: Mutex<Bounded<String, Tries>>,
+    people_pace: Mutex<Pace>,
+    agents_pace: Mutex<Pace>,
+    /// By what is tried, whether somebody has that e-mail address or not: else a lock would tell who exists.
+    counts: Mutex<Counts>,
 }
 
 impl Guard {
     /// Returns one that has seen nobody.
     pub fn new(chance: Chance) -> Self {
+        let pace = || Mutex::new(Pace::new(TRIES_AT_ONCE, TRY_EACH_MS, REMEMBERED_MAX));
         Self {
             passwords: Passwords::new(chance),
-            pace: Mutex::new(Pace::new(REMEMBERED_MAX)),
-            nobodies: Mutex::new(Bounded::new(REMEMBERED_MAX)),
+            people_pace: pace(),
+            agents_pace: pace(),
+            counts: Mutex::new(Counts::new(REMEMBERED_MAX)),
         }
     }
 
     /// Counts a call of an address that tries passwords. The error says how many milliseconds to wait.
-    pub fn count(&self, address: Option<IpAddr>, now_ms: i64) -> Result<(), i64> {
+    pub fn count(&self, door: Door, address: Option<IpAddr>, now_ms: i64) -> Result<(), i64> {
+        let pace = match door {
+            Door::People | Door::Account => &self.people_pace,
+            Door::Agents => &self.agents_pace,
+        };
         match address {
-            Some(address) => locked(&self.pace).count(address, now_ms),
+            Some(address) => locked(pace).count(address, now_ms),
             None => Ok(()),
         }
     }
 
-    fn count_nobody(&self, email: &str, now_ms: i64) -> Result<(), Refused> {
-        // By its hash, for what strangers send may be long.
-        let key = token_hash(email);
-        let mut nobodies = locked(&self.nobodies);
-        let tries = nobodies.get(&key).unwrap_or_default();
-        let next = tries.begin(now_ms).map_err(|until_ms| Refused::Locked {
-            wait_ms: until_ms - now_ms,
-        })?;
-        nobodies.set(key, next, |tries| (tries.locked_until, tries.failed));
-        Ok(())
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        locked(&self.counts)
     }
 }
 
@@ -64,14 +73,19 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Why somebody is not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// The address, the password or the code is wrong, or the person is disabled: which one is not told.
+    /// The address, the password or the code is wrong, or the person is disabled: which one is not told to whoever tried.
     #[error("the e-mail address, the password or the code is wrong")]
-    Wrong,
+    Wrong {
+        /// The person who was meant, if this is to be written down.
+        of: Option<Box<user::Model>>,
+    },
     /// The password is right, and a code of the second factor is needed too.
     #[error("give the code that your app shows")]
     CodeNeeded,
     /// Too many wrong tries.
-    #[error("too many wrong tries; wait, or have an owner reset the password")]
+    #[error(
+        "too many wrong tries; wait, sign in from where you did before, or have an owner reset the password"
+    )]
     Locked {
         /// How long it lasts.
         wait_ms: i64,
@@ -104,33 +118,40 @@ pub fn totp_seal(user_id: &str) -> String {
 }
 
 /// Finds the person who has this e-mail address, password and, where there is a second factor, code. A code is
-/// taken: it is not right a second time.
+/// taken: it is not right a second time. `door` and `address` say where it is tried.
 pub async fn check(
     plane: &Plane,
+    door: Door,
+    address: Option<IpAddr>,
     email: &str,
     password: &str,
     code: Option<&str>,
 ) -> Result<user::Model, Refused> {
     let email = email_key(email);
-    match plane.store.user_by_email(&email).await? {
-        Some(user) => check_person(plane, user, password, Asked::ToSignIn(code)).await,
-        None => {
-            plane.guard.count_nobody(&email, plane.now_ms())?;
-            plane.guard.passwords.matches(None, password).await?;
-            Err(Refused::Wrong)
-        }
-    }
+    let user = plane.store.user_by_email(&email).await?;
+    // For nobody, too, so that it takes as long.
+    let id = user.as_ref().map_or("", |user| &user.id);
+    let is_known = match address {
+        Some(address) => plane.store.has_signed_in_from(id, network(address)).await?,
+        None => false,
+    };
+    let trier = Trier {
+        door,
+        person: key_of(&email, user.as_ref()),
+        address,
+        is_known,
+    };
+    tried(plane, &trier, user, password, Asked::ToSignIn(code)).await
 }
 
 /// Checks the password of somebody who is signed in already, before something that a borrowed browser must not do.
-/// Wrong ones count as they do when signing in.
+/// Wrong ones count, apart from those of people who sign in.
 pub async fn check_again(
     plane: &Plane,
     user_id: &str,
     password: &str,
 ) -> Result<user::Model, Refused> {
-    let user = plane.store.user(user_id).await?.ok_or(Refused::Wrong)?;
-    check_person(plane, user, password, Asked::PasswordAlone).await
+    check_person(plane, user_id, password, Asked::PasswordAlone).await
 }
 
 /// Checks password and code of somebody who is signed in already and has a second factor.
@@ -140,8 +161,7 @@ pub async fn check_both_again(
     password: &str,
     code: &str,
 ) -> Result<user::Model, Refused> {
-    let user = plane.store.user(user_id).await?.ok_or(Refused::Wrong)?;
-    check_person(plane, user, password, Asked::ToSignIn(Some(code))).await
+    check_person(plane, user_id, password, Asked::ToSignIn(Some(code))).await
 }
 
 enum Asked<'a> {
@@ -151,39 +171,115 @@ enum Asked<'a> {
 
 async fn check_person(
     plane: &Plane,
-    user: user::Model,
+    user_id: &str,
+    password: &str,
+    asked: Asked<'_>,
+) -> Result<user::Model, Refused> {
+    let user = plane.store.user(user_id).await?;
+    let trier = Trier {
+        door: Door::Account,
+        person: key_of(user_id, user.as_ref()),
+        // With one session, many addresses are one.
+        address: None,
+        is_known: true,
+    };
+    tried(plane, &trier, user, password, asked).await
+}
+
+/// Returns what tries as somebody are counted by. Who has a new password is somebody new: whoever was locked out is let in
+/// with it, whichever server or program made it.
+fn key_of(named: &str, user: Option<&user::Model>) -> String {
+    token_hash(&match user {
+        Some(user) => format!("{}\n{}", user.id, user.password_hash),
+        None => format!("nobody\n{named}"),
+    })
+}
+
+/// Counts a try, lets it wait where it has to, and looks at it. What was given up half-way stays counted.
+async fn tried(
+    plane: &Plane,
+    trier: &Trier,
+    user: Option<user::Model>,
     password: &str,
     asked: Asked<'_>,
 ) -> Result<user::Model, Refused> {
     let now_ms = plane.now_ms();
-    let (before, counted) = plane
-        .store
-        .count_try(&user.id, now_ms)
-        .await?
-        .map_err(|until_ms| Refused::Locked {
-            wait_ms: until_ms - now_ms,
-        })?;
-    let is_right = plane
+    let wait_ms = plane
         .guard
-        .passwords
-        .matches(Some(&user.password_hash), password)
-        .await?;
+        .counts()
+        .begin(trier, now_ms)
+        .map_err(|until_ms| locked_until(until_ms, now_ms))?;
+    let outcome = match u64::try_from(wait_ms) {
+        Ok(wait_ms @ 1..) => {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            // Much may have changed meanwhile.
+            let id = user.map_or_else(String::new, |user| user.id);
+            let user = plane.store.user(&id).await?;
+            looked_at(plane, trier, user, password, asked).await
+        }
+        _ => looked_at(plane, trier, user, password, asked).await,
+    };
+    let mut counts = plane.guard.counts();
+    match outcome {
+        Ok(_) => counts.right(trier),
+        Err(Refused::Wrong { of }) => {
+            let nth = counts.wrong_tries(trier, now_ms);
+            let is_noted = nth <= NOTED_ALL || nth.count_ones() == 1;
+            return Err(Refused::Wrong {
+                of: of.filter(|_| is_noted),
+            });
+        }
+        // Nothing was tried: the server was busy or failed, or a code is asked for.
+        Err(_) => counts.take_back(trier),
+    }
+    outcome
+}
+
+fn locked_until(until_ms: i64, now_ms: i64) -> Refused {
+    Refused::Locked {
+        wait_ms: until_ms - now_ms,
+    }
+}
+
+async fn looked_at(
+    plane: &Plane,
+    trier: &Trier,
+    user: Option<user::Model>,
+    password: &str,
+    asked: Asked<'_>,
+) -> Result<user::Model, Refused> {
+    let hash = user.as_ref().map(|user| &*user.password_hash);
+    let is_right = plane.guard.passwords.matches(hash, password).await?;
+    let Some(user) = user else {
+        return Err(Refused::Wrong { of: None });
+    };
     if !is_right || user.is_disabled {
-        return Err(Refused::Wrong);
+        return Err(wrong(user));
     }
     if let (Asked::ToSignIn(code), Some(sealed)) = (asked, &user.totp_secret_sealed) {
         let Some(code) = code.filter(|code| !code.trim().is_empty()) else {
             // No try at the code was made, so none is counted; those before stay counted.
-            plane.store.take_back_try(&user.id, counted, before).await?;
             return Err(Refused::CodeNeeded);
         };
+        let now_ms = plane.now_ms();
+        plane
+            .guard
+            .counts()
+            .begin_code(trier, now_ms)
+            .map_err(|until_ms| locked_until(until_ms, now_ms))?;
         let secret = plane.sealing.open(&totp_seal(&user.id), sealed)?;
-        let step =
-            totp::step_of(&secret, code, now_ms, user.totp_last_step).ok_or(Refused::Wrong)?;
+        let Some(step) = totp::step_of(&secret, code, now_ms, user.totp_last_step) else {
+            return Err(wrong(user));
+        };
         if !plane.store.take_step(&user.id, step).await? {
-            return Err(Refused::Wrong);
+            return Err(wrong(user));
         }
     }
-    plane.store.forget_tries(&user.id).await?;
     Ok(user)
+}
+
+fn wrong(user: user::Model) -> Refused {
+    Refused::Wrong {
+        of: Some(Box::new(user)),
+    }
 }

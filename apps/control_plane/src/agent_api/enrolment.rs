@@ -18,6 +18,7 @@ use crate::live::What;
 use crate::people_api::caller::Role;
 use crate::plane::{SharedPlane, token_hash};
 use crate::public_url::public_url;
+use crate::sign_in::Door;
 use crate::store::agents::{Fresh, Newcomer, NotCompleted, NotEnrolled};
 use crate::store::entity::{host, login_session, tenant, user};
 
@@ -113,7 +114,7 @@ pub(super) async fn login(State(plane): State<SharedPlane>, call: OpenCall) -> A
 }
 
 async fn authenticate(plane: &SharedPlane, call: &OpenCall) -> Answer {
-    pace(plane, call)?;
+    let address = pace(plane, call)?;
     let email = field(&call.fields, "email");
     let password = call
         .fields
@@ -125,7 +126,7 @@ async fn authenticate(plane: &SharedPlane, call: &OpenCall) -> Answer {
     if email.is_empty() || password.is_empty() || machine.hostname.is_empty() {
         return Err(Refusal::invalid("Missing email, password or hostname"));
     }
-    let user = credentials::check(plane, email, password, None)
+    let user = credentials::check(plane, Door::Agents, address, email, password, None)
         .await
         .map_err(not_let_in)?;
     may_enrol(&user)?;
@@ -163,11 +164,12 @@ fn may_enrol(user: &user::Model) -> Result<(), Refusal> {
     }
 }
 
-/// Counts a call that tries passwords or tokens.
-fn pace(plane: &SharedPlane, call: &OpenCall) -> Result<(), Refusal> {
+/// Counts a call that tries passwords or tokens; returns where it comes from.
+fn pace(plane: &SharedPlane, call: &OpenCall) -> Result<Option<IpAddr>, Refusal> {
     let address: Option<IpAddr> = call.address.parse().ok();
-    let counted = plane.guard.count(address, plane.now_ms());
-    counted.map_err(|wait_ms| Refusal::too_often(seconds(wait_ms)))
+    let counted = plane.guard.count(Door::Agents, address, plane.now_ms());
+    counted.map_err(|wait_ms| Refusal::too_often(seconds(wait_ms)))?;
+    Ok(address)
 }
 
 fn seconds(ms: i64) -> u64 {
@@ -176,7 +178,7 @@ fn seconds(ms: i64) -> u64 {
 
 fn not_let_in(refused: Refused) -> Refusal {
     match refused {
-        Refused::Wrong => Refusal::new(401, "Invalid credentials"),
+        Refused::Wrong { .. } => Refusal::new(401, "Invalid credentials"),
         Refused::CodeNeeded => Refusal::new(
             403,
             "This person has a second factor; enrol the agent by an enrolment token",

@@ -21,7 +21,7 @@ use super::Place;
 /// The arguments.
 #[derive(Subcommand)]
 pub(crate) enum User {
-    /// Lists people: who may sign in, as what, and who is locked out.
+    /// Lists people: who may sign in, and as what.
     List {
         #[command(flatten)]
         place: Place,
@@ -73,15 +73,11 @@ async fn list(place: &Place) -> anyhow::Result<()> {
         .order_by_asc(user::Column::Email)
         .all(store.db())
         .await?;
-    let now_ms = SystemClock::new().now().as_millisecond();
     println!("{:40} {:9} {:38} STATE", "E-MAIL", "ROLE", "TENANT");
     for person in people {
         let mut state = Vec::new();
         if person.is_disabled {
             state.push("disabled");
-        }
-        if person.locked_until.is_some_and(|until| now_ms < until) {
-            state.push("locked out");
         }
         if person.totp_secret_sealed.is_some() {
             state.push("second factor");
@@ -119,8 +115,6 @@ async fn reset_password(
     let email = person.email.clone();
     let mut change = person.into_active_model();
     change.password_hash = Set(hash);
-    change.failed_logins = Set(0);
-    change.locked_until = Set(None);
     if removes_totp {
         change.totp_secret_sealed = Set(None);
         change.totp_pending_sealed = Set(None);
@@ -131,6 +125,7 @@ async fn reset_password(
     let txn = store.begin().await?;
     change.update(&txn).await?;
     store.end_sessions(&txn, &id, None).await?;
+    store.forget_addresses(&txn, &id).await?;
     let entry = Entry {
         tenant_id: tenant_id.as_deref(),
         user_id: None,

@@ -642,7 +642,7 @@ fn not_shown(refused: &Refused) -> ApiError {
     match refused {
         Refused::Locked { wait_ms } => ApiError::too_many("locked", refused.to_string(), *wait_ms),
         Refused::Busy => ApiError::too_many("busy", refused.to_string(), 1_000),
-        Refused::Wrong | Refused::CodeNeeded => ApiError::new(
+        Refused::Wrong { .. } | Refused::CodeNeeded => ApiError::new(
             StatusCode::FORBIDDEN,
             "wrong_credentials",
             "this is not your password",

@@ -18,11 +18,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::credentials::{Refused, check, check_again, check_both_again, totp_seal};
+use crate::log;
 use crate::passwords::{self, Busy};
 use crate::people_api::caller::{Person, cookie_name};
 use crate::people_api::error::{ApiError, ApiResult, ErrorBody};
 use crate::people_api::input::Input;
 use crate::plane::{Plane, SharedPlane, token_hash};
+use crate::sign_in::{Door, network};
 use crate::source::{address_of, ip_of};
 use crate::store::audit::Entry;
 use crate::store::entity::{session, tenant, user};
@@ -115,30 +117,26 @@ async fn sign_in(
     Input(wish): Input<SignIn>,
 ) -> ApiResult<Response> {
     count(&plane, &parts)?;
-    let address = address_of(&parts, &plane.options);
-    let checked = check(&plane, &wish.email, &wish.password, wish.code.as_deref()).await;
+    let from = ip_of(&parts, &plane.options);
+    let (email, password, code) = (&wish.email, &wish.password, wish.code.as_deref());
+    let checked = check(&plane, Door::People, from, email, password, code).await;
     let user = match checked {
         Ok(user) => user,
         Err(refused) => {
-            note_refusal(&plane, &wish.email, &address, &refused).await?;
+            if let Refused::Wrong { of: Some(user) } = &refused {
+                note_refusal(&plane, user, address_of(&parts, &plane.options));
+            }
             return Err(refused.into());
         }
     };
     begin_session(&plane, &parts, &user, "session.create").await
 }
 
-async fn note_refusal(
-    plane: &Plane,
-    email: &str,
-    address: &str,
-    refused: &Refused,
-) -> ApiResult<()> {
-    if !matches!(refused, Refused::Wrong) {
-        return Ok(());
-    }
-    // Tries for a person are few between locks; what strangers make up is not written down.
-    let email = crate::credentials::email_key(email);
-    if let Some(user) = plane.store.user_by_email(&email).await? {
+/// Writes down that somebody was refused, while the answer goes out: it takes as long as one to whom there is nothing to
+/// write down.
+fn note_refusal(plane: &SharedPlane, user: &user::Model, address: String) {
+    let (plane, user) = (plane.clone(), user.clone());
+    tokio::spawn(async move {
         let entry = Entry {
             tenant_id: user.tenant_id.as_deref(),
             user_id: None,
@@ -147,21 +145,20 @@ async fn note_refusal(
             object_kind: "user",
             object_id: &user.id,
             detail: json!({"email": user.email}),
-            address,
+            address: &address,
         };
-        plane
-            .store
-            .audit(plane.store.db(), plane.now_ms(), entry)
-            .await?;
-    }
-    Ok(())
+        let (store, now) = (&plane.store, plane.now_ms());
+        if let Err(error) = store.audit(store.db(), now, entry).await {
+            log::error(format_args!("writing down a refused sign-in: {error}"));
+        }
+    });
 }
 
 /// Counts a call that tries a password, by where it comes from.
 pub(super) fn count(plane: &Plane, parts: &Parts) -> ApiResult<()> {
     plane
         .guard
-        .count(ip_of(parts, &plane.options), plane.now_ms())
+        .count(Door::People, ip_of(parts, &plane.options), plane.now_ms())
         .map_err(|wait_ms| {
             ApiError::too_many(
                 "too_many",
@@ -200,6 +197,12 @@ pub(super) async fn begin_session(
     };
     let txn = plane.store.begin().await?;
     row.insert(&txn).await?;
+    if let Some(from) = ip_of(parts, &plane.options) {
+        plane
+            .store
+            .note_signed_in_from(&txn, &user.id, network(from), now)
+            .await?;
+    }
     let entry = Entry {
         tenant_id: user.tenant_id.as_deref(),
         user_id: Some(&user.id),
@@ -555,7 +558,7 @@ fn ended() -> ApiError {
 /// What to answer when somebody who is signed in gives a wrong password: 403, for the session itself is fine.
 pub fn refused_again(refused: Refused) -> ApiError {
     match refused {
-        Refused::Wrong | Refused::CodeNeeded => ApiError::new(
+        Refused::Wrong { .. } | Refused::CodeNeeded => ApiError::new(
             StatusCode::FORBIDDEN,
             "wrong_credentials",
             "the password or the code is wrong",
@@ -568,7 +571,9 @@ impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         let message = refused.to_string();
         match refused {
-            Refused::Wrong => Self::new(StatusCode::UNAUTHORIZED, "wrong_credentials", message),
+            Refused::Wrong { .. } => {
+                Self::new(StatusCode::UNAUTHORIZED, "wrong_credentials", message)
+            }
             Refused::CodeNeeded => Self::new(StatusCode::UNAUTHORIZED, "code_needed", message),
             Refused::Locked { wait_ms } => Self::too_many("locked", message, wait_ms),
             Refused::Busy => Self::too_many("busy", message, 1_000),

@@ -137,8 +137,6 @@ async fn set_up(
         totp_secret_sealed: Set(None),
         totp_pending_sealed: Set(None),
         totp_last_step: Set(0),
-        failed_logins: Set(0),
-        locked_until: Set(None),
         is_disabled: Set(false),
         created_at: Set(now),
     };

@@ -49,13 +49,11 @@ struct User {
     has_totp: bool,
     /// Whether the person may not sign in.
     is_disabled: bool,
-    /// Until when nobody may sign in as this person, after too many wrong tries.
-    locked_until: Option<String>,
     /// When the account was made.
     created_at: String,
 }
 
-fn view(row: user::Model, now_ms: i64) -> User {
+fn view(row: user::Model) -> User {
     User {
         id: row.id,
         tenant_id: row.tenant_id,
@@ -64,10 +62,6 @@ fn view(row: user::Model, now_ms: i64) -> User {
         role: row.role,
         has_totp: row.totp_secret_sealed.is_some(),
         is_disabled: row.is_disabled,
-        locked_until: row
-            .locked_until
-            .filter(|until| now_ms < *until)
-            .map(rfc3339),
         created_at: rfc3339(row.created_at),
     }
 }
@@ -105,9 +99,7 @@ async fn list(
         query = query.filter(user::Column::Id.gt(after));
     }
     let rows = query.all(plane.store.db()).await?;
-    let now = plane.now_ms();
-    let page = Page::of(rows, limit, |row| row.id.clone(), |row| view(row, now));
-    Ok(Json(page))
+    Ok(Json(Page::of(rows, limit, |row| row.id.clone(), view)))
 }
 
 /// A new person.
@@ -157,8 +149,6 @@ async fn create(
         totp_secret_sealed: Set(None),
         totp_pending_sealed: Set(None),
         totp_last_step: Set(0),
-        failed_logins: Set(0),
-        locked_until: Set(None),
         is_disabled: Set(false),
         created_at: Set(now),
     };
@@ -179,7 +169,7 @@ async fn create(
         .with(json!({"email": row.email, "role": row.role}));
     plane.store.audit(&txn, now, entry).await?;
     txn.commit().await?;
-    Ok((StatusCode::CREATED, Json(view(row, now))))
+    Ok((StatusCode::CREATED, Json(view(row))))
 }
 
 async fn new_password_hash(plane: &SharedPlane, password: &str) -> ApiResult<String> {
@@ -270,14 +260,16 @@ async fn update(
     }
     if let Some(hash) = password_hash {
         change.password_hash = Set(hash);
-        change.failed_logins = Set(0);
-        change.locked_until = Set(None);
     }
     if resets_totp {
         change.totp_secret_sealed = Set(None);
         change.totp_pending_sealed = Set(None);
     }
+    let has_new_password = wish.password.is_some();
     let row = change.update(&txn).await?;
+    if has_new_password {
+        plane.store.forget_addresses(&txn, &id).await?;
+    }
     if ends_sessions {
         plane.store.end_sessions(&txn, &id, None).await?;
     }
@@ -287,7 +279,7 @@ async fn update(
         .with(detail);
     plane.store.audit(&txn, now, entry).await?;
     txn.commit().await?;
-    Ok(Json(view(row, now)))
+    Ok(Json(view(row)))
 }
 
 /// Removes a person, with their sessions and tokens.
@@ -312,6 +304,7 @@ async fn remove(
     user::Entity::delete_by_id(&id).exec(&txn).await?;
     plane.store.end_sessions(&txn, &id, None).await?;
     plane.store.revoke_tokens_of(&txn, &id, now).await?;
+    plane.store.forget_addresses(&txn, &id).await?;
     let entry = caller
         .did("user.delete", "user", &id)
         .of_tenant(row.tenant_id.as_deref())

@@ -1,14 +1,18 @@
-//! People, their sessions and their tries to sign in.
+//! People, their sessions, and where they sign in from.
 
-use sea_orm::sea_query::Expr;
+use std::net::IpAddr;
+
+use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QuerySelect as _,
+    ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr,
+    EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
 };
 
 use super::Store;
-use super::entity::{api_token, session, user};
-use crate::sign_in::{TRIES_MAX, Tries};
+use super::entity::{api_token, session, sign_in_address, user};
+
+/// An address from which a person did not sign in for so long is as good as new.
+const ADDRESS_KNOWN_MS: i64 = 90 * 86_400_000;
 
 impl Store {
     /// Returns the person with an e-mail address, which is in lower case.
@@ -29,65 +33,58 @@ impl Store {
         Ok(user::Entity::find().limit(1).count(db).await? > 0)
     }
 
-    /// Counts a try as wrong before it is looked at; returns what was remembered before and what is now. The inner
-    /// error says until when nobody may try. Tries at the same moment are counted one by one.
-    pub async fn count_try(
-        &self,
-        user_id: &str,
-        now_ms: i64,
-    ) -> Result<Result<(Tries, Tries), i64>, DbErr> {
-        // Each time it does not fit, another try was counted; after ten of them the person is locked.
-        for _ in 0..=2 * TRIES_MAX {
-            let row = user::Entity::find_by_id(user_id).one(self.db()).await?;
-            let before = row.map_or_else(Tries::default, |row| Tries {
-                failed: row.failed_logins,
-                locked_until: row.locked_until,
-            });
-            let next = match before.begin(now_ms) {
-                Ok(next) => next,
-                Err(until_ms) => return Ok(Err(until_ms)),
-            };
-            if self.replace_tries(user_id, before, next).await? {
-                return Ok(Ok((before, next)));
-            }
-        }
-        Ok(Err(now_ms + 1_000))
+    /// Tells whether a person has signed in from an address (or its network) within the last months.
+    pub async fn has_signed_in_from(&self, user_id: &str, from: IpAddr) -> Result<bool, DbErr> {
+        let found = sign_in_address::Entity::find()
+            .filter(sign_in_address::Column::UserId.eq(user_id))
+            .filter(sign_in_address::Column::Network.eq(from.to_string()))
+            .limit(1)
+            .count(self.db())
+            .await?;
+        Ok(found > 0)
     }
 
-    /// Takes back what [`Self::count_try`] counted, unless something else was counted since.
-    pub async fn take_back_try(
+    /// Writes down that a person signed in from an address (or its network), and forgets those of long ago.
+    pub async fn note_signed_in_from(
         &self,
+        txn: &impl ConnectionTrait,
         user_id: &str,
-        counted: Tries,
-        before: Tries,
+        from: IpAddr,
+        now_ms: i64,
     ) -> Result<(), DbErr> {
-        self.replace_tries(user_id, counted, before).await?;
+        sign_in_address::Entity::delete_many()
+            .filter(sign_in_address::Column::UserId.eq(user_id))
+            .filter(sign_in_address::Column::LastAt.lt(now_ms - ADDRESS_KNOWN_MS))
+            .exec(txn)
+            .await?;
+        let row = sign_in_address::ActiveModel {
+            id: NotSet,
+            user_id: Set(user_id.to_owned()),
+            network: Set(from.to_string()),
+            last_at: Set(now_ms),
+        };
+        let replace = OnConflict::columns([
+            sign_in_address::Column::UserId,
+            sign_in_address::Column::Network,
+        ])
+        .update_column(sign_in_address::Column::LastAt)
+        .to_owned();
+        sign_in_address::Entity::insert(row)
+            .on_conflict(replace)
+            .exec_without_returning(txn)
+            .await?;
         Ok(())
     }
 
-    async fn replace_tries(&self, user_id: &str, old: Tries, new: Tries) -> Result<bool, DbErr> {
-        let locked = user::Column::LockedUntil;
-        let done = user::Entity::update_many()
-            .col_expr(user::Column::FailedLogins, Expr::value(new.failed))
-            .col_expr(locked, Expr::value(new.locked_until))
-            .filter(user::Column::Id.eq(user_id))
-            .filter(user::Column::FailedLogins.eq(old.failed))
-            .filter(match old.locked_until {
-                Some(until) => locked.eq(until),
-                None => locked.is_null(),
-            })
-            .exec(self.db())
-            .await?;
-        Ok(done.rows_affected == 1)
-    }
-
-    /// Forgets wrong tries, once one was right.
-    pub async fn forget_tries(&self, user_id: &str) -> Result<(), DbErr> {
-        user::Entity::update_many()
-            .col_expr(user::Column::FailedLogins, Expr::value(0_i64))
-            .col_expr(user::Column::LockedUntil, Expr::value(None::<i64>))
-            .filter(user::Column::Id.eq(user_id))
-            .exec(self.db())
+    /// Forgets where a person has signed in from.
+    pub async fn forget_addresses(
+        &self,
+        txn: &impl ConnectionTrait,
+        user_id: &str,
+    ) -> Result<(), DbErr> {
+        sign_in_address::Entity::delete_many()
+            .filter(sign_in_address::Column::UserId.eq(user_id))
+            .exec(txn)
             .await?;
         Ok(())
     }

@@ -205,8 +205,6 @@ async fn person(world: &World, email: &str, role: &str, tenant_id: Option<&str>)
         totp_secret_sealed: Set(None),
         totp_pending_sealed: Set(None),
         totp_last_step: Set(0),
-        failed_logins: Set(0),
-        locked_until: Set(None),
         is_disabled: Set(false),
         created_at: Set(world.now()),
     };

@@ -122,8 +122,6 @@ impl World {
             totp_secret_sealed: Set(None),
             totp_pending_sealed: Set(None),
             totp_last_step: Set(0),
-            failed_logins: Set(0),
-            locked_until: Set(None),
             is_disabled: Set(false),
             created_at: Set(self.plane.now_ms()),
         }

@@ -24,6 +24,7 @@ pub mod run_event;
 pub mod run_log;
 pub mod session;
 pub mod setting;
+pub mod sign_in_address;
 pub mod tenant;
 pub mod user;
 pub mod vm;

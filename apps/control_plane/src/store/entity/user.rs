@@ -25,10 +25,6 @@ pub struct Model {
     pub totp_pending_sealed: Option<Vec<u8>>,
     /// The last time step whose code was taken, so that none is taken twice.
     pub totp_last_step: i64,
-    /// Wrong passwords and codes since the last right one.
-    pub failed_logins: i64,
-    /// Until when nobody may sign in as this person (milliseconds since 1970, UTC).
-    pub locked_until: Option<i64>,
     /// Whether the person may not sign in.
     pub is_disabled: bool,
     /// When it was made (milliseconds since 1970, UTC).

@@ -57,8 +57,6 @@ const TABLES: &[Table] = &[
             ("totp_secret_sealed", BlobOrNull),
             ("totp_pending_sealed", BlobOrNull),
             ("totp_last_step", Int),
-            ("failed_logins", Int),
-            ("locked_until", IntOrNull),
             ("is_disabled", Bool),
             ("created_at", Int),
         ],
@@ -79,6 +77,17 @@ const TABLES: &[Table] = &[
         ],
         unique: &[],
         indexes: &[&["user_id"]],
+    },
+    Table {
+        name: "sign_in_addresses",
+        columns: &[
+            ("id", Auto),
+            ("user_id", Text),
+            ("network", Text),
+            ("last_at", Int),
+        ],
+        unique: &[&["user_id", "network"]],
+        indexes: &[],
     },
     Table {
         name: "api_tokens",
