@@ -23,6 +23,12 @@ const TRIES_AT_ONCE: i64 = 20;
 /// After that, one in this time.
 const TRY_EACH_MS: i64 = 3_000;
 
+/// Enrolments by token from one address at once: hosts behind one router.
+const ENROLMENTS_AT_ONCE: i64 = 10;
+
+/// After that, one in this time.
+const ENROLMENT_EACH_MS: i64 = 6_000;
+
 /// Wrong tries for a person in an hour that are all written down; of more, each whose number is a power of two.
 const NOTED_ALL: i64 = 10;
 
@@ -33,6 +39,7 @@ pub struct Guard {
     pub passwords: Passwords,
     people_pace: Mutex<Pace>,
     agents_pace: Mutex<Pace>,
+    enrolment_pace: Mutex<Pace>,
     /// By what is tried, whether somebody has that e-mail address or not: else a lock would tell who exists.
     counts: Mutex<Counts>,
 }
@@ -45,6 +52,11 @@ impl Guard {
             passwords: Passwords::new(chance),
             people_pace: pace(),
             agents_pace: pace(),
+            enrolment_pace: Mutex::new(Pace::new(
+                ENROLMENTS_AT_ONCE,
+                ENROLMENT_EACH_MS,
+                REMEMBERED_MAX,
+            )),
             counts: Mutex::new(Counts::new(REMEMBERED_MAX)),
         }
     }
@@ -57,6 +69,14 @@ impl Guard {
         };
         match address {
             Some(address) => locked(pace).count(address, now_ms),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a call of an address that enrols by a token. The error says how many milliseconds to wait.
+    pub fn count_enrolment(&self, address: Option<IpAddr>, now_ms: i64) -> Result<(), i64> {
+        match address {
+            Some(address) => locked(&self.enrolment_pace).count(address, now_ms),
             None => Ok(()),
         }
     }

@@ -68,7 +68,10 @@ impl Machine {
 
 /// Enrols by a token.
 pub(super) async fn enroll(State(plane): State<SharedPlane>, call: OpenCall) -> Answer {
-    pace(&plane, &call)?;
+    plane
+        .guard
+        .count_enrolment(call.address.parse().ok(), plane.now_ms())
+        .map_err(too_often)?;
     let token = field(&call.fields, "token");
     let machine = Machine::of(&call.fields);
     if token.is_empty() || machine.hostname.is_empty() {
@@ -164,12 +167,16 @@ fn may_enrol(user: &user::Model) -> Result<(), Refusal> {
     }
 }
 
-/// Counts a call that tries passwords or tokens; returns where it comes from.
+/// Counts a call that tries passwords; returns where it comes from.
 fn pace(plane: &SharedPlane, call: &OpenCall) -> Result<Option<IpAddr>, Refusal> {
     let address: Option<IpAddr> = call.address.parse().ok();
     let counted = plane.guard.count(Door::Agents, address, plane.now_ms());
-    counted.map_err(|wait_ms| Refusal::too_often(seconds(wait_ms)))?;
+    counted.map_err(too_often)?;
     Ok(address)
+}
+
+fn too_often(wait_ms: i64) -> Refusal {
+    Refusal::too_often(seconds(wait_ms))
 }
 
 fn seconds(ms: i64) -> u64 {
@@ -183,7 +190,7 @@ fn not_let_in(refused: Refused) -> Refusal {
             403,
             "This person has a second factor; enrol the agent by an enrolment token",
         ),
-        Refused::Locked { wait_ms } => Refusal::too_often(seconds(wait_ms)),
+        Refused::Locked { wait_ms } => too_often(wait_ms),
         Refused::Busy => Refusal::too_often(1),
         failed => Refusal::internal(&failed),
     }

@@ -23,6 +23,7 @@ crate::stories! {
     tokens_end_are_used_up_and_taken_back
     a_token_that_may_be_used_once_enrols_one_of_many_who_come_at_once
     a_disabled_agent_does_not_come_back_by_enrolling
+    an_address_enrols_ten_at_once_and_keeps_nobody_from_signing_in
     a_person_signs_an_agent_in_by_two_steps
     a_sign_in_is_completed_once_and_in_time
 }
@@ -183,6 +184,22 @@ async fn a_disabled_agent_does_not_come_back_by_enrolling(world: World) {
         .call_as_stranger(&enroll(&token, ""))
         .await
         .expect("enrolled");
+}
+
+async fn an_address_enrols_ten_at_once_and_keeps_nobody_from_signing_in(world: World) {
+    let token = world.token(None, None).await;
+    for n in 0..10 {
+        let call = enroll(if n % 2 == 0 { &token } else { "no token" }, "");
+        let answer = world.call_as_stranger(&call).await;
+        assert_eq!(answer.is_ok(), n % 2 == 0, "{n}");
+    }
+    let call = enroll(&token, "");
+    assert_eq!(refusal(world.call_as_stranger(&call).await).0, 429);
+    person(&world, "own@example.com", "owner", Some(&world.tenant)).await;
+    session(&world, "own@example.com").await;
+    world.pass(6);
+    world.call_as_stranger(&call).await.expect("enrolled");
+    assert_eq!(refusal(world.call_as_stranger(&call).await).0, 429);
 }
 
 const SECRET: &str = "correct horse battery";
