@@ -7,6 +7,7 @@
 pub mod grouping;
 pub mod mail;
 pub mod message;
+pub mod reach;
 pub mod webhook;
 
 use std::time::Duration;
@@ -231,8 +232,14 @@ async fn call(plane: &Plane, channel: &Channel, message: &Message, id: &str) -> 
     body["id"] = id.into();
     let now = plane.clock.now();
     body["sent_at"] = rfc3339(now.as_millisecond()).into();
+    let reach = plane
+        .store
+        .webhook_reach(plane.store.db())
+        .await
+        .map_err(|error| format!("reading the settings: {error}"))?;
     webhook::post(
         &channel.url,
+        &reach,
         secret.as_deref().map(|it| it.as_slice()),
         now.as_second(),
         body.to_string().into_bytes(),

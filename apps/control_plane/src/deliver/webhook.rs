@@ -1,9 +1,9 @@
 //! A message as JSON, posted to an address that somebody of the tenant chose.
 //!
 //! The address is looked up here, once, and the connection goes to what was found: a name cannot lead to another
-//! machine between the check and the call.
+//! machine between the check and the call. Where it may lead, [`Reach`] says.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -11,6 +11,7 @@ use reqwest::header::{CONTENT_TYPE, USER_AGENT};
 use ring::hmac;
 
 use super::mail::causes;
+use super::reach::Reach;
 
 /// How long the receiver may take in all.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -21,16 +22,8 @@ pub const SIGNATURE_HEADER: &str = "x-e3-signature";
 /// The header with the seconds since 1970 at which it was signed.
 pub const TIMESTAMP_HEADER: &str = "x-e3-timestamp";
 
-/// Addresses at which clouds tell machines their secrets, beyond those that are link-local.
-const METADATA: [IpAddr; 4] = [
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
-];
-
 /// Reads the address of a webhook, as far as that can be judged without looking it up.
-pub fn url(text: &str) -> Result<Url, String> {
+pub fn url(text: &str, reach: &Reach) -> Result<Url, String> {
     let url =
         Url::parse(text).map_err(|_| "it is no URL such as https://example.com/hook".to_owned())?;
     if !matches!(url.scheme(), "https" | "http") {
@@ -43,38 +36,9 @@ pub fn url(text: &str) -> Result<Url, String> {
     }
     let host = url.host_str().ok_or("the URL names no host")?;
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        may_be_called(address, url.scheme())?;
+        reach.check(host, address, url.scheme())?;
     }
     Ok(url)
-}
-
-/// Tells whether an address may be called: none at which machines are told their secrets, and in the clear only
-/// private ones.
-fn may_be_called(address: IpAddr, scheme: &str) -> Result<(), String> {
-    let address = address.to_canonical();
-    let (is_local_link, is_private) = match address {
-        IpAddr::V4(it) => (it.is_link_local(), it.is_private() || it.is_loopback()),
-        IpAddr::V6(it) => (
-            it.is_unicast_link_local(),
-            it.is_unique_local() || it.is_loopback(),
-        ),
-    };
-    if is_local_link
-        || METADATA.contains(&address)
-        || address.is_multicast()
-        || address.is_unspecified()
-        || address == IpAddr::V4(Ipv4Addr::BROADCAST)
-    {
-        return Err(format!(
-            "{address} is an address that webhooks must not call"
-        ));
-    }
-    if scheme == "http" && !is_private {
-        return Err(format!(
-            "{address} is not in a private network, so it is called by https alone"
-        ));
-    }
-    Ok(())
 }
 
 /// Signs a body as [`SIGNATURE_HEADER`] says.
@@ -89,11 +53,12 @@ pub fn signature(secret: &[u8], timestamp: i64, body: &[u8]) -> String {
 /// Posts a body. What went wrong is told in words, without the URL, which may hold a secret.
 pub async fn post(
     address: &str,
+    reach: &Reach,
     secret: Option<&[u8]>,
     timestamp: i64,
     body: Vec<u8>,
 ) -> Result<(), String> {
-    let url = url(address)?;
+    let url = url(address, reach)?;
     let host = url.host_str().unwrap_or_default().to_owned();
     let port = url.port_or_known_default().ok_or("the URL names no port")?;
     let name = host.trim_matches(['[', ']']);
@@ -107,7 +72,7 @@ pub async fn post(
         return Err(format!("{host} has no address"));
     }
     for address in &found {
-        may_be_called(address.ip(), url.scheme())?;
+        reach.check(name, address.ip(), url.scheme())?;
     }
     // Whoever was first has set the same one.
     let _already = rustls::crypto::ring::default_provider().install_default();
@@ -146,6 +111,7 @@ mod tests {
 
     #[test]
     fn addresses_that_hold_secrets_or_are_public_and_in_the_clear_are_refused() {
+        let all = Reach::read(&["0.0.0.0/0".to_owned(), "::/0".to_owned()]).expect("a list");
         for address in [
             "ftp://example.com",
             "https://",
@@ -161,17 +127,20 @@ mod tests {
             "http://2852039166/",
             "http://93.184.215.14/",
         ] {
-            assert!(url(address).is_err(), "{address}");
+            assert!(url(address, &all).is_err(), "{address}");
         }
-        for address in [
-            "https://example.com/hook?token=1",
-            "http://10.1.2.3:8080/hook",
-            "http://127.0.0.1:9/",
-            "http://[::1]:9/",
-            "https://93.184.215.14/",
-            "http://intranet/hook",
+        for (address, is_private) in [
+            ("https://example.com/hook?token=1", false),
+            ("http://10.1.2.3:8080/hook", true),
+            ("https://127.0.0.1/", true),
+            ("http://2130706433:9/", true),
+            ("http://[::1]:9/", true),
+            ("https://93.184.215.14/", false),
+            ("http://intranet/hook", false),
         ] {
-            assert!(url(address).is_ok(), "{address}");
+            assert!(url(address, &all).is_ok(), "{address}");
+            let nothing = Reach::default();
+            assert_eq!(url(address, &nothing).is_err(), is_private, "{address}");
         }
     }
 

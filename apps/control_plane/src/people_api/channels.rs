@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use crate::chores::day_of;
 use crate::deliver;
+use crate::deliver::reach::Reach;
 use crate::people_api::caller::{Caller, Owner};
 use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::input::{Input, Params, any_text, text};
@@ -203,7 +204,8 @@ async fn create(
         addresses: new.addresses,
         url: new.url,
     };
-    let config = checked(&kind, config)?;
+    let reach = plane.store.webhook_reach(plane.store.db()).await?;
+    let config = checked(&kind, config, &reach)?;
     let severity = severity(new.min_severity.as_deref().unwrap_or("warning"))?;
     let id = plane.new_id();
     let secret = sealed_secret(&plane, &id, &kind, new.secret.as_deref())?;
@@ -264,11 +266,12 @@ async fn change(
         changed.push("name");
     }
     if change.addresses.is_some() || change.url.is_some() {
+        let reach = plane.store.webhook_reach(&txn).await?;
         let config = ChannelConfig {
             addresses: change.addresses.unwrap_or(before.addresses),
             url: change.url.unwrap_or(before.url),
         };
-        after.config_json = Set(json!(checked(&row.kind, config)?).to_string());
+        after.config_json = Set(json!(checked(&row.kind, config, &reach)?).to_string());
         changed.push("where it leads");
     }
     if let Some(secret) = &change.secret {
@@ -385,7 +388,7 @@ async fn tenant_of(db: &impl ConnectionTrait, id: &str) -> ApiResult<tenant::Mod
 }
 
 /// Takes where a channel leads, of the members that belong to its kind.
-fn checked(kind: &str, config: ChannelConfig) -> ApiResult<ChannelConfig> {
+fn checked(kind: &str, config: ChannelConfig, reach: &Reach) -> ApiResult<ChannelConfig> {
     if kind == "email" {
         if !config.url.is_empty() {
             return Err(ApiError::invalid("url", "an e-mail channel has no URL"));
@@ -415,7 +418,7 @@ fn checked(kind: &str, config: ChannelConfig) -> ApiResult<ChannelConfig> {
         ));
     }
     let url = text("url", &config.url)?;
-    deliver::webhook::url(&url).map_err(|error| ApiError::invalid("url", error))?;
+    deliver::webhook::url(&url, reach).map_err(|error| ApiError::invalid("url", error))?;
     Ok(ChannelConfig {
         addresses: Vec::new(),
         url,

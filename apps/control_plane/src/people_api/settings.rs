@@ -9,13 +9,15 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::deliver::reach::Reach;
 use crate::people_api::caller::InstallationOwner;
 use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::input::{Input, any_text, email, text};
+use crate::people_api::request::list;
 use crate::plane::{Plane, SharedPlane};
 use crate::public_url;
 use crate::store::settings::{
-    History, MIN_AGENT_VERSION, PUBLIC_URL, SMTP, SMTP_PASSWORD, Smtp, SmtpTls,
+    History, MIN_AGENT_VERSION, PUBLIC_URL, SMTP, SMTP_PASSWORD, Smtp, SmtpTls, WEBHOOK_NETWORKS,
 };
 
 /// The routes.
@@ -36,6 +38,8 @@ struct Settings {
     has_smtp_password: bool,
     /// For how long what is over is kept.
     history: History,
+    /// Where webhooks may call beyond the public Internet: networks such as `10.1.0.0/16`, addresses, hosts' names.
+    webhook_networks: Vec<String>,
 }
 
 /// Returns the settings. For owners of the installation.
@@ -58,6 +62,7 @@ async fn settings(plane: &Plane, db: &impl ConnectionTrait) -> ApiResult<Setting
         // It need not open: whoever lost the key gives it anew.
         has_smtp_password: !plane.store.setting(db, SMTP_PASSWORD).await?.is_empty(),
         history: plane.store.history(db).await?,
+        webhook_networks: plane.store.webhook_networks(db).await?,
     })
 }
 
@@ -80,6 +85,10 @@ struct NewSettings {
     _has_smtp_password: bool,
     /// For how long what is over is kept; left out: as before.
     history: Option<History>,
+    /// Where webhooks may call beyond the public Internet: networks such as `10.1.0.0/16`, addresses, hosts' names; left
+    /// out: as it is.
+    #[schema(max_items = 1000)]
+    webhook_networks: Option<Vec<String>>,
 }
 
 /// How mail is to be sent.
@@ -118,6 +127,10 @@ async fn replace(
 ) -> ApiResult<Json<Settings>> {
     let url = address(&wish.public_url)?;
     let version = version(&wish.min_agent_version)?;
+    let networks = wish
+        .webhook_networks
+        .map(|networks| checked_networks(&networks))
+        .transpose()?;
     let (smtp, password) = match wish.smtp {
         Some(smtp) => {
             let (smtp, password) = checked(smtp)?;
@@ -144,6 +157,10 @@ async fn replace(
         serde_json::to_string(smtp).expect("a mail server is plain JSON")
     });
     store.set_setting(&txn, SMTP, &text).await?;
+    if let Some(networks) = &networks {
+        let text = json!(networks).to_string();
+        store.set_setting(&txn, WEBHOOK_NETWORKS, &text).await?;
+    }
     if let Some(password) = &password {
         store
             .set_smtp_password(&txn, &plane.sealing, password)
@@ -157,6 +174,7 @@ async fn replace(
         "public_url": url,
         "min_agent_version": version,
         "smtp": smtp,
+        "webhook_networks": networks.unwrap_or(before.webhook_networks),
         "has_new_smtp_password": password.is_some_and(|password| !password.is_empty()),
     }));
     store.audit(&txn, plane.now_ms(), entry).await?;
@@ -175,6 +193,12 @@ fn address(value: &str) -> ApiResult<String> {
             "it must be http:// or https:// with a host and, if need be, a port; nothing after that",
         )
     })
+}
+
+fn checked_networks(networks: &[String]) -> ApiResult<Vec<String>> {
+    let networks = list("webhook_networks", networks, text)?;
+    Reach::read(&networks).map_err(|wrong| ApiError::invalid("webhook_networks", wrong))?;
+    Ok(networks)
 }
 
 fn version(value: &str) -> ApiResult<String> {

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::Store;
 use super::entity::setting;
+use crate::deliver::reach::Reach;
 use crate::sealing::{Sealing, SealingError};
 
 /// The server's address as agents and people reach it.
@@ -26,6 +27,8 @@ pub const SMTP_PASSWORD: &str = "smtp_password";
 
 /// How long history is kept: [`History`] as JSON; empty: as usual.
 const HISTORY: &str = "history";
+/// Where webhooks may call beyond the public Internet: a list of networks, addresses and hosts as JSON; empty: nowhere.
+pub const WEBHOOK_NETWORKS: &str = "webhook_networks";
 
 /// Something sealed, by which the key of this database's secrets is known again.
 const KEY_CHECK: &str = "secrets_key_check";
@@ -194,6 +197,18 @@ impl Store {
             .exec_without_returning(txn)
             .await?;
         Ok(())
+    }
+
+    /// Returns where webhooks may call beyond the public Internet, as an owner wrote it.
+    pub async fn webhook_networks(&self, db: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+        let value = self.setting(db, WEBHOOK_NETWORKS).await?;
+        Ok(serde_json::from_str(&value).unwrap_or_default())
+    }
+
+    /// Returns where webhooks may call. What cannot be read allows nothing.
+    pub async fn webhook_reach(&self, db: &impl ConnectionTrait) -> Result<Reach, DbErr> {
+        let networks = self.webhook_networks(db).await?;
+        Ok(Reach::read(&networks).unwrap_or_default())
     }
 
     /// Returns how mail is sent; none: not at all.

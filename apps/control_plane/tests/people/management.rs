@@ -294,7 +294,7 @@ async fn the_mail_servers_password_is_kept_and_never_shown() {
     });
     let empty = json!({
         "public_url": "", "min_agent_version": "", "smtp": null, "has_smtp_password": false,
-        "history": history,
+        "history": history, "webhook_networks": [],
     });
     assert_eq!(root.get("/settings").await.expect(200), empty);
     let smtp = |host: &str| json!({"host": host, "port": 587, "tls": "starttls", "username": "e3", "from": "e3@example.com"});
@@ -358,6 +358,29 @@ async fn the_mail_servers_password_is_kept_and_never_shown() {
         (&kept["runs_days"], &kept["audit_days"]),
         (&json!(800), &json!(1095))
     );
+}
+
+#[tokio::test]
+async fn where_webhooks_may_call_is_kept_until_it_is_given_anew() {
+    let world = World::new().await;
+    let root = world.person("owner", None).await;
+    let wish = json!({"webhook_networks": ["10.1.0.0/16", " hooks.lan "]});
+    let kept = root.put("/settings", wish).await.expect(200);
+    assert_eq!(
+        kept["webhook_networks"],
+        json!(["10.1.0.0/16", "hooks.lan"])
+    );
+    let kept = root.put("/settings", json!({})).await.expect(200);
+    assert_eq!(
+        kept["webhook_networks"],
+        json!(["10.1.0.0/16", "hooks.lan"])
+    );
+    let wrong = json!({"webhook_networks": ["10.1.0.0/33"]});
+    let refusal = root.put("/settings", wrong).await.refused(422, "invalid");
+    assert_eq!(refusal["field"], "webhook_networks");
+    let none = json!({"webhook_networks": []});
+    let kept = root.put("/settings", none).await.expect(200);
+    assert_eq!(kept["webhook_networks"], json!([]));
 }
 
 #[tokio::test]

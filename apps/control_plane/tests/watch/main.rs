@@ -751,6 +751,40 @@ async fn mail_reaches_people_when_an_alarm_begins_and_ends_and_each_morning() {
     );
 }
 
+/// Lets webhooks call somewhere inside.
+async fn allow(ground: &Ground, network: &str) {
+    let root = ground.world.person("owner", None).await;
+    let wish = json!({"webhook_networks": [network]});
+    ground
+        .owner
+        .put("/settings", wish.clone())
+        .await
+        .refused(403, "forbidden");
+    root.put("/settings", wish).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_name_that_leads_inside_is_not_called_unless_it_was_allowed() {
+    let ground = Ground::new().await;
+    let (address, calls) = posts(vec![200]).await;
+    let url = format!("http://localhost:{}/hook", address.port());
+    let body = json!({"name": "Hook", "kind": "webhook", "url": url});
+    let made = ground.owner.post("/alarm-channels", body).await.expect(201);
+    let path = format!("/alarm-channels/{}/test", text(&made["id"]));
+    let tested = ground.owner.post(&path, json!({})).await.expect(200);
+    let error = text(&tested["error"]);
+    assert!(error.contains("private network"), "{error}");
+    assert!(!error.contains("127."), "{error}");
+    assert!(calls.lock().expect("whole").is_empty());
+    allow(&ground, "localhost").await;
+    let tested = ground.owner.post(&path, json!({})).await.expect(200);
+    assert_eq!(tested["sent"], true, "{tested}");
+    // It is noted a moment after it was answered.
+    while calls.lock().expect("whole").is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_webhook_is_signed_tried_again_and_given_up_with_an_alarm() {
     let ground = Ground::new().await;
@@ -769,6 +803,9 @@ async fn a_webhook_is_signed_tried_again_and_given_up_with_an_alarm() {
             .refused(422, "invalid");
     }
     let body = json!({"name": "Hook", "kind": "webhook", "url": url, "secret": "only a test"});
+    let refused = ground.owner.post("/alarm-channels", body.clone()).await;
+    assert_eq!(refused.refused(422, "invalid")["field"], "url");
+    allow(&ground, "127.0.0.0/8").await;
     let made = ground.owner.post("/alarm-channels", body).await.expect(201);
     assert_eq!(made["has_secret"], true);
     assert!(!made.to_string().contains("only a test"));
