@@ -12,6 +12,7 @@ mod browse_snapshot;
 mod disk_progress;
 mod hyperv_register;
 mod hyperv_restore;
+mod list_points;
 mod log_tail;
 mod maintenance;
 mod repo_operation;

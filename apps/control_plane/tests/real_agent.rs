@@ -273,6 +273,7 @@ impl World {
             last_quick_at: Set(None),
             last_full_at: Set(None),
             last_verified_at: Set(None),
+            last_listed_at: Set(None),
             created_at: Set(now),
         };
         let repository = row.insert(db).await.expect("a repository");

@@ -48,6 +48,8 @@ pub enum OperationKind {
     MaintenanceFull,
     /// Ours: the points are verified (`docs/decisions/own-control-plane-extensions.md`).
     Verify,
+    /// Ours: the points that there are are named.
+    ListPoints,
 }
 
 /// An operation on a repository of the agent's client, not necessarily one that this agent knows.
@@ -98,6 +100,7 @@ impl RepoOperation {
             "maintenance_quick" => Some(OperationKind::MaintenanceQuick),
             "maintenance_full" => Some(OperationKind::MaintenanceFull),
             "verify" => Some(OperationKind::Verify),
+            "list_points" => Some(OperationKind::ListPoints),
             _ => None,
         }
     }
@@ -128,6 +131,12 @@ pub struct EffectivePolicy {
         skip_serializing_if = "Option::is_none"
     )]
     pub percent: Option<f64>,
+    /// Ours, of a list of points: the manifest behind which it begins; empty: the first page.
+    #[serde(
+        deserialize_with = "lenient::text",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub after: String,
 }
 
 /// The rule of one source.
@@ -215,6 +224,12 @@ pub struct OperationResult {
     /// Ours, of a verification: how deep it looked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub how: Option<VerifiedHow>,
+    /// Ours, of a list of points: a page of it.
+    #[serde(
+        deserialize_with = "lenient::optional_nested",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub listed: Option<ListedPoints>,
     /// What all blobs of the repository take now. Our own servers keep it; others take no notice.
     #[serde(
         deserialize_with = "lenient::optional_count",
@@ -227,6 +242,28 @@ pub struct OperationResult {
         skip_serializing_if = "String::is_empty"
     )]
     pub error: String,
+}
+
+/// A page of the points that a repository holds, in the order of their manifests' ids: of all between where it
+/// begins and [`next`](Self::next), those that are not named are not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ListedPoints {
+    /// The manifests of the points that are there.
+    #[serde(deserialize_with = "lenient::texts")]
+    pub points: Vec<String>,
+    /// Those of them that are pinned.
+    #[serde(
+        deserialize_with = "lenient::texts",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub pinned: Vec<String>,
+    /// The manifest behind which the next page begins; empty: this was the last one.
+    #[serde(
+        deserialize_with = "lenient::text",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub next: String,
 }
 
 impl Call for CompleteRepoOperation {

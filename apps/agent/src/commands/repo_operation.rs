@@ -1,10 +1,11 @@
 //! Operations on repositories that the control plane queues: retention, maintenance, and, our own alone,
-//! verification.
+//! verification and lists of points.
 
 use protocol::repo_operations::{OperationKind, OperationResult, RepoOperation};
 use repo::Repository;
 
 use super::failed;
+use super::list_points::list_points;
 use super::maintenance::maintain;
 use super::verify_points::verify_points;
 use crate::cancellation::Cancellation;
@@ -68,6 +69,9 @@ pub fn carry_out(parts: &Parts, operation: &RepoOperation) -> Result<OperationRe
         OperationKind::Verify => {
             let percent = operation.effective_policy.percent.unwrap_or(0.0);
             verify_points(parts, lease.repository(), percent, &cancellation)
+        }
+        OperationKind::ListPoints => {
+            list_points(lease.repository(), &operation.effective_policy.after)
         }
     }
 }

@@ -185,6 +185,25 @@ fn retention_and_maintenance_are_done_where_the_repository_is_known() {
 }
 
 #[test]
+fn points_are_listed_with_their_pins_behind_the_one_that_is_named() {
+    let world = World::at_work(Settings::default());
+    let mut manifests = [backed_up(&world), backed_up(&world)];
+    manifests.sort();
+    let operate = |policy: Value| {
+        let (status, result) = operate(&world, "list_points", REPOSITORY, policy);
+        assert_eq!(status, "success", "{result}");
+        result
+    };
+    let all = json!({"listed": {"points": manifests}});
+    assert_eq!(operate(json!({})), all);
+    let second = json!({"listed": {"points": [manifests[1]]}});
+    assert_eq!(operate(json!({"after": manifests[0]})), second);
+    let none = json!({"listed": {"points": []}});
+    assert_eq!(operate(json!({"after": manifests[1]})), none);
+    world.check();
+}
+
+#[test]
 fn points_are_verified_and_damage_names_the_point_it_hurts() {
     let world = World::at_work(Settings::default());
     let manifest = backed_up(&world);

@@ -21,6 +21,7 @@ use crate::people_api::input::Input;
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::request::{ChangeRefusals, Id, LookRefusals, moment, number, path};
 use crate::plane::{Plane, SharedPlane, rfc3339};
+use crate::run_rules::listing::unconfirmed_since;
 use crate::store::entity::point;
 use crate::store::history::PointFilter;
 
@@ -80,7 +81,9 @@ pub struct Point {
     pub proven_how: String,
     /// Whether retention leaves it alone.
     pub is_pinned: bool,
-    /// When retention removed it.
+    /// Since when nobody has confirmed that it is still in the repository; null: it was confirmed within a week.
+    pub unconfirmed_since: Option<String>,
+    /// When it was found to be removed, by retention or by whomever.
     pub expired_at: Option<String>,
 }
 
@@ -171,6 +174,7 @@ pub(super) async fn point_views(plane: &Plane, rows: Vec<point::Model>) -> ApiRe
         .into_iter()
         .map(|(run, stats)| (run, figures_of(&stats)))
         .collect();
+    let now = plane.now_ms();
     let views = rows.into_iter().map(|row| Point {
         host_name: names.host(&row.host_id),
         repository_name: names.repository(&row.repository_id),
@@ -206,6 +210,7 @@ pub(super) async fn point_views(plane: &Plane, rows: Vec<point::Model>) -> ApiRe
         proven_at: row.proven_at.map(rfc3339),
         proven_how: row.proven_how,
         is_pinned: row.is_pinned,
+        unconfirmed_since: unconfirmed_since(row.confirmed_at, row.expired_at, now).map(rfc3339),
         expired_at: row.expired_at.map(rfc3339),
     });
     Ok(views.collect())
@@ -288,7 +293,7 @@ pub(super) fn still_there(point: &point::Model) -> ApiResult<()> {
         Some(at) => Err(ApiError::conflict(
             "expired",
             format!(
-                "retention removed point {} at {}; choose another one",
+                "point {} is not in its repository any more: that was found at {}; choose another one",
                 point.id,
                 rfc3339(at)
             ),

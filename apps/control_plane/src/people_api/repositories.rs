@@ -89,6 +89,8 @@ pub struct Repository {
     pub last_full_at: Option<String>,
     /// When a verification last ended well.
     pub last_verified_at: Option<String>,
+    /// When its points were last listed: what went without being told is known since.
+    pub last_listed_at: Option<String>,
     /// How many jobs store in it.
     pub job_count: i64,
     /// How many points it holds.
@@ -262,6 +264,7 @@ fn view(row: repository::Model, job_count: i64, point_count: i64, now: i64) -> R
         last_quick_at: row.last_quick_at.map(rfc3339),
         last_full_at: row.last_full_at.map(rfc3339),
         last_verified_at: row.last_verified_at.map(rfc3339),
+        last_listed_at: row.last_listed_at.map(rfc3339),
         job_count,
         point_count,
         created_at: rfc3339(row.created_at),
@@ -451,6 +454,7 @@ fn new_row(
         last_quick_at: Set(None),
         last_full_at: Set(None),
         last_verified_at: Set(None),
+        last_listed_at: Set(None),
         created_at: Set(now),
     })
 }

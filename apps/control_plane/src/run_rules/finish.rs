@@ -169,6 +169,7 @@ mod tests {
             last_quick_at,
             last_full_at: None,
             last_verified_at: None,
+            last_listed_at: None,
             created_at: 0,
         }
     }

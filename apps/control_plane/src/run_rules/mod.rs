@@ -8,6 +8,7 @@
 pub mod change;
 pub mod claim;
 pub mod finish;
+pub mod listing;
 pub mod points;
 pub mod watchdog;
 

@@ -283,6 +283,7 @@ mod tests {
             proven_at: None,
             proven_how: String::new(),
             is_pinned: false,
+            confirmed_at: 0,
             expired_at: None,
         }
     }

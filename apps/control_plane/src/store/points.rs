@@ -5,15 +5,17 @@ use std::collections::HashSet;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr,
     EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _,
+    QuerySelect as _,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::run_rules::change::object;
-use crate::run_rules::finish::{sources_of, work_after};
+use crate::run_rules::finish::{Work, is_understood, sources_of, work_after};
+use crate::run_rules::listing::{Known, LIST_POINTS, Listed, is_list_due, reconcile};
 use crate::run_rules::points::{DAMAGED, NewPoint, Recorded, of_files, of_vms};
 use crate::store::Store;
-use crate::store::entity::{job, point, repo_operation, repository, run, vm};
+use crate::store::entity::{host, job, point, repo_operation, repository, run, vm};
 use crate::store::runs::{NewLog, Report, insert_logs};
 use crate::vm_choice::VmRules;
 
@@ -28,14 +30,29 @@ pub(super) struct ToldOfPoints {
     verified_points: Vec<String>,
     damaged_points: Vec<String>,
     how: Option<String>,
+    /// A page of the list of points.
+    pub(super) listed: Option<Listed>,
+    /// How many points went in all.
+    #[serde(skip)]
+    removed_count: u64,
 }
 
 impl ToldOfPoints {
     /// Reads what was told; nothing, if it is something else.
     pub(super) fn read(document: &Value) -> Self {
-        Self::deserialize(document).unwrap_or_default()
+        let count = document["deleted_count"].as_u64();
+        Self {
+            removed_count: count.unwrap_or(0),
+            ..Self::deserialize(document).unwrap_or_default()
+        }
+    }
+
+    /// Tells whether more points went than are named.
+    pub(super) fn leaves_out(&self) -> bool {
+        self.removed_count > self.removed_points.len() as u64
     }
 }
+
 impl Store {
     /// Records the points of a run that ended well, and what its VMs are handed back the next time. What is there
     /// already is left alone. Returns how many points are new.
@@ -120,6 +137,7 @@ impl Store {
         }
         point::Entity::update_many()
             .set(point::ActiveModel {
+                confirmed_at: Set(now),
                 proven_at: Set(Some(now)),
                 proven_how: Set("restore".to_owned()),
                 ..Default::default()
@@ -159,6 +177,7 @@ impl Store {
         for verified in told.verified_points.chunks(IDS_MAX) {
             point::Entity::update_many()
                 .set(point::ActiveModel {
+                    confirmed_at: Set(now),
                     proven_at: Set(Some(now)),
                     proven_how: Set(told.how.clone().unwrap_or_default()),
                     ..Default::default()
@@ -186,6 +205,103 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Brings the points of a repository in line with a page of its list, which was asked for at `asked_at`: those that
+    /// are not in it are gone, whoever removed them.
+    pub(super) async fn note_listed<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        repository_id: &str,
+        after: &str,
+        listed: &Listed,
+        (asked_at, now): (i64, i64),
+    ) -> Result<(), DbErr> {
+        use point::Column;
+        let known: Vec<Known> = point::Entity::find()
+            .filter(Column::RepositoryId.eq(repository_id))
+            .select_only()
+            .columns([
+                Column::Id,
+                Column::ManifestId,
+                Column::IsPinned,
+                Column::ConfirmedAt,
+                Column::ExpiredAt,
+            ])
+            .into_model::<Known>()
+            .all(txn)
+            .await?;
+        let changes = reconcile(&known, after, listed, asked_at);
+        let set = |ids: Vec<i64>, row: point::ActiveModel| async move {
+            for ids in ids.chunks(IDS_MAX) {
+                point::Entity::update_many()
+                    .set(row.clone())
+                    .filter(Column::Id.is_in(ids.iter().copied()))
+                    .exec(txn)
+                    .await?;
+            }
+            Ok::<(), DbErr>(())
+        };
+        let there = point::ActiveModel {
+            confirmed_at: Set(now),
+            expired_at: Set(None),
+            ..Default::default()
+        };
+        set(changes.there, there).await?;
+        let gone = point::ActiveModel {
+            expired_at: Set(Some(now)),
+            ..Default::default()
+        };
+        set(changes.gone, gone).await?;
+        let pinned = |is_pinned| point::ActiveModel {
+            is_pinned: Set(is_pinned),
+            ..Default::default()
+        };
+        set(changes.pinned, pinned(true)).await?;
+        set(changes.unpinned, pinned(false)).await
+    }
+
+    /// Queues a list of a repository's points if it is due, or if `is_needed` for more went than were named; on a
+    /// repository of hosts that do not know how, nothing. `token` keeps it from being queued twice. Returns whether it
+    /// is queued.
+    pub(super) async fn queue_listing<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        repository_id: &str,
+        host_id: &str,
+        (is_needed, token): (bool, String),
+        now: i64,
+    ) -> Result<bool, DbErr> {
+        let repository = repository::Entity::find_by_id(repository_id)
+            .one(txn)
+            .await?;
+        let host = host::Entity::find_by_id(host_id).one(txn).await?;
+        let (Some(repository), Some(host)) = (repository, host) else {
+            return Ok(false);
+        };
+        let is_able = is_understood(LIST_POINTS, &host.agent_version);
+        if !is_able || !(is_needed || is_list_due(repository.last_listed_at, now)) {
+            return Ok(false);
+        }
+        let is_queued = repo_operation::Entity::find()
+            .filter(repo_operation::Column::RepositoryId.eq(repository_id))
+            .filter(repo_operation::Column::Kind.eq(LIST_POINTS))
+            .filter(repo_operation::Column::Status.eq("queued"))
+            // A later page says nothing of those before it.
+            .filter(repo_operation::Column::PayloadJson.eq("{}"))
+            .count(txn)
+            .await?
+            > 0;
+        if is_queued {
+            return Ok(false);
+        }
+        let work = Work {
+            kind: LIST_POINTS,
+            token,
+            payload: json!({}),
+        };
+        self.queue_work(txn, &repository, work, now).await?;
+        Ok(true)
     }
 
     /// Tells whether a repository holds points, or is used by jobs, other than one job's on one host.
@@ -261,29 +377,41 @@ impl Store {
         }
         let has_work = !work.is_empty();
         for work in work {
-            let row = repo_operation::ActiveModel {
-                tenant_id: Set(run.tenant_id.clone()),
-                repository_id: Set(repository_id.clone()),
-                kind: Set(work.kind.to_owned()),
-                token: Set(work.token),
-                payload_json: Set(work.payload.to_string()),
-                status: Set("queued".to_owned()),
-                host_id: Set(None),
-                attempts: Set(0),
-                not_before: Set(now),
-                locked_until: Set(None),
-                result_json: Set(json!({}).to_string()),
-                created_at: Set(now),
-                finished_at: Set(None),
-                ..Default::default()
-            };
-            // A run that ends once more, after the server had given it up, has queued its work already.
-            repo_operation::Entity::insert(row)
-                .on_conflict_do_nothing_on([repo_operation::Column::Token])
-                .exec_without_returning(txn)
-                .await?;
+            self.queue_work(txn, &repository, work, now).await?;
         }
         Ok(has_work)
+    }
+
+    /// Queues work on a repository, once for each token.
+    pub(super) async fn queue_work<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        repository: &repository::Model,
+        work: Work,
+        now: i64,
+    ) -> Result<(), DbErr> {
+        let row = repo_operation::ActiveModel {
+            tenant_id: Set(repository.tenant_id.clone()),
+            repository_id: Set(repository.id.clone()),
+            kind: Set(work.kind.to_owned()),
+            token: Set(work.token),
+            payload_json: Set(work.payload.to_string()),
+            status: Set("queued".to_owned()),
+            host_id: Set(None),
+            attempts: Set(0),
+            not_before: Set(now),
+            locked_until: Set(None),
+            result_json: Set(json!({}).to_string()),
+            created_at: Set(now),
+            finished_at: Set(None),
+            ..Default::default()
+        };
+        // A run that ends once more, after the server had given it up, has queued its work already.
+        repo_operation::Entity::insert(row)
+            .on_conflict_do_nothing_on([repo_operation::Column::Token])
+            .exec_without_returning(txn)
+            .await?;
+        Ok(())
     }
 }
 
@@ -332,6 +460,7 @@ fn row(run: &run::Model, repository_id: &str, new: &NewPoint, now: i64) -> point
         proven_at: Set(None),
         proven_how: text(""),
         is_pinned: Set(false),
+        confirmed_at: Set(now),
         expired_at: Set(None),
         ..Default::default()
     }

@@ -9,7 +9,11 @@ use sea_orm::{
     sea_query::{LockBehavior, LockType},
 };
 
-use crate::run_rules::finish::is_understood;
+use crate::run_rules::change::object;
+use crate::run_rules::finish::{Work, is_understood};
+use crate::run_rules::listing::{LIST_POINTS, Listed};
+use serde_json::json;
+
 use crate::store::Store;
 use crate::store::entity::{command, host, job, repo_operation, repository};
 use crate::store::points::ToldOfPoints;
@@ -151,6 +155,12 @@ impl Store {
         }
         self.note_told(&txn, &operation.repository_id, &told, now)
             .await?;
+        let is_list = operation.kind == LIST_POINTS;
+        if is_done && !is_list {
+            let order = (told.leaves_out(), format!("after-{operation_id}-list"));
+            self.queue_listing(&txn, &operation.repository_id, &host.id, order, now)
+                .await?;
+        }
         if is_done {
             let repository = repository::Entity::find_by_id(&operation.repository_id)
                 .one(&txn)
@@ -158,6 +168,12 @@ impl Store {
             if let Some(repository) = repository {
                 if let Some(bytes) = stored_bytes {
                     self.note_stored_bytes(&txn, &repository, bytes, now)
+                        .await?;
+                }
+                let mut is_listed = false;
+                if is_list && let Some(listed) = &told.listed {
+                    is_listed = self
+                        .take_page(&txn, &repository, &operation, listed, now)
                         .await?;
                 }
                 let mut changed = repository.into_active_model();
@@ -168,6 +184,7 @@ impl Store {
                         changed.last_full_at = Set(Some(now));
                     }
                     "verify" => changed.last_verified_at = Set(Some(now)),
+                    LIST_POINTS if is_listed => changed.last_listed_at = Set(Some(now)),
                     _ => {}
                 }
                 if changed.is_changed() {
@@ -180,6 +197,34 @@ impl Store {
             .await?;
         txn.commit().await?;
         Ok(operation.map_or(Reported::NotYours, |it| Reported::Now(Box::new(it))))
+    }
+
+    /// Takes a page of a repository's list of points and asks for the next one. Returns whether it was the last.
+    async fn take_page<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        repository: &repository::Model,
+        operation: &repo_operation::Model,
+        listed: &Listed,
+        now: i64,
+    ) -> Result<bool, DbErr> {
+        let payload = object(&operation.payload_json);
+        let after = payload.get("after").and_then(|it| it.as_str());
+        let after = after.unwrap_or_default();
+        let times = (operation.created_at, now);
+        self.note_listed(txn, &repository.id, after, listed, times)
+            .await?;
+        // A page that does not go on from where it began would be asked for again and again.
+        if listed.next.as_str() <= after {
+            return Ok(true);
+        }
+        let work = Work {
+            kind: LIST_POINTS,
+            token: format!("after-{}-list", operation.id),
+            payload: json!({"after": listed.next}),
+        };
+        self.queue_work(txn, repository, work, now).await?;
+        Ok(false)
     }
 
     /// Returns the hosts for which a command or work on a repository waits: what long polls are woken by when nobody

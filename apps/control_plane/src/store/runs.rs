@@ -252,19 +252,28 @@ impl Store {
         if change.records_points && is_backup(run) {
             updated.recorded = self.record_points(&txn, run, report, now).await?;
         }
+        let mut leaves_out = false;
         if change.has_ended
             && let Some(repository_id) = &run.repository_id
             && let Some(retention) = report.update.stats_json.get("retention")
         {
             let told = ToldOfPoints::read(retention);
             self.note_told(&txn, repository_id, &told, now).await?;
+            leaves_out = told.leaves_out();
         }
         if change.has_ended && run.status == "success" && !is_backup(run) {
             self.prove_by_restore(&txn, run, now).await?;
         }
         let ended_well = matches!(run.status.as_str(), "success" | "warning");
         if change.has_ended && ended_well && is_backup(run) {
-            updated.has_work = self.queue_work_after(&txn, run, now).await?;
+            let has_work = self.queue_work_after(&txn, run, now).await?;
+            let token = format!("run-finish-{}-list", run.id);
+            let repository_id = run.repository_id.as_deref().unwrap_or_default();
+            let order = (leaves_out, token);
+            let has_list = self
+                .queue_listing(&txn, repository_id, &run.host_id, order, now)
+                .await?;
+            updated.has_work = has_work || has_list;
         }
         txn.commit().await?;
         Ok(Ok(updated))

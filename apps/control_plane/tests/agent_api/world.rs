@@ -244,6 +244,7 @@ impl World {
             last_quick_at: Set(None),
             last_full_at: Set(None),
             last_verified_at: Set(None),
+            last_listed_at: Set(None),
             created_at: Set(self.now()),
         };
         row.insert(self.plane.store.db())

@@ -161,6 +161,7 @@ impl Ground {
             proven_at: Set(None),
             proven_how: Set(String::new()),
             is_pinned: Set(false),
+            confirmed_at: Set(self.now() - of.hours_ago * HOUR),
             expired_at: Set(None),
         }
         .insert(self.world.plane.store.db())

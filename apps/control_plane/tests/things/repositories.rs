@@ -1,8 +1,11 @@
 //! Repositories and their secrets.
 
 use control_plane::store::entity::{audit_entry, host, repo_operation, repository};
-use sea_orm::{ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, EntityTrait as _};
-use serde_json::json;
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _,
+    EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+};
+use serde_json::{Value, json};
 
 use crate::ground::{Ground, PointOf, local, text};
 use crate::server::PASSWORD;
@@ -289,11 +292,6 @@ async fn the_password_of_a_repository_is_shown_to_who_gives_the_own_one() {
 async fn report(ground: &Ground, kind: &str, is_done: bool, result: serde_json::Value) {
     let plane = &ground.world.plane;
     let db = plane.store.db();
-    let host = host::Entity::find_by_id(&ground.host)
-        .one(db)
-        .await
-        .expect("read")
-        .expect("there");
     let operation = repo_operation::ActiveModel {
         id: NotSet,
         tenant_id: Set(ground.tenant.clone()),
@@ -311,11 +309,20 @@ async fn report(ground: &Ground, kind: &str, is_done: bool, result: serde_json::
         finished_at: Set(None),
     };
     let operation = operation.insert(db).await.expect("an operation");
-    let (id, token) = (operation.id, operation.token);
+    end(ground, operation.id, &operation.token, is_done, result).await;
+}
+
+async fn end(ground: &Ground, id: i64, token: &str, is_done: bool, result: Value) {
+    let plane = &ground.world.plane;
+    let host = host::Entity::find_by_id(&ground.host)
+        .one(plane.store.db())
+        .await
+        .expect("read")
+        .expect("a host");
     let result = result.to_string();
     plane
         .store
-        .report_operation(&host, id, &token, is_done, result, ground.now())
+        .report_operation(&host, id, token, is_done, result, ground.now())
         .await
         .expect("reported");
 }
@@ -365,6 +372,89 @@ async fn what_work_says_of_points_is_written_down_with_them() {
     assert!(shown[2]["proven_at"].is_null(), "{}", shown[2]);
     let warning = text(&shown[2]["warnings"][0]);
     assert!(warning.contains("damaged"), "{warning}");
+}
+
+#[tokio::test]
+async fn points_that_are_not_in_the_list_of_their_repository_are_gone_however_many_they_are() {
+    let ground = Ground::new().await;
+    let db = ground.world.plane.store.db();
+    let host = host::ActiveModel {
+        id: Set(ground.host.clone()),
+        agent_version: Set("2.0.0".to_owned()),
+        ..Default::default()
+    };
+    host.update(db).await.expect("a host of ours");
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        let manifest = format!("manifest {number}");
+        let of = PointOf {
+            manifest: &manifest,
+            ..PointOf::default()
+        };
+        ids.push(ground.point(of).await);
+    }
+    // More went than retention had room to name.
+    let told = json!({"deleted_count": 3, "removed_points": ["manifest 0"]});
+    report(&ground, "retention_apply", true, told).await;
+    let pages = [
+        json!({"listed": {"points": ["manifest 2"], "pinned": ["manifest 2"], "next": "manifest 2"}}),
+        json!({"listed": {"points": ["manifest 4", "of others"]}}),
+    ];
+    let path = format!("/repositories/{}", ground.repository);
+    for (page, after) in pages.into_iter().zip([None, Some("manifest 2")]) {
+        let shown = ground.viewer.get(&path).await.expect(200);
+        assert!(shown["last_listed_at"].is_null(), "{shown}");
+        let queued = repo_operation::Entity::find()
+            .filter(repo_operation::Column::Kind.eq("list_points"))
+            .filter(repo_operation::Column::Status.eq("queued"))
+            .all(db)
+            .await
+            .expect("operations");
+        let [operation] = &queued[..] else {
+            panic!("{queued:?}");
+        };
+        let payload: Value = serde_json::from_str(&operation.payload_json).expect("JSON");
+        assert_eq!(payload["after"].as_str(), after);
+        let claimed = repo_operation::ActiveModel {
+            status: Set("running".to_owned()),
+            host_id: Set(Some(ground.host.clone())),
+            ..operation.clone().into_active_model()
+        };
+        claimed.update(db).await.expect("claimed");
+        end(&ground, operation.id, &operation.token, true, page).await;
+    }
+    let mut gone = Vec::new();
+    let mut pinned = Vec::new();
+    for id in ids {
+        let shown = ground
+            .viewer
+            .get(&format!("/points/{id}"))
+            .await
+            .expect(200);
+        gone.push(shown["expired_at"].is_string());
+        pinned.push(shown["is_pinned"] == true);
+    }
+    assert_eq!(gone, [true, true, false, true, false]);
+    assert_eq!(pinned, [false, false, true, false, false]);
+    let shown = ground.viewer.get(&path).await.expect(200);
+    assert!(shown["last_listed_at"].is_string(), "{shown}");
+}
+
+#[tokio::test]
+async fn a_point_says_since_when_nobody_confirmed_it() {
+    let ground = Ground::new().await;
+    for (hours_ago, is_doubtful) in [(24, false), (8 * 24, true)] {
+        let of = PointOf {
+            hours_ago,
+            manifest: if is_doubtful { "old" } else { "new" },
+            ..PointOf::default()
+        };
+        let path = format!("/points/{}", ground.point(of).await);
+        let shown = ground.viewer.get(&path).await.expect(200);
+        let since = &shown["unconfirmed_since"];
+        assert_eq!(since.is_string(), is_doubtful, "{shown}");
+        assert!(!is_doubtful || *since == shown["created_at"], "{shown}");
+    }
 }
 
 #[tokio::test]

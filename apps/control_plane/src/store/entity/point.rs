@@ -49,7 +49,9 @@ pub struct Model {
     pub proven_how: String,
     /// Whether retention leaves it alone.
     pub is_pinned: bool,
-    /// When retention removed it (milliseconds since 1970, UTC).
+    /// When it was last known to be in the repository (milliseconds since 1970, UTC).
+    pub confirmed_at: i64,
+    /// When it was found to be removed, by retention or by whomever (milliseconds since 1970, UTC).
     pub expired_at: Option<i64>,
 }
 

@@ -1,8 +1,8 @@
-//! Work on a repository: retention, maintenance, verification (contract 3.15).
+//! Work on a repository: retention, maintenance, verification, lists of points (contract 3.15).
 
 use sea_orm::entity::prelude::*;
 
-/// Work on a repository: retention, maintenance, verification (contract 3.15).
+/// Work on a repository: retention, maintenance, verification, lists of points (contract 3.15).
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "repo_operations")]
 pub struct Model {
@@ -13,7 +13,7 @@ pub struct Model {
     pub tenant_id: String,
     /// The repository.
     pub repository_id: String,
-    /// `retention_apply`, `maintenance_quick`, `maintenance_full`.
+    /// `retention_apply`, `maintenance_quick`, `maintenance_full`; of our own `verify`, `list_points`.
     pub kind: String,
     /// What its completion must repeat, and what keeps it from being queued twice.
     pub token: String,

@@ -51,6 +51,8 @@ pub struct Model {
     pub last_full_at: Option<i64>,
     /// When a verification last ended well (milliseconds since 1970, UTC).
     pub last_verified_at: Option<i64>,
+    /// When all of its points were last listed (milliseconds since 1970, UTC).
+    pub last_listed_at: Option<i64>,
     /// When it was made (milliseconds since 1970, UTC).
     pub created_at: i64,
 }
