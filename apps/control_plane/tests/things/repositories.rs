@@ -86,7 +86,7 @@ async fn secrets_go_in_and_are_never_shown() {
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_and_named() {
     let ground = Ground::new().await;
-    let s3 = |member: &str, value: serde_json::Value| {
+    let s3 = |member: &str, value: Value| {
         let mut wish = json!({"name": "Cloud", "kind": "s3", "endpoint": "https://s3.example.com", "bucket": "b",
             "access_key": "AK", "secret_key": "SK"});
         wish[member] = value;
@@ -240,7 +240,7 @@ async fn upkeep_is_due_after_its_hours_and_is_queued_once_for_a_host_that_can_do
         .await
         .expect("read")
         .expect("there");
-    let payload: serde_json::Value = serde_json::from_str(&row.payload_json).expect("JSON");
+    let payload: Value = serde_json::from_str(&row.payload_json).expect("JSON");
     assert_eq!(
         (
             &payload["daily"],
@@ -289,7 +289,7 @@ async fn the_password_of_a_repository_is_shown_to_who_gives_the_own_one() {
 }
 
 /// Reports an operation on the ground's repository as its host does.
-async fn report(ground: &Ground, kind: &str, is_done: bool, result: serde_json::Value) {
+async fn report(ground: &Ground, kind: &str, is_done: bool, result: Value) {
     let plane = &ground.world.plane;
     let db = plane.store.db();
     let operation = repo_operation::ActiveModel {

@@ -23,8 +23,8 @@ use jiff::tz::TimeZone;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _,
-    ConnectionTrait as _, EntityName as _, EntityTrait, IdenStatic as _, Iterable as _,
-    QueryFilter as _, QueryOrder as _,
+    ConnectionTrait as _, EntityTrait, IdenStatic as _, Iterable as _, QueryFilter as _,
+    QueryOrder as _,
 };
 use serde_json::{Value, json};
 use time_and_chance::{StopSignal, SystemClock};
