@@ -16,11 +16,12 @@ use crate::agent_api::destination::destination;
 use crate::agent_api::refusal::{Answer, Refusal, success};
 use crate::agent_api::update_run::not_the_runs;
 use crate::live::What;
+use crate::log;
 use crate::plane::SharedPlane;
 use crate::run_rules::change::object;
 use crate::run_rules::finish::sources_of;
 use crate::run_rules::{OPEN, is_backup};
-use crate::store::commands::{Answered, Context};
+use crate::store::commands::{Answered, Claimed, Context};
 use crate::store::entity::{agent_event, command};
 
 /// The most of what a command found that is kept.
@@ -59,7 +60,7 @@ pub(super) async fn poll_commands(State(plane): State<SharedPlane>, call: AgentC
         .store
         .claim_commands_of_run(&run_id, &call.host.id, plane.now_ms())
         .await?;
-    for command in hand_out(&plane, claimed).await? {
+    for command in hand_out(&plane, claimed).await {
         commands.push(json!(command));
     }
     Ok(success(json!({"commands": commands})))
@@ -81,17 +82,14 @@ pub(super) async fn commands_for(
 ) -> Result<Vec<Command>, Refusal> {
     let now = plane.now_ms();
     let claimed = plane.store.claim_commands(&call.host.id, now).await?;
-    hand_out(plane, claimed).await
+    Ok(hand_out(plane, claimed).await)
 }
 
-/// Returns commands as they are sent, with their contexts. One whose context cannot be made has failed.
-async fn hand_out(
-    plane: &SharedPlane,
-    claimed: Vec<command::Model>,
-) -> Result<Vec<Command>, Refusal> {
+/// Returns commands as they are sent, with their contexts. One whose context cannot be made has failed; whatever happens
+/// to it, the others are handed out, for they are taken.
+async fn hand_out(plane: &SharedPlane, claimed: Vec<Claimed>) -> Vec<Command> {
     let mut commands = Vec::new();
-    for command in claimed {
-        let context = plane.store.command_context(&command).await?;
+    for Claimed { command, context } in claimed {
         match on_the_wire(plane, &command, &context) {
             Ok(sent) => {
                 plane
@@ -103,12 +101,19 @@ async fn hand_out(
                 let (store, now) = (&plane.store, plane.now_ms());
                 let answered = store
                     .answer_command(&command.host_id, command.id, false, &why, None, now)
-                    .await?;
-                tell(plane, &answered);
+                    .await;
+                match answered {
+                    Ok(answered) => tell(plane, &answered),
+                    // The watchdog ends it later.
+                    Err(error) => log::error(format_args!(
+                        "writing down that command {} failed ({why}): {error}",
+                        command.id
+                    )),
+                }
             }
         }
     }
-    Ok(commands)
+    commands
 }
 
 fn on_the_wire(

@@ -6,6 +6,7 @@ use sea_orm::{
 };
 use serde::Deserialize;
 
+use crate::log;
 use crate::run_rules::{OPEN, change::object};
 use crate::store::Store;
 use crate::store::entity::{command, host, job, point, repository, run};
@@ -44,6 +45,15 @@ pub struct Context {
     pub point: Option<point::Model>,
     /// The job.
     pub job: Option<job::Model>,
+}
+
+/// A command that is handed out.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The command.
+    pub command: command::Model,
+    /// What its context is made from.
+    pub context: Context,
 }
 
 /// Which rows a context names.
@@ -145,12 +155,9 @@ impl Store {
         .await
     }
 
-    /// Takes the commands that a host is handed now. However many ask at once, each is handed out once.
-    pub async fn claim_commands(
-        &self,
-        host_id: &str,
-        now: i64,
-    ) -> Result<Vec<command::Model>, DbErr> {
+    /// Takes the commands that a host is handed now, with what their contexts are made from. However many ask at once, each
+    /// is handed out once.
+    pub async fn claim_commands(&self, host_id: &str, now: i64) -> Result<Vec<Claimed>, DbErr> {
         let pending = command::Entity::find()
             .filter(command::Column::HostId.eq(host_id))
             .filter(command::Column::Status.eq("pending"))
@@ -162,13 +169,13 @@ impl Store {
         self.claim(choose(pending), now).await
     }
 
-    /// Takes the commands of a run that its agent is handed now.
+    /// Takes the commands of a run that its agent is handed now, likewise.
     pub async fn claim_commands_of_run(
         &self,
         run_id: &str,
         host_id: &str,
         now: i64,
-    ) -> Result<Vec<command::Model>, DbErr> {
+    ) -> Result<Vec<Claimed>, DbErr> {
         let pending = command::Entity::find()
             .filter(command::Column::RunId.eq(run_id))
             .filter(command::Column::HostId.eq(host_id))
@@ -180,35 +187,51 @@ impl Store {
         self.claim(pending, now).await
     }
 
-    async fn claim(
-        &self,
-        wanted: Vec<command::Model>,
-        now: i64,
-    ) -> Result<Vec<command::Model>, DbErr> {
+    /// Takes these, one after the other. After trouble with one, those before it are handed out all the same, and the
+    /// others wait for the next time.
+    async fn claim(&self, wanted: Vec<command::Model>, now: i64) -> Result<Vec<Claimed>, DbErr> {
         let mut claimed = Vec::new();
-        for mut command in wanted {
-            if let Some(why) = self.why_useless(&command).await? {
-                self.answer_command(&command.host_id, command.id, false, &why, None, now)
-                    .await?;
-                continue;
-            }
-            let taken = command::Entity::update_many()
-                .set(command::ActiveModel {
-                    status: Set("processing".to_owned()),
-                    delivered_at: Set(Some(now)),
-                    ..Default::default()
-                })
-                .filter(command::Column::Id.eq(command.id))
-                .filter(command::Column::Status.eq("pending"))
-                .exec(&self.db)
-                .await?;
-            if taken.rows_affected == 1 {
-                command.status = "processing".to_owned();
-                command.delivered_at = Some(now);
-                claimed.push(command);
+        for command in wanted {
+            match self.claim_one_command(command, now).await {
+                Ok(one) => claimed.extend(one),
+                Err(error) if claimed.is_empty() => return Err(error),
+                Err(error) => {
+                    log::error(format_args!("handing out commands: {error}"));
+                    break;
+                }
             }
         }
         Ok(claimed)
+    }
+
+    async fn claim_one_command(
+        &self,
+        mut command: command::Model,
+        now: i64,
+    ) -> Result<Option<Claimed>, DbErr> {
+        if let Some(why) = self.why_useless(&command).await? {
+            self.answer_command(&command.host_id, command.id, false, &why, None, now)
+                .await?;
+            return Ok(None);
+        }
+        // Everything that can fail comes first: what is taken is handed out.
+        let context = self.command_context(&command).await?;
+        let taken = command::Entity::update_many()
+            .set(command::ActiveModel {
+                status: Set("processing".to_owned()),
+                delivered_at: Set(Some(now)),
+                ..Default::default()
+            })
+            .filter(command::Column::Id.eq(command.id))
+            .filter(command::Column::Status.eq("pending"))
+            .exec(&self.db)
+            .await?;
+        if taken.rows_affected == 0 {
+            return Ok(None);
+        }
+        command.status = "processing".to_owned();
+        command.delivered_at = Some(now);
+        Ok(Some(Claimed { command, context }))
     }
 
     /// Returns why a command is not handed out any more, if it is not: the restore that it begins is over, or is to
@@ -225,7 +248,7 @@ impl Store {
     }
 
     /// Returns what a command's context is made from.
-    pub async fn command_context(&self, command: &command::Model) -> Result<Context, DbErr> {
+    async fn command_context(&self, command: &command::Model) -> Result<Context, DbErr> {
         let named: Named = serde_json::from_str(&command.context_json).unwrap_or_default();
         let mut context = Context::default();
         if let Some(id) = named.point_id {
