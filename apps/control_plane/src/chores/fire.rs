@@ -50,14 +50,32 @@ pub struct Judgement {
     pub next: Option<Timestamp>,
 }
 
-/// Judges a job whose next start was to be at `due`, which has come.
+impl Judgement {
+    /// Takes into account what has become of the job's run before: while it is not over, no other starts.
+    #[must_use]
+    pub fn beside(mut self, unfinished: Option<Unfinished>) -> Self {
+        let why = match unfinished {
+            None => return self,
+            Some(Unfinished::Queued) => STILL_WAITING,
+            Some(Unfinished::GoingOn) => STILL_GOING_ON,
+        };
+        for (_, verdict) in &mut self.moments {
+            if *verdict == Verdict::Start {
+                *verdict = Verdict::Missed(why);
+            }
+        }
+        self
+    }
+}
+
+/// Judges a job whose next start was to be at `due`, which has come; the run before counts as over. It may take a while,
+/// where a schedule has many moments and none was judged for long.
 pub fn judge(
     schedule: &Schedule,
     zone: &TimeZone,
     job_id: &str,
     due: Timestamp,
     now: Timestamp,
-    unfinished: Option<Unfinished>,
 ) -> Judgement {
     let mut moments = Vec::new();
     let mut at = Some(due);
@@ -73,11 +91,7 @@ pub fn judge(
     if let Some((moment, verdict)) = moments.last_mut()
         && schedule.may_still_start(*moment, now, zone, GRACE_SECONDS)
     {
-        *verdict = match unfinished {
-            None => Verdict::Start,
-            Some(Unfinished::Queued) => Verdict::Missed(STILL_WAITING),
-            Some(Unfinished::GoingOn) => Verdict::Missed(STILL_GOING_ON),
-        };
+        *verdict = Verdict::Start;
     }
     let surplus = moments.len().saturating_sub(RECORDED_MAX);
     moments.drain(..surplus);
@@ -94,14 +108,7 @@ mod tests {
 
     fn judged(json: &str, due: &str, now: &str, unfinished: Option<Unfinished>) -> Judgement {
         let schedule: Schedule = serde_json::from_str(json).expect("a schedule");
-        judge(
-            &schedule,
-            &TimeZone::UTC,
-            "job",
-            at(due),
-            at(now),
-            unfinished,
-        )
+        judge(&schedule, &TimeZone::UTC, "job", at(due), at(now)).beside(unfinished)
     }
 
     const NIGHTLY: &str = r#"{"kind":"daily","at":"22:00"}"#;

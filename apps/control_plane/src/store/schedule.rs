@@ -76,9 +76,8 @@ impl Store {
         };
         let schedule: Schedule =
             serde_json::from_str(&job.schedule_json).unwrap_or_else(|_| Schedule::manual());
+        let judgement = fire::judge(&schedule, zone, &job.id, due, now);
         let txn = self.db().begin().await?;
-        let unfinished = unfinished_run(&txn, &job.id).await?;
-        let judgement = fire::judge(&schedule, zone, &job.id, due, now, unfinished);
         // Whoever moves it on is the only one who queues the run.
         let moved = job::Entity::update_many()
             .col_expr(
@@ -95,8 +94,10 @@ impl Store {
             txn.rollback().await?;
             return Ok(Vec::new());
         }
+        // From here on the job is locked, and nobody queues another run of it.
+        let unfinished = unfinished_run(&txn, &job.id).await?;
         let mut fired = Vec::new();
-        for (moment, verdict) in judgement.moments {
+        for (moment, verdict) in judgement.beside(unfinished).moments {
             let at = moment.as_millisecond();
             let id = match verdict {
                 Verdict::Start => new_id(now.as_millisecond()),
