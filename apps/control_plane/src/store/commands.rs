@@ -309,6 +309,17 @@ impl Store {
         }
         let status = if is_done { "completed" } else { "failed" };
         let message = protocol::limit::shortened(message, 4_000);
+        let restore = match !is_done && is_restore(&command.kind) {
+            true => {
+                let payload = object(&command.payload_json);
+                let named = payload.get("restore_run_id").and_then(|id| id.as_str());
+                named.map(str::to_owned).or(command.run_id.clone())
+            }
+            false => None,
+        };
+        if let Some(run_id) = &restore {
+            self.lock_run(&txn, run_id).await?;
+        }
         let mut changed = command::ActiveModel {
             status: Set(status.to_owned()),
             result_message: Set(message.clone()),
@@ -328,14 +339,10 @@ impl Store {
             txn.rollback().await?;
             return Ok(Answered::Before);
         }
-        let mut failed_run = None;
-        if !is_done && is_restore(&command.kind) {
-            let payload = object(&command.payload_json);
-            let named = payload.get("restore_run_id").and_then(|id| id.as_str());
-            if let Some(run_id) = named.or(command.run_id.as_deref()) {
-                failed_run = fail_run_in(&txn, run_id, &message, now).await?;
-            }
-        }
+        let failed_run = match &restore {
+            Some(run_id) => fail_run_in(&txn, run_id, &message, now).await?,
+            None => None,
+        };
         txn.commit().await?;
         command.status = status.to_owned();
         command.result_message = message;

@@ -1,6 +1,17 @@
 //! The database: SQLite in the data folder, or a PostgreSQL server; one code path for both.
 //!
 //! Queries stand in files named after what they are about, beside this one. Nobody else names a column.
+//!
+//! A transaction that changes or locks rows of several kinds does so in this order, or two of them wait for each other on
+//! PostgreSQL and one is ended:
+//!
+//! ```text
+//! job ─► run ─► command ─► repository ─► operation ─► point
+//! ```
+//!
+//! Who only learns from a later row which earlier one is meant reads the later one first, without a lock, then locks the
+//! earlier one. New rows may be inserted at any time. Nothing is computed for long while a transaction is open: on SQLite
+//! it holds the only connection.
 
 pub mod agents;
 pub mod alarms;

@@ -132,6 +132,12 @@ impl Store {
             txn.rollback().await?;
             return Ok(Reported::NotYours);
         };
+        if self.is_shared() {
+            repository::Entity::find_by_id(&operation.repository_id)
+                .lock_exclusive()
+                .one(&txn)
+                .await?;
+        }
         let reported = repo_operation::Entity::update_many()
             .set(repo_operation::ActiveModel {
                 status: Set(if is_done { "success" } else { "failed" }.to_owned()),

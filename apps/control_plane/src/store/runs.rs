@@ -280,7 +280,7 @@ impl Store {
     }
 
     /// Reads a run, and where others may write at the same time, keeps them from it until the transaction ends.
-    async fn lock_run<C: ConnectionTrait>(
+    pub(super) async fn lock_run<C: ConnectionTrait>(
         &self,
         txn: &C,
         run_id: &str,

@@ -264,6 +264,7 @@ impl Store {
         now: i64,
     ) -> Result<Ending, DbErr> {
         use run::Column;
+        self.lock_run(txn, &run.id).await?;
         // A restore is the host's once its command was handed out, whatever the run says.
         let is_restore = run.kind != "backup";
         let command_taken_back = is_restore

@@ -8,7 +8,10 @@ use protocol::commands::{
 use protocol::identifier::CommandId;
 use protocol::reports::{BrowseResult, ReportBrowse};
 use protocol::update_run::RunStatus;
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _, IntoActiveModel as _};
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, ConnectionTrait as _, DatabaseBackend,
+    EntityTrait as _, IntoActiveModel as _, Statement,
+};
 use serde_json::{Value, json};
 
 use crate::world::{Agent, PASSWORD, SECRET_KEY, World, refusal};
@@ -21,6 +24,8 @@ crate::stories! {
     what_a_command_found_is_kept
     a_refused_restore_fails_its_run
     a_stopped_restore_is_not_handed_out
+    a_command_that_cannot_be_put_together_costs_no_other
+    who_ends_a_restore_and_who_answers_for_it_do_not_wait_for_each_other
 }
 
 async fn polled(world: &World, agent: &Agent) -> Vec<Command> {
@@ -327,4 +332,83 @@ async fn a_stopped_restore_is_not_handed_out(world: World) {
     row.update(world.plane.store.db()).await.expect("stopped");
     assert!(polled(&world, &agent).await.is_empty());
     assert_eq!(world.run_command(id).await.status, "failed");
+}
+
+async fn a_command_that_cannot_be_put_together_costs_no_other(world: World) {
+    let agent = world.agent().await;
+    let (_, point) = backed_up(&world, &agent).await;
+    let mut ids = Vec::new();
+    for (kind, context) in [
+        ("refresh_inventory", json!({})),
+        ("browse_snapshot", json!({"point_id": point.id})),
+        ("refresh_inventory", json!({})),
+    ] {
+        let payload = json!({"restore_point_id": point.id, "path": "/"});
+        ids.push(number(world.command(&agent, kind, payload, context).await));
+    }
+    let db = world.plane.store.db();
+    let rename = async |from: &str, to: &str| {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        db.execute_unprepared(&sql).await.expect("renamed");
+    };
+    rename("points", "points_away").await;
+    let got = |commands: Vec<Command>| -> Vec<CommandId> {
+        commands
+            .into_iter()
+            .filter_map(|it| it.command_id)
+            .collect()
+    };
+    assert_eq!(got(polled(&world, &agent).await), ids[..1]);
+    rename("points_away", "points").await;
+    assert_eq!(got(polled(&world, &agent).await), ids[1..]);
+}
+
+async fn who_ends_a_restore_and_who_answers_for_it_do_not_wait_for_each_other(world: World) {
+    let store = &world.plane.store;
+    if !store.is_shared() {
+        // On SQLite one transaction at a time is open.
+        return;
+    }
+    let agent = world.agent().await;
+    for is_answer in [true, false] {
+        let (run, id) = restore(&world, &agent).await;
+        // The watchdog changes the run …
+        let watchdog = store.begin().await.expect("begun");
+        let order = format!("UPDATE runs SET current_item = 'x' WHERE id = '{run}'");
+        watchdog.execute_unprepared(&order).await.expect("changed");
+        let other = tokio::spawn({
+            let (store, host, run) = (store.clone(), agent.id.clone(), world.run(&run).await);
+            async move {
+                if is_answer {
+                    let answered = store.answer_command(&host, id, false, "no", None, 1).await;
+                    answered.map(|_| ())
+                } else {
+                    let txn = store.begin().await?;
+                    store.end_run(&txn, &run, "a person", 1).await?;
+                    txn.commit().await
+                }
+            }
+        });
+        // … and while the other waits for it …
+        let waits = "SELECT 1 FROM pg_stat_activity \
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waits = Statement::from_string(DatabaseBackend::Postgres, waits);
+        while store
+            .db()
+            .query_one_raw(waits.clone())
+            .await
+            .expect("read")
+            .is_none()
+        {
+            tokio::task::yield_now().await;
+        }
+        // … it ends the run's command.
+        let order = format!("UPDATE commands SET result_message = 'x' WHERE id = {id}");
+        watchdog
+            .execute_unprepared(&order)
+            .await
+            .expect("no deadlock");
+        watchdog.commit().await.expect("committed");
+        other.await.expect("no panic").expect("no deadlock");
+    }
 }
