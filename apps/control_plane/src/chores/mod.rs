@@ -56,6 +56,8 @@ const UNTAKEN: &str =
 /// A thing to do again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Chore {
+    /// Before the next: what it mends may be due now.
+    Plans,
     Schedule,
     Runs,
     Upkeep,
@@ -66,7 +68,8 @@ enum Chore {
 }
 
 impl Chore {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
+        Self::Plans,
         Self::Schedule,
         Self::Runs,
         Self::Upkeep,
@@ -78,6 +81,7 @@ impl Chore {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Plans => "plans",
             Self::Schedule => "schedule",
             Self::Runs => "runs",
             Self::Upkeep => "upkeep",
@@ -94,7 +98,8 @@ impl Chore {
             Self::Inventory => 10_000,
             Self::Runs | Self::Watch => 30_000,
             Self::Upkeep => 60_000,
-            Self::OldRows => 600_000,
+            // A clock that is set back by more makes it due at once.
+            Self::Plans | Self::OldRows => 600_000,
         }
     }
 }
@@ -283,6 +288,15 @@ async fn carry_out(plane: SharedPlane, chore: Chore) -> Result<(), DbErr> {
     let plane = &plane;
     let now = plane.now_ms();
     match chore {
+        Chore::Plans => {
+            let zones = plane.store.tenant_zones().await?;
+            let mended = plane.store.mend_plans(plane.clock.now(), &zones).await?;
+            if mended > 0 {
+                log::warn(format_args!(
+                    "the server's clock was ahead for a while: {mended} next runs of jobs and moments of runs were mended"
+                ));
+            }
+        }
         Chore::Schedule => fire_due(plane).await?,
         Chore::Runs => {
             let untaken = plane
@@ -417,6 +431,7 @@ mod tests {
         let (plane, clock) = plane(&folder).await;
         let chores = Chores::new(plane.clone());
         let others = [
+            Chore::Plans,
             Chore::Upkeep,
             Chore::Inventory,
             Chore::Watch,

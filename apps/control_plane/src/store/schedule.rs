@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, TransactionTrait as _,
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, TransactionTrait as _,
 };
 
 use super::Store;
@@ -18,6 +18,9 @@ use crate::schedule::{Schedule, When};
 
 /// How many jobs are looked at in one turn.
 const JOBS_PER_TURN: u64 = 500;
+
+/// The clocks of servers that share a database may differ by so much.
+const CLOCKS_DIFFER_MS: i64 = 60_000;
 
 /// How many runs that nobody took are given up in one turn.
 const RUNS_PER_TURN: u64 = 500;
@@ -156,6 +159,83 @@ impl Store {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Mends what a clock that was far ahead left behind, and returns how many rows that were: jobs whose next run is later
+    /// than their schedule says from now, and runs that stand for moments which have yet to come: those would keep
+    /// another from being queued when their moment comes.
+    pub async fn mend_plans(
+        &self,
+        now: Timestamp,
+        zones: &HashMap<String, TimeZone>,
+    ) -> Result<u64, DbErr> {
+        let mut mended = 0;
+        let mut behind = String::new();
+        loop {
+            let jobs: Vec<(String, String, String, Option<i64>)> = job::Entity::find()
+                .select_only()
+                .columns([
+                    job::Column::Id,
+                    job::Column::TenantId,
+                    job::Column::ScheduleJson,
+                    job::Column::NextRunAt,
+                ])
+                .filter(job::Column::Status.eq("active"))
+                .filter(job::Column::Id.gt(&behind))
+                .order_by_asc(job::Column::Id)
+                .limit(JOBS_PER_TURN)
+                .into_tuple()
+                .all(self.db())
+                .await?;
+            let Some((last, ..)) = jobs.last() else {
+                return Ok(mended);
+            };
+            behind.clone_from(last);
+            let ids: Vec<&str> = jobs.iter().map(|(id, ..)| id.as_str()).collect();
+            mended += self.forget_moments_to_come(&ids, now).await?;
+            for (id, tenant_id, schedule_json, planned) in &jobs {
+                let Some(planned) = planned.filter(|at| *at > now.as_millisecond()) else {
+                    continue;
+                };
+                let Ok(schedule) = serde_json::from_str::<Schedule>(schedule_json) else {
+                    continue;
+                };
+                let zone = zones.get(tenant_id).cloned().unwrap_or(TimeZone::UTC);
+                let Some(next) = schedule.next_after(now, &zone, id) else {
+                    continue;
+                };
+                if next.as_millisecond() >= planned {
+                    continue;
+                }
+                mended += job::Entity::update_many()
+                    .col_expr(job::Column::NextRunAt, next.as_millisecond().into())
+                    .filter(job::Column::Id.eq(id))
+                    .filter(job::Column::NextRunAt.eq(planned))
+                    .filter(job::Column::ScheduleJson.eq(schedule_json))
+                    .exec(self.db())
+                    .await?
+                    .rows_affected;
+            }
+        }
+    }
+
+    /// Drops records that runs of these jobs were missed at moments which have yet to come, and lets runs that did take
+    /// place stand for no such moment.
+    async fn forget_moments_to_come(&self, jobs: &[&str], now: Timestamp) -> Result<u64, DbErr> {
+        let to_come = Condition::all()
+            .add(run::Column::JobId.is_in(jobs.iter().copied()))
+            .add(run::Column::ScheduledFor.gt(now.as_millisecond() + CLOCKS_DIFFER_MS));
+        let dropped = run::Entity::delete_many()
+            .filter(to_come.clone())
+            .filter(run::Column::Status.eq("missed"))
+            .exec(self.db())
+            .await?;
+        let changed = run::Entity::update_many()
+            .col_expr(run::Column::ScheduledFor, None::<i64>.into())
+            .filter(to_come)
+            .exec(self.db())
+            .await?;
+        Ok(dropped.rows_affected + changed.rows_affected)
     }
 
     /// Records backups as missed that were queued before `before_ms` and that their host never took.

@@ -169,6 +169,42 @@ async fn nights_that_nobody_fired_are_recorded_and_the_newest_is_made_up_for() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_ahead_costs_no_night_once_it_is_right_again() {
+    let ground = Ground::new().await;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let chores = Chores::new(ground.world.plane.clone());
+    let right = ground.world.plane.clock.now();
+    let (tonight, tomorrow) = ("2026-03-01T21:00:00Z", "2026-03-02T21:00:00Z");
+    for ahead in [
+        Duration::from_secs(400 * 86_400),
+        Duration::from_secs(38 * 3_600),
+    ] {
+        ground.world.clock.set(right + ahead);
+        chores.turn().await;
+        end_runs(&ground, "success").await;
+        ground.world.clock.set(right);
+        chores.turn().await;
+        let row = job::Entity::find_by_id(&job).one(ground.world.plane.store.db());
+        let row = row.await.expect("read").expect("there");
+        let next = row.next_run_at.map(control_plane::plane::rfc3339);
+        assert_eq!(next.as_deref(), Some(tonight), "{ahead:?}");
+    }
+    for night in [tonight, tomorrow] {
+        let at: jiff::Timestamp = night.parse().expect("a time");
+        ground.world.clock.set(at + Duration::from_secs(2));
+        chores.turn().await;
+        let of_night = run::Entity::find()
+            .filter(run::Column::ScheduledFor.eq(at.as_millisecond()))
+            .all(ground.world.plane.store.db())
+            .await
+            .expect("read");
+        let statuses: Vec<&str> = of_night.iter().map(|run| run.status.as_str()).collect();
+        assert_eq!(statuses, ["queued"], "{night}");
+        end_runs(&ground, "success").await;
+    }
+}
+
+#[tokio::test]
 async fn alarms_open_once_resolve_by_themselves_and_are_answered_by_people() {
     let ground = Ground::new().await;
     let vm = ground.vm("web").await;
