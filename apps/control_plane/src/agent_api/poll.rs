@@ -21,6 +21,7 @@ use crate::agent_api::refusal::{Answer, success};
 use crate::live::What;
 use crate::log;
 use crate::plane::{Plane, SharedPlane};
+use crate::store::repo_operations::Waiting;
 
 /// How long an answer is held at most.
 const HELD_MAX: Duration = Duration::from_secs(25);
@@ -107,6 +108,21 @@ impl Wakers {
         }
     }
 
+    /// Wakes those for whom something waits. Of several who could take the same, one at a time is woken, and with the next
+    /// turn another.
+    fn wake_for(&self, work: &Waiting, turn: usize) {
+        let hosts = self.hosts.lock().expect("nobody panics with it");
+        let chosen = work.one_of.iter().filter_map(|those| {
+            let waiting: Vec<&String> = those.iter().filter(|it| hosts.contains_key(*it)).collect();
+            waiting.get(turn.checked_rem(waiting.len())?).copied()
+        });
+        for host in work.each.iter().chain(chosen) {
+            if let Some((_, notify)) = hosts.get(host) {
+                notify.notify_waiters();
+            }
+        }
+    }
+
     fn wake_all(&self) {
         let hosts = self.hosts.lock().expect("nobody panics with it");
         for (_, notify) in hosts.values() {
@@ -129,6 +145,7 @@ impl Wakers {
         let Some(mut changes) = plane.upgrade().map(|plane| plane.live.listen()) else {
             return;
         };
+        let mut turn = 0_usize;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -143,10 +160,11 @@ impl Wakers {
                     if self.is_empty() {
                         continue;
                     }
+                    turn = turn.wrapping_add(1);
                     let Some(plane) = plane.upgrade() else { return };
                     match plane.store.hosts_with_work(plane.now_ms()).await {
-                        Ok(hosts) => hosts.iter().for_each(|host| self.wake(host)),
-                        Err(error) => eprintln!("agents' API: looking for work: {error}"),
+                        Ok(work) => self.wake_for(&work, turn),
+                        Err(error) => log::error(format_args!("looking for agents' work: {error}")),
                     }
                 }
             }
@@ -163,5 +181,40 @@ impl Drop for Place {
                 hosts.remove(&self.host_id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_one_can_take_wakes_one_who_waits_and_then_another() {
+        let wakers = Arc::new(Wakers::default());
+        let places = ["a", "b", "c"].map(|host| wakers.place(host));
+        let one_of = ["gone", "a", "b"].map(str::to_owned).to_vec();
+        let work = Waiting {
+            each: vec!["c".to_owned()],
+            one_of: vec![one_of, vec!["gone".to_owned()]],
+        };
+        let woken = |turn| {
+            let mut waits: Vec<_> = places
+                .iter()
+                .map(|place| Box::pin(place.notify.notified()))
+                .collect();
+            for wait in &mut waits {
+                wait.as_mut().enable();
+            }
+            wakers.wake_for(&work, turn);
+            waits
+                .into_iter()
+                .map(|wait| wait.now_or_never().is_some())
+                .collect::<Vec<bool>>()
+        };
+        assert_eq!(woken(0), [true, false, true]);
+        assert_eq!(woken(1), [false, true, true]);
+        assert_eq!(woken(2), [true, false, true]);
     }
 }

@@ -14,6 +14,8 @@ use crate::store::runs::fail_run_in;
 
 /// So many commands of a group are handed out at once (contract 3.7).
 const GROUP_MAX: usize = 5;
+/// Commands of which only the run that they belong to is told.
+pub(super) const OF_RUNS_ALONE: [&str; 2] = ["enable_verbose_admin_logging", "cancel"];
 /// So many commands are looked at in one poll.
 const LOOK_MAX: u64 = 100;
 
@@ -97,7 +99,7 @@ fn group(kind: &str) -> Option<Group> {
     match kind {
         "restore" | "hyperv_restore" | "disk_restore" | "browse_snapshot" | "maintenance_quick"
         | "maintenance_full" => Some(Group::Work),
-        "enable_verbose_admin_logging" | "cancel" => None,
+        of_run if OF_RUNS_ALONE.contains(&of_run) => None,
         _ => Some(Group::Agent),
     }
 }
@@ -161,7 +163,7 @@ impl Store {
         let pending = command::Entity::find()
             .filter(command::Column::HostId.eq(host_id))
             .filter(command::Column::Status.eq("pending"))
-            .filter(command::Column::Kind.ne("enable_verbose_admin_logging"))
+            .filter(command::Column::Kind.is_not_in(OF_RUNS_ALONE))
             .order_by_asc(command::Column::Id)
             .limit(LOOK_MAX)
             .all(&self.db)

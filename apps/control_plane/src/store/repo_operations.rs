@@ -1,25 +1,30 @@
 //! Work on repositories: handed to one host at a time, reported once.
 
+use std::collections::HashMap;
+
 use sea_orm::{
     ActiveModelTrait as _,
     ActiveValue::Set,
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
-    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
-    TransactionTrait as _,
+    JoinType, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryTrait as _, Select, TransactionTrait as _,
     sea_query::{LockBehavior, LockType},
 };
+
+use serde_json::json;
 
 use crate::run_rules::change::object;
 use crate::run_rules::finish::{Work, is_understood};
 use crate::run_rules::listing::{LIST_POINTS, Listed};
-use serde_json::json;
-
 use crate::store::Store;
+use crate::store::commands::OF_RUNS_ALONE;
 use crate::store::entity::{command, host, job, repo_operation, repository};
 use crate::store::points::ToldOfPoints;
 
 /// While work on a repository goes on, nobody else gets any for so long (contract 3.15).
 pub const LOCK_MS: i64 = 300_000;
+/// Ids in one query, at most.
+const REPOSITORIES_PER_QUERY: usize = 500;
 /// So much work is looked at in one poll.
 const LOOK_MAX: u64 = 20;
 
@@ -233,35 +238,100 @@ impl Store {
         Ok(false)
     }
 
-    /// Returns the hosts for which a command or work on a repository waits: what long polls are woken by when nobody
+    /// Returns for which hosts something waits that they would be handed now: what long polls are woken by when nobody
     /// told them.
-    pub async fn hosts_with_work(&self, now: i64) -> Result<Vec<String>, DbErr> {
-        let mut hosts: Vec<String> = command::Entity::find()
+    pub async fn hosts_with_work(&self, now: i64) -> Result<Waiting, DbErr> {
+        let each: Vec<String> = command::Entity::find()
             .select_only()
             .column(command::Column::HostId)
             .distinct()
             .filter(command::Column::Status.eq("pending"))
-            .filter(command::Column::Kind.ne("enable_verbose_admin_logging"))
+            .filter(command::Column::Kind.is_not_in(OF_RUNS_ALONE))
             .into_tuple()
             .all(&self.db)
             .await?;
-        let waiting = repo_operation::Entity::find()
+        let queued: Vec<(String, String)> = repo_operation::Entity::find()
             .select_only()
-            .column(repo_operation::Column::RepositoryId)
-            .filter(repo_operation::Column::Status.eq("queued"))
-            .filter(repo_operation::Column::NotBefore.lte(now));
-        let users: Vec<String> = job::Entity::find()
-            .select_only()
-            .column(job::Column::HostId)
+            .columns([
+                repo_operation::Column::RepositoryId,
+                repo_operation::Column::Kind,
+            ])
             .distinct()
-            .filter(job::Column::Status.ne("deleted"))
-            .filter(job::Column::RepositoryId.in_subquery(waiting.into_query()))
+            .filter(repo_operation::Column::Status.eq("queued"))
+            .filter(repo_operation::Column::NotBefore.lte(now))
+            .filter(
+                repo_operation::Column::RepositoryId.not_in_subquery(worked_on(now).into_query()),
+            )
             .into_tuple()
             .all(&self.db)
             .await?;
-        hosts.extend(users);
-        Ok(hosts)
+        if queued.is_empty() {
+            return Ok(Waiting {
+                each,
+                one_of: Vec::new(),
+            });
+        }
+        let mut kinds: HashMap<String, Vec<String>> = HashMap::new();
+        for (repository, kind) in queued {
+            kinds.entry(repository).or_default().push(kind);
+        }
+        let mut one_of: HashMap<String, Vec<String>> = HashMap::new();
+        let repositories: Vec<&String> = kinds.keys().collect();
+        for repositories in repositories.chunks(REPOSITORIES_PER_QUERY) {
+            let users: Vec<(String, String, String)> = job::Entity::find()
+                .select_only()
+                .columns([job::Column::RepositoryId, job::Column::HostId])
+                .column(host::Column::AgentVersion)
+                .distinct()
+                .join(
+                    JoinType::InnerJoin,
+                    job::Entity::belongs_to(host::Entity)
+                        .from(job::Column::HostId)
+                        .to(host::Column::Id)
+                        .into(),
+                )
+                .filter(job::Column::Status.ne("deleted"))
+                .filter(job::Column::RepositoryId.is_in(repositories.iter().copied()))
+                .filter(host::Column::IsDisabled.eq(false))
+                .into_tuple()
+                .all(&self.db)
+                .await?;
+            for (repository, host, version) in users {
+                let understands = kinds
+                    .get(&repository)
+                    .is_some_and(|kinds| kinds.iter().any(|kind| is_understood(kind, &version)));
+                if understands {
+                    one_of.entry(repository).or_default().push(host);
+                }
+            }
+        }
+        Ok(Waiting {
+            each,
+            one_of: one_of.into_values().collect(),
+        })
     }
+}
+
+/// For which hosts something waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// For each of these, a command.
+    pub each: Vec<String>,
+    /// For one of each of these lists, work on a repository: whoever comes first takes it, and the others go without.
+    pub one_of: Vec<Vec<String>>,
+}
+
+/// The repositories on which somebody works.
+fn worked_on(now: i64) -> Select<repo_operation::Entity> {
+    repo_operation::Entity::find()
+        .select_only()
+        .column(repo_operation::Column::RepositoryId)
+        .filter(repo_operation::Column::Status.eq("running"))
+        .filter(
+            Condition::any()
+                .add(repo_operation::Column::LockedUntil.gt(now))
+                .add(repo_operation::Column::LockedUntil.is_null()),
+        )
 }
 
 /// Tells whether somebody works on a repository.
@@ -270,14 +340,8 @@ async fn is_locked<C: ConnectionTrait>(
     repository_id: &str,
     now: i64,
 ) -> Result<bool, DbErr> {
-    let going_on = repo_operation::Entity::find()
+    let going_on = worked_on(now)
         .filter(repo_operation::Column::RepositoryId.eq(repository_id))
-        .filter(repo_operation::Column::Status.eq("running"))
-        .filter(
-            Condition::any()
-                .add(repo_operation::Column::LockedUntil.gt(now))
-                .add(repo_operation::Column::LockedUntil.is_null()),
-        )
         .count(txn)
         .await?;
     Ok(going_on > 0)

@@ -7,6 +7,7 @@ use protocol::repo_operations::{
     RepoOperation,
 };
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _, IntoActiveModel as _};
+use serde_json::json;
 
 use crate::world::{Agent, SECRET_KEY, World, refusal};
 
@@ -15,6 +16,7 @@ crate::stories! {
     work_is_reported_by_who_took_it_with_its_token
     a_lock_ends_by_itself
     kinds_of_our_own_go_to_agents_that_understand_them
+    nobody_is_woken_for_what_they_would_not_be_handed
 }
 
 async fn polled(world: &World, agent: &Agent) -> Option<RepoOperation> {
@@ -148,4 +150,49 @@ async fn kinds_of_our_own_go_to_agents_that_understand_them(world: World) {
     let mut newer = agent.clone();
     newer.caller.program.version = "2.0.0".to_owned();
     assert_eq!(polled(&world, &newer).await.expect("it").op_type, "verify");
+}
+
+async fn nobody_is_woken_for_what_they_would_not_be_handed(world: World) {
+    let agents = [
+        world.agent().await,
+        world.agent().await,
+        world.agent().await,
+    ];
+    let [old, new, disabled] = &agents;
+    let (repository, other) = (world.repository().await, world.repository().await);
+    for agent in &agents {
+        world.job(agent, &repository, "kopia").await;
+        let mut row = world.host(&agent.id).await.into_active_model();
+        row.agent_version = Set(if agent.id == old.id { "1.9.0" } else { "2.0.0" }.to_owned());
+        row.is_disabled = Set(agent.id == disabled.id);
+        row.update(world.plane.store.db()).await.expect("changed");
+    }
+    let waiting = async || {
+        let work = world.plane.store.hosts_with_work(world.now()).await;
+        let mut work = work.expect("read");
+        for hosts in &mut work.one_of {
+            hosts.sort();
+        }
+        (work.each, work.one_of)
+    };
+    let none = Vec::<String>::new;
+    for kind in ["cancel", "enable_verbose_admin_logging"] {
+        world.command(new, kind, json!({}), json!({})).await;
+    }
+    // No job uses the other one.
+    world.operation(&other, "maintenance_quick", "a").await;
+    assert_eq!(waiting().await, (none(), vec![]));
+    world
+        .command(old, "refresh_inventory", json!({}), json!({}))
+        .await;
+    world.operation(&repository, "verify", "b").await;
+    let (of_old, of_new) = (vec![old.id.clone()], vec![new.id.clone()]);
+    assert_eq!(waiting().await, (of_old.clone(), vec![of_new]));
+    world.operation(&repository, "maintenance_quick", "c").await;
+    let mut both = vec![old.id.clone(), new.id.clone()];
+    both.sort();
+    assert_eq!(waiting().await, (of_old.clone(), vec![both]));
+    // Once one works on the repository, nobody else gets any of it.
+    polled(&world, old).await.expect("an operation");
+    assert_eq!(waiting().await, (of_old, vec![]));
 }
