@@ -49,6 +49,10 @@ const LEASE_MS: i64 = 30_000;
 /// A backup that its host did not take for this long is given up: twelve hours.
 const UNTAKEN_MS: i64 = 12 * 3_600_000;
 
+/// Nothing is dropped for its age before the server has been awake for twelve hours: a clock that leapt ahead would make
+/// everything old.
+const CLOCK_TRUSTED_MS: i64 = 12 * 3_600_000;
+
 /// Why it was given up.
 const UNTAKEN: &str =
     "the host did not take it for twelve hours; see whether it is on and its agent runs";
@@ -325,7 +329,10 @@ async fn carry_out(plane: SharedPlane, chore: Chore) -> Result<(), DbErr> {
         }
         Chore::Messages => deliver::compose_due(plane).await?,
         Chore::OldRows => {
-            plane.store.drop_old_rows(now).await?;
+            let awake_since = plane.store.awake_since(now).await?;
+            if now - awake_since >= CLOCK_TRUSTED_MS {
+                plane.store.drop_old_rows(now).await?;
+            }
             plane.store.remove_ended_sessions(now, IDLE_MS).await?;
         }
     }

@@ -173,6 +173,7 @@ async fn a_clock_that_was_ahead_costs_no_night_once_it_is_right_again() {
     let ground = Ground::new().await;
     let job = text(&ground.job(ground.wish()).await["id"]);
     let chores = Chores::new(ground.world.plane.clone());
+    let kept = ground.event("a run", "BACKUP_STARTING", json!({})).await;
     let right = ground.world.plane.clock.now();
     let (tonight, tomorrow) = ("2026-03-01T21:00:00Z", "2026-03-02T21:00:00Z");
     for ahead in [
@@ -189,6 +190,9 @@ async fn a_clock_that_was_ahead_costs_no_night_once_it_is_right_again() {
         let next = row.next_run_at.map(control_plane::plane::rfc3339);
         assert_eq!(next.as_deref(), Some(tonight), "{ahead:?}");
     }
+    // Nothing was dropped for an age that it does not have.
+    let event = run_event::Entity::find_by_id(kept).one(ground.world.plane.store.db());
+    assert!(event.await.expect("read").is_some());
     for night in [tonight, tomorrow] {
         let at: jiff::Timestamp = night.parse().expect("a time");
         ground.world.clock.set(at + Duration::from_secs(2));
