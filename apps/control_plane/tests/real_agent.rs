@@ -260,6 +260,7 @@ impl World {
             bucket: text(""),
             prefix: text(""),
             path: text(&path),
+            host_id: Set(None),
             access_key: text(""),
             secret_key_sealed: Set(None),
             password_sealed: Set(self.plane.sealing.seal(&of, PASSWORD.as_bytes())),

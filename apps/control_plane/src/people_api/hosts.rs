@@ -334,6 +334,7 @@ async fn remove(
         .filter(vm::Column::GoneAt.is_null())
         .exec(&txn)
         .await?;
+    plane.store.leave_folders(&txn, &id).await?;
     host::Entity::delete_by_id(&id).exec(&txn).await?;
     let entry = caller.did("host.delete", "host", &id);
     let entry = entry

@@ -22,6 +22,7 @@ use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::hosts::OfTenant;
 use crate::people_api::input::{Input, text};
 use crate::people_api::paging::{Page, Paging};
+use crate::people_api::repositories::of_another_host;
 use crate::people_api::request::{
     ChangeRefusals, Id, LookRefusals, list, name_cursor, name_of_cursor, path, shown, within, word,
 };
@@ -31,6 +32,7 @@ use crate::plane::{Plane, SharedPlane, rfc3339};
 use crate::retention_preview::play;
 use crate::schedule::Schedule;
 use crate::store::entity::{host, job, run};
+use crate::store::folders::is_folder_of_one;
 use crate::store::runs::{NewRun, new_run};
 use crate::vm_choice::{VmRules, bare_guid};
 
@@ -524,12 +526,14 @@ async fn found(
     row.ok_or_else(|| ApiError::not_found(format!("job {}", shown(id))))
 }
 
-/// Returns the host of a wish, once host and repository are found to be of one tenant that the caller may see.
+/// Returns the host of a wish, once host and repository are found to be of one tenant that the caller may see, and the
+/// repository to be within the host's reach. `job_id` is the job that is changed.
 async fn place(
     plane: &Plane,
     txn: &DatabaseTransaction,
     tenant_id: Option<&str>,
     wish: &JobWish,
+    job_id: Option<&str>,
 ) -> ApiResult<host::Model> {
     let host = plane.store.host_of(txn, tenant_id, &wish.host_id).await?;
     let host = host.ok_or_else(|| {
@@ -540,13 +544,23 @@ async fn place(
         .store
         .find_repository(txn, Some(&host.tenant_id), &wish.repository_id)
         .await?;
-    if repository.is_none() {
+    let Some(repository) = repository else {
         let message = format!(
             "there is no repository {} where {} is at home",
             shown(&wish.repository_id),
             host.name
         );
         return Err(ApiError::invalid("repository_id", message));
+    };
+    if is_folder_of_one(&repository) {
+        let store = &plane.store;
+        let owner = store
+            .take_folder(txn, &repository, &host.id, job_id)
+            .await?;
+        if owner != host.id {
+            let message = of_another_host(plane, txn, &repository, &owner, &host).await?;
+            return Err(ApiError::invalid("repository_id", message));
+        }
     }
     Ok(host)
 }
@@ -610,7 +624,7 @@ async fn create(
     let id = plane.new_id();
     let now = plane.clock.now();
     let txn = plane.store.begin().await?;
-    let host = place(&plane, &txn, tenant.as_deref(), &wish).await?;
+    let host = place(&plane, &txn, tenant.as_deref(), &wish, None).await?;
     txn.rollback().await?;
     let zone = zone_of(&plane, &host.tenant_id).await?;
     let mut row = job::ActiveModel {
@@ -622,7 +636,7 @@ async fn create(
     wish.put(&mut row, now, &zone, &id);
     let txn = plane.store.begin().await?;
     // They are looked at again: they may have been removed meanwhile.
-    place(&plane, &txn, Some(&host.tenant_id), &wish).await?;
+    place(&plane, &txn, Some(&host.tenant_id), &wish, None).await?;
     let row = row.insert(&txn).await?;
     let entry = caller.did("job.create", "job", &id);
     let entry = entry.of_tenant(Some(&host.tenant_id)).with(detail(&row));
@@ -661,7 +675,7 @@ async fn change(
     plane.store.lock_job(&txn, &id).await?;
     let before = found(&plane, &txn, tenant, &id).await?;
     let wish = JobWish::of(&before).changed(change).checked()?;
-    place(&plane, &txn, Some(&before.tenant_id), &wish).await?;
+    place(&plane, &txn, Some(&before.tenant_id), &wish, Some(&id)).await?;
     let moves = wish.host_id != before.host_id || wish.repository_id != before.repository_id;
     if moves && let Some(run) = plane.store.run_going_on(&txn, &id).await? {
         return Err(ApiError::conflict(
@@ -804,7 +818,7 @@ async fn preview(
     let tenant = caller.scope(wish.tenant_id.as_deref())?;
     let wish = wish.checked()?;
     let txn = plane.store.begin().await?;
-    let host = place(&plane, &txn, tenant.as_deref(), &wish).await?;
+    let host = place(&plane, &txn, tenant.as_deref(), &wish, None).await?;
     txn.rollback().await?;
     let zone = zone_of(&plane, &host.tenant_id).await?;
     let vms = match &*wish.engine {

@@ -19,6 +19,7 @@ use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::hosts;
 use crate::people_api::input::Input;
 use crate::people_api::paging::{Page, Paging};
+use crate::people_api::repositories::within_reach;
 use crate::people_api::request::{ChangeRefusals, Id, LookRefusals, moment, number, path};
 use crate::plane::{Plane, SharedPlane, rfc3339};
 use crate::run_rules::listing::unconfirmed_since;
@@ -322,6 +323,7 @@ async fn browse(
     let host_id = browse.host_id.unwrap_or_else(|| point.host_id.clone());
     let txn = plane.store.begin().await?;
     let host = hosts::found(&plane, &txn, Some(&point.tenant_id), &host_id).await?;
+    within_reach(&plane, &txn, &point.repository_id, &host).await?;
     let payload = json!({"restore_point_id": point.id, "path": folder, "max_items": 1_000});
     let order = ("browse_snapshot", payload, context_of(&point));
     let row = commands::order(&plane, &txn, &caller, &host, order).await?;

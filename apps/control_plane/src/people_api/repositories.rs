@@ -28,6 +28,7 @@ use crate::people_api::tenant_choice::new_thing_tenant;
 use crate::plane::{Plane, SharedPlane, rfc3339};
 use crate::run_rules::finish::retention_payload;
 use crate::store::entity::{host, job, point, repo_operation, repository, vm};
+use crate::store::folders::is_folder_of_one;
 use crate::vm_choice::VmRules;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -67,6 +68,11 @@ pub struct Repository {
     pub prefix: String,
     /// The folder of a local repository.
     pub path: String,
+    /// The host whose folder it is: the first whose job used it, and the only one that may; null: S3, a share, or nobody's
+    /// yet.
+    pub host_id: Option<String>,
+    /// That host's name.
+    pub host_name: String,
     /// The S3 access key; the secret key is never shown.
     pub access_key: String,
     /// How much may be stored in it, by what people decided.
@@ -149,7 +155,7 @@ struct NewRepository {
     /// The prefix of its blobs.
     #[serde(default)]
     prefix: String,
-    /// The folder of a local repository, on the hosts that use it.
+    /// The folder of a local repository, on the one host that uses it, or a share (`\\server\share`).
     #[serde(default)]
     path: String,
     /// The S3 access key.
@@ -186,6 +192,10 @@ struct RepositoryChange {
     region: Option<String>,
     /// The S3 access key.
     access_key: Option<String>,
+    /// Only null: the folder was moved to another host; it is of the one whose job uses it next.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    host_id: Option<Option<String>>,
     /// The S3 secret key.
     #[schema(format = Password)]
     secret_key: Option<String>,
@@ -236,7 +246,12 @@ fn is_due(every_hours: i64, last: Option<i64>, made: i64, now: i64) -> bool {
     every_hours > 0 && now - last.unwrap_or(made) >= every_hours.saturating_mul(HOUR_MS)
 }
 
-fn view(row: repository::Model, job_count: i64, point_count: i64, now: i64) -> Repository {
+fn view(
+    row: repository::Model,
+    host_name: String,
+    (job_count, point_count): (i64, i64),
+    now: i64,
+) -> Repository {
     let due = |every, last| is_due(every, last, row.created_at, now);
     // A full maintenance does what a quick one does.
     let last_quick = row.last_quick_at.max(row.last_full_at);
@@ -253,6 +268,8 @@ fn view(row: repository::Model, job_count: i64, point_count: i64, now: i64) -> R
         bucket: row.bucket,
         prefix: row.prefix,
         path: row.path,
+        host_id: row.host_id,
+        host_name,
         access_key: row.access_key,
         limit_bytes: row.limit_bytes,
         quick_every_hours: row.quick_every_hours,
@@ -278,11 +295,17 @@ async fn views(plane: &Plane, rows: Vec<repository::Model>) -> ApiResult<Vec<Rep
         .job_counts(job::Column::RepositoryId, &ids)
         .await?;
     let points = plane.store.point_counts(&ids).await?;
+    let hosts: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row.host_id.as_deref())
+        .collect();
+    let names = plane.store.names(&hosts, &[], &[]).await?;
     let now = plane.now_ms();
     let viewed = rows.into_iter().map(|row| {
         let jobs = jobs.get(&row.id).copied().unwrap_or_default();
         let points = points.get(&row.id).copied().unwrap_or_default();
-        view(row, jobs, points, now)
+        let host_name = names.host(row.host_id.as_deref().unwrap_or_default());
+        view(row, host_name, (jobs, points), now)
     });
     Ok(viewed.collect())
 }
@@ -319,6 +342,47 @@ pub(super) async fn found(
 ) -> ApiResult<repository::Model> {
     let row = plane.store.find_repository(db, tenant_id, id).await?;
     row.ok_or_else(|| ApiError::not_found(format!("repository {}", shown(id))))
+}
+
+/// Says why a host cannot use a repository that is the folder of another one, and what to do.
+pub(super) async fn of_another_host(
+    plane: &Plane,
+    db: &impl sea_orm::ConnectionTrait,
+    repository: &repository::Model,
+    owner_id: &str,
+    host: &host::Model,
+) -> ApiResult<String> {
+    let owner = plane
+        .store
+        .host_of(db, Some(&repository.tenant_id), owner_id)
+        .await?;
+    let owner = owner.map_or_else(|| "another host".to_owned(), |owner| owner.name);
+    Ok(format!(
+        "{} is the folder {} of {owner}; on {} that path is another folder. Make a repository for {}, use one on S3 or on a share, or, if the folder was moved there, have an owner say so at the repository",
+        repository.name, repository.path, host.name, host.name
+    ))
+}
+
+/// Refuses a host that is to read from the folder of another one.
+pub(super) async fn within_reach(
+    plane: &Plane,
+    db: &impl sea_orm::ConnectionTrait,
+    repository_id: &str,
+    host: &host::Model,
+) -> ApiResult<()> {
+    let repository = repository::Entity::find_by_id(repository_id)
+        .one(db)
+        .await?;
+    let Some(repository) = repository.filter(is_folder_of_one) else {
+        return Ok(());
+    };
+    match &repository.host_id {
+        Some(owner) if *owner != host.id => {
+            let message = of_another_host(plane, db, &repository, owner, host).await?;
+            Err(ApiError::conflict("other_host", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Lists repositories, by name.
@@ -432,6 +496,7 @@ fn new_row(
         bucket: Set(bucket),
         prefix: Set(prefix),
         path: Set(folder),
+        host_id: Set(None),
         access_key: Set(access_key),
         secret_key_sealed: Set(secret_key.map(|it| seal(plane, id, "secret_key", &it))),
         password_sealed: Set(seal(plane, id, "password", &password)),
@@ -560,6 +625,18 @@ async fn change(
         let password = secret("password", password, PASSWORD_CHARS_MIN)?;
         row.password_sealed = Set(seal(&plane, &id, "password", &password));
         changed.push("password");
+    }
+    match &change.host_id {
+        Some(Some(_)) => {
+            let message =
+                "it can only be taken away (null); then it is the host's whose job uses it next";
+            return Err(ApiError::invalid("host_id", message));
+        }
+        Some(None) => {
+            row.host_id = Set(None);
+            changed.push("host_id");
+        }
+        None => {}
     }
     let row = match row.is_changed() {
         true => row.update(&txn).await?,

@@ -19,6 +19,7 @@ use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::hosts;
 use crate::people_api::input::{Input, text};
 use crate::people_api::points::{self, context_of, disks_of};
+use crate::people_api::repositories::within_reach;
 use crate::people_api::request::{ChangeRefusals, Id, list, path};
 use crate::people_api::runs::{Run, run_views};
 use crate::plane::SharedPlane;
@@ -136,6 +137,7 @@ async fn restore(
             ),
         ));
     }
+    within_reach(&plane, &txn, &point.repository_id, &host).await?;
     let vm = match point.vm_id {
         Some(vm_id) => vm::Entity::find_by_id(vm_id).one(&txn).await?,
         None => None,

@@ -156,6 +156,7 @@ mod tests {
             bucket: String::new(),
             prefix: String::new(),
             path: String::new(),
+            host_id: None,
             access_key: String::new(),
             secret_key_sealed: None,
             password_sealed: Vec::new(),

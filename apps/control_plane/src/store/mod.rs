@@ -22,6 +22,7 @@ pub mod entity;
 mod facts;
 pub mod figures;
 pub mod fleet;
+pub mod folders;
 pub mod history;
 pub mod inventory;
 pub mod leases;

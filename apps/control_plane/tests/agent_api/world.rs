@@ -226,6 +226,7 @@ impl World {
             bucket: text("backups"),
             prefix: text("some/where"),
             path: text(""),
+            host_id: Set(None),
             access_key: text("AK1"),
             secret_key_sealed: Set(Some(sealing.seal(
                 &format!("repository/{id}/secret_key"),

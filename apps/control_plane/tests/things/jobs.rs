@@ -170,7 +170,12 @@ async fn what_cannot_be_carried_out_is_refused_and_named() {
 #[tokio::test]
 async fn a_job_runs_once_at_a_time() {
     let ground = Ground::new().await;
-    let job = ground.job(ground.wish()).await;
+    // A share, so that the job may move.
+    let share = json!({"name": "Share", "kind": "local", "path": r"\\nas\vault"});
+    let share = ground.owner.post("/repositories", share).await.expect(201);
+    let mut wish = ground.wish();
+    wish["repository_id"] = share["id"].clone();
+    let job = ground.job(wish).await;
     let path = format!("/jobs/{}/runs", text(&job["id"]));
     let (one, two) = tokio::join!(
         ground.operator.post(&path, json!({})),

@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use serde_json::{Value, json};
 
-use crate::ground::{Ground, PointOf, local, text};
+use crate::ground::{self, Ground, PointOf, local, text};
 use crate::server::PASSWORD;
 
 #[tokio::test]
@@ -251,6 +251,94 @@ async fn upkeep_is_due_after_its_hours_and_is_queued_once_for_a_host_that_can_do
     let listed = ground.viewer.get(&operations).await.expect(200);
     assert_eq!(listed["items"][1]["id"], queued["id"]);
     assert!(!listed.to_string().contains("token"));
+}
+
+#[tokio::test]
+async fn a_folder_is_of_the_first_host_that_uses_it_until_it_is_said_to_have_moved() {
+    let ground = Ground::new().await;
+    let path = format!("/repositories/{}", ground.repository);
+    assert_eq!(
+        ground.viewer.get(&path).await.expect(200)["host_id"],
+        json!(null)
+    );
+    let other = ground::host(&ground.world, &ground.tenant, "hv02").await;
+    let mut there = ground.wish();
+    there["host_id"] = json!(other);
+    // A look ahead takes nothing.
+    ground
+        .operator
+        .post("/jobs/preview", there.clone())
+        .await
+        .expect(200);
+    let job = ground.job(ground.wish()).await;
+    let shown = ground.viewer.get(&path).await.expect(200);
+    assert_eq!(
+        (&shown["host_id"], &shown["host_name"]),
+        (&json!(ground.host), &json!("hv01"))
+    );
+    for route in ["/jobs", "/jobs/preview"] {
+        let refused = ground.operator.post(route, there.clone()).await;
+        let refused = refused.refused(422, "invalid");
+        assert_eq!(refused["field"], "repository_id", "{route}");
+        let message = text(&refused["message"]);
+        assert!(message.contains("of hv01"), "{message}");
+    }
+    let job_path = format!("/jobs/{}", text(&job["id"]));
+    let moved = json!({"host_id": other});
+    ground
+        .operator
+        .patch(&job_path, moved.clone())
+        .await
+        .refused(422, "invalid");
+    let point = ground.point(PointOf::default()).await;
+    let restore =
+        json!({"kind": "files", "host_id": other, "target_path": r"D:\Restore", "paths": []});
+    let restores = format!("/points/{point}/restore");
+    ground
+        .operator
+        .post(&restores, restore.clone())
+        .await
+        .refused(409, "other_host");
+    ground
+        .operator
+        .post(
+            &format!("/points/{point}/browse"),
+            json!({"host_id": other}),
+        )
+        .await
+        .refused(409, "other_host");
+
+    // The disk was put into the other host.
+    let said = json!({"host_id": null});
+    ground
+        .operator
+        .patch(&path, said.clone())
+        .await
+        .refused(403, "forbidden");
+    let to = json!({"host_id": other});
+    ground.owner.patch(&path, to).await.refused(422, "invalid");
+    ground.owner.patch(&path, said).await.expect(200);
+    // As long as the job is where it was, a second one elsewhere is not taken.
+    let refused = ground.operator.post("/jobs", there.clone()).await;
+    refused.refused(422, "invalid");
+    ground.operator.patch(&job_path, moved).await.expect(200);
+    let shown = ground.viewer.get(&path).await.expect(200);
+    assert_eq!(shown["host_name"], "hv02");
+    ground.operator.post(&restores, restore).await.expect(202);
+
+    // Whose folder it was is removed.
+    ground.operator.delete(&job_path).await.expect(204);
+    let unused = ground::host(&ground.world, &ground.tenant, "hv03").await;
+    let share = json!({"name": "Share", "kind": "local", "path": r"\\nas\vault"});
+    let share = ground.owner.post("/repositories", share).await.expect(201);
+    for host in [&other, &unused] {
+        let mut wish = ground.wish();
+        wish["host_id"] = json!(host);
+        wish["repository_id"] = share["id"].clone();
+        let job = ground.job(wish).await;
+        let job_path = format!("/jobs/{}", text(&job["id"]));
+        ground.operator.delete(&job_path).await.expect(204);
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub struct Model {
     pub prefix: String,
     /// The folder of a local repository.
     pub path: String,
+    /// The host whose folder it is: the first that a job used it from; none for S3, for a share, and before.
+    pub host_id: Option<String>,
     /// The S3 access key.
     pub access_key: String,
     /// The sealed S3 secret key.

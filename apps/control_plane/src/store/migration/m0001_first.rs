@@ -214,6 +214,7 @@ const TABLES: &[Table] = &[
             ("bucket", Text),
             ("prefix", Text),
             ("path", Text),
+            ("host_id", TextOrNull),
             ("access_key", Text),
             ("secret_key_sealed", BlobOrNull),
             ("password_sealed", Blob),
