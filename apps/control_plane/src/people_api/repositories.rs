@@ -760,7 +760,7 @@ async fn operations(
     )))
 }
 
-/// Queues work on a repository, for a host with a job that stores in it.
+/// Queues work on a repository, for a host that has stored points in it.
 #[utoipa::path(post, path = "/repositories/{id}/operations", tag = "repositories", params(("id" = String, Path)),
     request_body = NewOperation, responses((status = 202, body = Operation), ChangeRefusals))]
 async fn operate(
@@ -774,12 +774,12 @@ async fn operate(
     let now = plane.now_ms();
     let txn = plane.store.begin().await?;
     let row = found(&plane, &txn, caller.tenant_id.as_deref(), &id).await?;
-    let hosts = hosts_using(&txn, &id).await?;
+    let hosts = plane.store.hosts_working_on(&txn, &row).await?;
     if hosts.is_empty() {
         return Err(ApiError::conflict(
             "no_host",
             format!(
-                "no job of a host that may work stores in {}, so nobody can do it",
+                "no host that may work has stored a point in {} yet, and only who has knows its password; let a job run first",
                 row.name
             ),
         ));
@@ -878,26 +878,4 @@ async fn rules_of_jobs(
         retention_payload(job, &guids)
     };
     Ok(jobs.iter().filter_map(payload).collect())
-}
-
-async fn hosts_using(
-    db: &impl sea_orm::ConnectionTrait,
-    repository_id: &str,
-) -> ApiResult<Vec<String>> {
-    use sea_orm::{QuerySelect as _, QueryTrait as _};
-    let with_job = job::Entity::find()
-        .filter(job::Column::RepositoryId.eq(repository_id))
-        .filter(job::Column::Status.ne("deleted"))
-        .select_only()
-        .column(job::Column::HostId)
-        .into_query();
-    let hosts: Vec<String> = host::Entity::find()
-        .filter(host::Column::Id.in_subquery(with_job))
-        .filter(host::Column::IsDisabled.eq(false))
-        .select_only()
-        .column(host::Column::Id)
-        .into_tuple()
-        .all(db)
-        .await?;
-    Ok(hosts)
 }

@@ -1,4 +1,7 @@
 //! Work on repositories: handed to one host at a time, reported once.
+//!
+//! It goes to hosts that have stored points in the repository: an agent knows the place and the password of a repository from
+//! its own runs, and what is handed out here names neither.
 
 use std::collections::HashMap;
 
@@ -8,7 +11,7 @@ use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
     JoinType, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     QueryTrait as _, Select, TransactionTrait as _,
-    sea_query::{LockBehavior, LockType},
+    sea_query::{Expr, ExprTrait as _, LockBehavior, LockType},
 };
 
 use serde_json::json;
@@ -18,7 +21,7 @@ use crate::run_rules::finish::{Work, is_understood};
 use crate::run_rules::listing::{LIST_POINTS, Listed};
 use crate::store::Store;
 use crate::store::commands::OF_RUNS_ALONE;
-use crate::store::entity::{command, host, job, repo_operation, repository};
+use crate::store::entity::{command, host, point, repo_operation, repository};
 use crate::store::points::ToldOfPoints;
 
 /// While work on a repository goes on, nobody else gets any for so long (contract 3.15).
@@ -40,22 +43,25 @@ pub enum Reported {
 }
 
 impl Store {
-    /// Takes the oldest work on a repository that a job of this very host uses, and on which nobody works.
+    /// Takes the oldest work on a repository in which this very host has stored points, and on which nobody works.
     pub async fn claim_operation(
         &self,
         host: &host::Model,
         now: i64,
     ) -> Result<Option<(repo_operation::Model, repository::Model)>, DbErr> {
-        let used = job::Entity::find()
+        let stored = point::Entity::find()
             .select_only()
-            .column(job::Column::RepositoryId)
-            .filter(job::Column::HostId.eq(&host.id))
-            .filter(job::Column::Status.ne("deleted"));
+            .column(point::Column::Id)
+            .filter(point::Column::HostId.eq(&host.id))
+            .filter(
+                Expr::col((point::Entity, point::Column::RepositoryId))
+                    .equals((repo_operation::Entity, repo_operation::Column::RepositoryId)),
+            );
         let queued = repo_operation::Entity::find()
             .filter(repo_operation::Column::Status.eq("queued"))
             .filter(repo_operation::Column::NotBefore.lte(now))
             .filter(repo_operation::Column::TenantId.eq(&host.tenant_id))
-            .filter(repo_operation::Column::RepositoryId.in_subquery(used.into_query()))
+            .filter(Expr::exists(stored.into_query()))
             .order_by_asc(repo_operation::Column::Id)
             .limit(LOOK_MAX)
             .all(&self.db)
@@ -88,6 +94,12 @@ impl Store {
             txn.rollback().await?;
             return Ok(None);
         };
+        // A folder that was moved away is out of reach.
+        let owner = repository.host_id.as_ref();
+        if owner.is_some_and(|owner| *owner != host.id) {
+            txn.rollback().await?;
+            return Ok(None);
+        }
         if is_locked(&txn, &repository.id, now).await? {
             txn.rollback().await?;
             return Ok(None);
@@ -238,6 +250,29 @@ impl Store {
         Ok(false)
     }
 
+    /// Returns the hosts that can work on a repository.
+    pub async fn hosts_working_on(
+        &self,
+        db: &impl ConnectionTrait,
+        repository: &repository::Model,
+    ) -> Result<Vec<String>, DbErr> {
+        let stored = point::Entity::find()
+            .select_only()
+            .column(point::Column::HostId)
+            .filter(point::Column::RepositoryId.eq(&repository.id));
+        host::Entity::find()
+            .filter(host::Column::Id.in_subquery(stored.into_query()))
+            .filter(host::Column::IsDisabled.eq(false))
+            .apply_if(repository.host_id.as_ref(), |q, owner| {
+                q.filter(host::Column::Id.eq(owner))
+            })
+            .select_only()
+            .column(host::Column::Id)
+            .into_tuple()
+            .all(db)
+            .await
+    }
+
     /// Returns for which hosts something waits that they would be handed now: what long polls are woken by when nobody
     /// told them.
     pub async fn hosts_with_work(&self, now: i64) -> Result<Waiting, DbErr> {
@@ -278,20 +313,34 @@ impl Store {
         let mut one_of: HashMap<String, Vec<String>> = HashMap::new();
         let repositories: Vec<&String> = kinds.keys().collect();
         for repositories in repositories.chunks(REPOSITORIES_PER_QUERY) {
-            let users: Vec<(String, String, String)> = job::Entity::find()
+            let users: Vec<(String, String, String)> = point::Entity::find()
                 .select_only()
-                .columns([job::Column::RepositoryId, job::Column::HostId])
+                .columns([point::Column::RepositoryId, point::Column::HostId])
                 .column(host::Column::AgentVersion)
                 .distinct()
                 .join(
                     JoinType::InnerJoin,
-                    job::Entity::belongs_to(host::Entity)
-                        .from(job::Column::HostId)
+                    point::Entity::belongs_to(host::Entity)
+                        .from(point::Column::HostId)
                         .to(host::Column::Id)
                         .into(),
                 )
-                .filter(job::Column::Status.ne("deleted"))
-                .filter(job::Column::RepositoryId.is_in(repositories.iter().copied()))
+                .join(
+                    JoinType::InnerJoin,
+                    point::Entity::belongs_to(repository::Entity)
+                        .from(point::Column::RepositoryId)
+                        .to(repository::Column::Id)
+                        .into(),
+                )
+                .filter(point::Column::RepositoryId.is_in(repositories.iter().copied()))
+                .filter(
+                    Condition::any()
+                        .add(repository::Column::HostId.is_null())
+                        .add(
+                            Expr::col((repository::Entity, repository::Column::HostId))
+                                .equals((host::Entity, host::Column::Id)),
+                        ),
+                )
                 .filter(host::Column::IsDisabled.eq(false))
                 .into_tuple()
                 .all(&self.db)

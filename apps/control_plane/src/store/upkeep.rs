@@ -98,8 +98,8 @@ impl Store {
         repository::Entity::find().filter(Expr::exists(points))
     }
 
-    /// Returns the hosts that can work on each repository, with the version of their agent: those that have a job
-    /// for it.
+    /// Returns the hosts that can work on each repository, with the version of their agent: those that have stored
+    /// points in it, and are where it lies.
     pub async fn workers(&self) -> Result<HashMap<String, Vec<(String, String)>>, DbErr> {
         let hosts: HashMap<String, String> = host::Entity::find()
             .select_only()
@@ -110,16 +110,27 @@ impl Store {
             .await?
             .into_iter()
             .collect();
-        let pairs: Vec<(String, String)> = job::Entity::find()
+        let owners: HashMap<String, String> = repository::Entity::find()
             .select_only()
-            .columns([job::Column::RepositoryId, job::Column::HostId])
+            .columns([repository::Column::Id, repository::Column::HostId])
+            .filter(repository::Column::HostId.is_not_null())
+            .into_tuple::<(String, String)>()
+            .all(self.db())
+            .await?
+            .into_iter()
+            .collect();
+        let pairs: Vec<(String, String)> = point::Entity::find()
+            .select_only()
+            .columns([point::Column::RepositoryId, point::Column::HostId])
             .distinct()
-            .filter(job::Column::Status.ne("deleted"))
             .into_tuple()
             .all(self.db())
             .await?;
         let mut workers: HashMap<String, Vec<(String, String)>> = HashMap::new();
         for (repository, host) in pairs {
+            if owners.get(&repository).is_some_and(|owner| *owner != host) {
+                continue;
+            }
             if let Some(version) = hosts.get(&host) {
                 workers
                     .entry(repository)

@@ -83,8 +83,8 @@ async fn work_on_one_repository_goes_out_once_at_a_time(world: World) {
     let second = world.second().await;
     let (agent, other) = (world.agent().await, world.agent().await);
     let repository = world.repository().await;
-    world.job(&agent, &repository, "kopia").await;
-    world.job(&other, &repository, "kopia").await;
+    world.used(&agent, &repository).await;
+    world.used(&other, &repository).await;
     for token in ["a", "b", "c"] {
         world
             .operation(&repository, "maintenance_quick", token)

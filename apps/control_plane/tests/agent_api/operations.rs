@@ -12,9 +12,10 @@ use serde_json::json;
 use crate::world::{Agent, SECRET_KEY, World, refusal};
 
 crate::stories! {
-    work_goes_to_hosts_whose_jobs_use_the_repository_one_at_a_time
+    work_goes_to_hosts_that_have_stored_in_the_repository_one_at_a_time
     work_is_reported_by_who_took_it_with_its_token
     a_lock_ends_by_itself
+    a_folder_that_was_moved_is_worked_on_by_who_has_it
     kinds_of_our_own_go_to_agents_that_understand_them
     nobody_is_woken_for_what_they_would_not_be_handed
 }
@@ -38,11 +39,17 @@ fn report(operation: &RepoOperation, status: OperationStatus) -> CompleteRepoOpe
     }
 }
 
-async fn work_goes_to_hosts_whose_jobs_use_the_repository_one_at_a_time(world: World) {
-    let (user, stranger) = (world.agent().await, world.agent().await);
+async fn work_goes_to_hosts_that_have_stored_in_the_repository_one_at_a_time(world: World) {
+    let (user, stranger, newcomer) = (
+        world.agent().await,
+        world.agent().await,
+        world.agent().await,
+    );
     let (repository, other) = (world.repository().await, world.repository().await);
-    world.job(&user, &repository, "kopia").await;
-    world.job(&stranger, &other, "kopia").await;
+    world.used(&user, &repository).await;
+    world.used(&stranger, &other).await;
+    // It has a job, and no run of it has made the repository known to it.
+    world.job(&newcomer, &repository, "kopia").await;
     world
         .operation(&repository, "retention_apply", "first")
         .await;
@@ -50,6 +57,9 @@ async fn work_goes_to_hosts_whose_jobs_use_the_repository_one_at_a_time(world: W
         .operation(&repository, "maintenance_quick", "second")
         .await;
     assert_eq!(polled(&world, &stranger).await, None);
+    assert_eq!(polled(&world, &newcomer).await, None);
+    let waiting = world.plane.store.hosts_with_work(world.now()).await;
+    assert_eq!(waiting.expect("read"), std::slice::from_ref(&user.id));
     let operation = polled(&world, &user).await.expect("an operation");
     assert_eq!(operation.kind(), Some(OperationKind::RetentionApply));
     assert_eq!(operation.operation_token, "first");
@@ -80,8 +90,8 @@ async fn work_goes_to_hosts_whose_jobs_use_the_repository_one_at_a_time(world: W
 async fn work_is_reported_by_who_took_it_with_its_token(world: World) {
     let (agent, other) = (world.agent().await, world.agent().await);
     let repository = world.repository().await;
-    world.job(&agent, &repository, "kopia").await;
-    world.job(&other, &repository, "kopia").await;
+    world.used(&agent, &repository).await;
+    world.used(&other, &repository).await;
     let id = world
         .operation(&repository, "maintenance_full", "the token")
         .await;
@@ -115,10 +125,25 @@ async fn work_is_reported_by_who_took_it_with_its_token(world: World) {
     assert!(kept.last_full_at.is_some() && kept.last_quick_at == kept.last_full_at);
 }
 
+async fn a_folder_that_was_moved_is_worked_on_by_who_has_it(world: World) {
+    let (before, now) = (world.agent().await, world.agent().await);
+    let repository = world.repository().await;
+    world.used(&before, &repository).await;
+    world.used(&now, &repository).await;
+    let mut row = repository.clone().into_active_model();
+    row.host_id = Set(Some(now.id.clone()));
+    row.update(world.plane.store.db()).await.expect("moved");
+    world
+        .operation(&repository, "maintenance_quick", "first")
+        .await;
+    assert_eq!(polled(&world, &before).await, None);
+    assert!(polled(&world, &now).await.is_some());
+}
+
 async fn a_lock_ends_by_itself(world: World) {
     let agent = world.agent().await;
     let repository = world.repository().await;
-    world.job(&agent, &repository, "kopia").await;
+    world.used(&agent, &repository).await;
     world
         .operation(&repository, "maintenance_quick", "first")
         .await;
@@ -141,7 +166,7 @@ async fn a_lock_ends_by_itself(world: World) {
 async fn kinds_of_our_own_go_to_agents_that_understand_them(world: World) {
     let agent = world.agent().await;
     let repository = world.repository().await;
-    world.job(&agent, &repository, "kopia").await;
+    world.used(&agent, &repository).await;
     world.operation(&repository, "verify", "verify").await;
     assert_eq!(polled(&world, &agent).await, None);
     let mut row = world.host(&agent.id).await.into_active_model();

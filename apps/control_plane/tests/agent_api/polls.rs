@@ -24,7 +24,7 @@ async fn a_poll_hands_out_commands_and_an_operation(world: World) {
     assert!(empty.commands.is_empty() && empty.repo_operation.is_none());
     assert_eq!(empty.next_poll_secs, Some(15));
     let repository = world.repository().await;
-    world.job(&agent, &repository, "kopia").await;
+    world.used(&agent, &repository).await;
     world
         .operation(&repository, "maintenance_quick", "one")
         .await;

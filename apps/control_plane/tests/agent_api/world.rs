@@ -288,6 +288,36 @@ impl World {
         row.insert(self.plane.store.db()).await.expect("a job")
     }
 
+    /// Notes a point that an agent has stored in a repository.
+    pub async fn used(&self, agent: &Agent, repository: &repository::Model) {
+        let text = |text: &str| Set(text.to_owned());
+        let row = point::ActiveModel {
+            tenant_id: text(&self.tenant),
+            host_id: text(&agent.id),
+            repository_id: text(&repository.id),
+            job_id: Set(None),
+            run_id: Set(self.plane.new_id()),
+            engine: text("kopia"),
+            vm_id: Set(None),
+            name: text("/home"),
+            manifest_id: text("9c41f0"),
+            backup_type: text(""),
+            consistency: text(""),
+            total_bytes: Set(1),
+            changed_bytes: Set(1),
+            duration_seconds: Set(1),
+            disk_manifests_json: text("{}"),
+            warnings_json: text("[]"),
+            created_at: Set(self.now()),
+            proven_at: Set(None),
+            proven_how: text(""),
+            is_pinned: Set(false),
+            expired_at: Set(None),
+            ..Default::default()
+        };
+        row.insert(self.plane.store.db()).await.expect("a point");
+    }
+
     /// Queues a run of a job.
     pub async fn queue(&self, job: &job::Model) -> String {
         let id = self.plane.new_id();

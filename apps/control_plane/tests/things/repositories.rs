@@ -196,7 +196,21 @@ async fn upkeep_is_due_after_its_hours_and_is_queued_once_for_a_host_that_can_do
         .post(&operations, full.clone())
         .await
         .refused(409, "no_host");
+    // A job alone does not do: its host knows the repository from its runs.
     ground.job(ground.wish()).await;
+    ground
+        .operator
+        .post(&operations, full.clone())
+        .await
+        .refused(409, "no_host");
+    let job = ground.viewer.get("/jobs").await.expect(200)["items"][0]["id"].clone();
+    let job = job.as_str();
+    ground
+        .point(PointOf {
+            job,
+            ..PointOf::default()
+        })
+        .await;
     let queued = ground
         .operator
         .post(&operations, full.clone())

@@ -427,7 +427,7 @@ const TABLES: &[Table] = &[
             &["vm_id", "id"],
             &["created_at"],
             &["host_id"],
-            &["repository_id"],
+            &["repository_id", "host_id"],
             &["job_id"],
             &["vm_id", "created_at"],
             &["tenant_id", "created_at"],
