@@ -1,11 +1,13 @@
 //! The people's API, as a program that has a token calls it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use crate::line::{Answered, Asked, Line};
+use crate::started::{LOOK, START_LOOKS};
 
 /// The owner whom [`first_start`] makes.
 pub const OWNER: &str = "demo@example.com";
@@ -17,9 +19,11 @@ pub struct Person {
     headers: Vec<(&'static str, String)>,
 }
 
-/// Makes the owner's account on a server that has none, and returns a program that may do what the owner may.
+/// Makes the owner's account on a server that has none, and returns a program that may do what the owner may. `log` is
+/// the server's, which says the code that this takes unless it listens at a loopback address.
 pub async fn first_start(
     server: SocketAddr,
+    log: &Path,
     password: &str,
     tenant: &str,
     time_zone: &str,
@@ -30,7 +34,7 @@ pub async fn first_start(
     };
     let about = json!({
         "name": "Demo", "email": OWNER, "password": password,
-        "tenant_name": tenant, "time_zone": time_zone,
+        "tenant_name": tenant, "time_zone": time_zone, "setup_code": setup_code(log).await?,
     });
     let answered = owner.ask("POST", "/setup", Some(&about)).await?;
     let cookies: Vec<&str> = answered
@@ -49,6 +53,20 @@ pub async fn first_start(
     let token = token["token"].as_str().context("no token was given")?;
     owner.headers = vec![("Authorization", format!("Bearer {token}"))];
     Ok(owner)
+}
+
+/// Returns the code that a server prints to its log a moment after it began to listen.
+async fn setup_code(log: &Path) -> anyhow::Result<String> {
+    for _ in 0..START_LOOKS {
+        let text = std::fs::read_to_string(log)
+            .with_context(|| format!("reading the server's log {}", log.display()))?;
+        if let Some((_, code)) = text.split_once("the setup code is ") {
+            let is_of_code = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '-';
+            return Ok(code.chars().take_while(is_of_code).collect());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    bail!("{} names no setup code", log.display())
 }
 
 impl Person {

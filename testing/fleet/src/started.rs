@@ -12,8 +12,9 @@ use time_and_chance::StopSignal;
 use crate::line::{Asked, Line};
 
 /// A server is there in this time, or never.
-const START_LOOKS: u32 = 600;
-const LOOK: Duration = Duration::from_millis(100);
+pub const START_LOOKS: u32 = 600;
+/// How long it is waited between two looks.
+pub const LOOK: Duration = Duration::from_millis(100);
 /// A program that is told to end has so many looks to do so.
 const END_LOOKS: u32 = 600;
 

@@ -105,7 +105,8 @@ async fn main() -> anyhow::Result<()> {
     let log = options.data.join("server.log");
     let mut started = Started::start("the server", &mut command, &log)?;
     wait_until_well(server, &mut started).await?;
-    let mut owner = first_start(server, "correct horse battery staple", "Load", "UTC").await?;
+    let mut owner =
+        first_start(server, &log, "correct horse battery staple", "Load", "UTC").await?;
     let fleet = Arc::new(Fleet {
         server,
         clock: SystemClock::new(),

@@ -103,7 +103,7 @@ impl Play {
         let log = options.data.join("server.log");
         let mut server = Started::start("the server", &mut command, &log)?;
         wait_until_well(options.listen, &mut server).await?;
-        let owner = first_start(options.listen, password, "Example GmbH", "UTC").await?;
+        let owner = first_start(options.listen, &log, password, "Example GmbH", "UTC").await?;
         let mut play = Self {
             options,
             clock,
