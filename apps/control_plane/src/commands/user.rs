@@ -26,7 +26,7 @@ pub(crate) enum User {
         #[command(flatten)]
         place: Place,
     },
-    /// Gives a person a new password, ends a lock-out, and ends every session of theirs.
+    /// Gives a person a new password, ends a lock, and ends every session and API token of theirs.
     #[command(after_help = "\
 Examples:
   e3-control-plane user reset-password ann@example.com --data DIR
@@ -49,6 +49,9 @@ The server may go on running meanwhile.")]
         /// Let a disabled person in again.
         #[arg(long)]
         enable: bool,
+        /// Let the API tokens that the person made go on: the password was forgotten, and nobody else had it.
+        #[arg(long)]
+        keep_tokens: bool,
     },
 }
 
@@ -62,7 +65,15 @@ impl User {
                 place,
                 remove_second_factor,
                 enable,
-            } => reset_password(&place, &email, remove_second_factor, enable).await,
+                keep_tokens,
+            } => {
+                let reset = Reset {
+                    removes_totp: remove_second_factor,
+                    enables: enable,
+                    keeps_tokens: keep_tokens,
+                };
+                reset_password(&place, &email, reset).await
+            }
         }
     }
 }
@@ -93,12 +104,14 @@ async fn list(place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn reset_password(
-    place: &Place,
-    email: &str,
+/// What a new password comes with.
+struct Reset {
     removes_totp: bool,
     enables: bool,
-) -> anyhow::Result<()> {
+    keeps_tokens: bool,
+}
+
+async fn reset_password(place: &Place, email: &str, reset: Reset) -> anyhow::Result<()> {
     let store = place.store().await?;
     let Some(person) = store.user_by_email(&email_key(email)).await? else {
         bail!("nobody has the e-mail address {email}; `user list` shows who there is");
@@ -115,17 +128,22 @@ async fn reset_password(
     let email = person.email.clone();
     let mut change = person.into_active_model();
     change.password_hash = Set(hash);
-    if removes_totp {
+    if reset.removes_totp {
         change.totp_secret_sealed = Set(None);
         change.totp_pending_sealed = Set(None);
     }
-    if enables {
+    if reset.enables {
         change.is_disabled = Set(false);
     }
     let txn = store.begin().await?;
     change.update(&txn).await?;
     store.end_sessions(&txn, &id, None).await?;
     store.forget_addresses(&txn, &id).await?;
+    let now_ms = SystemClock::new().now().as_millisecond();
+    let revoked_tokens = match reset.keeps_tokens {
+        true => 0,
+        false => store.revoke_tokens_of(&txn, &id, now_ms).await?,
+    };
     let entry = Entry {
         tenant_id: tenant_id.as_deref(),
         user_id: None,
@@ -133,14 +151,17 @@ async fn reset_password(
         action: "user.reset_password",
         object_kind: "user",
         object_id: &id,
-        detail: json!({"email": email, "is_totp_reset": removes_totp, "is_enabled": enables}),
+        detail: json!({
+            "email": email, "is_totp_reset": reset.removes_totp, "is_enabled": reset.enables,
+            "revoked_tokens": revoked_tokens,
+        }),
         address: "",
     };
-    store
-        .audit(&txn, SystemClock::new().now().as_millisecond(), entry)
-        .await?;
+    store.audit(&txn, now_ms, entry).await?;
     txn.commit().await?;
-    println!("{email} has a new password, and signs in anew everywhere");
+    println!(
+        "{email} has a new password, and signs in anew everywhere; {revoked_tokens} API tokens were taken back"
+    );
     Ok(())
 }
 

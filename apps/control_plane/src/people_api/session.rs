@@ -319,9 +319,12 @@ struct PasswordChange {
     /// The password as it is to be, of 12 characters at least.
     #[schema(min_length = 12, max_length = 1000)]
     new: String,
+    /// Whether the API tokens that one has made end too: somebody else may have had the password. Left out: no.
+    #[serde(default)]
+    revoke_tokens: bool,
 }
 
-/// Changes one's own password; every other session ends.
+/// Changes one's own password; every other session ends, and, if it is asked for, every API token of one's own.
 #[utoipa::path(
     post, path = "/session/password", tag = "sign-in",
     request_body = PasswordChange,
@@ -353,8 +356,18 @@ async fn change_password(
         .store
         .end_sessions(&txn, &caller.user_id, Some(&session))
         .await?;
-    let entry = caller.did("user.password", "user", &caller.user_id);
-    plane.store.audit(&txn, plane.now_ms(), entry).await?;
+    let now = plane.now_ms();
+    let revoked_tokens = match wish.revoke_tokens {
+        true => {
+            let store = &plane.store;
+            store.revoke_tokens_of(&txn, &caller.user_id, now).await?
+        }
+        false => 0,
+    };
+    let entry = caller
+        .did("user.password", "user", &caller.user_id)
+        .with(json!({"revoked_tokens": revoked_tokens}));
+    plane.store.audit(&txn, now, entry).await?;
     txn.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

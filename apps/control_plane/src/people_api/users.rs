@@ -190,14 +190,19 @@ struct UserChange {
     role: Option<Role>,
     /// Whether the person may not sign in.
     is_disabled: Option<bool>,
-    /// A new password, of 12 characters at least; it also ends a lock.
+    /// A new password, of 12 characters at least. It also ends a lock and, unless `keeps_tokens`, takes back the API tokens
+    /// that the person made: whoever had the old one may have made some.
     #[schema(min_length = 12, max_length = 1000)]
     password: Option<String>,
+    /// Whether the person's API tokens go on with a new password: the old one was forgotten, and nobody else had it. Left
+    /// out: no.
+    keeps_tokens: Option<bool>,
     /// Whether the second factor, which was lost, is removed.
     reset_totp: Option<bool>,
 }
 
-/// Changes a person. A new role, a new password, a removed second factor or being disabled ends their sessions.
+/// Changes a person. A new role, a new password, a removed second factor or being disabled ends their sessions; a new
+/// password their API tokens, too, unless they are to be kept.
 #[utoipa::path(
     patch, path = "/users/{id}", tag = "management", request_body = UserChange,
     params(("id" = String, Path, description = "The person")),
@@ -239,8 +244,14 @@ async fn update(
     }
     let ends_sessions = role != row.role || is_disabled || password_hash.is_some() || resets_totp;
     let now = plane.now_ms();
+    let revokes_tokens = password_hash.is_some() && wish.keeps_tokens != Some(true);
+    let revoked_tokens = match revokes_tokens {
+        true => plane.store.revoke_tokens_of(&txn, &id, now).await?,
+        false => 0,
+    };
     let detail = json!({
         "email": row.email,
+        "revoked_tokens": revoked_tokens,
         "role": role,
         "is_disabled": is_disabled,
         "has_new_password": password_hash.is_some(),

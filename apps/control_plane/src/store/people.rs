@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::Store;
-use super::entity::{api_token, session, sign_in_address, user};
+use super::entity::{api_token, login_session, session, sign_in_address, user};
 
 /// An address from which a person did not sign in for so long is as good as new.
 const ADDRESS_KNOWN_MS: i64 = 90 * 86_400_000;
@@ -100,7 +100,7 @@ impl Store {
         Ok(done.rows_affected == 1)
     }
 
-    /// Ends a person's sessions, but for the one whose hash is `except`.
+    /// Ends a person's sessions, but for the one whose hash is `except`, and agents' sign-ins that are half done.
     pub async fn end_sessions(
         &self,
         txn: &impl ConnectionTrait,
@@ -113,23 +113,27 @@ impl Store {
             sessions = sessions.filter(session::Column::TokenHash.ne(except));
         }
         sessions.exec(txn).await?;
+        login_session::Entity::delete_many()
+            .filter(login_session::Column::UserId.eq(user_id))
+            .exec(txn)
+            .await?;
         Ok(())
     }
 
-    /// Takes back every API token that a person made.
+    /// Takes back every API token that a person made; returns how many.
     pub async fn revoke_tokens_of(
         &self,
         txn: &impl ConnectionTrait,
         user_id: &str,
         now_ms: i64,
-    ) -> Result<(), DbErr> {
-        api_token::Entity::update_many()
+    ) -> Result<u64, DbErr> {
+        let done = api_token::Entity::update_many()
             .col_expr(api_token::Column::RevokedAt, Expr::value(Some(now_ms)))
             .filter(api_token::Column::UserId.eq(user_id))
             .filter(api_token::Column::RevokedAt.is_null())
             .exec(txn)
             .await?;
-        Ok(())
+        Ok(done.rows_affected)
     }
 
     /// Tells whether somebody else than `user_id` is an owner of the same tenant, or of the installation, and may

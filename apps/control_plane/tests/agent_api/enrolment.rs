@@ -339,6 +339,18 @@ async fn a_sign_in_is_completed_once_and_in_time(world: World) {
         .call_as_stranger(&complete(&begun, UserChoice::Created))
         .await;
     assert_eq!(refusal(answer), (401, "Session expired".to_owned()));
+    // What somebody began with a password ends with the password.
+    let begun = session(&world, "own@example.com").await;
+    let store = &world.plane.store;
+    let owner = store.user_by_email("own@example.com").await;
+    let id = owner.expect("read").expect("there").id;
+    let txn = store.begin().await.expect("a transaction");
+    store.end_sessions(&txn, &id, None).await.expect("ended");
+    txn.commit().await.expect("done");
+    let answer = world
+        .call_as_stranger(&complete(&begun, UserChoice::Created))
+        .await;
+    assert_eq!(refusal(answer).0, 404);
     let unknown = CompleteLogin {
         session_token: SecretText::new("ab".repeat(32)),
         user: UserChoice::Created,

@@ -226,6 +226,47 @@ async fn a_token_works_until_it_ends_is_taken_back_or_its_maker_goes() {
 }
 
 #[tokio::test]
+async fn a_new_password_takes_tokens_back_unless_they_are_to_be_kept() {
+    let world = World::new().await;
+    let root = world.person("owner", None).await;
+    let maker = world.person("owner", None).await;
+    let path = format!("/users/{}", maker.user_id);
+    // A new password ends sessions, so the maker comes anew each time.
+    let program = async || {
+        let maker = world.session(&maker.user_id, &maker.email).await;
+        let wish = json!({"name": "a", "role": "viewer"});
+        let made = maker.post("/api-tokens", wish).await.expect(201);
+        let mut client = world.stranger();
+        client.bearer = made["token"].as_str().map(str::to_owned);
+        client
+    };
+    let token = program().await;
+    root.patch(&path, json!({"name": "Maker"}))
+        .await
+        .expect(200);
+    token.get("/tenants").await.expect(200);
+    let kept = json!({"password": "a new password", "keeps_tokens": true});
+    root.patch(&path, kept).await.expect(200);
+    token.get("/tenants").await.expect(200);
+    let reset = json!({"password": "another password"});
+    root.patch(&path, reset).await.expect(200);
+    token.get("/tenants").await.refused(401, "unauthenticated");
+    let audit = root.get("/audit?object_kind=user").await.expect(200);
+    assert_eq!(audit["items"][0]["detail"]["revoked_tokens"], 1);
+
+    // One's own password: as one says.
+    let token = program().await;
+    let own = world.session(&maker.user_id, &maker.email).await;
+    let change = json!({"current": "another password", "new": "a third password"});
+    own.post("/session/password", change).await.expect(204);
+    token.get("/tenants").await.expect(200);
+    let change =
+        json!({"current": "a third password", "new": "a fourth password", "revoke_tokens": true});
+    own.post("/session/password", change).await.expect(204);
+    token.get("/tenants").await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
 async fn an_enrolment_token_comes_with_the_line_to_run() {
     let world = World::new().await;
     let (root, tenant) = world.sign_up_owner().await;
