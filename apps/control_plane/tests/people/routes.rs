@@ -1,5 +1,5 @@
-//! Every route of the OpenAPI document, with who may call it: a route that is missing from the table fails the test,
-//! and so does one that lets in whom it should not.
+//! Every route of the OpenAPI document, with who may call it: a route that is missing from the table fails the test, and so do
+//! one that is listed and not served, and one that lets in whom it should not.
 
 use axum::http::{Method, StatusCode};
 use control_plane::people_api::caller::Role;
@@ -12,7 +12,7 @@ use crate::server::{Client, World};
 
 /// The least that somebody must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Least {
+pub enum Least {
     /// Anybody at all.
     Nobody,
     /// A role, in the tenant or the installation.
@@ -28,7 +28,7 @@ const O: Least = Least::Role(Role::Operator);
 const W: Least = Least::Role(Role::Owner);
 use Least::{Installation, Nobody, Person};
 
-const TABLE: &[(&str, &str, Least)] = &[
+pub const TABLE: &[(&str, &str, Least)] = &[
     // Signing in.
     ("get", "/setup", Nobody),
     ("post", "/setup", Nobody),
@@ -97,7 +97,6 @@ const TABLE: &[(&str, &str, Least)] = &[
     // Points and restores.
     ("get", "/points", V),
     ("get", "/points/{id}", V),
-    ("post", "/points/{id}/pin", O),
     ("post", "/points/{id}/browse", O),
     ("post", "/points/{id}/restore", O),
     // Alarms.
@@ -185,6 +184,15 @@ async fn routes(world: &World) -> Vec<Route> {
     assert!(
         missing.is_empty(),
         "say in the table who may call: {missing:#?}"
+    );
+    let not_served: Vec<String> = TABLE
+        .iter()
+        .filter(|(method, path, _)| !document["paths"][path][method].is_object())
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
+    assert!(
+        not_served.is_empty() && routes.len() == TABLE.len(),
+        "the table lists what is not served, or lists it twice: {not_served:#?}"
     );
     routes
 }
