@@ -19,10 +19,41 @@ pub struct Untold {
     pub alarm_id: i64,
     /// How bad it is.
     pub severity: Severity,
+    /// The same, more finely.
+    pub grade: i64,
     /// Whether it is over; else it has begun.
     pub is_resolved: bool,
+    /// Whether it was told when it was less bad.
+    pub is_worse: bool,
     /// Since when it could have been told (milliseconds since 1970).
     pub since: i64,
+}
+
+/// What a channel was told of an alarm's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// How bad it was then.
+    pub grade: i64,
+    /// Whether the message was given up.
+    pub is_given_up: bool,
+}
+
+/// What is to be told of an open alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// That it has begun.
+    Begun,
+    /// That it is worse than it was told.
+    Worse,
+}
+
+/// Returns what is to be told of an open alarm; none: what it is was told.
+pub fn telling(told: Option<Told>, grade: i64) -> Option<Telling> {
+    match told {
+        None => Some(Telling::Begun),
+        Some(told) if told.is_given_up => Some(Telling::Begun),
+        Some(told) => (grade > told.grade).then_some(Telling::Worse),
+    }
 }
 
 /// Returns those changes that go out now, in one message; none when it is not time.
@@ -67,7 +98,9 @@ mod tests {
         Untold {
             alarm_id,
             severity,
+            grade: 0,
             is_resolved,
+            is_worse: false,
             since,
         }
     }
@@ -112,6 +145,16 @@ mod tests {
             chosen(&[untold(3, Critical, true, day)], true, day),
             [0_i64; 0]
         );
+    }
+
+    #[test]
+    fn what_got_worse_and_what_reached_nobody_is_told_again() {
+        let told = |grade, is_given_up| Some(Told { grade, is_given_up });
+        assert_eq!(telling(None, 100), Some(Telling::Begun));
+        assert_eq!(telling(told(100, false), 100), None);
+        assert_eq!(telling(told(101, false), 100), None);
+        assert_eq!(telling(told(100, false), 101), Some(Telling::Worse));
+        assert_eq!(telling(told(100, true), 100), Some(Telling::Begun));
     }
 
     #[test]

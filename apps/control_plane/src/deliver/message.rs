@@ -45,6 +45,9 @@ pub struct Item {
     pub subject_name: String,
     /// What is wrong and what to do next.
     pub message: String,
+    /// Whether it was told before, when it was less bad.
+    #[serde(default)]
+    pub is_worse: bool,
     /// When it began, RFC 3339.
     pub opened_at: String,
     /// When it was over, RFC 3339.
@@ -232,7 +235,17 @@ impl Message {
             heading: heading.to_owned(),
             lines: items
                 .iter()
-                .map(|item| (words(&item.kind), item.message.clone()))
+                .map(|item| {
+                    let worse = if item.is_worse {
+                        ", and getting worse"
+                    } else {
+                        ""
+                    };
+                    (
+                        format!("{}{worse}", words(&item.kind)),
+                        item.message.clone(),
+                    )
+                })
                 .collect(),
         };
         let mut parts = Vec::new();

@@ -48,13 +48,9 @@ pub async fn compose_due(plane: &Plane) -> Result<(), DbErr> {
             continue;
         };
         message.url.clone_from(&url);
-        let told: Vec<(i64, bool)> = untold
-            .iter()
-            .map(|it| (it.alarm_id, it.is_resolved))
-            .collect();
         plane
             .store
-            .queue_message(&state.channel, &message, &told, now.as_millisecond())
+            .queue_message(&state.channel, &message, &untold, now.as_millisecond())
             .await?;
     }
     for channel in plane.store.channels_with_summary().await? {
@@ -93,16 +89,16 @@ fn about_alarms(state: &ChannelState, now: jiff::Timestamp) -> Option<(Vec<Untol
         return None;
     }
     let items = |is_resolved: bool| {
-        let mut items: Vec<&alarm::Model> = chosen
+        let mut items: Vec<(&alarm::Model, bool)> = chosen
             .iter()
             .filter(|it| it.is_resolved == is_resolved)
-            .filter_map(|it| state.alarm(it.alarm_id))
+            .filter_map(|it| Some((state.alarm(it.alarm_id)?, it.is_worse)))
             .collect();
-        items.sort_by_key(|alarm| std::cmp::Reverse(Severity::of(&alarm.severity)));
+        items.sort_by_key(|(alarm, _)| std::cmp::Reverse(Severity::of(&alarm.severity)));
         items
             .into_iter()
             .take(ITEMS_MAX)
-            .map(item)
+            .map(|(alarm, is_worse)| item(alarm, is_worse))
             .collect::<Vec<_>>()
     };
     let (opened, resolved) = (items(false), items(true));
@@ -124,8 +120,9 @@ fn empty(channel: &Channel) -> Message {
     }
 }
 
-fn item(alarm: &alarm::Model) -> Item {
+fn item(alarm: &alarm::Model, is_worse: bool) -> Item {
     Item {
+        is_worse,
         id: alarm.id,
         kind: alarm.kind.clone(),
         severity: alarm.severity.clone(),

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Store;
 use super::entity::{alarm, notice};
-use crate::watch::{Finding, SERVER_GAP_MS};
+use crate::watch::{Finding, SERVER_GAP_MS, Severity};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -227,6 +227,8 @@ async fn open_alarm(
         subject_id: Set(finding.subject_id.clone()),
         subject_name: Set(finding.subject_name.clone()),
         severity: Set(finding.severity.as_str().to_owned()),
+        grade: Set(finding.grade()),
+        graded_at: Set(now_ms),
         message: Set(finding.message.clone()),
         detail_json: Set(detail(finding)),
         open_key: Set(Some(key.clone())),
@@ -267,11 +269,26 @@ async fn refresh(
 ) -> Result<(), DbErr> {
     let (severity, detail) = (finding.severity.as_str(), detail(finding));
     // Ages in the message change all the time; that alone is no reason to write.
-    let is_same = alarm.severity == severity && alarm.detail_json == detail;
+    let grade = finding.grade();
+    let is_same = alarm.severity == severity && alarm.detail_json == detail && alarm.grade == grade;
     if is_same && now_ms - alarm.last_seen_at < REFRESH_MS {
         return Ok(());
     }
-    alarm::Entity::update_many()
+    let graded_at = match grade > alarm.grade {
+        true => now_ms,
+        false => alarm.graded_at,
+    };
+    let mut update = alarm::Entity::update_many();
+    if Severity::of(&alarm.severity).is_some_and(|before| finding.severity > before) {
+        // Whoever takes care of a warning, or wants to hear nothing of it, does not know that it is more than that.
+        update = update
+            .col_expr(alarm::Column::AcknowledgedAt, None::<i64>.into())
+            .col_expr(alarm::Column::AcknowledgedBy, "".into())
+            .col_expr(alarm::Column::SnoozedUntil, None::<i64>.into());
+    }
+    update
+        .col_expr(alarm::Column::Grade, grade.into())
+        .col_expr(alarm::Column::GradedAt, graded_at.into())
         .col_expr(alarm::Column::Severity, severity.into())
         .col_expr(alarm::Column::Message, finding.message.as_str().into())
         .col_expr(alarm::Column::DetailJson, detail.into())

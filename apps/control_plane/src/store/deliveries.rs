@@ -1,6 +1,6 @@
 //! Channels, what they have not been told yet, and the messages that go through them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use jiff::tz::TimeZone;
 use sea_orm::{
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::Store;
 use super::entity::{alarm, alarm_channel, delivery, host, notice, repository, run, tenant, vm};
-use crate::deliver::grouping::Untold;
+use crate::deliver::grouping::{Telling, Told, Untold, telling};
 use crate::deliver::message::{Message, Named, Runs, Stored, Summary};
 use crate::plane::Plane;
 use crate::schedule::{TimeOfDay, Window};
@@ -107,7 +107,7 @@ pub fn secret_of(channel_id: &str) -> String {
 pub struct ChannelState {
     /// The channel.
     pub channel: Channel,
-    opened: Vec<alarm::Model>,
+    opened: Vec<(alarm::Model, Telling)>,
     resolved: Vec<alarm::Model>,
 }
 
@@ -117,12 +117,22 @@ impl ChannelState {
         let change = |alarm: &alarm::Model, is_resolved: bool, since: i64| Untold {
             alarm_id: alarm.id,
             severity: Severity::of(&alarm.severity).unwrap_or(Severity::Warning),
+            grade: alarm.grade,
             is_resolved,
+            is_worse: false,
             since,
         };
-        let opened = self.opened.iter().map(|alarm| {
-            let since = std::cmp::max(alarm.opened_at, alarm.snoozed_until.unwrap_or(0));
-            change(alarm, false, since)
+        let opened = self.opened.iter().map(|(alarm, telling)| {
+            let is_worse = *telling == Telling::Worse;
+            let begun = match is_worse {
+                true => alarm.graded_at,
+                false => alarm.opened_at,
+            };
+            let since = std::cmp::max(begun, alarm.snoozed_until.unwrap_or(0));
+            Untold {
+                is_worse,
+                ..change(alarm, false, since)
+            }
         });
         let resolved = self
             .resolved
@@ -133,10 +143,8 @@ impl ChannelState {
 
     /// Returns one of these alarms.
     pub fn alarm(&self, id: i64) -> Option<&alarm::Model> {
-        self.opened
-            .iter()
-            .chain(&self.resolved)
-            .find(|alarm| alarm.id == id)
+        let opened = self.opened.iter().map(|(alarm, _)| alarm);
+        opened.chain(&self.resolved).find(|alarm| alarm.id == id)
     }
 }
 
@@ -202,20 +210,23 @@ impl Store {
             .all(self.db())
             .await?;
         let ids: Vec<i64> = open.iter().chain(&over).map(|alarm| alarm.id).collect();
-        let mut told: HashSet<(i64, String, String)> = HashSet::new();
+        let mut told: HashMap<(i64, String, String), Told> = HashMap::new();
         for ids in ids.chunks(IDS_PER_QUERY) {
             let notices = notice::Entity::find()
                 .filter(notice::Column::AlarmId.is_in(ids.iter().copied()))
                 .all(self.db())
                 .await?;
-            told.extend(
-                notices
-                    .into_iter()
-                    .map(|it| (it.alarm_id, it.channel_id, it.what)),
-            );
+            told.extend(notices.into_iter().map(|it| {
+                let told = Told {
+                    grade: it.grade,
+                    is_given_up: it.is_given_up,
+                };
+                ((it.alarm_id, it.channel_id, it.what), told)
+            }));
         }
-        let was_told = |alarm: &alarm::Model, channel: &Channel, what: &str| {
-            told.contains(&(alarm.id, channel.id.clone(), what.to_owned()))
+        let told = |alarm: &alarm::Model, channel: &Channel, what: &str| {
+            told.get(&(alarm.id, channel.id.clone(), what.to_owned()))
+                .copied()
         };
         // That a channel fails cannot be told through it.
         let concerns = |alarm: &alarm::Model, channel: &Channel| {
@@ -226,18 +237,19 @@ impl Store {
             let is_bad_enough = |alarm: &alarm::Model| {
                 Severity::of(&alarm.severity).is_none_or(|it| it >= channel.min_severity)
             };
-            let opened = open.iter().filter(|alarm| {
-                concerns(alarm, &channel)
-                    && is_bad_enough(alarm)
-                    && !was_told(alarm, &channel, "opened")
+            let opened = open.iter().filter_map(|alarm| {
+                let is_told = concerns(alarm, &channel) && is_bad_enough(alarm);
+                let telling = telling(told(alarm, &channel, "opened"), alarm.grade);
+                is_told.then_some((alarm.clone(), telling?))
             });
+            // What began in a message that nobody got is told with its end.
             let resolved = over.iter().filter(|alarm| {
                 concerns(alarm, &channel)
-                    && was_told(alarm, &channel, "opened")
-                    && !was_told(alarm, &channel, "resolved")
+                    && told(alarm, &channel, "opened").is_some()
+                    && told(alarm, &channel, "resolved").is_none_or(|it| it.is_given_up)
             });
             ChannelState {
-                opened: opened.cloned().collect(),
+                opened: opened.collect(),
                 resolved: resolved.cloned().collect(),
                 channel: channel.clone(),
             }
@@ -253,7 +265,7 @@ impl Store {
         &self,
         channel: &Channel,
         message: &Message,
-        told: &[(i64, bool)],
+        told: &[Untold],
         now_ms: i64,
     ) -> Result<bool, DbErr> {
         let txn = self.db().begin().await?;
@@ -261,12 +273,33 @@ impl Store {
             .exec(&txn)
             .await?
             .last_insert_id;
-        for (alarm_id, is_resolved) in told {
+        for it in told {
+            let what = if it.is_resolved { "resolved" } else { "opened" };
+            // Of what was told before, or was to be told, the notice is renewed.
+            let renewed = notice::Entity::update_many()
+                .col_expr(notice::Column::Grade, it.grade.into())
+                .col_expr(notice::Column::IsGivenUp, false.into())
+                .col_expr(notice::Column::DeliveryId, delivery.into())
+                .filter(notice::Column::AlarmId.eq(it.alarm_id))
+                .filter(notice::Column::ChannelId.eq(&channel.id))
+                .filter(notice::Column::What.eq(what))
+                .filter(
+                    notice::Column::IsGivenUp
+                        .eq(true)
+                        .or(notice::Column::Grade.lt(it.grade)),
+                )
+                .exec(&txn)
+                .await?;
+            if renewed.rows_affected > 0 {
+                continue;
+            }
             let row = notice::ActiveModel {
                 id: NotSet,
-                alarm_id: Set(*alarm_id),
+                alarm_id: Set(it.alarm_id),
                 channel_id: Set(channel.id.clone()),
-                what: Set(if *is_resolved { "resolved" } else { "opened" }.to_owned()),
+                what: Set(what.to_owned()),
+                grade: Set(it.grade),
+                is_given_up: Set(false),
                 delivery_id: Set(delivery),
             };
             let inserted = notice::Entity::insert(row)
@@ -351,7 +384,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes down that a message was taken, or given up.
+    /// Writes down that a message was taken, or given up: what it told is told again then, by the next one.
     pub async fn end_delivery(
         &self,
         id: i64,
@@ -359,14 +392,22 @@ impl Store {
         error: &str,
         now_ms: i64,
     ) -> Result<(), DbErr> {
+        let txn = self.db().begin().await?;
         delivery::Entity::update_many()
             .col_expr(delivery::Column::Status, status.into())
             .col_expr(delivery::Column::Error, error.into())
             .col_expr(delivery::Column::SentAt, now_ms.into())
             .filter(delivery::Column::Id.eq(id))
-            .exec(self.db())
+            .exec(&txn)
             .await?;
-        Ok(())
+        if status == "failed" {
+            notice::Entity::update_many()
+                .col_expr(notice::Column::IsGivenUp, true.into())
+                .filter(notice::Column::DeliveryId.eq(id))
+                .exec(&txn)
+                .await?;
+        }
+        txn.commit().await
     }
 
     /// Returns the last day of a tenant.

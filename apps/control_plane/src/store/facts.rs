@@ -317,16 +317,19 @@ impl Store {
             let those = rows.iter().filter(|row| row.status == status);
             those.map(|row| row.id.clone()).collect()
         };
-        let in_part = self.runs_with_failed_vms(of_status("warning")).await?;
+        let in_part = [of_status("warning"), of_status("partial_success")].concat();
+        let failed_vms = self.failed_vms_of(in_part).await?;
         let by_server = self.runs_ended_by_server(of_status("cancelled")).await?;
         let facts = rows.into_iter().map(|row| {
+            let failed_vms = failed_vms.get(&row.id).copied().unwrap_or(0);
             let facts = RunFacts {
+                failed_vms,
                 finished_at: row.finished_at.unwrap_or(row.created_at),
                 is_ended_by_person: !by_server.contains(&row.id),
                 // Agents call a run in which some VMs failed a warning (contract 5.2).
-                status: match in_part.contains(&row.id) {
-                    true => "partial_success".to_owned(),
-                    false => row.status,
+                status: match failed_vms {
+                    0 => row.status,
+                    _ => "partial_success".to_owned(),
                 },
                 error_summary: row.error_summary,
                 id: row.id.clone(),
@@ -336,15 +339,16 @@ impl Store {
         Ok(facts.collect())
     }
 
-    /// Returns those of these runs in which a VM failed.
-    async fn runs_with_failed_vms(&self, ids: Vec<String>) -> Result<HashSet<String>, DbErr> {
+    /// Returns in which of these runs VMs failed, and how many.
+    async fn failed_vms_of(&self, ids: Vec<String>) -> Result<HashMap<String, i64>, DbErr> {
         if ids.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(HashMap::new());
         }
-        let failed: Vec<String> = run_event::Entity::find()
+        let failed: Vec<(String, i64)> = run_event::Entity::find()
             .select_only()
             .column(run_event::Column::RunId)
-            .distinct()
+            .column_as(run_event::Column::Id.count(), "vms")
+            .group_by(run_event::Column::RunId)
             .filter(run_event::Column::RunId.is_in(ids))
             .filter(run_event::Column::MessageId.eq("HYPERV_VM_FAILED"))
             .into_tuple()

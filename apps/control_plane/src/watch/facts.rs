@@ -147,6 +147,8 @@ pub struct RunFacts {
     pub finished_at: i64,
     /// Why it failed.
     pub error_summary: String,
+    /// How many of its VMs failed, as far as it told.
+    pub failed_vms: i64,
     /// Whether a person ended it.
     pub is_ended_by_person: bool,
 }

@@ -95,6 +95,8 @@ pub struct Finding {
     pub message: String,
     /// Figures.
     pub detail: Value,
+    /// How much of it there is: VMs, runs, days. 1 where there is nothing to count.
+    pub extent: i64,
     /// The one event that it is about: once somebody resolved the alarm, the same event opens no other. Without one,
     /// it is a state, which opens an alarm anew when it lasts.
     pub occasion: Option<String>,
@@ -103,6 +105,17 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Returns how bad it is as a number: it rises with the severity, and within one each time that the extent has
+    /// doubled, so that what grows is told again and what merely lasts is not told all the time.
+    pub fn grade(&self) -> i64 {
+        let severity = match self.severity {
+            Severity::Info => 0,
+            Severity::Warning => 1,
+            Severity::Critical => 2,
+        };
+        severity * 100 + i64::from(self.extent.max(1).ilog2())
+    }
+
     /// Returns what its alarm is known by while it is open.
     pub fn key(&self) -> String {
         format!("{}/{}/{}", self.tenant_id, self.kind, self.subject_id)
@@ -128,6 +141,7 @@ impl Subject<'_> {
             severity,
             message,
             detail: json!({}),
+            extent: 1,
             occasion: None,
             is_unknown: false,
         }
@@ -188,7 +202,8 @@ fn job_findings(job: &JobFacts) -> Vec<Finding> {
         };
         if let Some((severity, how)) = bad {
             findings.push(Finding {
-                detail: json!({"run_id": run.id}),
+                detail: json!({"run_id": run.id, "failed_vms": run.failed_vms}),
+                extent: run.failed_vms,
                 occasion: Some(run.id.clone()),
                 ..subject.finding(
                     "run_failed",
@@ -219,6 +234,7 @@ fn job_findings(job: &JobFacts) -> Vec<Finding> {
         };
         findings.push(Finding {
             detail: json!({"run_id": newest.id, "count": missed.len()}),
+            extent: i64::try_from(missed.len()).unwrap_or(i64::MAX),
             occasion: Some(newest.id.clone()),
             ..subject.finding(
                 "run_missed",
@@ -314,6 +330,7 @@ fn host_findings(facts: &Facts, host: &HostFacts, has_jobs: bool, now: i64) -> V
             detail: json!({"volumes": low.iter().map(|volume| json!({
                 "path": volume.path, "size_bytes": volume.size_bytes, "free_bytes": volume.free_bytes
             })).collect::<Vec<_>>()}),
+            extent: i64::try_from(low.len()).unwrap_or(i64::MAX),
             ..subject.finding(
                 "volume_low",
                 severity,
@@ -348,6 +365,7 @@ fn vm_findings(vm: &VmFacts, host: &HostFacts, jobs: &[&JobFacts], now: i64) -> 
         let names: Vec<&str> = old.iter().map(|leftover| leftover.name.as_str()).collect();
         findings.push(Finding {
             detail: json!({"checkpoints": names}),
+            extent: i64::try_from(names.len()).unwrap_or(i64::MAX),
             ..subject.finding(
                 "checkpoint_old",
                 Severity::Warning,
@@ -406,7 +424,8 @@ fn objective_finding(
         .min()?
         .max(vm.first_seen_at);
     let since = vm.newest.as_ref().map_or(begun, |point| point.created_at);
-    if now - since <= hours.saturating_mul(HOUR_MS) {
+    let late = now - since - hours.saturating_mul(HOUR_MS);
+    if late <= 0 {
         return None;
     }
     let message = match &vm.newest {
@@ -425,6 +444,7 @@ fn objective_finding(
     };
     Some(Finding {
         detail: json!({"objective_hours": hours, "last_point_at": vm.newest.as_ref().map(|point| crate::plane::rfc3339(point.created_at))}),
+        extent: 1 + late / DAY_MS,
         ..subject.finding("vm_objective_missed", Severity::Critical, message)
     })
 }

@@ -91,6 +91,7 @@ fn run(status: &str, why: &str) -> RunFacts {
         status: status.to_owned(),
         finished_at: NOW - HOUR_MS,
         error_summary: why.to_owned(),
+        failed_vms: 0,
         is_ended_by_person: false,
     }
 }
@@ -427,4 +428,36 @@ fn ages_and_sizes_are_said_in_words() {
     assert_eq!(age(49 * HOUR_MS), "2 days");
     assert_eq!(size(1_536), "1.5 KiB");
     assert_eq!(size(0), "0 B");
+}
+
+#[test]
+fn what_grows_has_a_higher_grade_and_what_lasts_has_not() {
+    let grade = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = well();
+        change(&mut facts);
+        let found = judge(&facts, NOW);
+        let [finding] = &found[..] else {
+            panic!("{found:?}");
+        };
+        finding.grade()
+    };
+    let old = |days: i64| {
+        grade(&move |facts| {
+            let point = facts.vms[0].newest.as_mut().expect("a point");
+            point.created_at = NOW - 27 * HOUR_MS - days * DAY_MS;
+        })
+    };
+    assert_eq!(old(0), old(0));
+    assert!(old(0) < old(1) && old(1) < old(7));
+    assert_eq!(old(8), old(9));
+    let part = |vms: i64| {
+        grade(&move |facts| {
+            let run = facts.jobs[0].last_run.as_mut().expect("a run");
+            run.status = "partial_success".to_owned();
+            run.failed_vms = vms;
+        })
+    };
+    assert!(part(1) < part(5));
+    let failed = grade(&|facts| facts.jobs[0].last_run = Some(run("failed", "")));
+    assert!(part(1_000_000) < failed, "severity counts for more");
 }

@@ -290,6 +290,8 @@ async fn the_first_screen_shows_what_needs_a_decision_and_whether_all_is_safe() 
             subject_kind: Set("job".to_owned()),
             subject_id: Set(number.to_string()),
             subject_name: Set("Nightly".to_owned()),
+            grade: Set(0),
+            graded_at: Set(0),
             severity: Set(severity.to_owned()),
             message: Set("look".to_owned()),
             detail_json: Set("{}".to_owned()),

@@ -688,6 +688,124 @@ async fn a_look_at_a_large_fleet_is_short_and_small() {
     assert_eq!(runs.count(), hosts + 1);
 }
 
+/// Returns what went out: kind, severity and whether it is worse, of each alarm that is told as open.
+async fn told(ground: &Ground) -> Vec<(String, String, bool)> {
+    let mut told = Vec::new();
+    for message in messages(ground).await {
+        let message: Value = serde_json::from_str(&message.body_json).expect("JSON");
+        for item in message["opened"].as_array().expect("a list") {
+            let is_worse = item["is_worse"] == true;
+            told.push((text(&item["kind"]), text(&item["severity"]), is_worse));
+        }
+    }
+    told
+}
+
+#[tokio::test]
+async fn what_gets_worse_is_told_again_and_what_merely_lasts_is_not() {
+    let ground = Ground::new().await;
+    let (address, _) = posts(vec![200; 20]).await;
+    allow(&ground, "127.0.0.0/8").await;
+    let body = json!({"name": "Hook", "kind": "webhook", "url": format!("http://{address}/hook")});
+    ground.owner.post("/alarm-channels", body).await.expect(201);
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let chores = Chores::new(ground.world.plane.clone());
+    let look = async || {
+        for _ in 0..8 {
+            ground.world.clock.advance(Duration::from_secs(60));
+            call(&ground).await;
+            turn_and_send(&ground, &chores).await;
+        }
+        told(&ground).await.len()
+    };
+    let fail = async |vms: usize| {
+        let run = ground.run(&job, "warning", 0).await;
+        for _ in 0..vms {
+            let params = json!({"vm_name": "web"});
+            ground.event(&run, "HYPERV_VM_FAILED", params).await;
+        }
+    };
+    fail(1).await;
+    assert_eq!(look().await, 1);
+    fail(1).await;
+    assert_eq!(look().await, 1, "it lasts");
+    fail(5).await;
+    assert_eq!(look().await, 2, "five VMs instead of one");
+    fail(1).await;
+    fail(5).await;
+    assert_eq!(look().await, 2, "that was told");
+    let alarms = ground.viewer.get("/alarms").await.expect(200);
+    let path = format!("/alarms/{}/acknowledge", alarms["items"][0]["id"]);
+    ground.operator.post(&path, json!({})).await.expect(200);
+    fail(40).await;
+    assert_eq!(look().await, 2, "somebody takes care");
+    ground.run(&job, "failed", 0).await;
+    assert_eq!(look().await, 3, "it is more than what somebody knows of");
+    let expected = [("warning", false), ("warning", true), ("critical", true)];
+    let expected = expected
+        .map(|(severity, is_worse)| ("run_failed".to_owned(), severity.to_owned(), is_worse));
+    assert_eq!(told(&ground).await, expected);
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_told_with_the_next_message_that_arrives() {
+    let ground = Ground::new().await;
+    let (gone, _) = posts(Vec::new()).await;
+    allow(&ground, "127.0.0.0/8").await;
+    let body = json!({"name": "Hook", "kind": "webhook", "url": format!("http://{gone}/gone")});
+    let made = ground.owner.post("/alarm-channels", body).await.expect(201);
+    let jobs = ["Lasts", "Ends"].map(|name| {
+        let mut wish = ground.wish();
+        wish["name"] = json!(name);
+        wish["schedule"] = json!({"kind": "manual"});
+        wish
+    });
+    let mut ids = Vec::new();
+    for wish in jobs {
+        let id = text(&ground.job(wish).await["id"]);
+        ground.run(&id, "failed", 0).await;
+        ids.push(id);
+    }
+    let chores = Chores::new(ground.world.plane.clone());
+    let look = async |turns: usize| {
+        for _ in 0..turns {
+            ground.world.clock.advance(Duration::from_secs(1_800));
+            call(&ground).await;
+            turn_and_send(&ground, &chores).await;
+        }
+    };
+    look(50).await;
+    let all = messages(&ground).await;
+    assert_eq!(all[0].status, "failed", "{all:?}");
+    ground.run(&ids[1], "success", 0).await;
+    look(2).await;
+    // Somebody corrects the channel.
+    let (address, calls) = posts(vec![200; 20]).await;
+    let owner = ground
+        .world
+        .session(&ground.owner.user_id, &ground.owner.email)
+        .await;
+    let path = format!("/alarm-channels/{}", text(&made["id"]));
+    let url = json!({"url": format!("http://{address}/hook")});
+    owner.patch(&path, url).await.expect(200);
+    look(4).await;
+    let (mut opened, mut resolved) = (Vec::new(), Vec::new());
+    for (_, body) in calls.lock().expect("whole").iter() {
+        let message: Value = serde_json::from_slice(body).expect("JSON");
+        let names = |what: &str| -> Vec<String> {
+            let items = message[what].as_array().expect("a list").iter();
+            let of_runs = items.filter(|it| it["kind"] == "run_failed");
+            of_runs.map(|it| text(&it["subject_name"])).collect()
+        };
+        opened.extend(names("opened"));
+        resolved.extend(names("resolved"));
+    }
+    opened.sort();
+    opened.dedup();
+    assert!(opened.contains(&"Lasts".to_owned()), "{opened:?}");
+    assert_eq!(resolved, ["Ends"], "{opened:?}");
+}
+
 async fn turn_and_send(ground: &Ground, chores: &Chores) {
     chores.turn().await;
     deliver::send_due(&ground.world.plane).await.expect("sent");

@@ -21,6 +21,10 @@ pub struct Model {
     pub subject_name: String,
     /// `info`, `warning` or `critical`.
     pub severity: String,
+    /// How bad it is within its severity and beyond: what is told anew when it rises (`watch::Finding::grade`).
+    pub grade: i64,
+    /// When the grade last rose (milliseconds since 1970, UTC).
+    pub graded_at: i64,
     /// What is wrong and what to do next.
     pub message: String,
     /// Figures, links.

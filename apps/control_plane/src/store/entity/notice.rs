@@ -15,6 +15,10 @@ pub struct Model {
     pub channel_id: String,
     /// `opened` or `resolved`.
     pub what: String,
+    /// Of `opened`: the grade that the alarm had.
+    pub grade: i64,
+    /// Whether the message was given up, so that it was told to nobody.
+    pub is_given_up: bool,
     /// The message it went out with.
     pub delivery_id: i64,
 }
