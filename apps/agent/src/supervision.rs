@@ -159,10 +159,11 @@ pub fn supervise(
         is_store_told: Mutex::default(),
     };
     let Ended {
-        ending,
+        mut ending,
         last_events,
         is_cut_off,
     } = accompanied(&works, run_id, work);
+    add_figures(&mut ending.progress, &meter.measured());
     let is_cut_off = is_cut_off || !is_good(ending.status);
     if parts.stop.is_stopped() && !cancellation.is_cancelled() && is_cut_off {
         if kind.is_backup {
@@ -335,6 +336,15 @@ fn as_told(measured: &Measured, rate: &Rate) -> Told {
     }
 }
 
+/// Adds to the last figures of a run what was measured of it: what the server was told while it went on may be
+/// behind that, and what is not told stays as it was.
+fn add_figures(told: &mut Told, measured: &Measured) {
+    let last = |told: Option<u64>, measured: u64| told.max(Some(measured).filter(|it| *it > 0));
+    told.bytes_processed = last(told.bytes_processed, measured.done_bytes);
+    told.bytes_transferred = last(told.bytes_transferred, measured.packed_bytes);
+    told.bytes_total = last(told.bytes_total, measured.total_bytes);
+}
+
 fn current_item(measured: &Measured) -> String {
     let (subject, phase) = (&measured.subject, &measured.phase);
     if subject.is_empty() {
@@ -372,6 +382,33 @@ mod tests {
 
     use super::*;
     use crate::test_parts::{TestLine, clock, parts};
+
+    #[test]
+    fn the_last_figures_of_a_run_are_the_last_that_were_measured() {
+        let measured = Measured {
+            done_bytes: 70,
+            total_bytes: 90,
+            packed_bytes: 5,
+            ..Measured::default()
+        };
+        let figures = |told: &Told| {
+            (
+                told.bytes_processed,
+                told.bytes_transferred,
+                told.bytes_total,
+            )
+        };
+        let mut told = Told {
+            bytes_transferred: Some(8),
+            ..Told::default()
+        };
+        add_figures(&mut told, &measured);
+        assert_eq!(figures(&told), (Some(70), Some(8), Some(90)));
+        // What is not known is not told as nothing.
+        let mut none = Told::default();
+        add_figures(&mut none, &Measured::default());
+        assert_eq!(figures(&none), (None, None, None));
+    }
 
     #[test]
     fn a_backup_of_which_something_was_cut_off_by_the_service_s_end_goes_on_later() {

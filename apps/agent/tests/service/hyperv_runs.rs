@@ -43,6 +43,9 @@ fn a_vm_is_backed_up_in_full_and_then_by_what_changed() {
     let run = world.queue(order.clone());
     assert_eq!(world.end_of(&run), "success");
     let first = world.last_update(&run)["hyperv_results"][0].clone();
+    let last = world.last_update(&run);
+    assert!(last["bytes_processed"].as_u64() > Some(0), "{last}");
+    assert_eq!(last["bytes_processed"], last["bytes_total"]);
     let told = &world.last_update(&run)["stats_json"]["vms"][0];
     assert_eq!(told["vm_guid"], vms[0].to_uppercase());
     assert_eq!(told["disks"].as_array().unwrap().len(), 2);
