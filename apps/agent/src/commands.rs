@@ -15,6 +15,7 @@ mod hyperv_restore;
 mod list_points;
 mod log_tail;
 mod maintenance;
+mod pin_point;
 mod repo_operation;
 mod restore;
 mod restoring;
@@ -238,6 +239,7 @@ fn obey(
             let found = vms::details(parts, order)?;
             Ok(Reply::Found(Box::new(ReportBrowse::new(id, &found))))
         }
+        Order::PinPoint(order) => pin_point::carry_out(parts, command, order),
         Order::FetchLogTail(order) => {
             let found = log_tail::read(parts, order)?;
             Ok(Reply::Found(Box::new(ReportBrowse::new(id, &found))))

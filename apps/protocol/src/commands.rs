@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 pub use order::{
     AgentUpdate, BrowseDirectory, BrowseSnapshot, FetchLogTail, JobContext, ListVmDetails, Order,
-    VerboseLogging,
+    PinPoint, VerboseLogging,
 };
 pub use poll::{Poll, PollCommands, PollPendingCommands, Polled};
 pub use restore_order::{ChainLink, HypervRestore, Register, Restore, RestoreVm};

@@ -204,6 +204,38 @@ fn points_are_listed_with_their_pins_behind_the_one_that_is_named() {
 }
 
 #[test]
+fn a_pinned_point_stays_until_its_pins_are_taken_away() {
+    let world = World::at_work(Settings::default());
+    let manifests = [backed_up(&world), backed_up(&world)];
+    world.keep_nothing_by_default();
+    let pin = |is_pinned: Value| {
+        let payload = json!({"restore_point_id": 5, "is_pinned": is_pinned});
+        world.answer_to(world.command("pin_point", payload, &manifests[0]))
+    };
+    let listed = || {
+        let policy = json!({"keep_last": 1});
+        let (status, result) = operate(&world, "retention_apply", REPOSITORY, policy);
+        assert_eq!(status, "success", "{result}");
+        let (_, result) = operate(&world, "list_points", REPOSITORY, json!({}));
+        let points = result["listed"]["points"].as_array().map_or(0, Vec::len);
+        (points, result["listed"]["pinned"].clone())
+    };
+    for _ in 0..2 {
+        let (is_done, said) = pin(json!(true));
+        assert!(is_done, "{said}");
+    }
+    assert_eq!(listed(), (2, json!([manifests[0]])));
+    let (is_done, said) = pin(json!(null));
+    assert!(!is_done && said.contains("does not say"), "{said}");
+    let (is_done, said) = pin(json!(false));
+    assert!(is_done, "{said}");
+    assert_eq!(listed(), (1, json!(null)));
+    let (is_done, said) = pin(json!(true));
+    assert!(!is_done && said.contains(&manifests[0]), "{said}");
+    world.check();
+}
+
+#[test]
 fn points_are_verified_and_damage_names_the_point_it_hurts() {
     let world = World::at_work(Settings::default());
     let manifest = backed_up(&world);

@@ -128,6 +128,7 @@ fn on_the_wire(
             | "hyperv_restore"
             | "disk_restore"
             | "browse_snapshot"
+            | "pin_point"
             | "maintenance_quick"
             | "maintenance_full"
     );

@@ -1,5 +1,7 @@
 //! Jobs: what is backed up, when, to where, and for how long it is kept.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -31,7 +33,7 @@ use crate::people_api::vms::OBJECTIVE_HOURS_MAX;
 use crate::plane::{Plane, SharedPlane, rfc3339};
 use crate::retention_preview::play;
 use crate::schedule::Schedule;
-use crate::store::entity::{host, job, run};
+use crate::store::entity::{host, job, point, run};
 use crate::store::folders::is_folder_of_one;
 use crate::store::runs::{NewRun, new_run};
 use crate::vm_choice::{VmRules, bare_guid};
@@ -266,6 +268,19 @@ struct PreviewRetention {
     kept_count: usize,
     /// How many it would have removed.
     dropped_count: usize,
+    /// Points that there are and that stay whatever the rule says, for somebody pinned them; oldest first.
+    pinned: Vec<PinnedPoint>,
+}
+
+/// A point that is pinned.
+#[derive(Debug, Serialize, ToSchema)]
+struct PinnedPoint {
+    /// Its number.
+    id: i64,
+    /// The VM's name, or the sources.
+    name: String,
+    /// When it was made.
+    at: String,
 }
 
 /// A point that would be kept.
@@ -830,6 +845,23 @@ async fn preview(
         }
         _ => Vec::new(),
     };
+    let made_here = (&*host.id, &*wish.repository_id, &*wish.engine);
+    let pinned = plane.store.pinned_points(made_here).await?;
+    let chosen: HashSet<i64> = vms
+        .iter()
+        .filter(|vm| wish.vms.is_chosen(&vm.guid, &vm.name))
+        .map(|vm| vm.id)
+        .collect();
+    let is_wished = |point: &point::Model| point.vm_id.is_none_or(|vm| chosen.contains(&vm));
+    let pinned = pinned
+        .into_iter()
+        .filter(is_wished)
+        .map(|point| PinnedPoint {
+            id: point.id,
+            name: point.name,
+            at: rfc3339(point.created_at),
+        });
+    let pinned: Vec<PinnedPoint> = pinned.collect();
     let vms = vms.into_iter().map(|vm| {
         let choice = wish.vms.judge(&vm.guid, &vm.name);
         PreviewVm {
@@ -862,6 +894,7 @@ async fn preview(
         retention: PreviewRetention {
             kept_count: played.kept.len(),
             dropped_count: played.dropped_count,
+            pinned,
             kept: played
                 .kept
                 .into_iter()

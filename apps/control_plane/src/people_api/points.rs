@@ -22,7 +22,8 @@ use crate::people_api::paging::{Page, Paging};
 use crate::people_api::repositories::within_reach;
 use crate::people_api::request::{ChangeRefusals, Id, LookRefusals, moment, number, path};
 use crate::plane::{Plane, SharedPlane, rfc3339};
-use crate::run_rules::listing::unconfirmed_since;
+use crate::run_rules::finish::{OWN_KINDS_SINCE, is_understood};
+use crate::run_rules::listing::{PIN_POINT, unconfirmed_since};
 use crate::store::entity::point;
 use crate::store::history::PointFilter;
 
@@ -31,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<SharedPlane> {
         .routes(routes!(all))
         .routes(routes!(one))
         .routes(routes!(browse))
+        .routes(routes!(pin))
 }
 
 /// A restore point.
@@ -80,7 +82,7 @@ pub struct Point {
     pub proven_at: Option<String>,
     /// How: `structure`, `content`, `restore`; empty when never.
     pub proven_how: String,
-    /// Whether retention leaves it alone.
+    /// Whether it is pinned, so that retention leaves it alone.
     pub is_pinned: bool,
     /// Since when nobody has confirmed that it is still in the repository; null: it was confirmed within a week.
     pub unconfirmed_since: Option<String>,
@@ -159,6 +161,16 @@ struct BrowsePoint {
     #[serde(default)]
     path: String,
     /// The host that is to look; left out: the one that made the point.
+    host_id: Option<String>,
+}
+
+/// Whether a point is to stay whatever retention says.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PinWish {
+    /// Whether it is to be pinned; false takes every pin away, those that people set with Kopia too.
+    is_pinned: bool,
+    /// The host that is to do it; left out: the one that made the point.
     host_id: Option<String>,
 }
 
@@ -327,6 +339,48 @@ async fn browse(
     let payload = json!({"restore_point_id": point.id, "path": folder, "max_items": 1_000});
     let order = ("browse_snapshot", payload, context_of(&point));
     let row = commands::order(&plane, &txn, &caller, &host, order).await?;
+    txn.commit().await?;
+    plane.live.tell(&host.tenant_id, What::HostWork, &host.id);
+    Ok((StatusCode::ACCEPTED, Json(row.into())))
+}
+
+/// Has a point pinned, so that retention leaves it alone, or its pins taken away: pins are in the repository, so a host
+/// does it. The point shows it once the command has ended.
+#[utoipa::path(post, path = "/points/{id}/pin", tag = "points", params(("id" = i64, Path)),
+    request_body = PinWish, responses((status = 202, body = Command), ChangeRefusals))]
+async fn pin(
+    Operator(caller): Operator,
+    State(plane): State<SharedPlane>,
+    Id(id): Id,
+    Input(wish): Input<PinWish>,
+) -> ApiResult<(StatusCode, Json<Command>)> {
+    let point = found(&plane, caller.tenant_id.as_deref(), &id).await?;
+    still_there(&point)?;
+    let host_id = wish.host_id.unwrap_or_else(|| point.host_id.clone());
+    let txn = plane.store.begin().await?;
+    let host = hosts::found(&plane, &txn, Some(&point.tenant_id), &host_id).await?;
+    if !is_understood(PIN_POINT, &host.agent_version) {
+        return Err(ApiError::conflict(
+            "agent_outdated",
+            format!(
+                "the agent on {} knows no pins: update it to {OWN_KINDS_SINCE}, or choose another host that reaches the repository",
+                host.name
+            ),
+        ));
+    }
+    let payload = json!({"restore_point_id": point.id, "is_pinned": wish.is_pinned});
+    let order = (PIN_POINT, payload, context_of(&point));
+    let row = commands::order(&plane, &txn, &caller, &host, order).await?;
+    let what = if wish.is_pinned {
+        "point.pin"
+    } else {
+        "point.unpin"
+    };
+    let entry = caller.did(what, "point", &id);
+    let entry = entry
+        .of_tenant(Some(&point.tenant_id))
+        .with(json!({"name": point.name, "host_id": host.id}));
+    plane.store.audit(&txn, plane.now_ms(), entry).await?;
     txn.commit().await?;
     plane.live.tell(&host.tenant_id, What::HostWork, &host.id);
     Ok((StatusCode::ACCEPTED, Json(row.into())))

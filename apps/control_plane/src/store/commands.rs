@@ -7,6 +7,7 @@ use sea_orm::{
 use serde::Deserialize;
 
 use crate::log;
+use crate::run_rules::listing::PIN_POINT;
 use crate::run_rules::{OPEN, change::object};
 use crate::store::Store;
 use crate::store::entity::{command, host, job, point, repository, run};
@@ -97,8 +98,8 @@ enum Group {
 /// Returns a command's group; `None` if only the run that it belongs to is told of it.
 fn group(kind: &str) -> Option<Group> {
     match kind {
-        "restore" | "hyperv_restore" | "disk_restore" | "browse_snapshot" | "maintenance_quick"
-        | "maintenance_full" => Some(Group::Work),
+        "restore" | "hyperv_restore" | "disk_restore" | "browse_snapshot" | "pin_point"
+        | "maintenance_quick" | "maintenance_full" => Some(Group::Work),
         of_run if OF_RUNS_ALONE.contains(&of_run) => None,
         _ => Some(Group::Agent),
     }
@@ -345,6 +346,9 @@ impl Store {
             Some(run_id) => fail_run_in(&txn, run_id, &message, now).await?,
             None => None,
         };
+        if is_done && command.kind == PIN_POINT {
+            self.note_pinned(&txn, &command, now).await?;
+        }
         txn.commit().await?;
         command.status = status.to_owned();
         command.result_message = message;

@@ -129,6 +129,24 @@ impl Store {
             .await
     }
 
+    /// Returns the points of an engine that a host made in a repository and that are pinned, oldest first.
+    pub async fn pinned_points(
+        &self,
+        (host_id, repository_id, engine): (&str, &str, &str),
+    ) -> Result<Vec<point::Model>, DbErr> {
+        use point::Column;
+        point::Entity::find()
+            .filter(Column::RepositoryId.eq(repository_id))
+            .filter(Column::HostId.eq(host_id))
+            .filter(Column::Engine.eq(engine))
+            .filter(Column::IsPinned.eq(true))
+            .filter(Column::ExpiredAt.is_null())
+            .order_by_asc(Column::Id)
+            .limit(1_000)
+            .all(self.db())
+            .await
+    }
+
     /// Returns a point, if it is of the tenant.
     pub async fn point_of(
         &self,

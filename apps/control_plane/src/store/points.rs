@@ -15,7 +15,7 @@ use crate::run_rules::finish::{Work, is_understood, sources_of, work_after};
 use crate::run_rules::listing::{Known, LIST_POINTS, Listed, is_list_due, reconcile};
 use crate::run_rules::points::{DAMAGED, NewPoint, Recorded, of_files, of_vms};
 use crate::store::Store;
-use crate::store::entity::{host, job, point, repo_operation, repository, run, vm};
+use crate::store::entity::{command, host, job, point, repo_operation, repository, run, vm};
 use crate::store::runs::{NewLog, Report, insert_logs};
 use crate::vm_choice::VmRules;
 
@@ -259,6 +259,32 @@ impl Store {
         };
         set(changes.pinned, pinned(true)).await?;
         set(changes.unpinned, pinned(false)).await
+    }
+
+    /// Writes down what a command to pin a point, or to take its pins away, has done.
+    pub(super) async fn note_pinned<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        command: &command::Model,
+        now: i64,
+    ) -> Result<(), DbErr> {
+        let payload = object(&command.payload_json);
+        let id = payload.get("restore_point_id").and_then(Value::as_i64);
+        let is_pinned = payload.get("is_pinned").and_then(Value::as_bool);
+        let (Some(id), Some(is_pinned)) = (id, is_pinned) else {
+            return Ok(());
+        };
+        point::Entity::update_many()
+            .set(point::ActiveModel {
+                is_pinned: Set(is_pinned),
+                confirmed_at: Set(now),
+                ..Default::default()
+            })
+            .filter(point::Column::Id.eq(id))
+            .filter(point::Column::TenantId.eq(&command.tenant_id))
+            .exec(txn)
+            .await?;
+        Ok(())
     }
 
     /// Queues a list of a repository's points if it is due, or if `is_needed` for more went than were named; on a

@@ -1,6 +1,6 @@
 //! Points, and restores that say exactly what agents of the contract read.
 
-use control_plane::store::entity::{command, point};
+use control_plane::store::entity::{command, host, point};
 use protocol::commands::{Command, Order};
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _, QueryOrder as _};
 use serde_json::{Value, json};
@@ -391,4 +391,73 @@ async fn a_point_of_files_is_looked_into_through_a_host() {
         .post(&path, json!({}))
         .await
         .refused(403, "forbidden");
+}
+
+#[tokio::test]
+async fn a_point_is_pinned_by_a_host_and_shows_it_once_that_is_done() {
+    let ground = Ground::new().await;
+    let db = ground.world.plane.store.db();
+    let vm = ground.vm("web01").await;
+    let id = ground
+        .point(PointOf {
+            vm: Some(vm),
+            name: "web01",
+            ..Default::default()
+        })
+        .await;
+    let path = format!("/points/{id}/pin");
+    ground
+        .operator
+        .post(&path, json!({"is_pinned": true}))
+        .await
+        .refused(409, "agent_outdated");
+    let update = host::ActiveModel {
+        id: Set(ground.host.clone()),
+        agent_version: Set("2.0.0".to_owned()),
+        ..Default::default()
+    };
+    update.update(db).await.expect("updated");
+    for (person, status, code) in [
+        (&ground.viewer, 403, "forbidden"),
+        (&ground.foreigner, 404, "not_found"),
+    ] {
+        let answer = person.post(&path, json!({"is_pinned": true})).await;
+        answer.refused(status, code);
+    }
+    let shown = async || {
+        let point = ground
+            .viewer
+            .get(&format!("/points/{id}"))
+            .await
+            .expect(200);
+        let preview = ground.operator.post("/jobs/preview", ground.wish()).await;
+        let pinned = preview.expect(200)["retention"]["pinned"].clone();
+        let numbers: Vec<Value> = pinned
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|it| it["id"].clone())
+            .collect();
+        (point["is_pinned"] == true, numbers)
+    };
+    for (is_pinned, is_done, expected) in [
+        (true, false, (false, vec![])),
+        (true, true, (true, vec![json!(id)])),
+        (false, true, (false, vec![])),
+    ] {
+        let wish = json!({"is_pinned": is_pinned});
+        let command = ground.operator.post(&path, wish).await.expect(202);
+        let (row, sent) = queued(&ground).await;
+        assert_eq!(command["id"], json!(row.id));
+        let Order::PinPoint(order) = sent.order().expect("an order") else {
+            panic!("{}", row.kind);
+        };
+        assert_eq!(order.is_pinned, Some(is_pinned));
+        let store = &ground.world.plane.store;
+        store
+            .answer_command(&ground.host, row.id, is_done, "", None, ground.now())
+            .await
+            .expect("answered");
+        assert_eq!(shown().await, expected);
+    }
 }

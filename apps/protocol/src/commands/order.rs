@@ -25,6 +25,8 @@ pub enum Order {
     BrowseDirectory(BrowseDirectory),
     /// List a folder of a restore point.
     BrowseSnapshot(BrowseSnapshot),
+    /// Ours: pin a restore point, or take its pins away (`docs/decisions/own-control-plane-extensions.md`).
+    PinPoint(PinPoint),
     /// List this machine's disks.
     ListDisks,
     /// List this host's VMs.
@@ -84,6 +86,7 @@ impl Command {
             "maintenance_full" => Order::MaintenanceFull,
             "browse_directory" => Order::BrowseDirectory(self.read()?),
             "browse_snapshot" => Order::BrowseSnapshot(self.read()?),
+            "pin_point" => Order::PinPoint(self.read()?),
             "list_disks" => Order::ListDisks,
             "list_hyperv_vms" => Order::ListHypervVms,
             "list_hyperv_vm_details" => Order::ListHypervVmDetails(self.read()?),
@@ -183,6 +186,21 @@ impl BrowseSnapshot {
     pub fn entries_max(&self) -> usize {
         entries_max(self.max_items)
     }
+}
+
+/// Pins a restore point, which then stays whatever retention says, or takes all its pins away.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct PinPoint {
+    /// The manifest, where the payload has it; else the context does.
+    #[serde(
+        deserialize_with = "lenient::text",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub manifest_id: String,
+    /// Whether it is to be pinned; nothing is done where this is not said.
+    #[serde(deserialize_with = "lenient::optional_boolean")]
+    pub is_pinned: Option<bool>,
 }
 
 /// Lists the disks of some VMs.

@@ -108,6 +108,7 @@ fn no_member_of_a_command_may_be_anything_that_panics() {
         "hyperv_restore",
         "browse_directory",
         "browse_snapshot",
+        "pin_point",
         "list_hyperv_vm_details",
         "fetch_log_tail",
         "agent_update",

@@ -39,7 +39,7 @@ fn group(command: &Command) -> Group {
     let about_point = !command.payload["restore_point_id"].is_null();
     match command.name.as_str() {
         name if name.starts_with("nas_") => Group::Nas,
-        "browse_snapshot" => Group::RestorePoint,
+        "browse_snapshot" | "pin_point" => Group::RestorePoint,
         "restore" | "hyperv_restore" | "disk_restore" if about_point => Group::RestorePoint,
         "restore" | "hyperv_restore" | "maintenance_quick" | "maintenance_full" => Group::Run,
         _ => Group::Agent,
