@@ -12,6 +12,9 @@ use crate::run_rules::points::DAMAGED;
 
 const HOUR_MS: i64 = 3_600_000;
 
+/// A point may be dated so much after now: servers of one database have clocks of their own.
+pub const AHEAD_MS: i64 = 10 * 60_000;
+
 /// What is held against a VM that no job and no person gave an objective.
 pub const OBJECTIVE_HOURS: i64 = 24;
 
@@ -87,6 +90,8 @@ pub struct Facts<'a> {
     pub protected_since: Option<i64>,
     /// Whether a job that is paused would protect it.
     pub is_paused: bool,
+    /// Whether its host is disabled, so that no job of it is carried out.
+    pub is_host_disabled: bool,
     /// How old its last good point may be.
     pub objective_hours: i64,
     /// Its last good point.
@@ -95,6 +100,8 @@ pub struct Facts<'a> {
     pub asked: Option<Consistency>,
     /// What happened last of all runs that should have made a point of it, and when.
     pub last_outcome: Option<(i64, Outcome)>,
+    /// When a job that was to take it last ended well and had no point of it (milliseconds).
+    pub passed_over_at: Option<i64>,
 }
 
 /// The last good point of a VM.
@@ -106,6 +113,10 @@ pub struct LastPoint<'a> {
     pub consistency: Option<Consistency>,
     /// What it warns of first, if anything.
     pub warning: Option<&'a str>,
+    /// How many disks the VM has more than it.
+    pub missing_disks: usize,
+    /// Since when nobody confirmed that it is still there (milliseconds), if that is long ago.
+    pub unconfirmed_since: Option<i64>,
 }
 
 /// A judgement, with what it rests on, the gravest first.
@@ -134,9 +145,10 @@ pub fn judge(facts: &Facts<'_>, now: i64) -> Judgement {
         return judged(Health::Excused, vec![why]);
     }
     let Some(since) = facts.protected_since else {
-        let why = match facts.is_paused {
-            true => "the job that protects it is paused",
-            false => "no job protects it",
+        let why = match (facts.is_host_disabled, facts.is_paused) {
+            (true, _) => "its host is disabled, so no job backs it up",
+            (false, true) => "the job that protects it is paused",
+            (false, false) => "no job protects it",
         };
         let mut reasons = vec![why.to_owned()];
         reasons.extend(last_is);
@@ -146,6 +158,12 @@ pub fn judge(facts: &Facts<'_>, now: i64) -> Judgement {
     let mut reasons = Vec::new();
     let mut health = Health::Good;
     match (age, last_is) {
+        (Some(age), _) if age < -AHEAD_MS => {
+            health = Health::Bad;
+            reasons.push(
+                "its last point is dated in the future, so nobody knows how old it is: see the server's clock".to_owned(),
+            );
+        }
         (Some(age), Some(last_is)) if age > objective => {
             health = Health::Bad;
             reasons.push(format!("{last_is}, objective is {}", age_text(objective)));
@@ -167,7 +185,7 @@ pub fn judge(facts: &Facts<'_>, now: i64) -> Judgement {
     if last_warning == Some(DAMAGED) {
         health = Health::Bad;
     }
-    let remarks = remarks(facts);
+    let remarks = remarks(facts, now);
     if !remarks.is_empty() {
         health = health.max(Health::Warning);
         reasons.extend(remarks);
@@ -179,8 +197,14 @@ pub fn judge(facts: &Facts<'_>, now: i64) -> Judgement {
     judged(health, reasons)
 }
 
-fn remarks(facts: &Facts<'_>) -> Vec<String> {
+fn remarks(facts: &Facts<'_>, now: i64) -> Vec<String> {
     let mut remarks = Vec::new();
+    if let Some(at) = facts.passed_over_at
+        && facts.last.as_ref().is_none_or(|last| at > last.at)
+    {
+        remarks
+            .push("a job that is to take it ended well since and made no point of it".to_owned());
+    }
     if let Some((at, outcome)) = facts.last_outcome
         && facts.last.as_ref().is_none_or(|last| at > last.at)
     {
@@ -200,6 +224,19 @@ fn remarks(facts: &Facts<'_>) -> Vec<String> {
             "its last point is {}, {} was asked for",
             got.text(),
             asked.text()
+        ));
+    }
+    match last.missing_disks {
+        0 => {}
+        1 => remarks.push("it has a disk that its last point does not hold".to_owned()),
+        some => remarks.push(format!(
+            "it has {some} disks that its last point does not hold"
+        )),
+    }
+    if let Some(since) = last.unconfirmed_since {
+        let age = age_text(now - since);
+        remarks.push(format!(
+            "nobody has confirmed for {age} that its last point is still there"
         ));
     }
     if let Some(warning) = last.warning {
@@ -330,6 +367,8 @@ mod tests {
             at: NOW - hours_old * HOUR_MS,
             consistency: Some(Consistency::Application),
             warning: None,
+            missing_disks: 0,
+            unconfirmed_since: None,
         })
     }
 
@@ -401,6 +440,8 @@ mod tests {
             at: NOW - HOUR_MS,
             consistency: Some(Consistency::Crash),
             warning: Some("checkpoints are disabled"),
+            missing_disks: 0,
+            unconfirmed_since: None,
         };
         let facts = Facts {
             last: Some(crash.clone()),
@@ -443,6 +484,133 @@ mod tests {
             ..failed
         };
         assert_eq!(judged(&made_up_for).0, Health::Good);
+    }
+
+    #[test]
+    fn a_vm_is_not_good_for_any_reason_to_doubt_that_it_is() {
+        type Change = fn(&mut Facts<'static>);
+        let last = |change: fn(&mut LastPoint<'static>)| {
+            move |facts: &mut Facts<'static>| change(facts.last.as_mut().expect("a point"))
+        };
+        let cases: [(&str, Box<dyn Fn(&mut Facts<'static>)>, Health, &str); 13] = [
+            (
+                "a host that is disabled",
+                Box::new(
+                    (|facts| {
+                        facts.protected_since = None;
+                        facts.is_host_disabled = true;
+                    }) as Change,
+                ),
+                Health::Unprotected,
+                "its host is disabled",
+            ),
+            (
+                "a job that was switched off",
+                Box::new(
+                    (|facts| {
+                        facts.protected_since = None;
+                        facts.is_paused = true;
+                    }) as Change,
+                ),
+                Health::Unprotected,
+                "is paused",
+            ),
+            (
+                "a pattern that no longer matches, a VM made anew or moved to a host without a job",
+                Box::new((|facts| facts.protected_since = None) as Change),
+                Health::Unprotected,
+                "no job protects it",
+            ),
+            (
+                "a VM made anew that a job takes",
+                Box::new(
+                    (|facts| {
+                        facts.protected_since = Some(NOW - HOUR_MS);
+                        facts.last = None;
+                    }) as Change,
+                ),
+                Health::Warning,
+                "has no point yet",
+            ),
+            (
+                "a point that is damaged",
+                Box::new(last(|last| last.warning = Some(DAMAGED))),
+                Health::Bad,
+                "found it damaged",
+            ),
+            (
+                "a disk that was left out",
+                Box::new(last(|last| {
+                    last.warning = Some("not in the point: PhysicalDisk2 (pass-through)")
+                })),
+                Health::Warning,
+                "pass-through",
+            ),
+            (
+                "a disk of which the agent says nothing",
+                Box::new(last(|last| last.missing_disks = 1)),
+                Health::Warning,
+                "a disk that its last point does not hold",
+            ),
+            (
+                "a clock that was set back",
+                Box::new(last(|last| last.at = NOW + 3 * 24 * HOUR_MS)),
+                Health::Bad,
+                "dated in the future",
+            ),
+            (
+                "a point that retention may have removed",
+                Box::new(last(|last| {
+                    last.unconfirmed_since = Some(NOW - 9 * 24 * HOUR_MS)
+                })),
+                Health::Warning,
+                "nobody has confirmed for 9 days",
+            ),
+            (
+                "a run that ended well without it",
+                Box::new((|facts| facts.passed_over_at = Some(NOW)) as Change),
+                Health::Warning,
+                "made no point of it",
+            ),
+            (
+                "a run in which it failed",
+                Box::new((|facts| facts.last_outcome = Some((NOW, Outcome::Failed))) as Change),
+                Health::Warning,
+                "its last run failed",
+            ),
+            (
+                "a run that did not take place",
+                Box::new((|facts| facts.last_outcome = Some((NOW, Outcome::Missed))) as Change),
+                Health::Warning,
+                "did not take place",
+            ),
+            (
+                "less than was asked for",
+                Box::new(last(|last| {
+                    last.consistency = Some(Consistency::CrashNoCheckpoint)
+                })),
+                Health::Warning,
+                "was asked for",
+            ),
+        ];
+        for (what, change, health, reason) in cases {
+            let mut facts = Facts {
+                last: point(1),
+                ..protected()
+            };
+            assert_eq!(judged(&facts).0, Health::Good);
+            change(&mut facts);
+            let (got, why) = judged(&facts);
+            assert_eq!(got, health, "{what}: {why}");
+            assert!(why.contains(reason), "{what}: {why}");
+        }
+        // Of clocks that differ a little nothing is said.
+        let mut ahead = Facts {
+            last: point(1),
+            ..protected()
+        };
+        ahead.last.as_mut().expect("a point").at = NOW + 60_000;
+        assert_eq!(judged(&ahead).0, Health::Good);
     }
 
     #[test]

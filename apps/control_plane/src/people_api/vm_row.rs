@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use protocol::path_map::PathMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,6 +14,7 @@ use crate::health::{
     change_rate, judge, strip,
 };
 use crate::plane::{Plane, rfc3339};
+use crate::run_rules::listing::unconfirmed_since;
 use crate::store::entity::{job, vm};
 use crate::store::history::{RecentPoint, RecentRun, VmHistory};
 use crate::vm_choice::VmRules;
@@ -85,6 +87,7 @@ pub struct VmRow {
 #[derive(Debug)]
 pub(super) struct Ground {
     hosts: HashMap<String, String>,
+    disabled_hosts: HashSet<String>,
     zones: HashMap<String, TimeZone>,
     jobs: Vec<VmJob>,
 }
@@ -104,7 +107,9 @@ impl Ground {
         let hosts = plane.store.all_hosts(tenant_id).await?;
         let zones = plane.store.time_zones(tenant_id).await?;
         let jobs = plane.store.vm_jobs(tenant_id).await?;
+        let disabled = hosts.iter().filter(|it| it.is_disabled);
         Ok(Self {
+            disabled_hosts: disabled.map(|it| it.id.clone()).collect(),
             hosts: hosts.into_iter().map(|it| (it.id, it.name)).collect(),
             zones: zones
                 .into_iter()
@@ -127,7 +132,8 @@ impl Ground {
 
     /// Tells whether an active job protects a VM.
     pub(super) fn is_protected(&self, vm: &vm::Model) -> bool {
-        self.jobs_of(vm).any(|job| job.row.status == "active")
+        !self.disabled_hosts.contains(&vm.host_id)
+            && self.jobs_of(vm).any(|job| job.row.status == "active")
     }
 
     /// Returns the ids of the jobs that choose a VM.
@@ -151,7 +157,11 @@ impl Ground {
 
     fn row(&self, vm: vm::Model, history: &Sorted<'_>, now: i64) -> VmRow {
         let jobs: Vec<&VmJob> = self.jobs_of(&vm).collect();
-        let active = || jobs.iter().filter(|job| job.row.status == "active");
+        let is_host_disabled = self.disabled_hosts.contains(&vm.host_id);
+        let active = || {
+            let active = jobs.iter().filter(|job| job.row.status == "active");
+            active.filter(|_| !is_host_disabled)
+        };
         let last = history.all.last.get(&vm.id);
         let zone = self.zone(&vm.tenant_id);
         let asked = active()
@@ -169,18 +179,22 @@ impl Ground {
             protected_since: active()
                 .map(|job| job.row.created_at.max(vm.first_seen_at))
                 .min(),
+            is_host_disabled,
             is_paused: jobs.iter().any(|job| job.row.status == "paused"),
             objective_hours: objective.unwrap_or(OBJECTIVE_HOURS),
             last: last.map(|last| LastPoint {
                 at: last.created_at,
                 consistency: Consistency::of(&last.consistency),
                 warning: warnings.first().map(String::as_str),
+                missing_disks: missing_disks(&vm.disks_json, &last.disk_manifests_json),
+                unconfirmed_since: unconfirmed_since(last.confirmed_at, last.expired_at, now),
             }),
             asked,
             last_outcome: happenings
                 .iter()
                 .max_by_key(|it| it.at)
                 .map(|it| (it.at, it.outcome)),
+            passed_over_at: passed_over_at(&vm, &jobs, history),
         };
         let judgement = judge(&facts, now);
         let today = day(now, &zone);
@@ -306,6 +320,36 @@ fn happenings(
         });
     }
     all
+}
+
+/// Returns when a job that was to take a VM last ended well without a point of it. What ran before the VM was there, or
+/// before the job became what it is, was not to take it.
+fn passed_over_at(vm: &vm::Model, jobs: &[&VmJob], history: &Sorted<'_>) -> Option<i64> {
+    let points = history.points(vm.id);
+    let with_point: HashSet<&str> = points.iter().map(|point| &*point.run_id).collect();
+    let active = jobs.iter().filter(|job| job.row.status == "active");
+    let passed_over = active.flat_map(|job| {
+        let was_to_take = job.row.updated_at.max(vm.first_seen_at);
+        let runs = history.runs.get(&*job.row.id).into_iter().flatten();
+        runs.filter(|run| {
+            matches!(&*run.status, "success" | "warning" | "partial_success")
+                && run.created_at > was_to_take
+                && !with_point.contains(&*run.id)
+        })
+        .map(|run| run.created_at)
+        .max()
+    });
+    passed_over.max()
+}
+
+/// Returns how many disks a VM has more than a point holds. Of a point that names no disks nothing is known.
+fn missing_disks(disks_json: &str, disk_manifests_json: &str) -> usize {
+    let disks: Vec<serde_json::Value> = serde_json::from_str(disks_json).unwrap_or_default();
+    let held: PathMap = serde_json::from_str(disk_manifests_json).unwrap_or_default();
+    match held.iter().count() {
+        0 => 0,
+        held => disks.len().saturating_sub(held),
+    }
 }
 
 fn rate(points: &[&RecentPoint], today: Date, zone: &TimeZone) -> Option<i64> {

@@ -61,8 +61,9 @@ pub fn apply(before: &run::Model, update: &UpdateRun, now: i64) -> Change {
         run.status = status.as_str().to_owned();
     }
     if let Some(started) = update.started_at {
-        // A clock that runs ahead there must not let a run begin after now.
-        run.started_at = Some(started.as_millisecond().clamp(0, now));
+        // A clock that is wrong there must not let a run begin after now, nor before it was taken.
+        let taken = before.started_at.unwrap_or(before.created_at).min(now);
+        run.started_at = Some(started.as_millisecond().clamp(taken, now));
     }
     if !summary.is_empty() {
         run.error_summary = shortened(summary, SUMMARY_CHARS_MAX);
@@ -79,8 +80,10 @@ pub fn apply(before: &run::Model, update: &UpdateRun, now: i64) -> Change {
     let has_ended = is_terminal || forced;
     if has_ended {
         let said = update.finished_at.map(|at| at.as_millisecond());
+        // It was still going on when it was last heard of, whatever the clock there says: a point is as old as it is.
         let begun = run.started_at.unwrap_or(run.created_at);
-        run.finished_at = Some(said.unwrap_or(now).clamp(begun.min(now), now));
+        let heard = begun.max(before.heartbeat_at.unwrap_or(begun)).min(now);
+        run.finished_at = Some(said.unwrap_or(now).clamp(heard, now));
         run.current_item.clear();
         run.speed_bytes_per_sec = 0;
         run.eta_seconds = 0;
@@ -344,6 +347,13 @@ mod tests {
         assert_eq!(apply(&run, &update, NOW).run.finished_at, Some(NOW));
         update.finished_at = Some(at(0));
         assert_eq!(apply(&run, &update, NOW).run.finished_at, Some(NOW - 100));
+        // A clock days behind makes no point days old: it was going on when it was last heard of.
+        run.heartbeat_at = Some(NOW - 30);
+        assert_eq!(apply(&run, &update, NOW).run.finished_at, Some(NOW - 30));
+        let behind = UpdateRun::started(id(), &program(), at(NOW - 5 * 86_400_000));
+        let begun = apply(&run, &behind, NOW).run.started_at;
+        assert_eq!(begun, Some(NOW - 100), "it was taken then");
+        run.heartbeat_at = None;
         let started = UpdateRun::started(id(), &program(), at(NOW + 5_000));
         assert_eq!(apply(&run, &started, NOW).run.started_at, Some(NOW));
     }

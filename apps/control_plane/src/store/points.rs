@@ -175,6 +175,20 @@ impl Store {
                 .await?;
         }
         for verified in told.verified_points.chunks(IDS_MAX) {
+            // What was found damaged may have been repaired.
+            let hurt = point::Entity::find()
+                .filter(among(verified))
+                .filter(point::Column::WarningsJson.contains(DAMAGED))
+                .all(txn)
+                .await?;
+            for row in hurt {
+                let mut warnings: Vec<String> =
+                    serde_json::from_str(&row.warnings_json).unwrap_or_default();
+                warnings.retain(|warning| warning != DAMAGED);
+                let mut row = row.into_active_model();
+                row.warnings_json = Set(json!(warnings).to_string());
+                row.update(txn).await?;
+            }
             point::Entity::update_many()
                 .set(point::ActiveModel {
                     confirmed_at: Set(now),

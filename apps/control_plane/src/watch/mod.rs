@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::chores::upkeep::Upkeep;
+use crate::health::AHEAD_MS;
 use crate::run_rules::finish::is_older;
 use crate::run_rules::points::DAMAGED;
 use crate::watch::facts::{Facts, HostFacts, JobFacts, PointFacts, VmFacts};
@@ -424,6 +425,16 @@ fn objective_finding(
         .min()?
         .max(vm.first_seen_at);
     let since = vm.newest.as_ref().map_or(begun, |point| point.created_at);
+    if since - now > AHEAD_MS {
+        return Some(subject.finding(
+            "vm_objective_missed",
+            Severity::Critical,
+            format!(
+                "The last point of {} is dated in the future, so nobody knows whether it is in time. Set the server's clock right, and start a run.",
+                vm.name
+            ),
+        ));
+    }
     let late = now - since - hours.saturating_mul(HOUR_MS);
     if late <= 0 {
         return None;
@@ -576,6 +587,23 @@ fn repository_findings(facts: &Facts, now: i64) -> Vec<Finding> {
                         "Maintenance of {} is overdue; it last ended well {}. Without it nothing that is no longer needed is given back. See the repository's operations, and whether a host that uses it is online.",
                         repository.name,
                         ago(last, now)
+                    ),
+                )
+            });
+        }
+        let verify = repository
+            .upkeep
+            .iter()
+            .find(|(it, _)| *it == Upkeep::Verify);
+        if let Some(failed) = verify.and_then(|(_, record)| record.failed_at) {
+            findings.push(Finding {
+                detail: json!({"failed_at": crate::plane::rfc3339(failed)}),
+                ..subject.finding(
+                    "verification_failed",
+                    Severity::Critical,
+                    format!(
+                        "The last verification of {} did not come to an end, so nobody knows whether its points can be restored. See the repository's operations for what went wrong; where the repository is damaged, `repo verify --repair` mends what can be mended.",
+                        repository.name
                     ),
                 )
             });

@@ -154,6 +154,21 @@ fn each_kind_of_trouble_is_found_and_its_neighbour_is_not() {
             Some(("run_failed", Warning)),
         ),
         (
+            "a verification that did not come to an end",
+            |it| it.repositories[0].upkeep[2].1.failed_at = Some(NOW),
+            Some(("verification_failed", Critical)),
+        ),
+        (
+            "maintenance that did not",
+            |it| it.repositories[0].upkeep[1].1.failed_at = Some(NOW),
+            None,
+        ),
+        (
+            "a point that is dated in the future",
+            |it| it.vms[0].newest.as_mut().expect("a point").created_at = NOW + DAY_MS,
+            Some(("vm_objective_missed", Critical)),
+        ),
+        (
             "a run that the watchdog ended",
             |it| it.jobs[0].last_run = Some(run("cancelled", "silent")),
             Some(("run_failed", Critical)),

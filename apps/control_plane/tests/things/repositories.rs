@@ -399,7 +399,7 @@ async fn report(ground: &Ground, kind: &str, is_done: bool, result: Value) {
         tenant_id: Set(ground.tenant.clone()),
         repository_id: Set(ground.repository.clone()),
         kind: Set(kind.to_owned()),
-        token: Set(format!("token of {kind}")),
+        token: Set(plane.new_id()),
         payload_json: Set("{}".to_owned()),
         status: Set("running".to_owned()),
         host_id: Set(Some(ground.host.clone())),
@@ -474,6 +474,13 @@ async fn what_work_says_of_points_is_written_down_with_them() {
     assert!(shown[2]["proven_at"].is_null(), "{}", shown[2]);
     let warning = text(&shown[2]["warnings"][0]);
     assert!(warning.contains("damaged"), "{warning}");
+    // Somebody repaired it.
+    let whole = json!({"verified_points": ["damaged"], "how": "content"});
+    report(&ground, "verify", true, whole).await;
+    let path = format!("/points/{}", shown[2]["id"]);
+    let repaired = ground.viewer.get(&path).await.expect(200);
+    assert_eq!(repaired["warnings"], json!([]));
+    assert!(repaired["proven_at"].is_string(), "{repaired}");
 }
 
 #[tokio::test]

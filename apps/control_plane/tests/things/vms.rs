@@ -1,6 +1,6 @@
 //! VMs: how well they are protected, and the first screen.
 
-use control_plane::store::entity::{alarm, point, repository};
+use control_plane::store::entity::{alarm, host, point, repository, run, vm};
 use sea_orm::{ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, EntityTrait as _};
 use serde_json::{Value, json};
 
@@ -117,6 +117,98 @@ async fn a_row_says_how_a_vm_fares_and_why() {
         (&bare["disks"][0]["format"], &bare["cpu_count"]),
         (&json!("VHDX"), &json!(4))
     );
+}
+
+#[tokio::test]
+async fn a_row_is_not_good_where_there_is_a_reason_to_doubt_it() {
+    let ground = Ground::new().await;
+    let db = ground.world.plane.store.db();
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let vm = ground.vm("web01").await;
+    let run = ground.run(&job, "success", 1).await;
+    let of = PointOf {
+        job: Some(&job),
+        run: &run,
+        vm: Some(vm),
+        name: "web01",
+        disks: json!({"D:\\VM\\a.vhdx": "m"}),
+        ..PointOf::default()
+    };
+    ground.point(of).await;
+    let judged = async || {
+        let row = ground.viewer.get(&format!("/vms/{vm}")).await.expect(200);
+        (text(&row["health"]), text(&row["health_reason"]))
+    };
+    assert_eq!(judged().await.0, "good");
+    // A disk that its last point does not hold.
+    let disks = |paths: &[&str]| {
+        let disks: Vec<Value> = paths
+            .iter()
+            .map(|path| json!({"path": path, "size_bytes": 1}))
+            .collect();
+        vm::ActiveModel {
+            id: Set(vm),
+            disks_json: Set(json!(disks).to_string()),
+            ..Default::default()
+        }
+    };
+    disks(&["a.vhdx", "PhysicalDisk2"])
+        .update(db)
+        .await
+        .expect("changed");
+    let (health, why) = judged().await;
+    assert!(
+        health == "warning" && why.contains("a disk that its last point"),
+        "{health}: {why}"
+    );
+    disks(&["a.vhdx"]).update(db).await.expect("changed");
+    // A run that ended well without it.
+    ground
+        .world
+        .clock
+        .advance(std::time::Duration::from_secs(60));
+    let without = ground.run(&job, "success", 0).await;
+    let (health, why) = judged().await;
+    assert!(
+        health == "warning" && why.contains("made no point of it"),
+        "{health}: {why}"
+    );
+    run::Entity::delete_by_id(without)
+        .exec(db)
+        .await
+        .expect("deleted");
+    assert_eq!(judged().await.0, "good");
+    // A host that is disabled.
+    let host = |is_disabled| host::ActiveModel {
+        id: Set(ground.host.clone()),
+        is_disabled: Set(is_disabled),
+        ..Default::default()
+    };
+    host(true).update(db).await.expect("disabled");
+    let (health, why) = judged().await;
+    assert!(
+        health == "unprotected" && why.contains("its host is disabled"),
+        "{health}: {why}"
+    );
+    let unprotected = ground.viewer.get("/vms?protected=no").await.expect(200);
+    assert_eq!(unprotected["items"].as_array().map(Vec::len), Some(1));
+    host(false).update(db).await.expect("enabled");
+    // A name that the job's pattern no longer takes, and a job that is switched off.
+    let path = format!("/jobs/{job}");
+    for (change, reason) in [
+        (json!({"vms": {"include": ["db*"]}}), "no job protects it"),
+        (
+            json!({"vms": {"all": true}, "status": "paused"}),
+            "is paused",
+        ),
+    ] {
+        ground.operator.patch(&path, change).await.expect(200);
+        let (health, why) = judged().await;
+        assert!(
+            health == "unprotected" && why.contains(reason),
+            "{health}: {why}"
+        );
+    }
 }
 
 #[tokio::test]
