@@ -213,7 +213,8 @@ fn a_pinned_point_stays_until_its_pins_are_taken_away() {
         world.answer_to(world.command("pin_point", payload, &manifests[0]))
     };
     let listed = || {
-        let policy = json!({"keep_last": 1});
+        let source = json!({"path": world.path("source"), "override_days": 1});
+        let policy = json!({"sources": [source]});
         let (status, result) = operate(&world, "retention_apply", REPOSITORY, policy);
         assert_eq!(status, "success", "{result}");
         let (_, result) = operate(&world, "list_points", REPOSITORY, json!({}));
