@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use point::{BackupType, DiskDescriptor, VmDescriptor};
 use protocol::limit::shortened;
+use protocol::moment::rfc3339;
 use serde_json::{Map, Value, json};
 
 use crate::retention::Retained;
@@ -26,6 +27,7 @@ impl DiskStats {
     pub fn note(&self, point: &VmDescriptor) {
         let vm = json!({
             "vm_guid": point.guid.to_string().to_uppercase(),
+            "frozen_at": rfc3339(point.frozen_at),
             "disks": point.disks.iter().map(figures).collect::<Vec<_>>(),
         });
         self.vms

@@ -153,11 +153,12 @@ fn counts(vms: &[VmRow]) -> Counts {
     }
 }
 
-/// Returns how much was stored on the last days. What was measured, or made, counts until there is something newer.
+/// Returns how much was stored on the last days. What was measured, or made, counts until there is something newer; a
+/// point that went with nothing newer behind it, as the last one of a VM that is gone, counts until it went.
 fn stored(now: i64, sizes: &[repository_size::Model], points: &[SizedPoint]) -> Vec<StoredDay> {
     let today = day(now, &jiff::tz::TimeZone::UTC);
     let mut held: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut of: BTreeMap<(Option<i64>, Option<&str>, &str), i64> = BTreeMap::new();
+    let mut of: BTreeMap<(Option<i64>, Option<&str>, &str), &SizedPoint> = BTreeMap::new();
     let mut sizes = sizes.iter().peekable();
     let mut points = points.iter().peekable();
     days_until(today, STRIP_DAYS)
@@ -167,20 +168,23 @@ fn stored(now: i64, sizes: &[repository_size::Model], points: &[SizedPoint]) -> 
             while let Some(size) = sizes.next_if(|size| size.day <= name) {
                 held.insert(&size.repository_id, size.stored_bytes);
             }
-            let is_made =
-                |point: &&SizedPoint| day(point.created_at, &jiff::tz::TimeZone::UTC) <= on;
+            let is_by_then = |at: i64| day(at, &jiff::tz::TimeZone::UTC) <= on;
+            let is_made = |point: &&SizedPoint| is_by_then(point.created_at);
             while let Some(point) = points.next_if(is_made) {
                 // A VM is one, whichever jobs protect it.
                 let key = match point.vm_id {
                     Some(_) => (point.vm_id, None, ""),
                     None => (None, point.job_id.as_deref(), &*point.name),
                 };
-                of.insert(key, point.total_bytes);
+                of.insert(key, point);
             }
+            let there = of
+                .values()
+                .filter(|it| !it.expired_at.is_some_and(is_by_then));
             StoredDay {
                 day: on,
                 stored_bytes: (!held.is_empty()).then(|| held.values().sum()),
-                source_bytes: of.values().sum(),
+                source_bytes: there.map(|point| point.total_bytes).sum(),
             }
         })
         .collect()
@@ -213,8 +217,14 @@ mod tests {
             name: "name".to_owned(),
             total_bytes,
             created_at,
+            expired_at: None,
+        };
+        let gone = SizedPoint {
+            expired_at: Some(ago(1)),
+            ..point(Some(2), "x", 1_000, ago(40))
         };
         let points = [
+            gone,
             point(Some(1), "x", 100, ago(40)),
             point(Some(1), "y", 120, ago(1)),
             point(None, "x", 7, ago(1)),
@@ -226,10 +236,10 @@ mod tests {
             .iter()
             .map(|day| (day.stored_bytes, day.source_bytes))
             .collect();
-        assert_eq!(figures[0], (None, 100));
+        assert_eq!(figures[0], (None, 1_100));
         assert_eq!(
             figures[27..],
-            [(Some(10), 100), (Some(15), 127), (Some(16), 130)]
+            [(Some(10), 1_100), (Some(15), 127), (Some(16), 130)]
         );
     }
 }

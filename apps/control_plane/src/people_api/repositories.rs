@@ -27,7 +27,7 @@ use crate::people_api::request::{
 use crate::people_api::tenant_choice::new_thing_tenant;
 use crate::plane::{Plane, SharedPlane, rfc3339};
 use crate::run_rules::finish::retention_payload;
-use crate::store::entity::{host, job, point, repo_operation, repository, vm};
+use crate::store::entity::{host, job, point, repo_operation, repository, repository_size, vm};
 use crate::store::folders::is_folder_of_one;
 use crate::vm_choice::VmRules;
 
@@ -677,6 +677,10 @@ async fn remove(
             ),
         ));
     }
+    repository_size::Entity::delete_many()
+        .filter(repository_size::Column::RepositoryId.eq(&id))
+        .exec(&txn)
+        .await?;
     repository::Entity::delete_by_id(&id).exec(&txn).await?;
     let entry = caller.did("repository.delete", "repository", &id);
     let entry = entry

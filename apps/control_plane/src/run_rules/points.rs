@@ -3,7 +3,7 @@
 //! Each result stands for itself: one that makes no sense costs no other, and one that is there already changes
 //! nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use protocol::hyperv_results::{BackupType, Consistency, HypervResult};
 use protocol::limit::shortened;
@@ -11,6 +11,7 @@ use protocol::update_run::UpdateRun;
 
 use crate::run_rules::change::object;
 use crate::store::entity::{point, run, vm};
+use crate::vm_choice::bare_guid;
 
 /// The longest name of a point.
 const NAME_CHARS_MAX: usize = 255;
@@ -158,6 +159,28 @@ fn vm_of<'v>(
     by_number
         .or_else(|| vms.iter().filter(is_named).find(|vm| vm.gone_at.is_none()))
         .or_else(|| vms.iter().find(is_named))
+}
+
+/// Returns how long before the end of a run the disks of each VM were frozen (milliseconds), by its id in Hyper-V: what
+/// agents of ours tell beyond the contract. Both moments are of the agent's clock, so it may be wrong.
+pub fn frozen_before_end(update: &UpdateRun) -> HashMap<String, i64> {
+    let Some(end) = update.finished_at else {
+        return HashMap::new();
+    };
+    let vms = update.stats_json.get("vms").and_then(|it| it.as_array());
+    let frozen = vms.into_iter().flatten().filter_map(|vm| {
+        let at: jiff::Timestamp = vm.get("frozen_at")?.as_str()?.parse().ok()?;
+        let before = end.as_millisecond().saturating_sub(at.as_millisecond());
+        Some((bare_guid(vm.get("vm_guid")?.as_str()?), before))
+    });
+    frozen.collect()
+}
+
+/// Returns when a point was made whose disks were frozen so long before the end of its run: within the run.
+pub fn made_at(run: &run::Model, before_end: i64, now: i64) -> i64 {
+    let end = run.finished_at.unwrap_or(now);
+    let begun = run.started_at.unwrap_or(end).min(end);
+    end.saturating_sub(before_end).clamp(begun, end)
 }
 
 /// Returns the only point of a run of files or disks; `None` if the run has none that is new. `sources` is what the
@@ -367,6 +390,28 @@ mod tests {
         };
         let there = [recorded_as(&unnumbered)];
         assert_eq!(of_vms(&[first], &vms, &there), Recorded::default());
+    }
+
+    #[test]
+    fn a_point_is_as_old_as_its_disks_whatever_clock_the_agent_has() {
+        let mut run = test_run("success");
+        run.started_at = Some(1_000_000);
+        run.finished_at = Some(9_000_000);
+        let id = protocol::WireId::Text(run.id.clone());
+        let mut update = UpdateRun::heartbeat(id, &protocol::identity::Program::default());
+        let moment = |text: &str| text.parse::<jiff::Timestamp>().expect("a moment");
+        update.stats_json = object(
+            r#"{"vms":[{"vm_guid":"{ab}","frozen_at":"2020-01-01T00:00:00Z"},{"vm_guid":"cd"}]}"#,
+        );
+        assert!(frozen_before_end(&update).is_empty());
+        // The agent's clock is years behind.
+        update.finished_at = Some(moment("2020-01-01T01:00:00Z"));
+        let frozen = frozen_before_end(&update);
+        assert_eq!(frozen, HashMap::from([("AB".to_owned(), 3_600_000)]));
+        assert_eq!(made_at(&run, 3_600_000, 0), 5_400_000);
+        assert_eq!(made_at(&run, 0, 0), 9_000_000);
+        assert_eq!(made_at(&run, i64::MAX, 0), 1_000_000);
+        assert_eq!(made_at(&run, -5, 0), 9_000_000);
     }
 
     #[test]

@@ -103,6 +103,8 @@ pub struct SizedPoint {
     pub total_bytes: i64,
     /// When it was made.
     pub created_at: i64,
+    /// When it was found to be removed.
+    pub expired_at: Option<i64>,
 }
 
 impl Store {
@@ -352,6 +354,7 @@ impl Store {
                 Column::Name,
                 Column::TotalBytes,
                 Column::CreatedAt,
+                Column::ExpiredAt,
             ])
             .order_by_asc(Column::Id)
             .into_model::<SizedPoint>()

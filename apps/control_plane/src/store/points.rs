@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use crate::run_rules::change::object;
 use crate::run_rules::finish::{Work, is_understood, sources_of, work_after};
 use crate::run_rules::listing::{Known, LIST_POINTS, Listed, is_list_due, reconcile};
-use crate::run_rules::points::{DAMAGED, NewPoint, Recorded, of_files, of_vms};
+use crate::run_rules::points::{
+    DAMAGED, NewPoint, Recorded, frozen_before_end, made_at, of_files, of_vms,
+};
 use crate::store::Store;
 use crate::store::entity::{command, host, job, point, repo_operation, repository, run, vm};
 use crate::store::runs::{NewLog, Report, insert_logs};
@@ -70,8 +72,9 @@ impl Store {
             .filter(point::Column::RunId.eq(&run.id))
             .all(txn)
             .await?;
+        let mut vms = Vec::new();
         let recorded = if run.engine == "hyperv" {
-            let vms = vms_for(txn, run, report).await?;
+            vms = vms_for(txn, run, report).await?;
             let mut recorded = of_vms(report.results, &vms, &there);
             recorded.logged.extend(report.unreadable.iter().cloned());
             recorded
@@ -88,8 +91,13 @@ impl Store {
                 ..Recorded::default()
             }
         };
+        let frozen = frozen_before_end(report.update);
         for new in &recorded.points {
-            row(run, repository_id, new, now).insert(txn).await?;
+            let vm = vms.iter().find(|vm| Some(vm.id) == new.vm_id);
+            let before_end = vm.and_then(|vm| frozen.get(&vm.guid)).copied();
+            let mut row = row(run, repository_id, new, now);
+            row.created_at = Set(made_at(run, before_end.unwrap_or(0), now));
+            row.insert(txn).await?;
         }
         for pointer in recorded.pointers {
             let mut changed = vm::ActiveModel {
@@ -496,7 +504,6 @@ fn row(run: &run::Model, repository_id: &str, new: &NewPoint, now: i64) -> point
         duration_seconds: Set(new.duration_seconds),
         disk_manifests_json: text(&new.disk_manifests_json),
         warnings_json: text(&new.warnings_json),
-        created_at: Set(run.finished_at.unwrap_or(now)),
         proven_at: Set(None),
         proven_how: text(""),
         is_pinned: Set(false),
