@@ -18,6 +18,7 @@ pub mod dashboard;
 pub mod deliver;
 pub mod headers;
 pub mod health;
+pub mod leftovers;
 pub mod live;
 pub mod log;
 pub mod metrics;

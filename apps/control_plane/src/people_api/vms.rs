@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::leftovers;
 use crate::live::What;
 use crate::people_api::caller::{Operator, Viewer};
 use crate::people_api::error::{ApiError, ApiResult};
@@ -92,6 +93,16 @@ pub struct Leftover {
     pub name: String,
     /// When it was made.
     pub created_at: Option<String>,
+}
+
+impl From<leftovers::Leftover> for Leftover {
+    fn from(it: leftovers::Leftover) -> Self {
+        Self {
+            kind: it.kind,
+            name: it.name,
+            created_at: it.created_at.map(rfc3339),
+        }
+    }
 }
 
 /// What is to be changed of a VM.
@@ -215,7 +226,10 @@ async fn details(plane: &Plane, vm: vm::Model) -> ApiResult<VmDetails> {
     Ok(VmDetails {
         row,
         disks: disks(&vm.disks_json),
-        leftovers: leftovers(&vm.leftovers_json),
+        leftovers: leftovers::read(&vm.leftovers_json)
+            .into_iter()
+            .map(Leftover::from)
+            .collect(),
         cpu_count: vm.cpu_count,
         memory_mb: vm.memory_mb,
         first_seen_at: rfc3339(vm.first_seen_at),
@@ -236,22 +250,6 @@ fn disks(json: &str) -> Vec<VmDisk> {
             used_bytes: disk["used_bytes"].as_i64().unwrap_or_default(),
             format: text(disk, "vhd_format"),
             is_tracked: disk["rct_enabled"].as_bool().unwrap_or_default(),
-        })
-        .collect()
-}
-
-fn leftovers(json: &str) -> Vec<Leftover> {
-    let leftovers: Vec<Value> = serde_json::from_str(json).unwrap_or_default();
-    leftovers
-        .iter()
-        .map(|it| Leftover {
-            kind: it["kind"].as_str().unwrap_or_default().to_owned(),
-            name: it["name"].as_str().unwrap_or_default().to_owned(),
-            created_at: match &it["created_at"] {
-                Value::Number(ms) => ms.as_i64().map(rfc3339),
-                Value::String(text) => Some(text.clone()),
-                _ => None,
-            },
         })
         .collect()
 }

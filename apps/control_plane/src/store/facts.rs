@@ -16,6 +16,7 @@ use super::Store;
 use super::entity::{alarm_channel, delivery, host, job, point, repository, run, run_event, vm};
 use super::settings::MIN_AGENT_VERSION;
 use crate::chores::upkeep::Upkeep;
+use crate::leftovers;
 use crate::run_rules::change::ENDED_BY_SERVER;
 use crate::run_rules::finish::is_understood;
 use crate::vm_choice::VmRules;
@@ -165,7 +166,7 @@ impl Store {
             let newest: Vec<i64> = rows.iter().filter_map(|row| row.newest).collect();
             let mut newest = self.points(&newest).await?;
             facts.extend(rows.into_iter().map(|row| VmFacts {
-                leftovers: leftovers(&row.leftovers_json),
+                leftovers: aged(leftovers::read(&row.leftovers_json)),
                 newest: newest.remove(&row.id),
                 id: row.id,
                 tenant_id: row.tenant_id,
@@ -616,22 +617,18 @@ fn volumes(json: &str) -> Vec<VolumeFacts> {
         .collect()
 }
 
-fn leftovers(json: &str) -> Vec<Leftover> {
-    let list: Vec<Value> = serde_json::from_str(json).unwrap_or_default();
-    let time = |value: &Value| {
-        value.as_i64().or_else(|| {
-            let time: jiff::Timestamp = value.as_str()?.parse().ok()?;
-            Some(time.as_millisecond())
+/// Of one whose age nobody knows nothing can be said.
+fn aged(leftovers: Vec<leftovers::Leftover>) -> Vec<Leftover> {
+    let aged = leftovers.into_iter().filter_map(|leftover| {
+        Some(Leftover {
+            created_at: leftover.created_at?,
+            name: match leftover.name.as_str() {
+                "" => "unnamed".to_owned(),
+                name => name.to_owned(),
+            },
         })
-    };
-    list.iter()
-        .filter_map(|leftover| {
-            Some(Leftover {
-                name: leftover["name"].as_str().unwrap_or("unnamed").to_owned(),
-                created_at: time(&leftover["created_at"])?,
-            })
-        })
-        .collect()
+    });
+    aged.collect()
 }
 
 #[cfg(test)]
