@@ -33,7 +33,7 @@ use protocol::repo_operations::{
 };
 use protocol::reports::ReportBrowse;
 use protocol::update_run::Ending;
-use protocol::{WireId, commands};
+use protocol::{Call, WireId, commands};
 
 use crate::arrived::{Arrived, What};
 use crate::command_journal::{Arrival, Entry, Order as Written, Outcome};
@@ -181,10 +181,6 @@ fn failure(message: String) -> Outcome {
 /// Tells how a command ended, and returns whether the control plane listens; what it did not take is told
 /// again later.
 fn complete(parts: &Parts, id: CommandId, outcome: &Outcome) -> bool {
-    let written = Written::Command { id: id.0 };
-    let Some(_telling) = parts.journal.tell(&written) else {
-        return true;
-    };
     let call = CompleteCommand {
         command_id: id,
         status: match outcome.is_done {
@@ -193,19 +189,32 @@ fn complete(parts: &Parts, id: CommandId, outcome: &Outcome) -> bool {
         },
         result_message: outcome.message.clone(),
     };
-    match parts.plane.call(&call, &parts.cut) {
+    let written = Written::Command { id: id.0 };
+    tell_end(parts, &written, &format!("command {id}"), &call)
+}
+
+/// Tells how something ended by `call`, unless somebody else is at it; likewise.
+fn tell_end<C: Call<Answer = ()>>(parts: &Parts, written: &Written, what: &str, call: &C) -> bool {
+    let Some(_telling) = parts.journal.tell(written) else {
+        return true;
+    };
+    // Servers without operations have commands.
+    let is_missing = |error: &CallError| {
+        error.is_missing_endpoint() && matches!(written, Written::Operation { .. })
+    };
+    match parts.plane.call(call, &parts.cut) {
         Ok(()) => {}
-        Err(error) if error.is_final() => parts.log.error(&format!(
-            "the control plane will never take how command {id} ended: {error}"
+        Err(error) if error.is_final() || is_missing(&error) => parts.log.error(&format!(
+            "the control plane will never take how {what} ended: {error}"
         )),
         Err(error) => {
             parts
                 .log
-                .debug(&format!("how command {id} ended is told later: {error}"));
+                .debug(&format!("how {what} ended is told later: {error}"));
             return listens(&error);
         }
     }
-    parts.journal.acknowledge(&written);
+    parts.journal.acknowledge(written);
     true
 }
 
@@ -334,13 +343,6 @@ fn carry_out_operation(parts: &Parts, operation: &RepoOperation, arrival: Result
 
 /// Tells how an operation ended, likewise.
 fn complete_operation(parts: &Parts, id: u64, token: &str, outcome: &Outcome) -> bool {
-    let written = Written::Operation {
-        id,
-        token: token.to_owned(),
-    };
-    let Some(_telling) = parts.journal.tell(&written) else {
-        return true;
-    };
     let call = CompleteRepoOperation {
         operation_id: OperationId(id),
         operation_token: token.to_owned(),
@@ -356,20 +358,11 @@ fn complete_operation(parts: &Parts, id: u64, token: &str, outcome: &Outcome) ->
             },
         },
     };
-    match parts.plane.call(&call, &parts.cut) {
-        Ok(()) => {}
-        Err(error) if error.is_final() || error.is_missing_endpoint() => parts.log.warn(&format!(
-            "the control plane will never take how operation {id} ended: {error}"
-        )),
-        Err(error) => {
-            parts
-                .log
-                .debug(&format!("how operation {id} ended is told later: {error}"));
-            return listens(&error);
-        }
-    }
-    parts.journal.acknowledge(&written);
-    true
+    let written = Written::Operation {
+        id,
+        token: token.to_owned(),
+    };
+    tell_end(parts, &written, &format!("operation {id}"), &call)
 }
 
 /// Says whether the control plane would hear something else now: what it does not take of one thing, a
