@@ -20,9 +20,7 @@ use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::event_text::sentence;
 use crate::people_api::input::{Input, text};
 use crate::people_api::paging::{Page, Paging};
-use crate::people_api::request::{
-    ChangeRefusals, Id, LookRefusals, name_cursor, name_of_cursor, path, shown,
-};
+use crate::people_api::request::{ChangeRefusals, Id, LookRefusals, page_by_name, path, shown};
 use crate::plane::{Plane, SharedPlane, rfc3339};
 use crate::store::entity::{agent_event, command, host, job, run, vm};
 use crate::store::work::GOING_ON;
@@ -196,18 +194,8 @@ async fn all(
     Query(of): Query<OfTenant>,
 ) -> ApiResult<Json<Page<Host>>> {
     let tenant = caller.scope(of.tenant_id.as_deref())?;
-    let limit = paging.limit()?;
-    let after = name_of_cursor(paging.after())?;
-    let rows = plane
-        .store
-        .hosts_of(tenant.as_deref(), after, limit + 1)
-        .await?;
-    let page = Page::of(
-        rows,
-        limit,
-        |row| name_cursor(&row.name, &row.id),
-        |row| row,
-    );
+    let behind = |after, limit| plane.store.hosts_of(tenant.as_deref(), after, limit);
+    let page = page_by_name(&paging, behind, |row| (&row.name, &row.id)).await?;
     Ok(Json(Page {
         items: views(&plane, page.items).await?,
         next: page.next,

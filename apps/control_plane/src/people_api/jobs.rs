@@ -26,7 +26,7 @@ use crate::people_api::input::{Input, text};
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::repositories::of_another_host;
 use crate::people_api::request::{
-    ChangeRefusals, Id, LookRefusals, list, name_cursor, name_of_cursor, path, shown, within, word,
+    ChangeRefusals, Id, LookRefusals, list, page_by_name, path, shown, within, word,
 };
 use crate::people_api::runs::{Run, run_views};
 use crate::people_api::vms::OBJECTIVE_HOURS_MAX;
@@ -596,18 +596,8 @@ async fn all(
     Query(of): Query<OfTenant>,
 ) -> ApiResult<Json<Page<Job>>> {
     let tenant = caller.scope(of.tenant_id.as_deref())?;
-    let limit = paging.limit()?;
-    let after = name_of_cursor(paging.after())?;
-    let rows = plane
-        .store
-        .jobs_of(tenant.as_deref(), after, limit + 1)
-        .await?;
-    let page = Page::of(
-        rows,
-        limit,
-        |row| name_cursor(&row.name, &row.id),
-        |row| row,
-    );
+    let behind = |after, limit| plane.store.jobs_of(tenant.as_deref(), after, limit);
+    let page = page_by_name(&paging, behind, |row| (&row.name, &row.id)).await?;
     Ok(Json(Page {
         items: views(&plane, page.items).await?,
         next: page.next,

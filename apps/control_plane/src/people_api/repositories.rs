@@ -22,7 +22,7 @@ use crate::people_api::hosts::OfTenant;
 use crate::people_api::input::{Input, any_text, text};
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::request::{
-    ChangeRefusals, Id, LookRefusals, given, name_cursor, name_of_cursor, path, shown, within, word,
+    ChangeRefusals, Id, LookRefusals, given, page_by_name, path, shown, within, word,
 };
 use crate::people_api::tenant_choice::new_thing_tenant;
 use crate::plane::{Plane, SharedPlane, rfc3339};
@@ -395,18 +395,8 @@ async fn all(
     Query(of): Query<OfTenant>,
 ) -> ApiResult<Json<Page<Repository>>> {
     let tenant = caller.scope(of.tenant_id.as_deref())?;
-    let limit = paging.limit()?;
-    let after = name_of_cursor(paging.after())?;
-    let rows = plane
-        .store
-        .repositories_of(tenant.as_deref(), after, limit + 1)
-        .await?;
-    let page = Page::of(
-        rows,
-        limit,
-        |row| name_cursor(&row.name, &row.id),
-        |row| row,
-    );
+    let behind = |after, limit| plane.store.repositories_of(tenant.as_deref(), after, limit);
+    let page = page_by_name(&paging, behind, |row| (&row.name, &row.id)).await?;
     Ok(Json(Page {
         items: views(&plane, page.items).await?,
         next: page.next,

@@ -2,11 +2,13 @@
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
+use sea_orm::DbErr;
 use serde::{Deserialize, Deserializer};
 use utoipa::IntoResponses;
 
 use crate::people_api::error::{ApiError, ApiResult, ErrorBody};
 use crate::people_api::input::{LIST_MAX, time_ms};
+use crate::people_api::paging::{Page, Paging};
 
 /// What follows the question mark.
 pub use axum::extract::Query as Asked;
@@ -73,6 +75,23 @@ pub fn name_of_cursor(cursor: Option<&str>) -> ApiResult<Option<(String, String)
         return Err(unknown_cursor());
     }
     Ok(Some((name.to_owned(), id.to_owned())))
+}
+
+/// Returns a page of a list that is sorted by name and id. `behind` finds the rows behind such a pair, so many at most;
+/// `key` is the pair of a row.
+pub async fn page_by_name<R, F: Future<Output = Result<Vec<R>, DbErr>>>(
+    paging: &Paging,
+    behind: impl FnOnce(Option<(String, String)>, u64) -> F,
+    key: impl Fn(&R) -> (&str, &str),
+) -> ApiResult<Page<R>> {
+    let limit = paging.limit()?;
+    let after = name_of_cursor(paging.after())?;
+    let rows = behind(after, limit + 1).await?;
+    let cursor = |row: &R| {
+        let (name, id) = key(row);
+        name_cursor(name, id)
+    };
+    Ok(Page::of(rows, limit, cursor, |row| row))
 }
 
 /// Returns the id of a run that a cursor stands for.
