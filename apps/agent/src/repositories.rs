@@ -553,9 +553,7 @@ fn of_repository(error: RepoError) -> OpenError {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead as _, BufReader};
     use std::path::Path;
-    use std::process::{Child, Command, Stdio};
 
     use blob::PutOptions;
     use protocol::next_run::Destination as Sent;
@@ -666,40 +664,19 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn uploads_to_s3_keep_the_lower_limit_also_when_it_changes() {
-        struct Server(Child);
-        impl Drop for Server {
-            fn drop(&mut self) {
-                let _ = self.0.kill();
-                let _ = self.0.wait();
-            }
-        }
+        use rclone_server::{KEY_ID, RcloneServer, SECRET};
+
         let folder = tempfile::tempdir().unwrap();
-        let tools = std::env::var_os("E3_TEST_TOOLS").expect("./check names the test servers");
-        std::fs::create_dir_all(folder.path().join("buckets/bucket")).unwrap();
-        let mut process = Command::new(PathBuf::from(tools).join("rclone"))
-            .args(["serve", "s3", "--config", "", "--addr", "127.0.0.1:0"])
-            .args(["--auth-key", "a-key-id,a-secret-key"])
-            .arg(folder.path().join("buckets"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let _server = Server(process);
-        let endpoint = lines.find_map(|line| {
-            let line = line.unwrap();
-            let (_, after) = line.split_once("http://127.0.0.1:")?;
-            let port: String = after.chars().take_while(char::is_ascii_digit).collect();
-            Some(format!("http://127.0.0.1:{port}"))
-        });
-        std::thread::spawn(move || lines.for_each(drop));
+        let buckets = folder.path().join("buckets");
+        std::fs::create_dir_all(buckets.join("bucket")).unwrap();
+        let server = RcloneServer::start(&buckets);
         let sent = Sent {
             dest_type: "s3".to_owned(),
             dest_bucket_name: "bucket".to_owned(),
             dest_prefix: "agent".to_owned(),
-            dest_endpoint: endpoint.unwrap(),
-            dest_access_key: SecretText::new("a-key-id"),
-            dest_secret_key: SecretText::new("a-secret-key"),
+            dest_endpoint: server.endpoint(),
+            dest_access_key: SecretText::new(KEY_ID),
+            dest_secret_key: SecretText::new(SECRET),
             ..in_folder(folder.path())
         };
         check_limits(folder.path(), &sent);

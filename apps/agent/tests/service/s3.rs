@@ -5,12 +5,13 @@ use std::path::Path;
 
 use hyperv::HypervHost as _;
 use hyperv::sim::{SimDisk, SimVm};
+use rclone_server::{KEY_ID, SECRET};
 use scripted_control_plane::world::VmOrder;
 use scripted_control_plane::{CommandOrder, RunOrder, Settings};
 use serde_json::{Value, json};
 use time_and_chance::Chance;
 
-use crate::s3_server::{KEY_ID, S3Server, SECRET};
+use crate::s3_server::S3Server;
 use crate::world::{PASSWORD, World};
 
 /// A world whose runs store into a bucket.

@@ -1,53 +1,32 @@
 //! A server of S3 of other people's making, and a line to it that can be held and cut.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-/// The keys that the server knows.
-pub const KEY_ID: &str = "test-key-id";
-pub const SECRET: &str = "test-secret+/=";
+use rclone_server::RcloneServer;
 
 /// No name of another blob's is as long as a pack's.
 const PACK_NAME_CHARS_MIN: usize = 32;
 
 /// A server of S3 that checks signatures, killed when dropped.
 pub struct S3Server {
-    process: Child,
     /// The line to it.
     pub line: Line,
+    _process: RcloneServer,
 }
 
 impl S3Server {
     /// Starts it on a folder, with one bucket called `bucket`.
     pub fn start(folder: &Path) -> Self {
-        let tools = std::env::var_os("E3_TEST_TOOLS").expect("./check names the test servers");
         fs::create_dir_all(folder.join("bucket")).unwrap();
-        let mut process = Command::new(PathBuf::from(tools).join("rclone"))
-            .args(["serve", "s3", "--config", "", "--addr", "127.0.0.1:0"])
-            .args(["--auth-key", &format!("{KEY_ID},{SECRET}")])
-            .arg(folder)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let port = lines.find_map(|line| {
-            let line = line.unwrap();
-            let (_, after) = line.split_once("http://127.0.0.1:")?;
-            let port: String = after.chars().take_while(char::is_ascii_digit).collect();
-            port.parse().ok()
-        });
-        // Whoever does not read what a server says may end it.
-        std::thread::spawn(move || lines.for_each(drop));
-        let port: u16 = port.expect("the server says where it listens");
+        let process = RcloneServer::start(folder);
         Self {
-            process,
-            line: Line::to((Ipv4Addr::LOCALHOST, port).into()),
+            line: Line::to(process.address()),
+            _process: process,
         }
     }
 }
@@ -56,8 +35,6 @@ impl Drop for S3Server {
     fn drop(&mut self) {
         // Whoever waits for the line must not wait for ever.
         self.line.let_all_pass();
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
     }
 }
 

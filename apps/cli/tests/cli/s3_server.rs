@@ -3,11 +3,11 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use rclone_server::{KEY_ID, RcloneServer, SECRET};
 
 use crate::agent::Agent;
 
@@ -15,13 +15,13 @@ const REFUSAL: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</M
 
 /// The keys that the server knows, as the environment gives them.
 pub const KEYS: [(&str, &str); 2] = [
-    ("AWS_ACCESS_KEY_ID", "test-key-id"),
-    ("AWS_SECRET_ACCESS_KEY", "test-secret+/="),
+    ("AWS_ACCESS_KEY_ID", KEY_ID),
+    ("AWS_SECRET_ACCESS_KEY", SECRET),
 ];
 
 /// A server of S3 that checks signatures, killed when dropped.
 pub struct S3Server {
-    process: Child,
+    process: RcloneServer,
     /// The place of a repository there, which lies in `buckets/bucket/web` of the world.
     pub repository: String,
 }
@@ -29,38 +29,19 @@ pub struct S3Server {
 impl S3Server {
     /// Starts it on a folder of the world.
     pub fn start(agent: &Agent) -> Self {
-        let tools = std::env::var_os("E3_TEST_TOOLS").expect("./check names the test servers");
         fs::create_dir_all(agent.path("buckets/bucket")).unwrap();
-        let mut process = Command::new(PathBuf::from(tools).join("rclone"))
-            .args(["serve", "s3", "--config", "", "--addr", "127.0.0.1:0"])
-            .arg("--auth-key")
-            .arg(KEYS.map(|(_, value)| value).join(","))
-            .arg(agent.path("buckets"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let endpoint = lines.find_map(|line| {
-            let line = line.unwrap();
-            let (_, after) = line.split_once("http://127.0.0.1:")?;
-            let port: String = after.chars().take_while(char::is_ascii_digit).collect();
-            Some(format!("http://127.0.0.1:{port}"))
-        });
-        // Whoever does not read what a server says may end it.
-        std::thread::spawn(move || lines.for_each(drop));
-        let endpoint = endpoint.expect("the server says where it listens");
+        let process = RcloneServer::start(&agent.path("buckets"));
         Self {
+            repository: format!("s3://bucket/web?endpoint={}", process.endpoint()),
             process,
-            repository: format!("s3://bucket/web?endpoint={endpoint}"),
         }
     }
 
     /// Returns the same place by way of a line on which the server refuses every deletion, as it does
     /// to keys that may not delete.
     pub fn refusing_deletions(&self) -> String {
-        let (place, server) = self.repository.split_once("http://").unwrap();
-        let server: SocketAddr = server.parse().unwrap();
+        let (place, _) = self.repository.split_once("http://").unwrap();
+        let server = self.process.address();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         // It ends with the tests' process.
@@ -117,11 +98,4 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, mut passes: impl FnMut(&[u8]) 
         }
     }
     let _ = to.shutdown(Shutdown::Write);
-}
-
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
 }

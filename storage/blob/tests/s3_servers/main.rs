@@ -17,7 +17,8 @@ use blob::{
     S3Identity, S3Limits, S3Store, contract,
 };
 use misbehaving::{Misbehaving, Reaction};
-use process::{KEY_ID, SECRET, Server};
+use process::Server;
+use rclone_server::{KEY_ID, SECRET};
 use time_and_chance::{Chance, StopSignal, SystemClock, Timestamp};
 
 fn identity(secret: &str) -> S3Identity {

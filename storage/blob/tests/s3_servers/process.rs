@@ -7,106 +7,92 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rclone_server::{RcloneServer, tool};
 use tempfile::TempDir;
 use time_and_chance::{StopSignal, SystemClock};
-
-/// The key pair that servers which check signatures are told.
-pub const KEY_ID: &str = "test-key-id";
-/// See [`KEY_ID`].
-pub const SECRET: &str = "test-secret+/=";
-
-/// Returns the path of a program that `./check` installs.
-pub fn tool(name: &str) -> PathBuf {
-    let folder = std::env::var_os("E3_TEST_TOOLS")
-        .expect("E3_TEST_TOOLS is not set: run ./check, which installs the test servers, or set it to target/test_tools/bin");
-    let path = PathBuf::from(folder).join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run ./check, which installs it",
-        path.display()
-    );
-    path
-}
 
 /// A server process, killed when dropped.
 #[derive(Debug)]
 pub struct Server {
-    process: Child,
+    _process: Process,
     port: u16,
     scheme: &'static str,
     folder: TempDir,
 }
 
-impl Drop for Server {
+#[derive(Debug)]
+enum Process {
+    Moto(Moto),
+    Rclone(RcloneServer),
+}
+
+/// moto's process, killed when dropped.
+#[derive(Debug)]
+struct Moto(Child);
+
+impl Drop for Moto {
     fn drop(&mut self) {
         // Either may fail only because the process has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 impl Server {
     /// Starts moto, which knows object locks but checks no signatures.
     pub fn moto() -> Self {
-        Self::start("http", |port, _| {
-            let mut command = Command::new(tool("moto_server"));
-            command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-            command
-        })
-    }
-
-    /// Starts rclone on an empty folder; it checks signatures and ignores object locks.
-    pub fn rclone() -> Self {
-        Self::start("http", rclone)
-    }
-
-    /// Starts rclone with a certificate that nobody signed; see [`Server::certificate`].
-    pub fn rclone_with_tls() -> Self {
-        Self::start("https", rclone_with_tls)
-    }
-
-    /// The same, where the host's name alone says which bucket is meant.
-    pub fn rclone_by_host_with_tls() -> Self {
-        Self::start("https", |port, folder| {
-            let mut command = rclone_with_tls(port, folder);
-            command.arg("--force-path-style=false");
-            command
-        })
-    }
-
-    fn start(scheme: &'static str, command: impl FnOnce(u16, &Path) -> Command) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("buckets")).unwrap();
-        let port = free_port();
-        let process = command(port, folder.path())
+        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+        let process = Command::new(tool("moto_server"))
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("the server starts");
-        let mut server = Self {
-            process,
+        let mut moto = Moto(process);
+        moto.await_port(port);
+        Self {
+            _process: Process::Moto(moto),
             port,
-            scheme,
+            scheme: "http",
             folder,
-        };
-        server.await_port();
-        server
+        }
     }
 
-    fn await_port(&mut self) {
-        let (clock, nobody) = (SystemClock::new(), StopSignal::new());
-        while TcpStream::connect(self.address()).is_err() {
-            assert!(
-                self.process.try_wait().unwrap().is_none(),
-                "the server ended at once"
-            );
-            assert!(
-                clock.monotonic() < Duration::from_secs(120),
-                "the server does not listen"
-            );
-            clock.sleep(Duration::from_millis(20), &nobody).unwrap();
+    /// Starts rclone on an empty folder; it checks signatures and ignores object locks.
+    pub fn rclone() -> Self {
+        Self::start_rclone("http", &[])
+    }
+
+    /// Starts rclone with a certificate that nobody signed; see [`Server::certificate`].
+    pub fn rclone_with_tls() -> Self {
+        Self::start_rclone("https", &[])
+    }
+
+    /// The same, where the host's name alone says which bucket is meant.
+    pub fn rclone_by_host_with_tls() -> Self {
+        Self::start_rclone("https", &["--force-path-style=false"])
+    }
+
+    fn start_rclone(scheme: &'static str, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let buckets = folder.path().join("buckets");
+        fs::create_dir(&buckets).unwrap();
+        let server = RcloneServer::start_with(&buckets, |command| {
+            command.args(arguments).current_dir(folder.path());
+            if scheme == "https" {
+                let place = |name: &str| folder.path().join(name);
+                let (certificate, key) = (place("certificate.pem"), place("key.pem"));
+                make_certificate(&certificate, &key);
+                command.arg("--cert").arg(certificate).arg("--key").arg(key);
+            }
+        });
+        Self {
+            port: server.address().port(),
+            _process: Process::Rclone(server),
+            scheme,
+            folder,
         }
     }
 
@@ -156,28 +142,21 @@ impl Server {
     }
 }
 
-fn rclone(port: u16, folder: &Path) -> Command {
-    let mut command = Command::new(tool("rclone"));
-    command
-        .args([
-            "serve",
-            "s3",
-            "--config",
-            "",
-            "--addr",
-            &format!("127.0.0.1:{port}"),
-        ])
-        .args(["--auth-key", &format!("{KEY_ID},{SECRET}")])
-        .arg(folder.join("buckets"));
-    command
-}
-
-fn rclone_with_tls(port: u16, folder: &Path) -> Command {
-    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
-    make_certificate(&certificate, &key);
-    let mut command = rclone(port, folder);
-    command.arg("--cert").arg(certificate).arg("--key").arg(key);
-    command
+impl Moto {
+    fn await_port(&mut self, port: u16) {
+        let (clock, nobody) = (SystemClock::new(), StopSignal::new());
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(
+                self.0.try_wait().unwrap().is_none(),
+                "the server ended at once"
+            );
+            assert!(
+                clock.monotonic() < Duration::from_secs(120),
+                "the server does not listen"
+            );
+            clock.sleep(Duration::from_millis(20), &nobody).unwrap();
+        }
+    }
 }
 
 fn free_port() -> u16 {
