@@ -1,6 +1,9 @@
 //! The real agent against the real server: it enrols, backs up a VM of a simulated host into a folder, in full and then
 //! by what changed, and restores it byte for byte.
 
+#[path = "agent_api/rows.rs"]
+mod rows;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -151,7 +154,7 @@ impl World {
             secrets: Arc::new(PrivateFiles::new(self.path("state/credentials"))),
             host_name: "testhost".to_owned(),
             program: Program {
-                version: "1.9.0".to_owned(),
+                version: "2.0.0".to_owned(),
                 os: "linux".to_owned(),
                 arch: "amd64".to_owned(),
                 build: String::new(),
@@ -245,59 +248,13 @@ impl World {
 
     /// Makes a job that backs the host's VMs up into a folder.
     async fn job(&self, host: &host::Model) -> job::Model {
-        let (db, now) = (self.plane.store.db(), self.plane.now_ms());
-        let text = |text: &str| Set(text.to_owned());
-        let id = self.plane.chance.uuid().to_string();
-        let of = format!("repository/{id}/password");
-        let path = self.path("repository").display().to_string();
+        let db = self.plane.store.db();
         let row = repository::ActiveModel {
-            id: text(&id),
-            tenant_id: text(&host.tenant_id),
-            name: text("a folder"),
-            kind: text("local"),
-            endpoint: text(""),
-            region: text(""),
-            bucket: text(""),
-            prefix: text(""),
-            path: text(&path),
-            host_id: Set(None),
-            access_key: text(""),
-            secret_key_sealed: Set(None),
-            password_sealed: Set(self.plane.sealing.seal(&of, PASSWORD.as_bytes())),
-            limit_bytes: Set(None),
-            stored_bytes: Set(None),
-            measured_at: Set(None),
-            quick_every_hours: Set(24),
-            full_every_hours: Set(0),
-            verify_every_hours: Set(0),
-            verify_percent: Set(0),
-            last_quick_at: Set(None),
-            last_full_at: Set(None),
-            last_verified_at: Set(None),
-            last_listed_at: Set(None),
-            created_at: Set(now),
+            path: Set(self.path("repository").display().to_string()),
+            ..rows::repository(&self.plane, &host.tenant_id, PASSWORD)
         };
         let repository = row.insert(db).await.expect("a repository");
-        let row = job::ActiveModel {
-            id: Set(self.plane.new_id()),
-            tenant_id: text(&host.tenant_id),
-            host_id: text(&host.id),
-            repository_id: text(&repository.id),
-            name: text("every night"),
-            engine: text("hyperv"),
-            status: text("active"),
-            sources_json: text("[]"),
-            vms_json: text(r#"{"include":["web*"]}"#),
-            consistency: text("application"),
-            schedule_json: text(r#"{"kind":"manual"}"#),
-            retention_json: text(r#"{"keep_last":7}"#),
-            policy_json: text("{}"),
-            bandwidth_kib_s: Set(0),
-            objective_hours: Set(24),
-            next_run_at: Set(None),
-            created_at: Set(now),
-            updated_at: Set(now),
-        };
+        let row = rows::job(&self.plane, &repository, &host.id);
         row.insert(db).await.expect("a job")
     }
 
@@ -374,6 +331,56 @@ impl World {
         run
     }
 
+    /// Compares what the server shows with what the repository holds.
+    async fn assert_figures(&self, made: &[(run::Model, point::Model)]) {
+        let db = self.plane.store.db();
+        let shown = repository::Entity::find().one(db).await;
+        let shown = shown.expect("read").expect("the repository");
+        let bytes = folder_bytes(&self.path("repository"));
+        let measured = shown.stored_bytes.expect("measured");
+        let measured = u64::try_from(measured).expect("a size");
+        // Lists of points and restores came after maintenance, and wrote little.
+        assert!(
+            measured <= bytes && bytes - measured < 1 << 20,
+            "{measured} of {bytes}"
+        );
+        assert!(shown.last_listed_at.is_some());
+        for (run, point) in made {
+            let point = point::Entity::find_by_id(point.id).one(db).await;
+            let point = point.expect("read").expect("a point");
+            assert_eq!(point.expired_at, None);
+            let stats: serde_json::Value = serde_json::from_str(&run.stats_json).expect("JSON");
+            let vm = &stats["vms"][0];
+            let frozen: time_and_chance::Timestamp = vm["frozen_at"]
+                .as_str()
+                .expect("told")
+                .parse()
+                .expect("a moment");
+            let end = run.finished_at.expect("it has ended");
+            let begun = run.started_at.expect("it has begun");
+            // Moments on the wire are of whole seconds.
+            assert!((begun..=end).contains(&point.created_at), "{point:?}");
+            assert!(
+                (point.created_at - frozen.as_millisecond()).abs() <= 2_000,
+                "{frozen} {point:?}"
+            );
+            let disks = vm["disks"].as_array().expect("disks");
+            let sum = |name: &str| {
+                disks
+                    .iter()
+                    .map(|it| it[name].as_i64().expect("a figure"))
+                    .sum::<i64>()
+            };
+            assert_eq!(point.changed_bytes, sum("changed_bytes"));
+            assert_eq!(point.total_bytes, 32 << 20, "what the guest sees");
+            assert!(
+                run.bytes_processed > 0 && run.bytes_processed <= run.bytes_total,
+                "{run:?}"
+            );
+            assert!(run.bytes_transferred >= sum("uploaded_bytes"), "{run:?}");
+        }
+    }
+
     fn assert_restored(&self, vm: VmId, disk: u32) {
         let host = self.host();
         let original = &host.vm(vm).expect("the VM").disks[disk as usize].original_path;
@@ -398,6 +405,19 @@ impl Drop for World {
             let _ended = thread.join();
         }
     }
+}
+
+/// Returns what the files below a folder take.
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let sizes = entries.map(|entry| {
+        let entry = entry.expect("read");
+        match entry.file_type().expect("read").is_dir() {
+            true => folder_bytes(&entry.path()),
+            false => entry.metadata().expect("read").len(),
+        }
+    });
+    sizes.sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -430,7 +450,7 @@ async fn an_agent_enrols_backs_up_a_vm_and_restores_it() {
         .host()
         .write_random(vm_id, 0, 256 << 10, 9)
         .expect("written");
-    let (_, incremental) = world.back_up(&job).await;
+    let (second, incremental) = world.back_up(&job).await;
     assert_eq!(incremental.backup_type, "incremental");
     assert!(incremental.changed_bytes < full.total_bytes);
     let restore = world.restore(&incremental, &host).await;
@@ -458,7 +478,15 @@ async fn an_agent_enrols_backs_up_a_vm_and_restores_it() {
             is_done.then_some(all)
         })
         .await;
-    assert_eq!(operations.len(), 3, "{operations:?}");
+    let mut kinds: Vec<&str> = operations.iter().map(|it| it.kind.as_str()).collect();
+    kinds.sort_unstable();
+    let expected = [
+        "list_points",
+        "maintenance_quick",
+        "retention_apply",
+        "retention_apply",
+    ];
+    assert_eq!(kinds, expected);
     for operation in operations {
         assert_eq!(
             operation.status,
@@ -474,5 +502,8 @@ async fn an_agent_enrols_backs_up_a_vm_and_restores_it() {
         .await
         .expect("read");
     assert!(told.is_some(), "events arrive");
+    world
+        .assert_figures(&[(first, full), (second, incremental)])
+        .await;
     assert!(!world.log().contains(PASSWORD));
 }

@@ -10,6 +10,7 @@ mod inventory;
 mod operations;
 mod polls;
 mod postgres;
+mod rows;
 mod runs;
 mod silence;
 mod world;

@@ -28,6 +28,7 @@ use time_and_chance::{Chance, ManualClock, Timestamp};
 use tokio::net::TcpListener;
 
 use crate::postgres::{Server, server};
+use crate::rows;
 
 /// When a world begins.
 pub const BEGIN: &str = "2026-03-01T08:00:00Z";
@@ -213,40 +214,19 @@ impl World {
 
     /// Makes a repository on S3, with what is not usual put in.
     pub async fn repository(&self) -> repository::Model {
-        let id = self.plane.chance.uuid().to_string();
         let text = |text: &str| Set(text.to_owned());
-        let sealing = &self.plane.sealing;
+        let row = rows::repository(&self.plane, &self.tenant, PASSWORD);
+        let of = format!("repository/{}/secret_key", row.id.as_ref());
         let row = repository::ActiveModel {
-            id: text(&id),
-            tenant_id: text(&self.tenant),
             name: text("a bucket"),
             kind: text("s3"),
             endpoint: text("https://s3.example.net"),
             region: text("eu"),
             bucket: text("backups"),
             prefix: text("some/where"),
-            path: text(""),
-            host_id: Set(None),
             access_key: text("AK1"),
-            secret_key_sealed: Set(Some(sealing.seal(
-                &format!("repository/{id}/secret_key"),
-                SECRET_KEY.as_bytes(),
-            ))),
-            password_sealed: Set(
-                sealing.seal(&format!("repository/{id}/password"), PASSWORD.as_bytes())
-            ),
-            limit_bytes: Set(None),
-            stored_bytes: Set(None),
-            measured_at: Set(None),
-            quick_every_hours: Set(24),
-            full_every_hours: Set(0),
-            verify_every_hours: Set(0),
-            verify_percent: Set(0),
-            last_quick_at: Set(None),
-            last_full_at: Set(None),
-            last_verified_at: Set(None),
-            last_listed_at: Set(None),
-            created_at: Set(self.now()),
+            secret_key_sealed: Set(Some(self.plane.sealing.seal(&of, SECRET_KEY.as_bytes()))),
+            ..row
         };
         row.insert(self.plane.store.db())
             .await
@@ -262,28 +242,15 @@ impl World {
     ) -> job::Model {
         let text = |text: &str| Set(text.to_owned());
         let row = job::ActiveModel {
-            id: Set(self.plane.new_id()),
-            tenant_id: text(&self.tenant),
-            host_id: text(&agent.id),
-            repository_id: text(&repository.id),
-            name: text("every night"),
             engine: text(engine),
-            status: text("active"),
             sources_json: text(if engine == "hyperv" {
                 "[]"
             } else {
                 r#"["/home"]"#
             }),
-            vms_json: text(r#"{"include":["web*"]}"#),
-            consistency: text("application"),
-            schedule_json: text(r#"{"kind":"manual"}"#),
-            retention_json: text(r#"{"keep_last":7}"#),
             policy_json: text(r#"{"compression":"zstd"}"#),
             bandwidth_kib_s: Set(512),
-            objective_hours: Set(24),
-            next_run_at: Set(None),
-            created_at: Set(self.now()),
-            updated_at: Set(self.now()),
+            ..rows::job(&self.plane, repository, &agent.id)
         };
         row.insert(self.plane.store.db()).await.expect("a job")
     }
