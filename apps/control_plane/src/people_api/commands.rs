@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use crate::live::What;
 use crate::people_api::caller::{Caller, Viewer};
 use crate::people_api::error::{ApiError, ApiResult};
+use crate::people_api::input::Params;
 use crate::people_api::request::{Id, LookRefusals, number};
 use crate::plane::{Plane, SharedPlane, rfc3339};
 use crate::store::entity::{command, host};
@@ -85,7 +86,7 @@ async fn one(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
     Id(id): Id,
-    Query(asked): Query<Waiting>,
+    Params(asked): Params<Waiting>,
 ) -> ApiResult<Json<Command>> {
     let id = number("command", &id)?;
     let wait = asked.wait.unwrap_or(0);

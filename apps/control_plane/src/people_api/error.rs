@@ -57,9 +57,15 @@ impl ApiError {
 
     /// A member of the request that cannot be taken (422).
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
-        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message);
-        error.body.field = Some(field.to_owned());
-        error
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message)
+            .of_field(Some(field.to_owned()))
+    }
+
+    /// Names the member of the request that is wrong, where it is known.
+    #[must_use]
+    pub fn of_field(mut self, field: Option<String>) -> Self {
+        self.body.field = field;
+        self
     }
 
     /// Something that does not exist, or that the caller may not know of (404). `what` is such as `VM 7`.

@@ -1,7 +1,7 @@
 //! Hosts: machines with an agent.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _,
@@ -18,7 +18,7 @@ use crate::people_api::caller::{Operator, Owner, Role, Viewer};
 use crate::people_api::commands::{self, Command};
 use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::event_text::sentence;
-use crate::people_api::input::{Input, text};
+use crate::people_api::input::{Input, Params, text};
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::request::{ChangeRefusals, Id, LookRefusals, page_by_name, path, shown};
 use crate::plane::{Plane, SharedPlane, rfc3339};
@@ -190,8 +190,8 @@ async fn views(plane: &Plane, rows: Vec<host::Model>) -> ApiResult<Vec<Host>> {
 async fn all(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
-    Query(paging): Query<Paging>,
-    Query(of): Query<OfTenant>,
+    Params(paging): Params<Paging>,
+    Params(of): Params<OfTenant>,
 ) -> ApiResult<Json<Page<Host>>> {
     let tenant = caller.scope(of.tenant_id.as_deref())?;
     let behind = |after, limit| plane.store.hosts_of(tenant.as_deref(), after, limit);
@@ -413,7 +413,7 @@ async fn events(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
     Id(id): Id,
-    Query(paging): Query<Paging>,
+    Params(paging): Params<Paging>,
 ) -> ApiResult<Json<Page<HostEvent>>> {
     let limit = paging.limit()?;
     let below = paging.after_number()?;

@@ -1,12 +1,18 @@
 //! What people send: JSON, with refusals in the API's own form, and the checks that many members share.
 
+use std::error::Error;
+use std::iter::successors;
+
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
+use protocol::limit::shortened;
+use serde::de::{self, DeserializeOwned};
 use serde_json::Value;
+use serde_path_to_error::Path;
 
 use crate::people_api::error::{ApiError, ApiResult};
 use crate::plane::SharedPlane;
@@ -17,6 +23,12 @@ pub const TEXT_MAX: usize = 1_000;
 /// How many items a list may have.
 pub const LIST_MAX: usize = 1_000;
 
+/// How much is said of what cannot be read, in characters: it repeats what was sent.
+const REASON_CHARS_MAX: usize = 300;
+
+/// How long the name of a member is that is repeated, in characters.
+const FIELD_CHARS_MAX: usize = 100;
+
 /// The body of a request, read from JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<T>(pub T);
@@ -25,7 +37,13 @@ impl<T: DeserializeOwned> FromRequest<SharedPlane> for Input<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, plane: &SharedPlane) -> ApiResult<Self> {
-        let Json(value) = Json::<Value>::from_request(request, plane)
+        let (parts, body) = request.into_parts();
+        let whole = Request::from_parts(parts.clone(), body);
+        let bytes = Bytes::from_request(whole, plane)
+            .await
+            .map_err(|rejection| refusal(&rejection.into()))?;
+        let whole = Request::from_parts(parts, Body::from(bytes.clone()));
+        let Json(value) = Json::<Value>::from_request(whole, plane)
             .await
             .map_err(|rejection| refusal(&rejection))?;
         if !value.is_object() {
@@ -44,13 +62,15 @@ impl<T: DeserializeOwned> FromRequest<SharedPlane> for Input<T> {
                 "a text holds the character U+0000",
             ));
         }
-        serde_json::from_value(value).map(Self).map_err(|error| {
-            ApiError::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid",
-                error.to_string(),
-            )
-        })
+        // From the bytes, for a value no longer knows that a member came twice.
+        let mut bytes = serde_json::Deserializer::from_slice(&bytes);
+        serde_path_to_error::deserialize(&mut bytes)
+            .map(Self)
+            .map_err(|error| {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                let reason = shortened(&error.inner().to_string(), REASON_CHARS_MAX);
+                ApiError::new(status, "invalid", reason).of_field(field_at(error.path()))
+            })
     }
 }
 
@@ -64,13 +84,24 @@ impl<T: DeserializeOwned> FromRequestParts<SharedPlane> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, plane: &SharedPlane) -> ApiResult<Self> {
         match Query::<T>::from_request_parts(parts, plane).await {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(ApiError::new(
-                StatusCode::BAD_REQUEST,
-                "malformed",
-                rejection.body_text(),
-            )),
+            Err(rejection) => {
+                let first: &(dyn Error + 'static) = &rejection;
+                let field = successors(Some(first), |&error| error.source())
+                    .find_map(|error| {
+                        error.downcast_ref::<serde_path_to_error::Error<de::value::Error>>()
+                    })
+                    .and_then(|error| field_at(error.path()));
+                let reason = shortened(&rejection.body_text(), REASON_CHARS_MAX);
+                Err(ApiError::new(StatusCode::BAD_REQUEST, "malformed", reason).of_field(field))
+            }
         }
     }
+}
+
+/// Returns the name of what a path leads to; none: the whole.
+fn field_at(path: &Path) -> Option<String> {
+    let is_whole = path.iter().next().is_none();
+    (!is_whole).then(|| shortened(&path.to_string(), FIELD_CHARS_MAX))
 }
 
 fn holds_nul(value: &Value) -> bool {
@@ -91,7 +122,8 @@ fn refusal(rejection: &JsonRejection) -> ApiError {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "no_json",
         _ => "malformed",
     };
-    ApiError::new(status, code, rejection.body_text())
+    let reason = shortened(&rejection.body_text(), REASON_CHARS_MAX);
+    ApiError::new(status, code, reason)
 }
 
 /// Takes a text that must say something: without space around it, at most `TEXT_MAX` characters, none that controls.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -22,7 +22,7 @@ use crate::live::What;
 use crate::people_api::caller::{Operator, Viewer};
 use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::hosts::OfTenant;
-use crate::people_api::input::{Input, text};
+use crate::people_api::input::{Input, Params, text};
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::repositories::of_another_host;
 use crate::people_api::request::{
@@ -592,8 +592,8 @@ async fn zone_of(plane: &Plane, tenant_id: &str) -> ApiResult<TimeZone> {
 async fn all(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
-    Query(paging): Query<Paging>,
-    Query(of): Query<OfTenant>,
+    Params(paging): Params<Paging>,
+    Params(of): Params<OfTenant>,
 ) -> ApiResult<Json<Page<Job>>> {
     let tenant = caller.scope(of.tenant_id.as_deref())?;
     let behind = |after, limit| plane.store.jobs_of(tenant.as_deref(), after, limit);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use jiff::civil::Date;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,6 +15,7 @@ use crate::people_api::alarms::Alarm;
 use crate::people_api::caller::Viewer;
 use crate::people_api::error::ApiResult;
 use crate::people_api::hosts::{OfTenant, is_online};
+use crate::people_api::input::Params;
 use crate::people_api::request::LookRefusals;
 use crate::people_api::runs::{Run, run_views};
 use crate::people_api::vm_row::{HISTORY_MS, STRIP_DAYS, VmRow, day};
@@ -98,7 +99,7 @@ pub struct SetUp {
 async fn overview(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
-    Query(of): Query<OfTenant>,
+    Params(of): Params<OfTenant>,
 ) -> ApiResult<Json<Overview>> {
     let tenant = caller.scope(of.tenant_id.as_deref())?;
     let tenant = tenant.as_deref();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use protocol::path_map::PathMap;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::people_api::caller::{Operator, Viewer};
 use crate::people_api::commands::{self, Command};
 use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::hosts;
-use crate::people_api::input::Input;
+use crate::people_api::input::{Input, Params};
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::repositories::within_reach;
 use crate::people_api::request::{ChangeRefusals, Id, LookRefusals, moment, number, path};
@@ -240,8 +240,8 @@ pub(super) fn disks_of(row: &point::Model) -> PathMap {
 async fn all(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
-    Query(paging): Query<Paging>,
-    Query(asked): Query<Wanted>,
+    Params(paging): Params<Paging>,
+    Params(asked): Params<Wanted>,
 ) -> ApiResult<Json<Page<Point>>> {
     let tenant = caller.scope(asked.tenant_id.as_deref())?;
     let limit = paging.limit()?;

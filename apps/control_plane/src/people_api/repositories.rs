@@ -2,7 +2,7 @@
 //! for with the caller's own.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _,
@@ -19,7 +19,7 @@ use crate::live::What;
 use crate::people_api::caller::{Operator, Owner, Viewer};
 use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::hosts::OfTenant;
-use crate::people_api::input::{Input, any_text, text};
+use crate::people_api::input::{Input, Params, any_text, text};
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::request::{
     ChangeRefusals, Id, LookRefusals, given, page_by_name, path, shown, within, word,
@@ -391,8 +391,8 @@ pub(super) async fn within_reach(
 async fn all(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
-    Query(paging): Query<Paging>,
-    Query(of): Query<OfTenant>,
+    Params(paging): Params<Paging>,
+    Params(of): Params<OfTenant>,
 ) -> ApiResult<Json<Page<Repository>>> {
     let tenant = caller.scope(of.tenant_id.as_deref())?;
     let behind = |after, limit| plane.store.repositories_of(tenant.as_deref(), after, limit);
@@ -740,7 +740,7 @@ async fn operations(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
     Id(id): Id,
-    Query(paging): Query<Paging>,
+    Params(paging): Params<Paging>,
 ) -> ApiResult<Json<Page<Operation>>> {
     let limit = paging.limit()?;
     let below = paging.after_number()?;

@@ -10,9 +10,6 @@ use crate::people_api::error::{ApiError, ApiResult, ErrorBody};
 use crate::people_api::input::{LIST_MAX, time_ms};
 use crate::people_api::paging::{Page, Paging};
 
-/// What follows the question mark.
-pub use axum::extract::Query as Asked;
-
 /// How long a path may be, in characters.
 pub const PATH_MAX: usize = 4_096;
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
@@ -21,6 +21,7 @@ use crate::people_api::caller::{Operator, Viewer};
 use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::event_text::sentence;
 use crate::people_api::hosts::is_online;
+use crate::people_api::input::Params;
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::points::{Point, point_views};
 use crate::people_api::request::{
@@ -332,8 +333,8 @@ pub(super) fn event_view(row: run_event::Model) -> RunEvent {
 async fn all(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
-    Query(paging): Query<Paging>,
-    Query(asked): Query<Wanted>,
+    Params(paging): Params<Paging>,
+    Params(asked): Params<Wanted>,
 ) -> ApiResult<Json<Page<Run>>> {
     let tenant = caller.scope(asked.tenant_id.as_deref())?;
     let limit = paging.limit()?;
@@ -448,8 +449,8 @@ async fn events(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
     Id(id): Id,
-    Query(paging): Query<Paging>,
-    Query(asked): Query<After>,
+    Params(paging): Params<Paging>,
+    Params(asked): Params<After>,
 ) -> ApiResult<Json<Page<RunEvent>>> {
     let limit = paging.limit()?;
     let after = paging.after_number()?.or(asked.after).unwrap_or(0);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{Stream, unfold};
@@ -21,6 +21,7 @@ use crate::people_api::caller::{Caller, Viewer};
 use crate::people_api::error::ApiResult;
 use crate::people_api::request::{Id, LookRefusals};
 use crate::people_api::runs::{event_view, found, is_going_on, whole};
+use crate::people_api::input::Params;
 use crate::plane::SharedPlane;
 
 /// How often a run is read again while nobody tells that it has changed: another instance may have written it.
@@ -64,7 +65,7 @@ async fn run_stream(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
     Id(id): Id,
-    Query(asked): Query<After>,
+    Params(asked): Params<After>,
     headers: HeaderMap,
 ) -> ApiResult<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     let changes = plane.live.listen();

@@ -1,7 +1,7 @@
 //! VMs: what there is, and how well it is protected.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::leftovers;
 use crate::live::What;
 use crate::people_api::caller::{Operator, Viewer};
 use crate::people_api::error::{ApiError, ApiResult};
-use crate::people_api::input::{Input, any_text};
+use crate::people_api::input::{Input, Params, any_text};
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::points::{Point, point_views};
 use crate::people_api::request::{
@@ -123,8 +123,8 @@ struct VmChange {
 async fn all(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
-    Query(paging): Query<Paging>,
-    Query(filter): Query<VmFilter>,
+    Params(paging): Params<Paging>,
+    Params(filter): Params<VmFilter>,
 ) -> ApiResult<Json<Page<VmRow>>> {
     let tenant = caller.scope(filter.tenant_id.as_deref())?;
     let tenant = tenant.as_deref();
@@ -299,7 +299,7 @@ async fn points(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
     Id(id): Id,
-    Query(paging): Query<Paging>,
+    Params(paging): Params<Paging>,
 ) -> ApiResult<Json<Page<Point>>> {
     let limit = paging.limit()?;
     let below = paging.after_number()?;

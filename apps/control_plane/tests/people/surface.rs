@@ -158,6 +158,89 @@ async fn every_refusal_has_the_same_form() {
 }
 
 #[tokio::test]
+async fn refusals_name_the_member_that_cannot_be_read() {
+    let world = World::new().await;
+    let owner = world.person("owner", None).await;
+    let json = "application/json";
+    let long = format!(
+        r#"{{"name": "a", "time_zone": "UTC", "{}": 1}}"#,
+        "x".repeat(9_000)
+    );
+    for (uri, body, status, field) in [
+        (
+            "/tenants",
+            r#"{"name": 5, "time_zone": "UTC"}"#,
+            422,
+            "name",
+        ),
+        (
+            "/tenants",
+            r#"{"name": "a", "time_zone": "UTC", "zone": 1}"#,
+            422,
+            "zone",
+        ),
+        ("/tenants", &long, 422, &format!("{}…", "x".repeat(99))),
+        (
+            "/jobs",
+            r#"{"schedule": {"kind": "daily", "at": 7}}"#,
+            422,
+            "schedule.at",
+        ),
+        (
+            "/jobs",
+            r#"{"vms": {"include": ["a", 7]}}"#,
+            422,
+            "vms.include[1]",
+        ),
+        (
+            "/jobs",
+            r#"{"bandwidth_kib_s": 99999999999999999999}"#,
+            422,
+            "bandwidth_kib_s",
+        ),
+    ] {
+        let answer = raw(
+            &owner,
+            Method::POST,
+            &format!("/api/v1{uri}"),
+            json,
+            body.to_owned(),
+        )
+        .await;
+        let refusal = answer.refused(status, "invalid");
+        assert_eq!(refusal["field"], field, "{refusal}");
+        assert!(answer.body.len() < 1_000, "it repeats too much");
+    }
+    for (uri, field) in [
+        ("/tenants?limit=x", "limit"),
+        ("/vms?limit=-1", "limit"),
+        ("/commands/1?wait=-1", "wait"),
+        ("/points?vm_id=1.5", "vm_id"),
+    ] {
+        let answer = owner.get(uri).await;
+        assert_eq!(answer.refused(400, "malformed")["field"], field, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_comes_twice_is_refused() {
+    let world = World::new().await;
+    let owner = world.person("owner", None).await;
+    let twice = r#"{"name": "a", "time_zone": "UTC", "name": "b"}"#;
+    let answer = raw(
+        &owner,
+        Method::POST,
+        "/api/v1/tenants",
+        "application/json",
+        twice,
+    )
+    .await;
+    let refusal = answer.refused(422, "invalid");
+    let message = refusal["message"].as_str().expect("a message");
+    assert!(message.contains("duplicate field `name`"), "{message}");
+}
+
+#[tokio::test]
 async fn what_is_too_large_is_refused() {
     let world = World::new().await;
     let owner = world.person("owner", None).await;
