@@ -29,6 +29,9 @@ const REREAD: Duration = Duration::from_secs(1);
 /// How many commands may wait for one host.
 const PENDING_MAX: usize = 50;
 
+/// When somebody who found too many of them may ask again: an agent that runs has taken some.
+const PENDING_WAIT_MS: i64 = 15_000;
+
 pub(super) fn routes() -> OpenApiRouter<SharedPlane> {
     OpenApiRouter::new().routes(routes!(one))
 }
@@ -156,14 +159,14 @@ pub(super) async fn order(
         return Ok(same.clone());
     }
     if pending.len() >= PENDING_MAX {
-        return Err(ApiError::new(
-            axum::http::StatusCode::TOO_MANY_REQUESTS,
+        return Err(ApiError::too_many(
             "too_many_commands",
             format!(
                 "{} commands wait for {} already; see that its agent runs",
                 pending.len(),
                 host.name
             ),
+            PENDING_WAIT_MS,
         ));
     }
     let order = CommandOrder {

@@ -5,7 +5,8 @@ use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{
-    Components, ContentBuilder, InfoBuilder, OpenApi, Ref, ResponseBuilder, ServerBuilder,
+    Components, ContentBuilder, HeaderBuilder, InfoBuilder, ObjectBuilder, OpenApi, Ref, RefOr,
+    ResponseBuilder, ServerBuilder, Type,
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
@@ -116,6 +117,30 @@ fn complete_operation(operation: &mut Operation) {
                         .build()
                         .into()
                 });
+        }
+    }
+    for (status, header, kind, description) in [
+        (
+            "401",
+            "WWW-Authenticate",
+            Type::String,
+            "`Bearer`: how programs come in",
+        ),
+        (
+            "429",
+            "Retry-After",
+            Type::Integer,
+            "After how many seconds to try again",
+        ),
+    ] {
+        if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
+            let schema = ObjectBuilder::new().schema_type(kind);
+            let header_of_it = HeaderBuilder::new()
+                .schema(Some(schema))
+                .description(Some(description));
+            response
+                .headers
+                .insert(header.to_owned(), header_of_it.build().into());
         }
     }
 }

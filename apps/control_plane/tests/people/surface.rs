@@ -241,6 +241,33 @@ async fn a_member_that_comes_twice_is_refused() {
 }
 
 #[tokio::test]
+async fn refusals_say_in_their_headers_what_would_be_taken() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    let answer = raw(&stranger, Method::GET, "/api/v1/tenants", "", "").await;
+    assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    let answer = raw(&stranger, Method::PUT, "/api/v1/tenants", "", "").await;
+    assert_eq!(answer.headers["allow"], "GET,HEAD,POST");
+}
+
+#[tokio::test]
+async fn the_word_before_a_token_may_be_written_in_any_case() {
+    let world = World::new().await;
+    let owner = world.person("owner", None).await;
+    let wish = json!({"name": "a", "role": "viewer"});
+    let made = owner.post("/api-tokens", wish).await.expect(201);
+    let token = made["token"].as_str().expect("a token");
+    for (scheme, status) in [("Bearer", 200), ("bearer", 200), ("Basic", 401)] {
+        let request = Request::builder()
+            .uri("/api/v1/tenants")
+            .header("authorization", format!("{scheme} {token}"))
+            .body(Body::empty());
+        let answer = world.stranger().send(request.expect("a request")).await;
+        answer.expect(status);
+    }
+}
+
+#[tokio::test]
 async fn what_is_too_large_is_refused() {
     let world = World::new().await;
     let owner = world.person("owner", None).await;
@@ -336,4 +363,7 @@ async fn the_document_says_how_to_call() {
     for status in ["201", "400", "401", "403", "413", "415", "422", "500"] {
         assert!(body["responses"][status].is_object(), "{status}");
     }
+    assert!(body["responses"]["401"]["headers"]["WWW-Authenticate"].is_object());
+    let limited = &document["paths"]["/session"]["post"]["responses"]["429"];
+    assert!(limited["headers"]["Retry-After"].is_object(), "{limited}");
 }

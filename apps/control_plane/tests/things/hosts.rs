@@ -287,11 +287,12 @@ async fn not_more_commands_than_a_host_can_take_wait_for_it() {
             .await
             .expect(202);
     }
-    ground
+    let answer = ground
         .operator
         .post(&path, json!({"path": "C:\\one more"}))
-        .await
-        .refused(429, "too_many_commands");
+        .await;
+    answer.refused(429, "too_many_commands");
+    assert_eq!(answer.headers["retry-after"], "15");
 }
 
 #[tokio::test]
