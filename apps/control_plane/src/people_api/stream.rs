@@ -12,16 +12,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::OneOfBuilder;
+use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::live::{Change, What};
 use crate::people_api::caller::{Caller, Viewer};
 use crate::people_api::error::ApiResult;
-use crate::people_api::request::{Id, LookRefusals};
-use crate::people_api::runs::{event_view, found, is_going_on, whole};
 use crate::people_api::input::Params;
+use crate::people_api::request::{Id, LookRefusals};
+use crate::people_api::runs::{Run, RunEvent, event_view, found, is_going_on, whole};
 use crate::plane::SharedPlane;
 
 /// How often a run is read again while nobody tells that it has changed: another instance may have written it.
@@ -58,9 +60,63 @@ pub struct Changed {
     id: String,
 }
 
+/// How the events of a run's stream are described; there is nothing of the kind.
+#[derive(Clone, Copy, Debug)]
+pub enum RunStream {}
+
+impl PartialSchema for RunStream {
+    fn schema() -> RefOr<Schema> {
+        let data = OneOfBuilder::new()
+            .item(Ref::from_schema_name(Run::name()))
+            .item(Ref::from_schema_name(RunEvent::name()));
+        sent(&["run", "event"], data.into())
+    }
+}
+
+impl ToSchema for RunStream {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Run::schemas(schemas);
+        RunEvent::schemas(schemas);
+    }
+}
+
+/// How the events of the stream of changes are described; there is nothing of the kind.
+#[derive(Clone, Copy, Debug)]
+pub enum ChangeStream {}
+
+impl PartialSchema for ChangeStream {
+    fn schema() -> RefOr<Schema> {
+        let data = Ref::from_schema_name(Changed::name());
+        sent(&["change"], data.into())
+    }
+}
+
+impl ToSchema for ChangeStream {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Changed::name().into_owned(), Changed::schema()));
+    }
+}
+
+/// Describes an event by its fields; `data` holds JSON.
+fn sent(kinds: &[&str], data: RefOr<Schema>) -> RefOr<Schema> {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    ObjectBuilder::new()
+        .property("event", text().enum_values(Some(kinds.to_vec())))
+        .property("id", text())
+        .property(
+            "data",
+            text()
+                .content_media_type("application/json")
+                .content_schema(Some(data)),
+        )
+        .required("event")
+        .required("data")
+        .into()
+}
+
 /// Streams a run until it has ended: `event: run` with the run whenever it changes, `event: event` with what happens.
 #[utoipa::path(get, path = "/runs/{id}/stream", tag = "runs", params(("id" = String, Path), After),
-    responses((status = 200, body = String, content_type = "text/event-stream"), LookRefusals))]
+    responses((status = 200, body = RunStream, content_type = "text/event-stream"), LookRefusals))]
 async fn run_stream(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,
@@ -169,7 +225,7 @@ impl RunWatch {
 
 /// Streams what changes: `event: change`.
 #[utoipa::path(get, path = "/live", tag = "overview",
-    responses((status = 200, body = Changed, content_type = "text/event-stream"), LookRefusals))]
+    responses((status = 200, body = ChangeStream, content_type = "text/event-stream"), LookRefusals))]
 async fn live(
     Viewer(caller): Viewer,
     State(plane): State<SharedPlane>,

@@ -366,4 +366,15 @@ async fn the_document_says_how_to_call() {
     assert!(body["responses"]["401"]["headers"]["WWW-Authenticate"].is_object());
     let limited = &document["paths"]["/session"]["post"]["responses"]["429"];
     assert!(limited["headers"]["Retry-After"].is_object(), "{limited}");
+    let stream = &document["paths"]["/live"]["get"]["responses"]["200"]["content"];
+    let schema = stream["text/event-stream"]["schema"]["$ref"]
+        .as_str()
+        .expect("a name");
+    let name = schema.rsplit('/').next().expect("a name");
+    let data = &document["components"]["schemas"][name]["properties"]["data"];
+    assert_eq!(
+        data["contentSchema"]["$ref"],
+        "#/components/schemas/Changed"
+    );
+    assert!(document["components"]["schemas"]["Changed"].is_object());
 }
