@@ -104,10 +104,12 @@ fn unknown_cursor() -> ApiError {
     ApiError::invalid("cursor", "take the `next` of the part before as it is")
 }
 
-/// Returns the number in a path; what is no number names nothing.
+/// Returns the number in a path; what is no number, or is written in another way than we write it, names nothing.
 pub fn number(what: &str, text: &str) -> ApiResult<i64> {
     text.parse()
-        .map_err(|_| ApiError::not_found(format!("{what} {}", shown(text))))
+        .ok()
+        .filter(|number: &i64| number.to_string() == text)
+        .ok_or_else(|| ApiError::not_found(format!("{what} {}", shown(text))))
 }
 
 /// Returns what a caller named, fit for a message.
@@ -175,6 +177,14 @@ pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_written_in_one_way() {
+        assert_eq!(number("VM", "7").expect("a number"), 7);
+        for wrong in ["07", "+7", "7.0", "-0", " 7", "9223372036854775808", ""] {
+            assert!(number("VM", wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn cursors_come_back_as_they_went_and_others_are_refused() {
