@@ -170,15 +170,41 @@ pub fn email(field: &str, value: &str) -> ApiResult<String> {
 
 /// Takes a time, RFC 3339, as milliseconds since 1970.
 pub fn time_ms(field: &str, value: &str) -> ApiResult<i64> {
-    value
-        .parse::<jiff::Timestamp>()
-        .map(|time| time.as_millisecond())
-        .map_err(|_| {
+    Some(value)
+        .filter(|value| has_form_of_time(value))
+        .and_then(|value| value.parse::<jiff::Timestamp>().ok())
+        .map(jiff::Timestamp::as_millisecond)
+        .ok_or_else(|| {
             ApiError::invalid(
                 field,
                 "it must be a time such as 2026-03-01T08:00:00Z (RFC 3339)",
             )
         })
+}
+
+/// Tells whether a text is written as RFC 3339 says; ISO 8601, which the parser takes too, has more: years before
+/// Christ, moments without seconds.
+fn has_form_of_time(text: &str) -> bool {
+    let has_form = |text: &str, form: &str| {
+        let mut pairs = text.bytes().zip(form.bytes());
+        text.len() == form.len()
+            && pairs.all(|(byte, wanted)| match wanted {
+                b'0' => byte.is_ascii_digit(),
+                wanted => byte.eq_ignore_ascii_case(&wanted),
+            })
+    };
+    let form = "0000-00-00T00:00:00";
+    let Some((local, rest)) = text.split_at_checked(form.len()) else {
+        return false;
+    };
+    let zone = match rest.strip_prefix('.') {
+        Some(fraction) => fraction.trim_start_matches(|letter: char| letter.is_ascii_digit()),
+        None => rest,
+    };
+    let is_zone = ["Z", "+00:00", "-00:00"]
+        .iter()
+        .any(|form| has_form(zone, form));
+    has_form(local, form) && is_zone && rest != format!(".{zone}")
 }
 
 /// Takes a time that has not come yet, if one is given, as milliseconds since 1970.
@@ -228,6 +254,33 @@ mod tests {
         assert!(email("email", "@").is_err());
         assert!(time_zone("time_zone", "Europe/Berlin").is_ok());
         assert!(time_zone("time_zone", "../etc/passwd").is_err());
-        assert!(time_ms("from", "yesterday").is_err());
+    }
+
+    #[test]
+    fn times_are_written_as_rfc_3339_says() {
+        for (text, at_ms) in [
+            ("2026-03-01T08:00:00Z", 1_772_352_000_000),
+            ("2026-03-01t08:00:00.0015z", 1_772_352_000_001),
+            ("2026-03-01T10:00:00+02:00", 1_772_352_000_000),
+            ("0001-01-01T00:00:00Z", -62_135_596_800_000),
+        ] {
+            assert_eq!(time_ms("from", text).expect(text), at_ms);
+        }
+        for wrong in [
+            "",
+            "yesterday",
+            "2026-03-01",
+            "2026-03-01T08:00Z",
+            "2026-03-01T08:00:00",
+            "2026-03-01T08:00:00.Z",
+            "2026-03-01T08:00:00+0200",
+            "2026-03-01T08:00:00+01:00[Europe/Berlin]",
+            "2026-02-30T08:00:00Z",
+            "-009999-01-02T01:59:59Z",
+            "+292277026596-12-04T15:30:07Z",
+            "2026-03-01T08:00:0\u{664}Z",
+        ] {
+            assert!(time_ms("from", wrong).is_err(), "{wrong}");
+        }
     }
 }
