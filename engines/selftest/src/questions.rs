@@ -165,7 +165,7 @@ pub const QUESTIONS: [Question; 44] = [
     tried(
         "RH-14",
         "a frozen disk is attached so that only the agent sees it",
-        "disks are read through a drive without letters; restores of whole VMs to this host are refused, disks can be restored to files",
+        "disks are read, and written by restores, through a drive without letters, which is offline while it is written",
         NO_PROBING,
     ),
     never(

@@ -57,6 +57,12 @@ pub struct Manners {
     pub information_is_like_reading: bool,
     /// Attaching without a local host works; otherwise it is refused with this code (RH-14).
     pub no_local_host_refused: Option<u32>,
+    /// Disks that are attached as drives come online and writable; otherwise offline and read-only,
+    /// as a SAN policy of the host can have it (Hyper-V spec 8, way B).
+    pub drives_come_online: bool,
+    /// Taking a drive offline works; otherwise it is refused with this code, or nothing comes of
+    /// it if that is 0 (Hyper-V spec 8, way B).
+    pub offline_refused: Option<u32>,
 }
 
 /// What stands behind an id in a reference point that has ids of its own.
@@ -95,6 +101,8 @@ impl Default for Manners {
             only_text_form: None,
             information_is_like_reading: false,
             no_local_host_refused: None,
+            drives_come_online: true,
+            offline_refused: None,
         }
     }
 }
@@ -129,6 +137,7 @@ impl Manners {
             Some(("no-local-host-refused", code)) => {
                 self.no_local_host_refused = Some(code.parse().ok()?);
             }
+            Some(("offline-refused", code)) => self.offline_refused = Some(code.parse().ok()?),
             Some(_) => return None,
             None => match word {
                 "server-2016" => self.server_2016 = true,
@@ -149,6 +158,7 @@ impl Manners {
                 "points-have-ids-of-their-own" => self.points_have_ids_of_their_own = true,
                 "only-cim-texts" => self.only_text_form = Some(TextForm::CimDtd20),
                 "only-wmi-texts" => self.only_text_form = Some(TextForm::WmiDtd20),
+                "drives-come-offline" => self.drives_come_online = false,
                 "information-is-like-reading" => self.information_is_like_reading = true,
                 _ => return None,
             },

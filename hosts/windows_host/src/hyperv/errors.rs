@@ -83,6 +83,14 @@ pub(super) fn meaning(code: u32) -> Option<(Kind, &'static str)> {
             "NT VIRTUAL MACHINE\\Virtual Machines lacks the right \"Log on as a service\"; look at the group policies",
         ),
         0x8007_0002 | 0x8007_0003 => (Kind::Failed, "a file or folder of the VM is missing"),
+        0x8007_0013 => (
+            Kind::Failed,
+            "the drive that the host shows of the disk is read-only",
+        ),
+        0x8007_139F => (
+            Kind::Failed,
+            "the drive that the host shows of the disk does not go offline",
+        ),
         0x8007_0020 | 0x8007_0021 => (
             Kind::InUse,
             "a file is in use: by another backup product, an antivirus or a merge that hangs",
@@ -205,8 +213,8 @@ pub(super) fn disk_error(error: VirtualDiskError) -> DiskError {
             DiskErrorKind::Damaged
         }
         0x8007_0070 | 0x8007_0027 => DiskErrorKind::Full,
-        0x8007_0020 | 0x8007_0021 | 0x8007_0005 | 0xC03A_001C | 0xC03A_001E | 0xC03A_001F
-        | VHD_SHARED => DiskErrorKind::Refused,
+        0x8007_0020 | 0x8007_0021 | 0x8007_0005 | 0x8007_0013 | 0xC03A_001C | 0xC03A_001E
+        | 0xC03A_001F | VHD_SHARED => DiskErrorKind::Refused,
         _ => DiskErrorKind::Unreadable,
     };
     DiskError::new(kind, "reach the virtual disk").caused_by(error)
@@ -266,7 +274,7 @@ mod tests {
             (&[0x8004_1002], Kind::NotFound),
             (&[0x8004_102F, 0x8004_103A, 87, 0x8007_0057], Kind::Invalid),
             (
-                &[2, 3, 0x8007_0002, 0x8007_0003, 1392, 0x8007_0050],
+                &[2, 3, 0x8007_0002, 0x8007_0003, 1392, 0x8007_0050, 19, 5023],
                 Kind::Failed,
             ),
             (

@@ -13,9 +13,11 @@ use super::VirtualDiskError;
 pub enum Access {
     /// Asking only; works beside a VM that has it open.
     Information,
-    /// Reading and asking; it is attached without a local host.
+    /// Reading and asking; it is attached without a local host, or else as a drive.
     Read,
-    /// Writing; it is attached without a local host.
+    /// Writing to a disk that holds no file system yet; it is attached without a local host, or
+    /// else as a drive that is offline. A file system the host would mount, and write to, in the
+    /// moment before its drive is offline.
     Write,
 }
 
@@ -125,7 +127,7 @@ pub trait VirtualDiskFile: Send + Sync + Debug {
     fn change_tracking(&self) -> Result<ChangeTracking, VirtualDiskError>;
 
     /// Returns whether nobody but this handle sees the disk that it is attached as; otherwise the
-    /// host shows a drive without letters (Hyper-V spec 8, RH-14).
+    /// host shows a drive without letters, offline if it is written (Hyper-V spec 8, RH-14).
     fn is_unseen(&self) -> bool;
 
     /// Asks what changed since an id in one stretch of the disk; the answer may be partial.

@@ -70,3 +70,13 @@ fn it_keeps_the_contract_where_running_vms_keep_their_files_to_themselves() {
         })
     });
 }
+
+#[test]
+fn it_keeps_the_contract_where_disks_are_attached_as_drives_alone() {
+    contract::run_all(|| {
+        World::with(Manners {
+            no_local_host_refused: Some(50),
+            ..Manners::default()
+        })
+    });
+}

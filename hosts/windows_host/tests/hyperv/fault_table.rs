@@ -69,10 +69,11 @@ const FAILED_CALLS: [(u32, Kind); 20] = [
 ];
 
 /// What jobs' messages and virtdisk's calls carry.
-const SAID: [(u32, Kind); 48] = [
+const SAID: [(u32, Kind); 50] = [
     (0x8007_0002, Kind::Failed),
     (0x8007_0003, Kind::Failed),
     (0x8007_0005, Kind::Denied),
+    (0x8007_0013, Kind::Failed),
     (0x8007_0020, Kind::InUse),
     (0x8007_0021, Kind::InUse),
     (0x8007_0027, Kind::Full),
@@ -86,6 +87,7 @@ const SAID: [(u32, Kind); 48] = [
     (0x8007_0569, Kind::Denied),
     (0x8007_0570, Kind::Failed),
     (0x8007_05B4, Kind::Unavailable),
+    (0x8007_139F, Kind::Failed),
     (0x8007_1772, Kind::Unsupported),
     (0x8000_4005, Kind::Failed),
     (0xC03A_0001, Kind::Failed),
@@ -561,6 +563,7 @@ fn every_code_of_a_new_disk_is_an_error() {
         (112, DiskErrorKind::Full),
         (39, DiskErrorKind::Full),
         (5, DiskErrorKind::Refused),
+        (19, DiskErrorKind::Refused),
         (32, DiskErrorKind::Refused),
         (1392, DiskErrorKind::Damaged),
         (0xC03A_0002, DiskErrorKind::Damaged),

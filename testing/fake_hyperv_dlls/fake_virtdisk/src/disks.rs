@@ -6,20 +6,25 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use disk::ByteRange;
 use fake_hyperv::from_environment;
 use fake_hyperv::virtdisk::{FakeVirtualDiskFile, FakeVirtualDisks};
 use hyperv::query_loop::PartialAnswer;
 use time_and_chance::{Chance, SystemClock};
 use windows::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_DEV_NOT_EXIST, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
-    ERROR_NOT_READY, ERROR_NOT_SUPPORTED, ERROR_SHARING_VIOLATION, HANDLE,
+    ERROR_ACCESS_DENIED, ERROR_BAD_LENGTH, ERROR_DEV_NOT_EXIST, ERROR_INSUFFICIENT_BUFFER,
+    ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER, ERROR_NOT_READY, ERROR_NOT_SUPPORTED,
+    ERROR_SHARING_VIOLATION, HANDLE,
 };
+use windows::Win32::System::Ioctl::{GET_DISK_ATTRIBUTES, SET_DISK_ATTRIBUTES};
 use windows_host::virtdisk::{
     Access, NewVirtualDisk, Subtype, VirtualDiskError, VirtualDiskFile, VirtualDisks,
 };
 
 use crate::answer::Answer;
-use crate::raw_image;
+use crate::calls_of_the_system;
+use crate::drive::Drive;
+use crate::raw_image::{self, Identity};
 
 const VHD_INVALID_TYPE: u32 = 0xC03A_001B;
 
@@ -34,6 +39,8 @@ struct Handle {
     path: PathBuf,
     access: Access,
     image: PathBuf,
+    /// By what any handle of the image is known.
+    identity: Option<Identity>,
     /// What answers while nothing is attached, where that holds no file open: nobody tells us when
     /// the program closes its handle.
     asked: Option<FakeVirtualDiskFile>,
@@ -43,7 +50,10 @@ struct Handle {
 struct Attached {
     disk: FakeVirtualDiskFile,
     how: Attaching,
+    drive: Option<Drive>,
 }
+
+static DISKS: OnceLock<Option<Disks>> = OnceLock::new();
 
 /// The simulated host and what is open of it in this process.
 pub struct Disks {
@@ -57,9 +67,9 @@ pub struct Disks {
 impl Disks {
     /// Returns those of the host that the environment names.
     pub fn get() -> Result<&'static Self, u32> {
-        static DISKS: OnceLock<Option<Disks>> = OnceLock::new();
         let opened = DISKS.get_or_init(|| {
             let (host, manners) = from_environment(SystemClock::new(), Chance::from_system())?;
+            calls_of_the_system::take();
             Some(Self {
                 images: host.folder().join("attached"),
                 disks: FakeVirtualDisks::new(host, manners),
@@ -68,6 +78,11 @@ impl Disks {
             })
         });
         opened.as_ref().ok_or(ERROR_NOT_SUPPORTED.0)
+    }
+
+    /// Returns them if the program has opened any.
+    pub fn opened() -> Option<&'static Self> {
+        DISKS.get()?.as_ref()
     }
 
     /// Opens a file. It is checked now, and held once it is attached.
@@ -88,6 +103,7 @@ impl Disks {
         let handle = Handle {
             path: path.to_path_buf(),
             access,
+            identity: raw_image::identity(raw),
             image,
             asked,
             attached: None,
@@ -125,7 +141,9 @@ impl Disks {
             }
             let disk = self.disks.open_file(&handle.path, access).map_err(code)?;
             raw_image::fill(&handle.image, &disk).map_err(code)?;
-            handle.attached = Some(Attached { disk, how });
+            let online = self.disks.manners().drives_come_online;
+            let drive = how.as_drive.then(|| Drive::shown(online, how.read_only));
+            handle.attached = Some(Attached { disk, how, drive });
             Ok(())
         })
     }
@@ -143,6 +161,65 @@ impl Disks {
         self.with(handle, |handle| match &handle.attached {
             Some(attached) if attached.how.as_drive => Ok(handle.image.clone()),
             _ => Err(ERROR_DEV_NOT_EXIST.0),
+        })
+    }
+
+    /// Returns the code with which a write is refused because the handle is a drive's, if it is.
+    pub fn refusal(&self, file: HANDLE, place: Option<u64>, bytes: u32) -> Option<u32> {
+        self.with_drive(file, |image, drive, sector_bytes| {
+            let range = place.and_then(|place| ByteRange::at(place, bytes.into()));
+            let range = range.ok_or(ERROR_INVALID_PARAMETER.0)?;
+            let whole = [range.start(), range.bytes()];
+            if whole
+                .iter()
+                .any(|it| !it.is_multiple_of(sector_bytes.into()))
+            {
+                return Err(ERROR_INVALID_PARAMETER.0);
+            }
+            let table = raw_image::table(image)?;
+            drive
+                .refusal(&table, sector_bytes, range)
+                .map_or(Ok(()), Err)
+        })?
+        .err()
+    }
+
+    /// Changes attributes of a drive, if the handle is one's; returns how long the answer is.
+    pub fn set_attributes(
+        &self,
+        device: HANDLE,
+        wanted: Option<&SET_DISK_ATTRIBUTES>,
+    ) -> Option<Result<u32, u32>> {
+        let refused = self.disks.manners().offline_refused;
+        self.with_drive(device, |_, drive, _| {
+            let wanted = wanted.ok_or(ERROR_BAD_LENGTH.0)?;
+            if wanted.Version as usize != size_of_val(wanted) {
+                return Err(ERROR_INVALID_PARAMETER.0);
+            }
+            match refused {
+                Some(0) => {}
+                Some(code) => return Err(code),
+                None => drive.set(wanted.Attributes, wanted.AttributesMask),
+            }
+            Ok(0)
+        })
+    }
+
+    /// Tells the attributes of a drive, if the handle is one's; returns how long the answer is.
+    pub fn attributes(
+        &self,
+        device: HANDLE,
+        place: Option<&mut GET_DISK_ATTRIBUTES>,
+    ) -> Option<Result<u32, u32>> {
+        self.with_drive(device, |_, drive, _| {
+            let place = place.ok_or(ERROR_INSUFFICIENT_BUFFER.0)?;
+            let bytes = size_of_val(place) as u32;
+            *place = GET_DISK_ATTRIBUTES {
+                Version: bytes,
+                Reserved1: 0,
+                Attributes: drive.attributes(),
+            };
+            Ok(bytes)
         })
     }
 
@@ -204,6 +281,28 @@ impl Disks {
         let mut handles = self.handles();
         let handle = handles.get_mut(&(handle.0 as isize));
         work(handle.ok_or(ERROR_INVALID_HANDLE.0)?)
+    }
+
+    /// Works with the drive that a handle of the program is one of, with its image and how long its
+    /// sectors are; none if it is no drive's.
+    fn with_drive<T>(
+        &self,
+        handle: HANDLE,
+        work: impl FnOnce(&Path, &mut Drive, u32) -> Result<T, u32>,
+    ) -> Option<Result<T, u32>> {
+        let mut handles = self.handles();
+        let mut drives = handles.values_mut().filter_map(|handle| {
+            let attached = handle.attached.as_mut()?;
+            let drive = attached.drive.as_mut()?;
+            Some((handle.identity?, &handle.image, &attached.disk, drive))
+        });
+        // Programs write to much that is no drive, so it is not asked what that is.
+        let first = drives.next()?;
+        let identity = raw_image::identity(handle)?;
+        let mut drives = std::iter::once(first).chain(drives);
+        let (_, image, disk, drive) = drives.find(|(known, ..)| *known == identity)?;
+        let sector_bytes = disk.size().map_err(code).map(|size| size.sector_bytes);
+        Some(sector_bytes.and_then(|bytes| work(image, drive, bytes)))
     }
 
     /// Asks the disk of a handle, attached or not.

@@ -4,9 +4,12 @@
 //! exports      the C border: pointers, versions, flags                       unsafe
 //!   │
 //! disks        open handles, by number: what each may do, what it answers    no unsafe
+//!   │          drive: what a drive lets be written to it
 //!   │
 //! answer       information as the bytes that Windows returns
-//! raw_image    the content of an attached disk as a file, for ReadFile       one call unsafe
+//! raw_image    the content of an attached disk as a file, for ReadFile       two calls unsafe
+//!
+//! calls_of_the_system    what of kernel32 a drive's handle is for            unsafe
 //! ```
 //!
 //! ReadFile and CloseHandle go to the system, past this DLL. So a handle is that of a real file:
@@ -25,10 +28,18 @@
 //! | writing attachment of a file opened for reading: 5 | 8 | low |
 //! | the checkpoint is held while it is attached, not while it is only open | RH-19 | low |
 //! | a drive's name only for disks attached as drives; it is a file's here | 8, way B | own |
+//! | a drive that is online refuses writes into its volumes: 5; one that is offline has none | 8, way B | high |
+//! | every partition counts as a mounted volume, and of a GPT all but the first sector | | own, stricter |
+//! | a drive comes online and writable; `drives-come-offline` for offline and read-only | 8, way B | medium |
+//! | writes to a drive that is read-only: 19 | 8, way B | medium |
+//! | attributes are set by a whole structure that says its own length, else 24 and 87 | 8, way B | medium |
+//! | a drive can be taken offline; `offline-refused=5`, or 0 for no effect | 8, way B | low |
 //! | an attachment that outlives its handle: 50, as nobody may want one | 8 | own |
 #![cfg(windows)]
 
 mod answer;
+mod calls_of_the_system;
 mod disks;
+mod drive;
 mod exports;
 mod raw_image;

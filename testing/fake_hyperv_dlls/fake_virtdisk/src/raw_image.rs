@@ -4,7 +4,7 @@
 //! disk attached for writing keeps its content until that is in the VHDX, whoever brings it there.
 //! Files go once nobody has them open.
 //!
-//! Unsafe code is run by: `a_frozen_disk_says_and_holds_the_same`.
+//! Unsafe code is run by: `a_frozen_disk_says_and_holds_the_same`, `a_disk_is_written_as_a_drive_that_is_offline`.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,10 +14,13 @@ use std::path::Path;
 use fake_hyperv::virtdisk::FakeVirtualDiskFile;
 use windows::Win32::Foundation::{GENERIC_READ, GENERIC_WRITE, HANDLE};
 use windows::Win32::Storage::FileSystem::{
-    CreateFileW, FILE_FLAG_OVERLAPPED, FILE_SHARE_READ, FILE_SHARE_WRITE, OPEN_EXISTING,
+    BY_HANDLE_FILE_INFORMATION, CreateFileW, FILE_FLAG_OVERLAPPED, FILE_SHARE_READ,
+    FILE_SHARE_WRITE, GetFileInformationByHandle, OPEN_EXISTING,
 };
 use windows::core::HSTRING;
 use windows_host::virtdisk::{VirtualDiskError, VirtualDiskFile};
+
+use crate::drive::TABLE_BYTES;
 
 const PIECE_BYTES: u64 = 1 << 20;
 
@@ -47,6 +50,27 @@ pub fn make(image: &Path) -> Result<HANDLE, u32> {
         )
     };
     handle.map_err(|error| error.code().0.cast_unsigned() & 0xFFFF)
+}
+
+/// What makes a file itself, whichever handle it is seen through: the volume, and a number on it.
+pub type Identity = (u32, u64);
+
+/// Returns by what the file of a handle is known; none if it is no file's.
+#[expect(unsafe_code, reason = "the program's handle is raw")]
+pub fn identity(handle: HANDLE) -> Option<Identity> {
+    let mut found = BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY: whatever the program passed for a handle is asked as one, and the place is ours.
+    unsafe { GetFileInformationByHandle(handle, &mut found) }.ok()?;
+    let number = u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow);
+    Some((found.dwVolumeSerialNumber, number))
+}
+
+/// Returns the beginning of an image, where its disk has the table of partitions.
+pub fn table(image: &Path) -> Result<[u8; TABLE_BYTES], u32> {
+    let mut table = [0; TABLE_BYTES];
+    let file = File::open(image).map_err(|error| code_of(&error))?;
+    read_exact(&file, 0, &mut table).map_err(|error| code_of(&error))?;
+    Ok(table)
 }
 
 /// Fills an image with the content of a disk, as far as that can be read.

@@ -7,29 +7,23 @@
 use std::path::Path;
 
 use windows::Win32::Foundation::{
-    ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED, ERROR_SUCCESS, GENERIC_READ, HANDLE,
-};
-use windows::Win32::Storage::FileSystem::{
-    CreateFileW, FILE_FLAG_NO_BUFFERING, FILE_FLAG_OVERLAPPED, FILE_SHARE_READ, FILE_SHARE_WRITE,
-    OPEN_EXISTING,
+    ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED, ERROR_SUCCESS, HANDLE,
 };
 use windows::Win32::Storage::Vhd::{
     ATTACH_VIRTUAL_DISK_FLAG, ATTACH_VIRTUAL_DISK_FLAG_NO_DRIVE_LETTER,
-    ATTACH_VIRTUAL_DISK_FLAG_NO_LOCAL_HOST, ATTACH_VIRTUAL_DISK_FLAG_READ_ONLY, AttachVirtualDisk,
-    DETACH_VIRTUAL_DISK_FLAG_NONE, DetachVirtualDisk, GetVirtualDiskPhysicalPath,
-    OPEN_VIRTUAL_DISK_FLAG_NONE, OPEN_VIRTUAL_DISK_PARAMETERS, OPEN_VIRTUAL_DISK_PARAMETERS_0,
-    OPEN_VIRTUAL_DISK_PARAMETERS_0_1, OPEN_VIRTUAL_DISK_VERSION_2, OpenVirtualDisk,
-    VIRTUAL_DISK_ACCESS_NONE, VIRTUAL_STORAGE_TYPE,
+    ATTACH_VIRTUAL_DISK_FLAG_NO_LOCAL_HOST, ATTACH_VIRTUAL_DISK_FLAG_NONE,
+    ATTACH_VIRTUAL_DISK_FLAG_READ_ONLY, AttachVirtualDisk, DETACH_VIRTUAL_DISK_FLAG_NONE,
+    DetachVirtualDisk, OPEN_VIRTUAL_DISK_FLAG_NONE, OPEN_VIRTUAL_DISK_PARAMETERS,
+    OPEN_VIRTUAL_DISK_PARAMETERS_0, OPEN_VIRTUAL_DISK_PARAMETERS_0_1, OPEN_VIRTUAL_DISK_VERSION_2,
+    OpenVirtualDisk, VIRTUAL_DISK_ACCESS_NONE, VIRTUAL_STORAGE_TYPE,
 };
-use windows::core::{GUID, HSTRING, PCWSTR, PWSTR};
+use windows::core::{GUID, HSTRING};
 
-use super::failure::{code_of, error, failed};
+use super::drive;
+use super::failure::failed;
 use super::handle::OwnedHandle;
 use crate::calls;
 use crate::virtdisk::{Access, VirtualDiskError};
-
-/// How long the name of a physical drive may be, in UTF-16 units.
-const DRIVE_NAME_UNITS: usize = 260;
 
 /// An open virtual disk file.
 #[derive(Debug)]
@@ -50,10 +44,7 @@ impl Attachment {
         };
         match access {
             Access::Information => {}
-            Access::Read => attachment.attach_for_reading(path)?,
-            Access::Write => {
-                attachment.attach(path, ATTACH_VIRTUAL_DISK_FLAG_NO_LOCAL_HOST)?;
-            }
+            Access::Read | Access::Write => attachment.attach_for(path, access)?,
         }
         Ok(attachment)
     }
@@ -75,14 +66,17 @@ impl Attachment {
 
     /// Attaches without a local host, which shows the disk to nobody but this handle; where the
     /// host does not know how, as a drive without letters (Hyper-V spec 8, RH-14).
-    fn attach_for_reading(&mut self, path: &Path) -> Result<(), VirtualDiskError> {
-        let read_only = ATTACH_VIRTUAL_DISK_FLAG_READ_ONLY;
-        let unseen = self.attach(path, read_only | ATTACH_VIRTUAL_DISK_FLAG_NO_LOCAL_HOST);
+    fn attach_for(&mut self, path: &Path, access: Access) -> Result<(), VirtualDiskError> {
+        let wanted = match access {
+            Access::Write => ATTACH_VIRTUAL_DISK_FLAG_NONE,
+            Access::Information | Access::Read => ATTACH_VIRTUAL_DISK_FLAG_READ_ONLY,
+        };
+        let unseen = self.attach(path, wanted | ATTACH_VIRTUAL_DISK_FLAG_NO_LOCAL_HOST);
         let refused = [ERROR_INVALID_PARAMETER.0, ERROR_NOT_SUPPORTED.0];
         match unseen {
             Err(error) if refused.contains(&error.code) => {
-                self.attach(path, read_only | ATTACH_VIRTUAL_DISK_FLAG_NO_DRIVE_LETTER)?;
-                self.drive = Some(self.open_drive(path)?);
+                self.attach(path, wanted | ATTACH_VIRTUAL_DISK_FLAG_NO_DRIVE_LETTER)?;
+                self.drive = Some(drive::open(self.disk.raw(), path, access)?);
                 Ok(())
             }
             other => other,
@@ -101,35 +95,6 @@ impl Attachment {
         failed("attach", path, code)?;
         self.attached = true;
         Ok(())
-    }
-
-    fn open_drive(&self, path: &Path) -> Result<OwnedHandle, VirtualDiskError> {
-        let mut name = vec![0u16; DRIVE_NAME_UNITS];
-        let mut name_bytes = (name.len() * size_of::<u16>()) as u32;
-        calls::count("virtdisk.physical_path");
-        // SAFETY: the buffer is ours, lives through the call and is as long as `name_bytes` says.
-        let code = unsafe {
-            GetVirtualDiskPhysicalPath(self.disk.raw(), &mut name_bytes, PWSTR(name.as_mut_ptr()))
-        };
-        failed("find the drive of", path, code)?;
-        // Whatever was written, it ends inside the buffer.
-        name.push(0);
-        calls::count("virtdisk.open_drive");
-        // SAFETY: the name is a string of ours that ends with 0; the other pointers are null.
-        let drive = unsafe {
-            CreateFileW(
-                PCWSTR(name.as_ptr()),
-                GENERIC_READ.0,
-                FILE_SHARE_READ | FILE_SHARE_WRITE,
-                None,
-                OPEN_EXISTING,
-                FILE_FLAG_OVERLAPPED | FILE_FLAG_NO_BUFFERING,
-                None,
-            )
-        };
-        drive
-            .map(OwnedHandle::new)
-            .map_err(|cause| error("open the drive of", path, code_of(&cause)))
     }
 }
 

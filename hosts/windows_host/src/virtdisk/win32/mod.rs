@@ -4,7 +4,7 @@
 //! Access        OpenVirtualDisk (v2, access 0)   AttachVirtualDisk
 //! Information   GetInfoOnly, ReadOnly            never
 //! Read          ReadOnly                         READ_ONLY | NO_LOCAL_HOST; else READ_ONLY | NO_DRIVE_LETTER
-//! Write                                          NO_LOCAL_HOST
+//! Write                                          NO_LOCAL_HOST; else NO_DRIVE_LETTER, and its drive offline
 //! ```
 //!
 //! An attachment never outlives its handle, so a process that dies leaves nothing attached
@@ -14,6 +14,7 @@
 
 mod attachment;
 mod disk_file;
+mod drive;
 mod failure;
 mod handle;
 mod information;

@@ -54,3 +54,18 @@ fn calls_gain_neither_handles_nor_memory_on_disks() {
         });
     });
 }
+
+#[test]
+fn attachments_as_drives_gain_neither_handles_nor_memory() {
+    let test = "leaks::attachments_as_drives_gain_neither_handles_nor_memory";
+    apart(test, "no-local-host-refused=50", || {
+        let world = World::new();
+        let new = world.new_folder().join("new.vhdx");
+        world.real.create(&new, &new_disk()).unwrap();
+        let data = vec![1; 4096];
+        gains_nothing("drives", 20, || {
+            let disk = world.real.open(&new, Access::Write).unwrap();
+            disk.write_at(0, &data).unwrap();
+        });
+    });
+}

@@ -9,6 +9,8 @@
     reason = "a panic in a test is the failure report"
 )]
 
+#[expect(unsafe_code, reason = "virtdisk takes raw pointers")]
+mod drives;
 #[path = "../../../../../hosts/windows_host/tests/held/process.rs"]
 #[expect(
     unsafe_code,
@@ -28,7 +30,6 @@ use hyperv::query_loop::query_loop;
 use hyperv::sim::SimFault;
 use time_and_chance::Chance;
 use uuid::Uuid;
-use windows_host::calls;
 use windows_host::virtdisk::win32::Win32VirtualDisks;
 use windows_host::virtdisk::{
     Access, Container, NewVirtualDisk, Subtype, VirtualDiskFile, VirtualDisks,
@@ -257,34 +258,6 @@ fn what_cannot_be_read_is_an_error() {
     });
 }
 
-fn reads_as_a_drive() {
-    let world = World::new();
-    world.write(1 << 20, &vec![3; 3 << 20]);
-    let (checkpoint, path) = world.freeze();
-    let real = world.real.open(&path, Access::Read).unwrap();
-    let model = world.model.open(&path, Access::Read).unwrap();
-    assert!(content(real.as_ref()) == content(model.as_ref()));
-    drop((real, model));
-    world.convert(checkpoint).unwrap();
-    let called = calls::counted();
-    let drives = called
-        .iter()
-        .filter(|(name, _)| *name == "virtdisk.open_drive");
-    assert_eq!(drives.count(), 1);
-}
-
-#[test]
-fn a_host_that_does_not_know_the_flag_shows_a_drive() {
-    let test = "a_host_that_does_not_know_the_flag_shows_a_drive";
-    apart(test, "no-local-host-refused=87", reads_as_a_drive);
-}
-
-#[test]
-fn a_host_that_does_not_support_the_flag_shows_a_drive() {
-    let test = "a_host_that_does_not_support_the_flag_shows_a_drive";
-    apart(test, "no-local-host-refused=50", reads_as_a_drive);
-}
-
 #[test]
 fn another_refusal_to_attach_is_an_error() {
     let test = "another_refusal_to_attach_is_an_error";
@@ -309,29 +282,32 @@ fn nothing_is_left_of_disks_that_were_open() {
     });
 }
 
+/// Writes in a process that dies, as test `test`, and looks what came of it.
+fn flushes_and_dies(test: &str) {
+    const DIES: &str = "E3_TEST_DIES_WRITING";
+    if let Some(path) = std::env::var_os(DIES) {
+        let disks = Win32VirtualDisks::new(Chance::from_seed(3));
+        let disk = disks.open(Path::new(&path), Access::Write).unwrap();
+        disk.write_at(1 << 20, &[8; 4096]).unwrap();
+        disk.flush().unwrap();
+        std::process::exit(0);
+    }
+    let world = World::new();
+    let path = world.new_folder().join("new.vhdx");
+    world.real.create(&path, &new_disk()).unwrap();
+    let died = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact"])
+        .env(DIES, &path)
+        .status();
+    assert!(died.unwrap().success());
+    let mut seen = [0; 4096];
+    let disk = world.real.open(&path, Access::Read).unwrap();
+    disk.read_at(1 << 20, &mut seen).unwrap();
+    assert_eq!(seen, [8; 4096]);
+}
+
 #[test]
 fn what_a_program_flushed_before_it_died_is_there() {
-    const DIES: &str = "E3_TEST_DIES_WRITING";
     let test = "what_a_program_flushed_before_it_died_is_there";
-    apart(test, "", || {
-        if let Some(path) = std::env::var_os(DIES) {
-            let disks = Win32VirtualDisks::new(Chance::from_seed(3));
-            let disk = disks.open(Path::new(&path), Access::Write).unwrap();
-            disk.write_at(1 << 20, &[8; 4096]).unwrap();
-            disk.flush().unwrap();
-            std::process::exit(0);
-        }
-        let world = World::new();
-        let path = world.new_folder().join("new.vhdx");
-        world.real.create(&path, &new_disk()).unwrap();
-        let died = Command::new(std::env::current_exe().unwrap())
-            .args([test, "--exact"])
-            .env(DIES, &path)
-            .status();
-        assert!(died.unwrap().success());
-        let mut seen = [0; 4096];
-        let disk = world.real.open(&path, Access::Read).unwrap();
-        disk.read_at(1 << 20, &mut seen).unwrap();
-        assert_eq!(seen, [8; 4096]);
-    });
+    apart(test, "", || flushes_and_dies(test));
 }
