@@ -50,6 +50,14 @@ impl Machine {
         }
     }
 
+    /// Gives the model of Hyper-V these manners.
+    pub fn in_manners(self, manners: &str) -> Self {
+        Self {
+            agent: self.agent.with(MANNERS, manners),
+            ..self
+        }
+    }
+
     /// Adds a running VM with one disk, of which the guest has written some.
     pub fn add_vm(&self, name: &str, disk_bytes: u64, written_bytes: u64) -> VmId {
         let vm = SimVm::new(name, vec![SimDisk::new(disk_bytes)]);

@@ -5,6 +5,7 @@
 //! `fake_wbem.dll`, which a manifest names as the server of WMI's classes (COM without the
 //! registry): whoever else runs on the machine keeps his own.
 
+mod drives;
 mod killed;
 mod machine;
 mod moments;

@@ -20,8 +20,13 @@ fn self_test<'a>(which: &[&'a str]) -> Vec<&'a str> {
 
 /// Carries a self-test out, on a host whose methods leave no jobs; returns its report.
 fn report(machine: &Machine, which: &[&str]) -> Value {
+    report_in("no-jobs", machine, which)
+}
+
+/// Carries a self-test out in the model's `manners`; returns its report.
+pub fn report_in(manners: &str, machine: &Machine, which: &[&str]) -> Value {
     let mut command = machine.agent.command(self_test(which));
-    let outcome = outcome(command.arg("--json").env(MANNERS, "no-jobs"));
+    let outcome = outcome(command.arg("--json").env(MANNERS, manners));
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let document: Value = serde_json::from_str(&outcome.stdout).unwrap();
     let report = document["report"].clone();
@@ -33,7 +38,7 @@ fn report(machine: &Machine, which: &[&str]) -> Value {
 }
 
 /// Returns what became of a claim.
-fn verdict<'a>(report: &'a Value, id: &str) -> &'a str {
+pub fn verdict<'a>(report: &'a Value, id: &str) -> &'a str {
     let mut answers = report["answers"].as_array().unwrap().iter();
     let answer = answers.find(|answer| answer["id"] == id).unwrap();
     answer["verdict"].as_str().unwrap()
@@ -57,7 +62,7 @@ fn own_vm(view: &SimView) -> Option<VmId> {
 }
 
 /// Returns the names of all VMs, and of the folders in which their files lie.
-fn vms_and_folders(machine: &Machine) -> (Vec<String>, Vec<String>) {
+pub fn vms_and_folders(machine: &Machine) -> (Vec<String>, Vec<String>) {
     let vms = machine.host.show().unwrap().vms.into_iter();
     let entries = fs::read_dir(machine.host.folder().join("vms")).unwrap();
     let mut folders: Vec<String> = entries
