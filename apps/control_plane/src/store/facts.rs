@@ -664,7 +664,7 @@ mod tests {
             ),
             (
                 store.used_repositories().build(backend),
-                "points_repository_id",
+                "points_repository_id_host_id",
             ),
         ] {
             let plan = plan(&store, query).await;

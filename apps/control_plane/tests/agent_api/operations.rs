@@ -59,7 +59,7 @@ async fn work_goes_to_hosts_that_have_stored_in_the_repository_one_at_a_time(wor
     assert_eq!(polled(&world, &stranger).await, None);
     assert_eq!(polled(&world, &newcomer).await, None);
     let waiting = world.plane.store.hosts_with_work(world.now()).await;
-    assert_eq!(waiting.expect("read"), std::slice::from_ref(&user.id));
+    assert_eq!(waiting.expect("read").one_of, [[user.id.clone()]]);
     let operation = polled(&world, &user).await.expect("an operation");
     assert_eq!(operation.kind(), Some(OperationKind::RetentionApply));
     assert_eq!(operation.operation_token, "first");
@@ -186,7 +186,7 @@ async fn nobody_is_woken_for_what_they_would_not_be_handed(world: World) {
     let [old, new, disabled] = &agents;
     let (repository, other) = (world.repository().await, world.repository().await);
     for agent in &agents {
-        world.job(agent, &repository, "kopia").await;
+        world.used(agent, &repository).await;
         let mut row = world.host(&agent.id).await.into_active_model();
         row.agent_version = Set(if agent.id == old.id { "1.9.0" } else { "2.0.0" }.to_owned());
         row.is_disabled = Set(agent.id == disabled.id);
@@ -204,7 +204,7 @@ async fn nobody_is_woken_for_what_they_would_not_be_handed(world: World) {
     for kind in ["cancel", "enable_verbose_admin_logging"] {
         world.command(new, kind, json!({}), json!({})).await;
     }
-    // No job uses the other one.
+    // Nobody has stored in the other one.
     world.operation(&other, "maintenance_quick", "a").await;
     assert_eq!(waiting().await, (none(), vec![]));
     world

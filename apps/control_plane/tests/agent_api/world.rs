@@ -279,6 +279,7 @@ impl World {
             proven_at: Set(None),
             proven_how: text(""),
             is_pinned: Set(false),
+            confirmed_at: Set(self.now()),
             expired_at: Set(None),
             ..Default::default()
         };

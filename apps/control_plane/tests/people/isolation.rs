@@ -112,6 +112,7 @@ impl Things {
             ("post", "/repositories/{id}/password") => json!({"password": PASSWORD}),
             ("post", "/repositories/{id}/operations") => json!({"kind": "maintenance_full"}),
             ("post", "/points/{id}/browse") => json!({"path": ""}),
+            ("post", "/points/{id}/pin") => json!({"is_pinned": true}),
             ("post", "/points/{id}/restore") => {
                 json!({"kind": "files", "host_id": host, "target_path": r"D:\Restore"})
             }
@@ -157,6 +158,8 @@ async fn alarm(ground: &Ground) -> i64 {
         subject_id: Set(ground.host.clone()),
         subject_name: Set("acme-host".to_owned()),
         severity: Set("warning".to_owned()),
+        grade: Set(0),
+        graded_at: Set(ground.now()),
         message: Set("it is silent".to_owned()),
         detail_json: Set("{}".to_owned()),
         open_key: Set(Some("acme/agent_silent/host".to_owned())),

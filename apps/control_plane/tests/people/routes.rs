@@ -98,6 +98,7 @@ pub const TABLE: &[(&str, &str, Least)] = &[
     ("get", "/points", V),
     ("get", "/points/{id}", V),
     ("post", "/points/{id}/browse", O),
+    ("post", "/points/{id}/pin", O),
     ("post", "/points/{id}/restore", O),
     // Alarms.
     ("get", "/alarms", V),

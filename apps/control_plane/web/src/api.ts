@@ -30,7 +30,6 @@ export interface User {
   role: Role;
   has_totp: boolean;
   is_disabled: boolean;
-  locked_until: string | null;
   created_at: string;
 }
 

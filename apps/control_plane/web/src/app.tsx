@@ -4,6 +4,7 @@ import { useCallback, useEffect, useState } from "react";
 import { ApiError, call, carryCredentials, type Overview, type Session } from "./api";
 import { queries, refresh, useGet } from "./fetching";
 import { listen } from "./listening";
+import { capital } from "./format";
 import { go, Link, match, usePath } from "./route";
 import { AccountScreen } from "./screens/account";
 import { AlarmsScreen, ChannelsScreen } from "./screens/alarms";
@@ -26,7 +27,7 @@ import { Clock, Empty, Page, Problem } from "./ui/parts";
 import { ThemeSwitch } from "./ui/theme";
 import { Toasts } from "./ui/toasts";
 
-type State = { is: "loading" } | { is: "broken"; error: Error } | { is: "new" } | { is: "out" } | { is: "in"; session: Session };
+type State = { is: "loading" } | { is: "broken"; error: Error } | { is: "new"; needsCode: boolean } | { is: "out" } | { is: "in"; session: Session };
 
 export function App() {
   const [state, setState] = useState<State>({ is: "loading" });
@@ -42,8 +43,8 @@ export function App() {
   };
   const find = useCallback(async () => {
     try {
-      const { needs_owner } = await call<{ needs_owner: boolean }>("GET", "/setup");
-      if (needs_owner) setState({ is: "new" });
+      const { needs_owner, needs_code } = await call<{ needs_owner: boolean; needs_code?: boolean }>("GET", "/setup");
+      if (needs_owner) setState({ is: "new", needsCode: needs_code === true });
       else if (!wasSignedIn()) setState({ is: "out" });
       else setState({ is: "in", session: await call<Session>("GET", "/session") });
     } catch (error) {
@@ -63,13 +64,18 @@ export function App() {
   if (state.is === "broken") {
     return (
       <main className="door">
-        <Problem error={state.error} retry={() => void find()} />
+        <div className="door-card">
+          <img src="/icon.svg" alt="" width="44" height="44" />
+          <h1>No answer</h1>
+          <Problem error={state.error} retry={() => void find()} />
+        </div>
       </main>
     );
   }
   if (state.is === "new")
     return (
       <FirstStart
+        needsCode={state.needsCode}
         onDone={(session) => {
           go("/guide", true);
           enter(session);
@@ -153,25 +159,27 @@ function Frame() {
         Skip to the content
       </a>
       <header className="bar">
-        <Link href="/" className="brand">
-          <svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
-            <path className="ground" d="M7 0h18a7 7 0 0 1 7 7v18a7 7 0 0 1-7 7H7a7 7 0 0 1-7-7V7a7 7 0 0 1 7-7" />
-            <path className="lines" d="M16 5.5 25 9v7.200c0 5-3.6 8.6-9 10.3-5.4-1.7-9-5.3-9-10.300V9zM11.7 15.800l3.1 3.1 5.6-6" />
-          </svg>
-          <span>e3 backup</span>
-        </Link>
-        <button
-          type="button"
-          className="menu-button"
-          aria-expanded={isOpen}
-          aria-controls="menu"
-          onClick={() => setOpen(!isOpen)}
-        >
-          Menu
-        </button>
-        <div id="menu" className={isOpen ? "menu is-open" : "menu"}>
-          <Navigation path={path} />
-          <Person />
+        <div className="bar-inner">
+          <Link href="/" className="brand">
+            <svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
+              <path className="ground" d="M7 0h18a7 7 0 0 1 7 7v18a7 7 0 0 1-7 7H7a7 7 0 0 1-7-7V7a7 7 0 0 1 7-7" />
+              <path className="lines" d="M16 5.5 25 9v7.200c0 5-3.6 8.6-9 10.3-5.4-1.7-9-5.3-9-10.300V9zM11.7 15.800l3.1 3.1 5.6-6" />
+            </svg>
+            <span className="label">e3 backup</span>
+          </Link>
+          <button
+            type="button"
+            className="menu-button"
+            aria-expanded={isOpen}
+            aria-controls="menu"
+            onClick={() => setOpen(!isOpen)}
+          >
+            Menu
+          </button>
+          <div id="menu" className={isOpen ? "menu is-open" : "menu"}>
+            <Navigation path={path} />
+            <Person />
+          </div>
         </div>
       </header>
       <main id="content" tabIndex={-1}>
@@ -180,6 +188,25 @@ function Frame() {
     </div>
   );
 }
+
+// One drawing for each place, so that people find it again without reading.
+const NAV_ICONS: Record<string, string> = {
+  "/guide": "M8 1.750a6.250 6.250 0 1 0 0 12.500A6.250 6.250 0 0 0 8 1.750M10.800 5.200 9.100 9.100l-3.900 1.700 1.700-3.900z",
+  "/": "M8 1.500 13.500 3.600v4.100c0 3.300-2.300 5.700-5.500 6.800-3.200-1.100-5.500-3.500-5.500-6.800V3.600zM5.700 7.900l1.700 1.700 3-3.300",
+  "/alarms": "M3.500 11.500h9c-1-1.100-1.300-2.300-1.300-4.500 0-2.300-1.300-3.800-3.200-3.800S4.800 4.700 4.800 7c0 2.200-.300 3.400-1.300 4.500M8 3.200V1.800M6.600 13.700c.7.700 2.100.7 2.800 0",
+  "/jobs": "M3 2.500h10v11H3zM5.500 6h5M5.500 8.500h5M5.500 11h3",
+  "/runs": "M2 8h2.600l1.900-4.700 3 9.400L11.400 8H14",
+  "/points": "M2.500 8a5.500 5.500 0 1 0 1.700-4M2.500 2v3h3M8 5v3.200l2.200 1.300",
+  "/hosts": "M2 2.500h12v4.700H2zM2 8.800h12v4.700H2zM4.300 4.850h.1M4.300 11.150h.1M7.500 4.850h4M7.500 11.150h4",
+  "/repositories": "M2.500 4c0-1.200 2.500-2 5.500-2s5.500.8 5.500 2v8c0 1.200-2.500 2-5.500 2s-5.500-.8-5.500-2zM2.500 4c0 1.200 2.500 2 5.500 2s5.500-.8 5.500-2M2.500 8c0 1.200 2.500 2 5.500 2s5.500-.8 5.500-2",
+  "/manage": "M8 8a2.600 2.600 0 1 0 0-5.200A2.600 2.600 0 0 0 8 8M2.800 13.700c.5-2.500 2.500-3.900 5.200-3.900s4.700 1.400 5.200 3.900",
+};
+
+const NavIcon = ({ href }: { href: string }) => (
+  <svg viewBox="0 0 16 16" width="17" height="17" aria-hidden="true">
+    <path d={NAV_ICONS[href.startsWith("/manage") ? "/manage" : href]} className="lines" />
+  </svg>
+);
 
 function Navigation({ path }: { path: string }) {
   const may = useMay();
@@ -196,11 +223,7 @@ function Navigation({ path }: { path: string }) {
     { href: "/points", name: "Restore" },
     { href: "/hosts", name: "Hosts" },
     { href: "/repositories", name: "Repositories" },
-    ...(may.own
-      ? [{ href: "/manage/people", name: "Manage" }]
-      : may.operate
-        ? [{ href: "/manage/enrolment", name: "Manage" }]
-        : []),
+    ...(may.own ? [{ href: "/manage/people", name: "Manage" }] : []),
   ];
   const isHere = (href: string) =>
     href === "/"
@@ -211,8 +234,9 @@ function Navigation({ path }: { path: string }) {
       <ul>
         {items.map((item) => (
           <li key={item.href}>
-            <Link href={item.href} aria-current={isHere(item.href) ? "page" : undefined}>
-              {item.name}
+            <Link href={item.href} title={item.name} aria-current={isHere(item.href) ? "page" : undefined}>
+              <NavIcon href={item.href} />
+              <span className="label">{item.name}</span>
               {item.badge ? (
                 <span className="badge">
                   {item.badge}
@@ -247,11 +271,19 @@ function Person() {
       )}
       <ThemeSwitch />
       <Link href="/account" className="account" title={session.user.email}>
-        {session.user.name || session.user.email}
-        <small>{session.user.role}</small>
+        <span className="initial" aria-hidden="true">
+          {capital(session.user.name || session.user.email).charAt(0)}
+        </span>
+        <span className="label">
+          {session.user.name || session.user.email}
+          <small>{session.user.role}</small>
+        </span>
       </Link>
-      <button type="button" className="quiet" onClick={() => void signOut()}>
-        Sign out
+      <button type="button" className="quiet" title="Sign out" onClick={() => void signOut()}>
+        <svg viewBox="0 0 16 16" width="17" height="17" aria-hidden="true" className="lines">
+          <path d="M6.500 2.500h-3.500v11h3.500M10 5l3 3-3 3M13 8H6.500" />
+        </svg>
+        <span className="label">Sign out</span>
       </button>
     </div>
   );

@@ -25,19 +25,21 @@ export function duration(seconds: number): string {
 
 export const everyHours = (hours: number) => (hours % 24 === 0 && hours > 24 ? `every ${hours / 24} days` : hours === 24 ? "every day" : `every ${hours} h`);
 
-const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
-  ["year", 31_536_000],
-  ["month", 2_592_000],
-  ["day", 86_400],
-  ["hour", 3_600],
-  ["minute", 60],
+// From so many seconds on, a time is told in a unit of so many. Days are told up to two months: "last month" may be
+// yesterday.
+const STEPS: [Intl.RelativeTimeFormatUnit, number, number][] = [
+  ["year", 2 * 31_536_000, 31_536_000],
+  ["month", 2 * 2_592_000, 2_592_000],
+  ["day", 86_400, 86_400],
+  ["hour", 3_600, 3_600],
+  ["minute", 60, 60],
 ];
 const relativeWords = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
 export function relative(at: string, now: number): string {
   const seconds = (Date.parse(at) - now) / 1000;
-  for (const [unit, length] of STEPS) {
-    if (Math.abs(seconds) >= length) return relativeWords.format(Math.round(seconds / length), unit);
+  for (const [unit, least, length] of STEPS) {
+    if (Math.abs(seconds) >= least) return relativeWords.format(Math.round(seconds / length), unit);
   }
   return seconds > 5 ? "in a moment" : "just now";
 }
@@ -54,6 +56,7 @@ const dayWords = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "nume
 
 export const exact = (at: string) => exactWords.format(new Date(at));
 export const moment = (at: string) => shortWords.format(new Date(at));
+export const clock = (at: string) => new Date(at).toLocaleTimeString("en-GB");
 export const day = (date: string) => dayWords.format(new Date(`${date.slice(0, 10)}T12:00:00Z`));
 
 export const count = (n: number, one: string, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;

@@ -3,6 +3,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app";
 import { queries } from "./fetching";
+import "./style/font.css";
 import "./style/tokens.css";
 import "./style/base.css";
 import "./style/parts.css";

@@ -22,8 +22,8 @@ pub struct Server {
 
 #[derive(Debug)]
 enum Process {
-    Moto(Moto),
-    Rclone(RcloneServer),
+    Moto { _server: Moto },
+    Rclone { _server: RcloneServer },
 }
 
 /// moto's process, killed when dropped.
@@ -53,7 +53,7 @@ impl Server {
         let mut moto = Moto(process);
         moto.await_port(port);
         Self {
-            _process: Process::Moto(moto),
+            _process: Process::Moto { _server: moto },
             port,
             scheme: "http",
             folder,
@@ -90,7 +90,7 @@ impl Server {
         });
         Self {
             port: server.address().port(),
-            _process: Process::Rclone(server),
+            _process: Process::Rclone { _server: server },
             scheme,
             folder,
         }

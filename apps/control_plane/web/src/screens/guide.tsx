@@ -107,6 +107,7 @@ function RepositoryStep({ onNext }: { onNext: () => void }) {
 
 function HostStep({ onNext }: { onNext: () => void }) {
   const hosts = useList<Host>("/hosts");
+  const may = useMay();
   return (
     <Panel title="The machine to protect">
       {hosts.data && hosts.data.length > 0 && (
@@ -118,7 +119,7 @@ function HostStep({ onNext }: { onNext: () => void }) {
           ))}
         </ul>
       )}
-      <EnrolHost />
+      {may.own ? <EnrolHost /> : <Empty title="An owner enrols hosts">Ask one for an enrolment token; the host appears here within seconds.</Empty>}
       {hosts.data && hosts.data.length > 0 && <Next onNext={onNext}>Next: the job</Next>}
     </Panel>
   );

@@ -43,9 +43,11 @@ export function HostScreen({ id }: { id: string }) {
             <button type="button" onClick={() => setNaming(true)}>
               Rename
             </button>
-            <button type="button" onClick={() => change.mutate({ is_disabled: !host.data.is_disabled })}>
-              {host.data.is_disabled ? "Enable" : "Disable"}
-            </button>
+            {(may.own || !host.data.is_disabled) && (
+              <button type="button" onClick={() => change.mutate({ is_disabled: !host.data.is_disabled })}>
+                {host.data.is_disabled ? "Enable" : "Disable"}
+              </button>
+            )}
             <button type="button" disabled={inventory.isPending} onClick={() => inventory.mutate(undefined)}>
               {inventory.isPending ? "Asking the agent…" : "Refresh"}
             </button>
@@ -150,7 +152,8 @@ function Events({ id }: { id: string }) {
       <Loaded from={events}>
         {({ items }) =>
           items.length ? (
-            <ol className="log-lines">
+            <div className="log-box" tabIndex={0} role="region" aria-label="What the agent said, newest first">
+              <ol className="log-lines">
               {items.map((event) => (
                 <li key={event.id}>
                   <time dateTime={event.at}>{moment(event.at)}</time>
@@ -158,7 +161,8 @@ function Events({ id }: { id: string }) {
                   <span>{event.text || plain(event.code)}</span>
                 </li>
               ))}
-            </ol>
+              </ol>
+            </div>
           ) : (
             <Empty title="Nothing yet">Starts, stops and lost connections of the agent stand here.</Empty>
           )

@@ -25,7 +25,7 @@ export function HostsScreen() {
   const hosts = useList<Host>("/hosts");
   const [isAdding, setAdding] = useState(false);
   const may = useMay();
-  const add = may.operate && (
+  const add = may.own && (
     <button type="button" className="primary" onClick={() => setAdding(true)}>
       Enrol a host
     </button>
@@ -41,7 +41,7 @@ export function HostsScreen() {
               keyOf={(host) => host.id}
               empty={
                 <Empty title="No host yet" action={add}>
-                  Install the agent on a machine and enrol it with a token: it then appears here within seconds.
+                  Install the agent on a machine and enrol it with a token{may.own ? "" : ", which an owner gives you"}: it then appears here within seconds.
                 </Empty>
               }
               columns={[

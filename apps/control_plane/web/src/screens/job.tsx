@@ -22,7 +22,7 @@ export function JobScreen({ id }: { id: string }) {
   const change = useAct((status: string) => call("PATCH", `/jobs/${id}`, { status }), { again: ["/jobs", "/overview", "/vms"] });
   const remove = useAct(() => call("DELETE", `/jobs/${id}`), { done: "Removed.", again: ["/jobs", "/overview", "/vms"] });
   const isPaused = job.data?.status === "paused";
-  const drawn = (runs.data ?? []).filter((r) => r.finished_at && r.started_at).slice(0, 30).reverse();
+  const drawn = (runs.data ?? []).filter((r) => r.kind === "backup" && r.finished_at && r.started_at).slice(0, 30).reverse();
   return (
     <Page
       title={job.data?.name ?? "Job"}
@@ -82,10 +82,10 @@ export function JobScreen({ id }: { id: string }) {
             {drawn.length > 2 && (
               <div className="columns">
                 <Panel title="Durations">
-                  <Chart title="Per run" kind="bars" labels={drawn.map((r) => moment(r.created_at))} show={duration} series={[{ name: "Duration", className: "series-2", values: drawn.map(seconds) }]} />
+                  <Chart title="The last runs" kind="bars" isTime labels={drawn.map((r) => moment(r.created_at))} show={duration} series={{ name: "Duration", className: "series-2", values: drawn.map(seconds) }} />
                 </Panel>
                 <Panel title="Uploaded">
-                  <Chart title="Per run" kind="bars" labels={drawn.map((r) => moment(r.created_at))} show={size} series={[{ name: "Uploaded", className: "series-1", values: drawn.map((r) => r.bytes_transferred) }]} />
+                  <Chart title="The last runs" kind="bars" labels={drawn.map((r) => moment(r.created_at))} show={size} series={{ name: "Uploaded", className: "series-1", values: drawn.map((r) => r.bytes_transferred) }} />
                 </Panel>
               </div>
             )}

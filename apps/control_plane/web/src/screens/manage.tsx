@@ -2,7 +2,7 @@
 
 import { type ReactNode, useState } from "react";
 import { type ApiToken, type AuditEntry, call, type EnrolmentToken, type Role, type Settings, type Smtp, type Tenant, type User } from "../api";
-import { exact, plain } from "../format";
+import { plain } from "../format";
 import { refresh, useAct, useGet, useList } from "../fetching";
 import { usePath, useQueryValue } from "../route";
 import { serverNow } from "../server_time";
@@ -18,11 +18,20 @@ function Manage({ title, lead, actions, children }: { title: string; lead: strin
   const may = useMay();
   const path = usePath();
   const tabs = [
-    ...(may.own ? [{ href: "/manage/people", name: "People" }, { href: "/manage/tokens", name: "API tokens" }] : []),
+    { href: "/manage/people", name: "People" },
+    { href: "/manage/tokens", name: "API tokens" },
     { href: "/manage/enrolment", name: "Enrolment" },
-    ...(may.own ? [{ href: "/manage/tenants", name: "Tenants" }, { href: "/manage/audit", name: "Audit log" }] : []),
+    { href: "/manage/tenants", name: "Tenants" },
+    { href: "/manage/audit", name: "Audit log" },
     ...(may.isInstallation ? [{ href: "/manage/settings", name: "Settings" }] : []),
   ];
+  if (!may.own) {
+    return (
+      <Page title={title}>
+        <Empty title="This is for owners">Ask an owner of this tenant to do it, or to change your role.</Empty>
+      </Page>
+    );
+  }
   return (
     <Page title={title} lead={lead} actions={actions}>
       <Tabs label="Manage" tabs={tabs} path={path} />
@@ -53,15 +62,7 @@ export function PeopleScreen() {
   const { session } = useWho();
   const [editing, setEditing] = useState<User | "new" | null>(null);
   const tenantName = (id: string | null) => (id === null ? "all" : (session.tenants.find((t) => t.id === id)?.name ?? id));
-  const now = serverNow();
-  const state = (user: User) =>
-    user.is_disabled ? (
-      <Status tone="excused">Disabled</Status>
-    ) : user.locked_until && Date.parse(user.locked_until) > now ? (
-      <Status tone="warning" title={exact(user.locked_until)}>Locked</Status>
-    ) : (
-      <Status tone="good">Active</Status>
-    );
+  const state = (user: User) => <Status tone={user.is_disabled ? "excused" : "good"}>{user.is_disabled ? "Disabled" : "Active"}</Status>;
   return (
     <Manage
       title="People"
@@ -454,13 +455,56 @@ function TenantDialog({ tenant, onClose }: { tenant: Tenant | null; onClose: () 
   );
 }
 
-const detailText = (detail: unknown): string => {
-  if (!detail) return "";
-  if (typeof detail === "string") return detail === "{}" ? "" : detail;
-  return Object.entries(detail as object)
-    .map(([key, value]) => `${key}: ${typeof value === "object" ? JSON.stringify(value) : String(value)}`)
-    .join(", ");
+// What was done, as people say it; what is not named here is told by its own words.
+const ACTIONS: Record<string, string> = {
+  "session.create": "Signed in",
+  "session.delete": "Signed out",
+  "session.refuse": "Was refused to sign in",
+  "user.totp": "Switched the second factor on",
+  "user.totp_remove": "Switched the second factor off",
+  "user.password": "Changed the password",
+  "repository.password": "Looked at the password",
+  "repository.operation": "Ordered maintenance",
+  "point.restore": "Restored",
+  "job.run": "Ran by hand",
+  "run.cancel": "Cancelled",
+  "host.command": "Asked the agent",
+  "host.enrol": "Enrolled",
+  "host.enrol_again": "Enrolled again",
+  "alarm.acknowledge": "Acknowledged",
+  "alarm.snooze": "Kept quiet",
+  "alarm.resolve": "Resolved",
+  "channel.test": "Sent a test message",
+  setup: "Set the server up",
 };
+const VERBS: Record<string, string> = { create: "Made", update: "Changed", delete: "Removed", revoke: "Took back" };
+const actionText = (action: string) => ACTIONS[action] ?? VERBS[action.split(".").pop() ?? ""] ?? plain(action);
+
+// What was given, without what is empty; ids say nothing to people.
+function detailWords(detail: unknown): [string, string][] {
+  if (!detail || typeof detail !== "object") return detail && detail !== "{}" ? [["", String(detail)]] : [];
+  return Object.entries(detail).flatMap(([key, value]): [string, string][] => {
+    if (value === null || value === "" || key === "name" || key.endsWith("_id") || (Array.isArray(value) && value.length === 0)) return [];
+    if (Array.isArray(value)) return [[plain(key), value.map(String).join(", ")]];
+    if (typeof value === "object") {
+      const inner = detailWords(value).map(([k, v]) => (k ? `${k.toLowerCase()} ${v}` : v));
+      return inner.length ? [[plain(key), inner.join(", ")]] : [];
+    }
+    return [[plain(key), value === true ? "yes" : value === false ? "no" : String(value)]];
+  });
+}
+
+function AuditDetail({ detail }: { detail: unknown }) {
+  const words = detailWords(detail);
+  const text = words.map(([key, value]) => (key ? `${key}: ${value}` : value));
+  if (text.length <= 3) return <>{text.join("; ")}</>;
+  return (
+    <details>
+      <summary>{text.slice(0, 2).join("; ")} …</summary>
+      {text.slice(2).join("; ")}
+    </details>
+  );
+}
 
 function AuditObject({ entry }: { entry: AuditEntry }) {
   const name = (entry.detail as { name?: unknown } | null)?.name;
@@ -481,7 +525,7 @@ export function AuditScreen() {
       <div className="filters">
         <select aria-label="Kind of thing" value={kind} onChange={(event) => setKind(event.target.value)}>
           <option value="">Everything</option>
-          {["user", "session", "job", "run", "point", "repository", "host", "alarm", "tenant", "setting"].map((word) => (
+          {["user", "session", "job", "run", "point", "repository", "host", "vm", "alarm", "channel", "enrolment_token", "api_token", "tenant", "settings"].map((word) => (
             <option key={word} value={word}>
               {plain(word)}
             </option>
@@ -499,9 +543,9 @@ export function AuditScreen() {
               columns={[
                 { head: "When", cell: (entry) => <Time at={entry.at} /> },
                 { head: "Who", className: "wordy", by: (entry) => entry.actor, cell: (entry) => entry.actor },
-                { head: "What", isName: true, by: (entry) => entry.action, cell: (entry) => plain(entry.action) },
-                { head: "On", className: "wordy nowrap", cell: (entry) => <AuditObject entry={entry} /> },
-                { head: "Detail", className: "wordy detail", cell: (entry) => detailText(entry.detail) },
+                { head: "What", isName: true, by: (entry) => entry.action, cell: (entry) => actionText(entry.action) },
+                { head: "What it was done to", className: "wordy nowrap", cell: (entry) => <AuditObject entry={entry} /> },
+                { head: "Detail", className: "wordy detail", cell: (entry) => <AuditDetail detail={entry.detail} /> },
                 { head: "From", cell: (entry) => entry.address },
               ]}
             />

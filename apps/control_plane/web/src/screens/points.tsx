@@ -75,15 +75,28 @@ export function PointsScreen() {
                     </>
                   ),
                 },
-                { head: "Host", className: "nowrap", by: (point) => point.host_name, cell: (point) => point.host_name },
-                { head: "Repository", by: (point) => point.repository_name, cell: (point) => point.repository_name },
+                {
+                  head: "From",
+                  by: (point) => point.host_name,
+                  cell: (point) => (
+                    <>
+                      {point.host_name}
+                      <small>{point.repository_name}</small>
+                    </>
+                  ),
+                },
                 {
                   head: "Kind",
-                  className: "wordy",
-                  cell: (point) => [point.backup_type ? plain(point.backup_type.toLowerCase()) : engineName(point.engine), consistencyName(point.consistency).toLowerCase()].filter(Boolean).join(", "),
+                  className: "wordy clear",
+                  cell: (point) => (
+                    <>
+                      {point.backup_type ? plain(point.backup_type.toLowerCase()) : engineName(point.engine)}
+                      <small>{consistencyName(point.consistency)}</small>
+                    </>
+                  ),
                 },
                 { head: "Size", isNumber: true, by: (point) => point.total_bytes, cell: (point) => <Size bytes={point.total_bytes} /> },
-                { head: "Proof", className: "wordy nowrap", cell: (point) => <PointProof point={point} /> },
+                { head: "Proof", className: "wordy clear nowrap", cell: (point) => <PointProof point={point} /> },
                 {
                   head: "Restore",
                   className: "end",

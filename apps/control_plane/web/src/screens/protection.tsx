@@ -2,13 +2,13 @@
 
 import { useDeferredValue, useMemo } from "react";
 import type { Alarm, Health, Overview, Run, VmRow } from "../api";
-import { capital, count, day, duration, size } from "../format";
+import { capital, count, day, duration, moment, size } from "../format";
 import { useGet } from "../fetching";
 import { Link, useQueryValue } from "../route";
 import { useMay } from "../session";
 import { Chart } from "../ui/chart";
-import { Empty, Loaded, Meter, Page, Panel, Size, Time } from "../ui/parts";
-import { HealthStatus, healthName, RunStatusMark, Strip } from "../ui/status";
+import { Empty, Fact, Loaded, Meter, Page, Panel, Size, Time } from "../ui/parts";
+import { HealthStatus, healthName, healthTone, Icon, RunStatusMark, Strip, type Tone } from "../ui/status";
 import { type Column, Table } from "../ui/table";
 import { AlarmList } from "./alarms";
 
@@ -22,6 +22,7 @@ export function ProtectionScreen() {
             <SetupNote setup={data.setup} />
             <Decisions alarms={data.decisions} />
             {data.running.length > 0 && <Running runs={data.running} />}
+            {data.setup.has_point && <Figures overview={data} />}
             <Vms vms={data.vms} />
             {data.stored.some((d) => d.stored_bytes) && <Stored stored={data.stored} />}
           </>
@@ -31,24 +32,22 @@ export function ProtectionScreen() {
   );
 }
 
+// The answer that people come for, in one line.
 function Verdict({ overview: { counts, vms } }: { overview: Overview }) {
   if (counts.vms === 0) return <>No VMs are known yet.</>;
-  const excused = vms.filter((vm) => vm.health === "excused").length;
-  const wanted = counts.vms - excused;
-  const hosts = `${counts.hosts_online} of ${count(counts.hosts, "host")} online`;
-  const parts = [
-    counts.bad && `${counts.bad} at risk`,
-    counts.warning && `${counts.warning} to look at`,
-    counts.unprotected && `${counts.unprotected} unprotected`,
-    excused && `${excused} excused`,
-  ].filter(Boolean);
+  const wanted = counts.vms - vms.filter((vm) => vm.health === "excused").length;
+  const worst = FILTERS.find((health) => health !== "all" && vms.some((vm) => vm.health === health)) as Health;
+  const tone: Tone = counts.good === wanted ? "good" : healthTone(worst);
   return (
-    <>
+    <span className="verdict">
+      <span className={`tone-${tone}`}>
+        <Icon kind={tone} />
+      </span>
       <strong>
-        {counts.good === wanted ? (wanted === 1 ? "The VM is safe" : `All ${wanted} VMs are safe`) : `${counts.good} of ${count(wanted, "VM")} are safe`}
+        {wanted === 0 ? "No VM needs a backup" : counts.good === wanted ? (wanted === 1 ? "The VM is safe" : `All ${wanted} VMs are safe`) : `${counts.good} of ${count(wanted, "VM")} ${wanted === 1 ? "is" : "are"} safe`}
       </strong>
-      {parts.length > 0 && `, ${parts.join(", ")}`}. {hosts}.
-    </>
+      {counts.hosts_online < counts.hosts && <span>{count(counts.hosts - counts.hosts_online, "host")} silent</span>}
+    </span>
   );
 }
 
@@ -76,7 +75,7 @@ function Decisions({ alarms }: { alarms: Alarm[] }) {
   return (
     <Panel
       title={`Needs a decision (${alarms.length})`}
-      className="decisions"
+      className={`decisions worst-${alarms.some((alarm) => alarm.severity === "critical") ? "bad" : "warning"}`}
       actions={
         alarms.length > 4 && (
           <button type="button" className="quiet" aria-expanded={Boolean(isAll)} onClick={() => setAll(isAll ? "" : "all")}>
@@ -111,6 +110,86 @@ function Running({ runs }: { runs: Run[] }) {
   );
 }
 
+const DAY_MS = 86_400_000;
+
+// What an administrator asks next: how many are safe, is it proven, when does it go on, what does it cost.
+function Figures({ overview: { now, vms, stored, counts } }: { overview: Overview }) {
+  const wanted = vms.filter((vm) => vm.health !== "excused");
+  const kept = vms.filter((vm) => vm.last_point_at);
+  const proven = kept.filter((vm) => vm.last_proven_at && Date.parse(now) - Date.parse(vm.last_proven_at) < 30 * DAY_MS);
+  const oldest = kept.map((vm) => vm.last_point_at ?? "").sort()[0];
+  const next = vms.map((vm) => vm.next_run_at ?? "").filter(Boolean).sort()[0];
+  const last = [...stored].reverse().find((d) => d.stored_bytes);
+  return (
+    <Panel className="figures">
+      <div className="share">
+        <p className="muted">
+          {count(wanted.length, "VM")} on {count(counts.hosts, "host")}
+        </p>
+        <Shares vms={wanted} />
+      </div>
+      <dl>
+        <Fact name="Last points">
+          <strong>
+            <Time at={oldest} none="none" />
+          </strong>
+          <small>or newer, of every protected VM</small>
+        </Fact>
+        <Fact name="Proven in 30 days">
+          <strong className="figure">
+            {proven.length} of {kept.length}
+          </strong>
+          <small>read back or restored</small>
+        </Fact>
+        <Fact name="Next run">
+          <strong>
+            <Time at={next} none="none" />
+          </strong>
+          {next && <small>{moment(next)}</small>}
+        </Fact>
+        {last && (
+          <Fact name="Stored">
+            <strong>
+              <Size bytes={last.stored_bytes} />
+            </strong>
+            <small>for {size(last.source_bytes)} of disks</small>
+          </Fact>
+        )}
+      </dl>
+    </Panel>
+  );
+}
+
+// How many VMs are how safe, as one bar; each part says its number and leads to its rows.
+function Shares({ vms }: { vms: VmRow[] }) {
+  const [, setHealth] = useQueryValue("health", "all");
+  const parts = FILTERS.flatMap((health) => {
+    const n = health === "all" ? 0 : vms.filter((vm) => vm.health === health).length;
+    return n && health !== "all" ? [{ health, n }] : [];
+  }).reverse();
+  let x = 0;
+  return (
+    <>
+      <svg viewBox="0 0 300 10" preserveAspectRatio="none" className="shares" aria-hidden="true">
+        {parts.map(({ health, n }) => {
+          const w = (n / Math.max(1, vms.length)) * 300;
+          x += w;
+          return <rect key={health} x={x - w} width={Math.max(0, w - (x < 299 ? 2 : 0))} height="10" className={`share-${health}`} />;
+        })}
+      </svg>
+      <ul>
+        {parts.map(({ health, n }) => (
+          <li key={health}>
+            <button type="button" className={`link tone-${healthTone(health)}`} onClick={() => setHealth(health)}>
+              <Icon kind={healthTone(health)} /> {n} {healthName(health).toLowerCase()}
+            </button>
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
 const ORDER: Record<Health, number> = { bad: 0, unprotected: 1, warning: 2, good: 3, excused: 4 };
 const time = (at: string | null) => (at ? Date.parse(at) : 0);
 
@@ -133,8 +212,7 @@ const COLUMNS: Column<VmRow>[] = [
   { head: "Last proven", by: (vm) => time(vm.last_proven_at), cell: (vm) => <Time at={vm.last_proven_at} /> },
   { head: "Size", isNumber: true, by: (vm) => vm.size_bytes ?? -1, cell: (vm) => <Size bytes={vm.size_bytes} /> },
   {
-    head: "Per day",
-    className: "aside",
+    head: "Changes a day",
     isNumber: true,
     by: (vm) => vm.change_rate_bytes_per_day ?? -1,
     cell: (vm) => <Size bytes={vm.change_rate_bytes_per_day} />,
@@ -202,7 +280,7 @@ function Vms({ vms }: { vms: VmRow[] }) {
       <Table
         label="VMs and their protection"
         rows={shown}
-        columns={COLUMNS}
+        columns={hosts.length > 1 ? COLUMNS : COLUMNS.filter((column) => column.head !== "Host")}
         keyOf={(vm) => vm.id}
         sort={sort}
         onSort={setSort}
@@ -231,17 +309,16 @@ const StripLegend = () => (
 );
 
 function Stored({ stored }: { stored: Overview["stored"] }) {
+  const known = stored.filter((d) => d.stored_bytes !== null);
+  const labels = known.map((d) => day(d.day));
   return (
-    <Panel title="Stored">
-      <Chart
-        title="Thirty days"
-        labels={stored.map((d) => day(d.day))}
-        show={size}
-        series={[
-          { name: "Protected data", className: "series-2", values: stored.map((d) => d.source_bytes) },
-          { name: "In repositories", className: "series-1", values: stored.map((d) => d.stored_bytes ?? 0) },
-        ]}
-      />
-    </Panel>
+    <div className="columns">
+      <Panel title="Stored in repositories">
+        <Chart title="30 days" labels={labels} show={size} series={{ name: "In repositories", className: "series-1", values: known.map((d) => d.stored_bytes ?? 0) }} />
+      </Panel>
+      <Panel title="Protected disks">
+        <Chart title="30 days" labels={labels} show={size} series={{ name: "Protected disks", className: "series-2", values: known.map((d) => d.source_bytes) }} />
+      </Panel>
+    </div>
   );
 }

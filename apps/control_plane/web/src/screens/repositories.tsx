@@ -2,7 +2,7 @@
 
 import { useState } from "react";
 import { call, type Operation, type Repository } from "../api";
-import { count, everyHours, plain, size } from "../format";
+import { capital, count, everyHours, plain, proofName, size } from "../format";
 import { refresh, useAct, useGet, useList } from "../fetching";
 import { go, Link } from "../route";
 import { useMay, useTenantOfNew } from "../session";
@@ -349,11 +349,22 @@ export function RepositoryScreen({ id }: { id: string }) {
   );
 }
 
+// What an operation told, in words; what it told that we do not know stays as it is.
 function OperationResult({ result }: { result: unknown }) {
   if (!result) return null;
   if (typeof result === "string") return <>{result}</>;
-  const { message, error } = result as { message?: string; error?: string };
-  return <>{error ?? message ?? Object.entries(result as object).map(([key, value]) => `${plain(key)} ${String(value)}`).join(", ")}</>;
+  const told = result as Record<string, unknown>;
+  if (typeof told.error === "string" || typeof told.message === "string") return <>{capital(String(told.error ?? told.message))}</>;
+  const { stored_bytes, deleted_count, sources_count, how, verified_points, ...rest } = told;
+  const words = [
+    typeof stored_bytes === "number" && `${size(stored_bytes)} stored`,
+    typeof deleted_count === "number" && (deleted_count ? `${count(deleted_count, "point")} removed` : "No point removed"),
+    typeof sources_count === "number" && `of ${count(sources_count, "VM or folder", "VMs and folders")}`,
+    Array.isArray(verified_points) && `${count(verified_points.length, "point")} found whole`,
+    typeof how === "string" && proofName(how),
+    ...Object.entries(rest).map(([key, value]) => `${plain(key)} ${typeof value === "object" ? JSON.stringify(value) : String(value)}`),
+  ].filter(Boolean);
+  return <>{capital(words.join(", ").replace(", of ", " of "))}</>;
 }
 
 function PasswordDialog({ id, onClose }: { id: string; onClose: () => void }) {

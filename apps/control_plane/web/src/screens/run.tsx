@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from "react";
 import { all, call, type Run, type RunEvent, runsStill } from "../api";
-import { baseName, capital, duration, exact, moment, plain, size } from "../format";
+import { baseName, capital, clock, duration, exact, plain, size } from "../format";
 import { refresh, useAct, useGet } from "../fetching";
 import { listen } from "../listening";
 import { Link } from "../route";
@@ -175,7 +175,7 @@ function ProgressPanel({ run, events }: { run: Run; events: RunEvent[] }) {
         </p>
       )}
       {rates.length > 2 && (
-        <Chart title="Rate" labels={rates.map((rate) => moment(rate.at))} show={(n) => `${size(n)}/s`} series={[{ name: isGoing ? "now" : "at the end", className: "series-1", values: rates.map((rate) => rate.speed) }]} />
+        <Chart title="Rate" labels={rates.map((rate) => clock(rate.at))} show={(n) => `${size(n)}/s`} series={{ name: "Rate", className: "series-1", values: rates.map((rate) => rate.speed) }} />
       )}
     </Panel>
   );
@@ -283,7 +283,7 @@ function EventsPanel({ events, run }: { events: RunEvent[]; run: Run }) {
             {shown.map((event) => (
               <li key={event.id}>
                 <time dateTime={event.at} title={exact(event.at)}>
-                  {new Date(event.at).toLocaleTimeString("en-GB")}
+                  {clock(event.at)}
                 </time>
                 <LevelMark level={event.level} />
                 <span>{event.text || plain(event.message_id.toLowerCase())}</span>

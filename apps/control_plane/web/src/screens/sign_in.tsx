@@ -15,7 +15,19 @@ const Door = ({ title, lead, children }: { title: string; lead: string; children
   </main>
 );
 
-export function FirstStart({ onDone }: { onDone: (session: Session) => void }) {
+// The code that the server printed at its first start, when the address with it was opened. It does not stay there.
+function codeOfAddress(): string {
+  const code = new URLSearchParams(location.hash.slice(1)).get("code") ?? "";
+  if (code) history.replaceState(null, "", location.pathname);
+  return code;
+}
+
+interface FirstStartProps {
+  needsCode: boolean;
+  onDone: (session: Session) => void;
+}
+
+export function FirstStart({ needsCode, onDone }: FirstStartProps) {
   const [form, setForm] = useState({
     name: "",
     email: "",
@@ -23,15 +35,36 @@ export function FirstStart({ onDone }: { onDone: (session: Session) => void }) {
     tenant_name: "",
     time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC",
   });
+  const [code, setCode] = useState(codeOfAddress);
   const set = (key: keyof typeof form) => (value: string) => setForm({ ...form, [key]: value });
-  const sending = useSending(async () => onDone(await call<Session>("POST", "/setup", form)));
+  const sending = useSending(async () => {
+    try {
+      onDone(await call<Session>("POST", "/setup", { ...form, ...(needsCode && { setup_code: code }) }));
+    } catch (error) {
+      // It names no field, but it is about one.
+      throw error instanceof ApiError && error.code === "setup_code" ? new ApiError(error.status, error.code, error.message, "setup_code") : error;
+    }
+  });
   return (
     <Door
       title="Welcome"
       lead="This server is new. Create the owner's account; a short guide then leads you to the first backup."
     >
       <form onSubmit={sending.onSubmit}>
-        <TextField label="Your name" autoComplete="name" required autoFocus value={form.name} onChange={set("name")} error={sending.errorOf("name")} />
+        {needsCode && (
+          <TextField
+            label="Setup code"
+            autoComplete="off"
+            spellCheck={false}
+            required
+            autoFocus={!code}
+            hint="The server printed it when it started: it shows that this server is yours."
+            value={code}
+            onChange={setCode}
+            error={sending.errorOf("setup_code")}
+          />
+        )}
+        <TextField label="Your name" autoComplete="name" required autoFocus={!needsCode || Boolean(code)} value={form.name} onChange={set("name")} error={sending.errorOf("name")} />
         <TextField label="E-mail" type="email" autoComplete="username" required value={form.email} onChange={set("email")} error={sending.errorOf("email")} />
         <TextField
           label="Password"
@@ -48,9 +81,9 @@ export function FirstStart({ onDone }: { onDone: (session: Session) => void }) {
           <TextField label="Organisation" required hint="Hosts and backups belong to it." value={form.tenant_name} onChange={set("tenant_name")} error={sending.errorOf("tenant_name")} />
           <TextField label="Time zone" required hint="Schedules follow it." value={form.time_zone} onChange={set("time_zone")} error={sending.errorOf("time_zone")} />
         </div>
-        <FormError error={sending.error} fields={Object.keys(form)} />
+        <FormError error={sending.error} fields={["setup_code", ...Object.keys(form)]} />
         <button type="submit" className="primary wide" disabled={sending.isBusy}>
-          Create the account
+          {sending.isBusy ? "Creating the account…" : "Create the account"}
         </button>
       </form>
     </Door>
@@ -93,7 +126,7 @@ export function SignIn({ onDone }: { onDone: (session: Session) => void }) {
         )}
         <FormError error={sending.error} />
         <button type="submit" className="primary wide" disabled={sending.isBusy}>
-          Sign in
+          {sending.isBusy ? "Signing in…" : "Sign in"}
         </button>
         <p className="hint">Lost your password? An owner can set a new one; so can whoever runs the server, with “e3-control-plane user reset-password”.</p>
       </form>

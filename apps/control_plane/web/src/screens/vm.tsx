@@ -10,8 +10,9 @@ import { Chart } from "../ui/chart";
 import { Dialog } from "../ui/dialog";
 import { CheckField, FormError, NumberField, useSending } from "../ui/form";
 import { Empty, Fact, Facts, Loaded, Page, Panel, Size, Time } from "../ui/parts";
-import { HealthStatus, Status, Strip } from "../ui/status";
+import { HealthStatus, Status } from "../ui/status";
 import { Table } from "../ui/table";
+import { Timeline } from "../ui/timeline";
 import { RestoreDialog } from "./restore";
 import { refresh } from "../fetching";
 
@@ -37,11 +38,19 @@ export function VmScreen({ id }: { id: string }) {
         may.operate && (
           <>
             <button type="button" onClick={() => setEditing(true)}>
-              Objective…
+              What it needs…
             </button>
-            <button type="button" className="primary" disabled={!newest} onClick={() => newest && setRestoring(newest)}>
-              Restore the newest…
-            </button>
+            {newest ? (
+              <button type="button" className="primary" onClick={() => setRestoring(newest)}>
+                Restore the newest…
+              </button>
+            ) : (
+              vm.data?.health === "unprotected" && (
+                <Link href={`/jobs/new?host=${vm.data.host_id}`} className="button primary">
+                  Protect it
+                </Link>
+              )
+            )}
           </>
         )
       }
@@ -50,11 +59,7 @@ export function VmScreen({ id }: { id: string }) {
         {(data) => (
           <>
             <Panel title="Last 30 days" className="wide-strip">
-              <Strip strip={data.strip} onDay={(day) => day.run_id && go(`/runs/${day.run_id}`)} />
-              <div className="span" aria-hidden="true">
-                <span>30 days ago</span>
-                <span>today</span>
-              </div>
+              <Timeline strip={data.strip} onDay={(day) => day.run_id && go(`/runs/${day.run_id}`)} />
               <Facts>
                 <Fact name="Last point">
                   <Time at={data.last_point_at} none="none" />
@@ -106,6 +111,8 @@ function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Poi
   const may = useMay();
   const live = points.filter((point) => !point.expired_at);
   const drawn = live.slice(0, 30).reverse();
+  // What a full run read says nothing about what had changed.
+  const increments = drawn.filter((point) => !isFull(point));
   return (
     <>
       <Panel title={live.length ? `Points (${live.length})` : "Points"} className="flush">
@@ -133,10 +140,10 @@ function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Poi
                 </>
               ),
             },
-            { head: "Kind", cell: (point) => <PointKind point={point} /> },
+            { head: "Kind", className: "mark", cell: (point) => <PointKind point={point} /> },
             {
               head: "Consistency",
-              className: "wordy",
+              className: "wordy clear",
               cell: (point) => (
                 <Status tone={point.consistency.toLowerCase() === "application" ? "good" : "warning"}>
                   {consistencyName(point.consistency) || "unknown"}
@@ -145,10 +152,10 @@ function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Poi
             },
             { head: "Changed", isNumber: true, by: (point) => point.changed_bytes, cell: (point) => <Size bytes={point.changed_bytes} /> },
             { head: "Took", isNumber: true, by: (point) => point.duration_seconds, cell: (point) => duration(point.duration_seconds) },
-            { head: "Proof", className: "wordy nowrap", cell: (point) => <PointProof point={point} /> },
+            { head: "Proof", className: "wordy clear nowrap", cell: (point) => <PointProof point={point} /> },
             {
               head: "Restore",
-              className: "end",
+              className: "end beside",
               cell: (point) =>
                 may.operate && (
                   <button type="button" className="small" onClick={() => onRestore(point)} aria-label={`Restore from ${moment(point.created_at)}`}>
@@ -163,20 +170,21 @@ function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Poi
         <div className="columns">
           <Panel title="What changed">
             <Chart
-              title="Per point"
+              title="The last increments"
               kind="bars"
-              labels={drawn.map((point) => moment(point.created_at))}
+              labels={increments.map((point) => moment(point.created_at))}
               show={size}
-              series={[{ name: "Changed", className: "series-1", values: drawn.map((point) => point.changed_bytes) }]}
+              series={{ name: "Changed", className: "series-1", values: increments.map((point) => point.changed_bytes) }}
             />
           </Panel>
           <Panel title="How long it took">
             <Chart
-              title="Per point"
+              title="The last points"
               kind="bars"
+              isTime
               labels={drawn.map((point) => moment(point.created_at))}
               show={duration}
-              series={[{ name: "Duration", className: "series-2", values: drawn.map((point) => point.duration_seconds) }]}
+              series={{ name: "Duration", className: "series-2", values: drawn.map((point) => point.duration_seconds) }}
             />
           </Panel>
         </div>
@@ -185,16 +193,20 @@ function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Poi
   );
 }
 
-// Full or incremental, for each disk where that is known, with the reason.
+const isFull = (point: Point) => point.backup_type.toLowerCase() === "full";
+
+// Full or incremental, for each disk where that is known, with the reason; what is out of the ordinary stands open.
 function PointKind({ point }: { point: Point }) {
   const word = point.backup_type ? plain(point.backup_type.toLowerCase()) : "Files";
   const disks = point.disks.filter((disk) => disk.type);
+  const reasons = [...new Set(disks.flatMap((disk) => (disk.full_reason ? [disk.full_reason] : [])))];
   const { warnings } = point;
   if (disks.length === 0 && warnings.length === 0) return <>{word}</>;
   return (
     <details>
       <summary>
         {word}
+        {reasons.length > 0 && <small>{reasons.join("; ")}</small>}
         {warnings.length > 0 && <small>{count(warnings.length, "warning")}</small>}
       </summary>
       <ul className="tight">
@@ -202,7 +214,6 @@ function PointKind({ point }: { point: Point }) {
           <li key={disk.path}>
             <span title={disk.path}>{baseName(disk.path)}</span>: {disk.type}
             {disk.changed_bytes !== undefined && `, ${size(disk.changed_bytes)} changed`}
-            {disk.full_reason && `, because ${disk.full_reason}`}
           </li>
         ))}
         {warnings.map((text) => (

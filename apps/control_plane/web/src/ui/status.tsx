@@ -3,7 +3,7 @@
 import type { Health, Outcome, StripDay } from "../api";
 import { count, day } from "../format";
 
-export type Tone = "good" | "warning" | "bad" | "missed" | "busy" | "calm" | "excused";
+export type Tone = "good" | "warning" | "bad" | "open" | "missed" | "busy" | "calm" | "excused";
 
 const SHAPES: Record<Tone, React.ReactNode> = {
   good: (
@@ -22,6 +22,12 @@ const SHAPES: Record<Tone, React.ReactNode> = {
     <>
       <path d="M5 1h6l4 4v6l-4 4H5l-4-4V5z" className="fill" />
       <path d="m5.5 5.5 5 5m0-5-5 5" className="mark" />
+    </>
+  ),
+  open: (
+    <>
+      <path d="M8 1.300 14 3.500v4c0 3.600-2.400 6-6 7.300-3.600-1.300-6-3.700-6-7.300v-4z" className="outline" />
+      <path d="M8 4.800v3.700M8 11v.1" className="outline" />
     </>
   ),
   missed: (
@@ -57,9 +63,10 @@ const HEALTHS: Record<Health, [Tone, string]> = {
   good: ["good", "Safe"],
   warning: ["warning", "Look"],
   bad: ["bad", "At risk"],
-  unprotected: ["missed", "Unprotected"],
+  unprotected: ["open", "Unprotected"],
   excused: ["excused", "Excused"],
 };
+export const healthTone = (health: Health): Tone => HEALTHS[health]?.[0] ?? "calm";
 export const healthName = (health: Health) => HEALTHS[health]?.[1] ?? health;
 export const HealthStatus = ({ health, reason }: { health: Health; reason?: string }) => {
   const [tone, word] = HEALTHS[health] ?? ["calm", health];
@@ -111,7 +118,7 @@ export const OUTCOMES: Record<Outcome, string> = {
   none: "nothing due",
 };
 
-function stripWords(strip: StripDay[]): string {
+export function stripWords(strip: StripDay[]): string {
   const found = (["good", "warning", "missed", "failed"] as Outcome[])
     .map((outcome) => [strip.filter((d) => d.outcome === outcome).length, OUTCOMES[outcome]] as const)
     .filter(([n]) => n > 0)
@@ -121,9 +128,7 @@ function stripWords(strip: StripDay[]): string {
 
 // Thirty days as one small picture. Every outcome has a shape of its own: a full bar, a shorter one, a hollow
 // one, a crossed one, a dot. It is drawn as one path per outcome, so hundreds of rows stay quick.
-//
-// A day may lead to its run; the runs stand in tables too, for those who use no mouse.
-export function Strip({ strip, onDay }: { strip: StripDay[]; onDay?: (day: StripDay) => void }) {
+export function Strip({ strip }: { strip: StripDay[] }) {
   const paths: Record<string, string> = { good: "", warning: "", missed: "", failed: "", none: "", cross: "" };
   strip.forEach(({ outcome }, i) => {
     const x = i * 6;
@@ -133,24 +138,16 @@ export function Strip({ strip, onDay }: { strip: StripDay[]; onDay?: (day: Strip
     else if (outcome === "failed") {
       paths.failed += `M${x} 2h4v16h-4z`;
       paths.cross += `M${x + 0.5} 8l3 4m0-4l-3 4`;
-    } else paths.none += `M${x + 1} 16h2v2h-2z`;
+    } else paths.none += `M${x} 16h4v2h-4z`;
   });
-  const words = stripWords(strip);
-  const dayAt = (event: React.MouseEvent<HTMLSpanElement>): StripDay | undefined => {
-    const box = event.currentTarget.getBoundingClientRect();
-    return strip[Math.floor(((event.clientX - box.left) / box.width) * strip.length)];
-  };
   const name = (event: React.MouseEvent<HTMLSpanElement>) => {
-    const at = dayAt(event);
+    const box = event.currentTarget.getBoundingClientRect();
+    const at = strip[Math.floor(((event.clientX - box.left) / box.width) * strip.length)];
     if (at) event.currentTarget.title = `${day(at.day)}: ${OUTCOMES[at.outcome]}`;
   };
-  const open = (event: React.MouseEvent<HTMLSpanElement>) => {
-    const at = dayAt(event);
-    if (at) onDay?.(at);
-  };
   return (
-    <span className="strip" onMouseMove={name} onClick={onDay && open}>
-      <svg viewBox={`0 0 ${Math.max(1, strip.length * 6 - 2)} 20`} preserveAspectRatio="none" role="img" aria-label={words}>
+    <span className="strip" onMouseMove={name}>
+      <svg viewBox={`0 0 ${Math.max(1, strip.length * 6 - 2)} 20`} preserveAspectRatio="none" role="img" aria-label={stripWords(strip)}>
         {Object.entries(paths).map(([key, d]) => d && <path key={key} d={d} className={`o-${key}`} />)}
       </svg>
     </span>

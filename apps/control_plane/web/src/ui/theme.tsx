@@ -4,7 +4,6 @@ import { useState } from "react";
 
 const NEXT = { system: "light", light: "dark", dark: "system" } as const;
 type Theme = keyof typeof NEXT;
-const NAMES: Record<Theme, string> = { system: "System", light: "Light", dark: "Dark" };
 
 function current(): Theme {
   const set = document.documentElement.dataset.theme;
@@ -26,13 +25,12 @@ export function ThemeSwitch() {
     setTheme(next);
   };
   return (
-    <button type="button" className="quiet theme" onClick={change} title="System, light or dark">
-      <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
+    <button type="button" className="quiet theme" onClick={change} title="The page is as light or dark as your system, or always light, or always dark">
+      <svg viewBox="0 0 16 16" width="17" height="17" aria-hidden="true">
         <circle cx="8" cy="8" r="6.5" className="outline" />
         <path d="M8 1.500a6.5 6.5 0 0 1 0 13z" className="half" />
       </svg>
-      <span className="sr">Theme: </span>
-      {NAMES[theme]}
+      <span className="label">Theme: {theme}</span>
     </button>
   );
 }
