@@ -415,15 +415,19 @@ async fn history_goes_when_it_is_old_and_what_still_says_something_stays() {
     let (store, db) = (&ground.world.plane.store, ground.world.plane.store.db());
     let now = ground.now();
     let job = text(&ground.job(ground.wish()).await["id"]);
-    let days_ago = |days: i64| days * 24;
-    let restorable = ground.run(&job, "success", days_ago(900)).await;
-    let removed_lately = ground.run(&job, "success", days_ago(800)).await;
-    let removed = ground.run(&job, "success", days_ago(700)).await;
-    let telling = ground.run(&job, "success", days_ago(600)).await;
-    let silent = ground.run(&job, "success", days_ago(500)).await;
-    let last = ground.run(&job, "failed", days_ago(450)).await;
-    let missed = ground.run(&job, "missed", days_ago(440)).await;
-    let young = ground.run(&job, "missed", days_ago(399)).await;
+    // Ids sort by when they were made.
+    let run_of = async |status: &str, days_ago: i64| {
+        ground.world.clock.advance(Duration::from_millis(1));
+        ground.run(&job, status, days_ago * 24).await
+    };
+    let restorable = run_of("success", 900).await;
+    let removed_lately = run_of("success", 800).await;
+    let removed = run_of("success", 700).await;
+    let telling = run_of("success", 600).await;
+    let silent = run_of("success", 500).await;
+    let last = run_of("failed", 450).await;
+    let missed = run_of("missed", 440).await;
+    let young = run_of("missed", 399).await;
     for (run, removed_days_ago) in [
         (&restorable, None),
         (&removed_lately, Some(89)),
