@@ -301,9 +301,10 @@ async fn a_person_who_is_attacked_is_let_in_at_once_where_they_were_before_and_l
     let (elsewhere, email) = (from(&world, 2), person.email.clone());
     let waiting =
         tokio::spawn(async move { sign_in(&elsewhere, &email, PASSWORD, None).await.status });
-    sign_in(&usual, &person.email, PASSWORD, None)
-        .await
-        .expect(200);
+    // Where it has to wait, that is twenty seconds by now.
+    let at_once = sign_in(&usual, &person.email, PASSWORD, None);
+    let at_once = tokio::time::timeout(Duration::from_secs(15), at_once);
+    at_once.await.expect("without waiting").expect(200);
     assert!(!waiting.is_finished(), "it is let in later");
     waiting.abort();
 }
