@@ -229,16 +229,7 @@ async fn tried(
         .counts()
         .begin(trier, now_ms)
         .map_err(|until_ms| locked_until(until_ms, now_ms))?;
-    let outcome = match u64::try_from(wait_ms) {
-        Ok(wait_ms @ 1..) => {
-            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-            // Much may have changed meanwhile.
-            let id = user.map_or_else(String::new, |user| user.id);
-            let user = plane.store.user(&id).await?;
-            looked_at(plane, trier, user, password, asked).await
-        }
-        _ => looked_at(plane, trier, user, password, asked).await,
-    };
+    let outcome = looked_at(plane, trier, wait_ms, user, password, asked).await;
     let mut counts = plane.guard.counts();
     match outcome {
         Ok(_) => counts.right(trier),
@@ -264,10 +255,17 @@ fn locked_until(until_ms: i64, now_ms: i64) -> Refused {
 async fn looked_at(
     plane: &Plane,
     trier: &Trier,
-    user: Option<user::Model>,
+    wait_ms: i64,
+    mut user: Option<user::Model>,
     password: &str,
     asked: Asked<'_>,
 ) -> Result<user::Model, Refused> {
+    if let Ok(wait_ms @ 1..) = u64::try_from(wait_ms) {
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        // Much may have changed meanwhile.
+        let id = user.map_or_else(String::new, |user| user.id);
+        user = plane.store.user(&id).await?;
+    }
     let hash = user.as_ref().map(|user| &*user.password_hash);
     let is_right = plane.guard.passwords.matches(hash, password).await?;
     let Some(user) = user else {
