@@ -10,14 +10,14 @@ use anyhow::Result;
 
 use crate::commands::{cargo, succeeds};
 use crate::test_totals::TestTotals;
-use crate::{test_programs, tidy, windows};
+use crate::{people_api, test_programs, tidy, windows};
 
 /// How much the tests do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     /// What every change must pass.
     Short,
-    /// Also storms, scale and fuzzing in full: tests see `E3_TEST_LONG=1`.
+    /// Also storms, scale and fuzzing in full: tests see `E3_TEST_LONG=1`. Schemathesis calls the server.
     Long,
 }
 
@@ -71,6 +71,12 @@ pub fn run(root: &Path, length: Length) -> Result<bool> {
         failed.push("tests under Wine");
     }
     totals.add(&under_wine);
+    if length == Length::Long {
+        heading("people's API against its description");
+        if !people_api::is_as_described(root)? {
+            failed.push("people's API against its description");
+        }
+    }
 
     println!();
     if failed.is_empty() {
