@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::fmt::Display;
+use std::io::Write as _;
 
 use jiff::Timestamp;
 
@@ -32,7 +33,9 @@ pub fn panic_text(cause: &(dyn Any + Send)) -> &str {
 
 fn line(level: &str, text: impl Display) {
     // The log is of the machine's own time, whatever clock the server plays by.
-    eprintln!("{}", formatted(Timestamp::now(), level, text));
+    let line = formatted(Timestamp::now(), level, text);
+    // A disk that is full takes no lines. That is nobody's end.
+    let _lost = writeln!(std::io::stderr(), "{line}");
 }
 
 /// One event is one line, whatever its text holds.

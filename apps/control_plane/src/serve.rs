@@ -31,6 +31,9 @@ const AGENT_BYTES_MAX: usize = 16 << 20;
 /// How long an answer may take to begin. Long polls wait for less; a stream of events begins at once.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
+/// How long the database may take to answer a health check: those who check wait for seconds.
+const HEALTH_MAX: Duration = Duration::from_secs(4);
+
 /// Returns everything that the server answers.
 pub fn routes(plane: SharedPlane) -> Router {
     let (people, document) = people_api::routes();
@@ -60,9 +63,10 @@ pub fn routes(plane: SharedPlane) -> Router {
 }
 
 async fn health(State(plane): State<SharedPlane>) -> (StatusCode, String) {
-    let trouble = match plane.store.db().execute_unprepared("SELECT 1").await {
-        Ok(_) => plane.turns.trouble(),
-        Err(_) => Some("the database does not answer".to_owned()),
+    let asking = plane.store.db().execute_unprepared("SELECT 1");
+    let trouble = match tokio::time::timeout(HEALTH_MAX, asking).await {
+        Ok(Ok(_)) => plane.turns.trouble(),
+        Ok(Err(_)) | Err(_) => Some("the database does not answer".to_owned()),
     };
     match trouble {
         None => (StatusCode::OK, "ok\n".to_owned()),

@@ -164,7 +164,7 @@ impl Wakers {
                     let Some(plane) = plane.upgrade() else { return };
                     match plane.store.hosts_with_work(plane.now_ms()).await {
                         Ok(work) => self.wake_for(&work, turn),
-                        Err(error) => log::error(format_args!("looking for agents' work: {error}")),
+                        Err(error) => log::error(format_args!("agents' API: looking for work: {error}")),
                     }
                 }
             }

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use sea_orm::DbErr;
 use serde_json::{Map, Value, json};
 
+use crate::log;
+
 /// A refusal, as an envelope.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -62,7 +64,7 @@ impl Refusal {
 
     /// A failure inside: it is logged, and the caller learns that it was one.
     pub(super) fn internal(what: &dyn std::fmt::Display) -> Self {
-        eprintln!("agents' API: {what}");
+        log::error(format_args!("agents' API: {what}"));
         Self::new(500, "Server error")
     }
 }

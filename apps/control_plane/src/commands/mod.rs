@@ -35,7 +35,12 @@ impl Place {
 
     /// Makes the folder, if there is none.
     pub(crate) fn make_folder(&self) -> anyhow::Result<()> {
-        let doing = || format!("making the data folder {}", self.data.display());
+        let doing = || {
+            format!(
+                "making the data folder {}, which is to belong to the user who runs this program",
+                self.data.display()
+            )
+        };
         local_file::create_private_folders(&self.data).with_context(doing)?;
         // One that somebody else made may be open to others, and the database in it would be.
         #[cfg(unix)]

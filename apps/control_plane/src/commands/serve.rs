@@ -157,7 +157,12 @@ impl Serve {
         tokio::spawn(announce(handle.clone(), plane, scheme));
         connections::serve(self.listen, routes, tls, limits, handle)
             .await
-            .with_context(|| format!("listening on {}", self.listen))
+            .with_context(|| {
+                format!(
+                    "listening on {}; if another program does already, choose another address with --listen",
+                    self.listen
+                )
+            })
     }
 
     async fn tls(&self) -> anyhow::Result<Option<RustlsConfig>> {

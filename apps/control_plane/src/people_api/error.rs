@@ -106,6 +106,15 @@ impl ApiError {
 
 impl From<DbErr> for ApiError {
     fn from(error: DbErr) -> Self {
+        // Nothing was done, for there was nobody to do it.
+        if matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)) {
+            log::error(format_args!("people's API: {error}"));
+            return Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no_database",
+                "the database does not answer; try again in a minute",
+            );
+        }
         Self::internal(&error)
     }
 }

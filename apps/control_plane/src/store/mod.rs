@@ -40,6 +40,8 @@ pub mod work;
 use std::path::Path;
 use std::time::Duration;
 
+use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{Connection as _, Error as SqlxError};
 use sea_orm::{
     ColumnTrait, Condition, ConnectOptions, ConnectionTrait, Database, DatabaseBackend,
     DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait as _,
@@ -62,6 +64,17 @@ pub(crate) fn behind(
         .add(name_column.eq(&name))
         .add(id_column.gt(id));
     Condition::any().add(name_column.gt(name)).add(same_name)
+}
+
+/// Tells whether a connection that is given back holds no transaction, so that another one may begin on it; else it is
+/// closed.
+///
+/// When the disk is full, SQLite ends a transaction by itself, and what should end it fails. The driver would take all
+/// that follows for parts of a transaction that goes on, and none of it would ever be committed.
+async fn is_free(connection: &mut SqliteConnection) -> Result<bool, SqlxError> {
+    // What rolls back is only queued; this is answered behind it.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// A database that cannot be used.
@@ -101,7 +114,16 @@ impl Store {
                 .max_connections(1)
                 .min_connections(1)
                 .idle_timeout(None::<Duration>)
-                .max_lifetime(None::<Duration>);
+                .max_lifetime(None::<Duration>)
+                .map_sqlx_sqlite_opts(|options| {
+                    options
+                        .journal_mode(SqliteJournalMode::Wal)
+                        .synchronous(SqliteSynchronous::Normal)
+                        .busy_timeout(WAIT_MAX)
+                })
+                .map_sqlx_sqlite_pool_opts(|options| {
+                    options.after_release(|connection, _| Box::pin(is_free(connection)))
+                });
         } else {
             options.max_connections(CONNECTIONS_MAX);
         }
@@ -111,20 +133,6 @@ impl Store {
                 doing: doing("opening"),
                 source,
             })?;
-        if db.get_database_backend() == DatabaseBackend::Sqlite {
-            for pragma in [
-                "PRAGMA journal_mode=WAL",
-                "PRAGMA synchronous=NORMAL",
-                "PRAGMA busy_timeout=20000",
-            ] {
-                db.execute_unprepared(pragma)
-                    .await
-                    .map_err(|source| StoreError {
-                        doing: doing("setting up"),
-                        source,
-                    })?;
-            }
-        }
         migration::Migrator::up(&db, None)
             .await
             .map_err(|source| StoreError {

@@ -10,9 +10,11 @@ mod inventory;
 mod operations;
 mod polls;
 mod postgres;
+mod program;
 mod rows;
 mod runs;
 mod silence;
+mod trouble;
 mod world;
 
 /// Makes two tests of each story: one on SQLite, one on a PostgreSQL server of our own where its programs are.

@@ -37,6 +37,11 @@ pub fn server() -> Option<Arc<Server>> {
     known.clone()
 }
 
+/// Returns a server that nobody else uses, so that it can be stopped; `None` where there are no programs for one.
+pub fn own_server() -> Option<Server> {
+    programs().map(Server::begin)
+}
+
 /// Returns the folder of the newest server's programs.
 fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
@@ -76,12 +81,11 @@ impl Server {
         };
         server.end_with_this_process();
         let data = server.data();
-        let data = data.to_str().expect("a path in UTF-8");
         server.run(
             "initdb",
             &[
                 "-D",
-                data,
+                &data,
                 "-U",
                 "postgres",
                 "-A",
@@ -92,22 +96,35 @@ impl Server {
                 "--no-sync",
             ],
         );
-        let socket = server.folder.display().to_string();
+        server.start();
+        server
+    }
+
+    /// Starts it, when it was stopped.
+    pub fn start(&self) {
+        let socket = self.folder.display().to_string();
         let options = format!(
             "-c listen_addresses='' -c unix_socket_directories='{socket}' -c fsync=off \
              -c synchronous_commit=off -c full_page_writes=off -c max_connections=400"
         );
-        let log = server.folder.join("log");
+        let log = self.folder.join("log");
         let log = log.to_str().expect("a path in UTF-8");
-        server.run(
+        self.run(
             "pg_ctl",
-            &["-D", data, "-w", "-l", log, "-o", &options, "start"],
+            &["-D", &self.data(), "-w", "-l", log, "-o", &options, "start"],
         );
-        server
     }
 
-    fn data(&self) -> PathBuf {
-        self.folder.join("data")
+    /// Stops it, as a crash would.
+    pub fn stop(&self) {
+        self.run(
+            "pg_ctl",
+            &["-D", &self.data(), "-w", "-m", "immediate", "stop"],
+        );
+    }
+
+    fn data(&self) -> String {
+        self.folder.join("data").display().to_string()
     }
 
     /// Ends the server with this process, however that ends.
@@ -151,11 +168,20 @@ impl Server {
         format!("postgres://postgres@localhost/{database}?host={socket}")
     }
 
-    /// Makes a database and returns its URL.
+    /// Makes a database that has the schema, and returns its URL.
     pub async fn new_database(&self) -> String {
         self.template.get_or_init(|| self.make_template()).await;
+        self.copy_of(TEMPLATE).await
+    }
+
+    /// Makes a database without anything in it, and returns its URL.
+    pub async fn empty_database(&self) -> String {
+        self.copy_of("template0").await
+    }
+
+    async fn copy_of(&self, template: &str) -> String {
         let name = format!("test{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-        self.order(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
+        self.order(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
             .await;
         self.url(&name)
     }

@@ -1,6 +1,7 @@
 //! A server on a database of its own, with a clock that is moved by hand, and agents that call it over HTTP.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     /// The address of the server.
     pub url: String,
+    /// The URL of the PostgreSQL database; empty: it is SQLite.
+    pub database_url: String,
     pub tenant: String,
     http: reqwest::Client,
     folder: Arc<TempDir>,
@@ -78,7 +81,9 @@ impl World {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = server.new_database().await;
         let store = Store::at(&url).await.expect("a database");
-        Some(Self::on(store, folder, Some(server)).await)
+        let mut world = Self::on(store, folder, Some(server)).await;
+        world.database_url = url;
+        Some(world)
     }
 
     async fn on(store: Store, folder: TempDir, database: Option<Arc<Server>>) -> Self {
@@ -121,6 +126,7 @@ impl World {
             plane,
             clock,
             url: format!("http://{address}{BASE}"),
+            database_url: String::new(),
             tenant,
             http,
             folder,
@@ -139,6 +145,11 @@ impl World {
 
     pub fn now(&self) -> i64 {
         self.plane.now_ms()
+    }
+
+    /// Returns the folder that holds `secrets.key`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn pass(&self, seconds: u64) {
@@ -469,7 +480,7 @@ impl World {
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }
-        received(builder).await
+        received(builder).await.expect("an answer")
     }
 
     /// Posts a document as it is, and returns the status of HTTP and the envelope.
@@ -483,7 +494,7 @@ impl World {
         for (name, value) in headers(agent) {
             builder = builder.header(name, value);
         }
-        enveloped(received(builder).await)
+        enveloped(received(builder).await.expect("an answer"))
     }
 
     /// Sends what is no call of the protocol, and returns the status of HTTP and the envelope.
@@ -503,7 +514,7 @@ impl World {
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
-        enveloped(received(builder).await)
+        enveloped(received(builder).await.expect("an answer"))
     }
 
     /// Takes the run that is offered.
@@ -557,8 +568,9 @@ pub fn headers(agent: &Agent) -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn received(builder: reqwest::RequestBuilder) -> Response {
-    let response = builder.send().await.expect("an answer");
+/// Returns what is answered; `None` where nobody is there to answer, or goes away meanwhile.
+pub async fn received(builder: reqwest::RequestBuilder) -> Option<Response> {
+    let response = builder.send().await.ok()?;
     let http_status = response.status().as_u16();
     let headers = response
         .headers()
@@ -568,12 +580,12 @@ async fn received(builder: reqwest::RequestBuilder) -> Response {
             (name.to_string(), value)
         })
         .collect();
-    let body = response.bytes().await.expect("a body").to_vec();
-    Response {
+    let body = response.bytes().await.ok()?.to_vec();
+    Some(Response {
         http_status,
         headers,
         body,
-    }
+    })
 }
 
 fn enveloped(response: Response) -> (u16, Value) {
