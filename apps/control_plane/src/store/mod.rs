@@ -54,6 +54,9 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 /// Connections to a PostgreSQL server, at most.
 const CONNECTIONS_MAX: u32 = 24;
 
+/// What instances on one PostgreSQL server wait for that start at once: a number of our own choice.
+const MIGRATING: i64 = 0x6533_6370;
+
 /// Returns what stands behind a row in a list by name: rows of one name are told apart by their ids.
 pub(crate) fn behind(
     name_column: impl ColumnTrait,
@@ -133,13 +136,24 @@ impl Store {
                 doing: doing("opening"),
                 source,
             })?;
-        migration::Migrator::up(&db, None)
-            .await
-            .map_err(|source| StoreError {
-                doing: doing("bringing the schema up to date in"),
-                source,
-            })?;
-        Ok(Self { db })
+        let store = Self { db };
+        store.migrate().await.map_err(|source| StoreError {
+            doing: doing("bringing the schema up to date in"),
+            source,
+        })?;
+        Ok(store)
+    }
+
+    /// Brings the schema up to date. Of several instances that start at once one does it, and the others wait.
+    async fn migrate(&self) -> Result<(), DbErr> {
+        if !self.is_shared() {
+            return migration::Migrator::up(&self.db, None).await;
+        }
+        let turn = self.db.begin().await?;
+        let take_turn = format!("SELECT pg_advisory_xact_lock({MIGRATING})");
+        turn.execute_unprepared(&take_turn).await?;
+        migration::Migrator::up(&self.db, None).await?;
+        turn.commit().await
     }
 
     /// Returns what queries run on.

@@ -138,6 +138,11 @@ impl History {
     }
 }
 
+/// Returns something by which a key is known again.
+fn key_check(sealing: &Sealing) -> String {
+    BASE64.encode(sealing.seal(KEY_CHECK_SEAL, b"e3"))
+}
+
 impl Store {
     /// Returns for how long history is kept.
     pub async fn history(&self, db: &impl ConnectionTrait) -> Result<History, DbErr> {
@@ -161,21 +166,29 @@ impl Store {
         Ok(row.map_or_else(String::new, |row| row.value))
     }
 
-    /// Tells whether a key is the one that this database's secrets are sealed with. The first one that is asked about is.
+    /// Tells whether a key is the one that this database's secrets are sealed with. The first one that is asked about
+    /// is; of several that are asked about at once, one.
     pub async fn is_sealed_with(&self, sealing: &Sealing) -> Result<bool, DbErr> {
+        let first = setting::ActiveModel {
+            name: Set(KEY_CHECK.to_owned()),
+            value: Set(key_check(sealing)),
+        };
+        let leave = OnConflict::column(setting::Column::Name)
+            .do_nothing()
+            .to_owned();
+        setting::Entity::insert(first)
+            .on_conflict(leave)
+            .exec_without_returning(self.db())
+            .await?;
         let kept = self.setting(self.db(), KEY_CHECK).await?;
-        if kept.is_empty() {
-            self.seal_from_now_on(sealing).await?;
-            return Ok(true);
-        }
         let sealed = BASE64.decode(&kept).unwrap_or_default();
         Ok(sealing.open(KEY_CHECK_SEAL, &sealed).is_ok())
     }
 
     /// Takes a key as the one that secrets are sealed with from now on.
     pub async fn seal_from_now_on(&self, sealing: &Sealing) -> Result<(), DbErr> {
-        let value = BASE64.encode(sealing.seal(KEY_CHECK_SEAL, b"e3"));
-        self.set_setting(self.db(), KEY_CHECK, &value).await
+        self.set_setting(self.db(), KEY_CHECK, &key_check(sealing))
+            .await
     }
 
     /// Sets a setting.

@@ -15,6 +15,7 @@ mod rows;
 mod runs;
 mod silence;
 mod trouble;
+mod two_programs;
 mod world;
 
 /// Makes two tests of each story: one on SQLite, one on a PostgreSQL server of our own where its programs are.
