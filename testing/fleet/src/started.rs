@@ -1,7 +1,7 @@
 //! Programs that are started, and ended when whoever started them is done.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ const END_LOOKS: u32 = 600;
 pub struct Started {
     name: String,
     child: Child,
+    log: PathBuf,
+    /// How much was in the log before.
+    log_begun: usize,
 }
 
 impl Started {
@@ -33,6 +36,7 @@ impl Started {
             .append(true)
             .open(log)
             .with_context(|| format!("opening {}", log.display()))?;
+        let log_begun = std::fs::read(log).map_or(0, |bytes| bytes.len());
         let child = command
             .stdin(std::process::Stdio::null())
             .stdout(file.try_clone()?)
@@ -42,6 +46,8 @@ impl Started {
         Ok(Self {
             name: name.to_owned(),
             child,
+            log: log.to_owned(),
+            log_begun,
         })
     }
 
@@ -54,8 +60,18 @@ impl Started {
     pub fn check_alive(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => bail!("{} has ended by itself: {status}", self.name),
+            Some(status) => bail!(
+                "{} has ended by itself: {status}; it said last: {}",
+                self.name,
+                self.said().lines().next_back().unwrap_or("nothing")
+            ),
         }
+    }
+
+    /// Returns what it has said since it was started.
+    fn said(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(log.get(self.log_begun..).unwrap_or_default()).into_owned()
     }
 
     /// Tells it to end, and waits for that.
@@ -86,13 +102,11 @@ impl Drop for Started {
     }
 }
 
-/// Returns an address of this machine that nobody listens at.
-pub fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
-/// Waits until a server says that it is well.
-pub async fn wait_until_well(server: SocketAddr, started: &mut Started) -> anyhow::Result<()> {
+/// Waits until a server listens, at the place that it says itself, and is well. Nobody else can be taken for it.
+///
+/// # Errors
+/// If it ends, or does not become well.
+pub async fn wait_until_well(started: &mut Started) -> anyhow::Result<SocketAddr> {
     let asked = Asked {
         method: "GET",
         path: "/healthz",
@@ -101,12 +115,38 @@ pub async fn wait_until_well(server: SocketAddr, started: &mut Started) -> anyho
     };
     for _ in 0..START_LOOKS {
         started.check_alive()?;
-        if let Ok(answered) = Line::to(server, None).ask(&asked).await
+        if let Some(server) = address_in(&started.said())
+            && let Ok(answered) = Line::to(server, None).ask(&asked).await
             && answered.status == 200
         {
-            return Ok(());
+            return Ok(server);
         }
         tokio::time::sleep(LOOK).await;
     }
-    bail!("the server at {server} does not become well")
+    bail!(
+        "{} does not become well; {} says more",
+        started.name,
+        started.log.display()
+    )
+}
+
+/// Returns where a server says in its log that it listens.
+fn address_in(log: &str) -> Option<SocketAddr> {
+    let rest = log.split_once(" listens at http://")?.1;
+    // A line that is written only in part has no end.
+    rest.split_once('\n')?.0.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_where_its_log_says() {
+        let line = "2026-11-26T09:00:00.000Z info  e3-control-plane 2.0.0 listens at http://127.0.0.1:4711";
+        assert_eq!(address_in(line), None, "half a line");
+        let address = address_in(&format!("{line}\nmore"));
+        assert_eq!(address, "127.0.0.1:4711".parse().ok());
+        assert_eq!(address_in("listening on 127.0.0.1:8080: in use\n"), None);
+    }
 }

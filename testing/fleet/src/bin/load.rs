@@ -10,18 +10,19 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Parser;
 use fleet::line::{Asked, Line};
 use fleet::people::{Person, first_start};
-use fleet::started::{Started, free_address, wait_until_well};
+use fleet::sim_clock_file::SimClockFile;
+use fleet::started::{Started, wait_until_well};
 use protocol::commands::{Poll, PollPendingCommands};
 use protocol::enrolment::{Enroll, Machine};
 use protocol::identity::{Caller, Program};
 use protocol::next_run::{NextRun, Offer};
 use protocol::request::answer_of;
-use protocol::update_run::{Progress, UpdateRun};
-use protocol::{Call, Request, Response, SecretText, WireId};
+use protocol::update_run::{Ending, Progress, RunStatus, UpdateRun};
+use protocol::{Call, NoAnswer, Request, Response, SecretText, WireId};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use time_and_chance::{Chance, SharedClock, SystemClock};
@@ -41,6 +42,10 @@ const UPDATE_PAUSE: Duration = Duration::from_secs(2);
 const ENROL_AT_ONCE: usize = 16;
 /// Each agent holds a connection or two, on either end.
 const FILES: u64 = 65_536;
+/// The server's memory is looked at this often.
+const SAMPLE: Duration = Duration::from_secs(10);
+/// Where time is faster, a run ends after so many updates, and its job's schedule brings the next.
+const UPDATES_OF_A_RUN: u64 = 30;
 
 /// Simulated agents poll a server that is started for it; figures are printed at the end.
 #[derive(Debug, Parser)]
@@ -70,6 +75,10 @@ struct Options {
     /// Commands are asked for every fifteen seconds, with no answer held back, as older agents do.
     #[arg(long)]
     short_polls: bool,
+    /// Time goes so many times faster, for the server and for its agents, which then poll as with --short-polls and
+    /// carry out runs that end: hours of polling by fewer agents.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=600))]
+    rate: u32,
 }
 
 /// What is measured, by call.
@@ -77,6 +86,8 @@ struct Options {
 struct Figures {
     calls: BTreeMap<&'static str, Vec<u32>>,
     refusals: BTreeMap<String, u64>,
+    /// Refusals that no server makes for being busy.
+    wrong: u64,
     is_measured: bool,
 }
 
@@ -88,6 +99,7 @@ struct Fleet {
     chance: Chance,
     figures: Mutex<Figures>,
     short_polls: bool,
+    rate: u32,
 }
 
 #[tokio::main]
@@ -95,24 +107,30 @@ async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     allow_many_files()?;
     std::fs::create_dir_all(&options.data)?;
-    let server = free_address()?;
     let mut command = Command::new(&options.server);
     command.arg("serve").arg("--data").arg(&options.data);
-    command.args(["--listen", &server.to_string()]);
+    command.args(["--listen", "127.0.0.1:0"]);
     if let Some(database) = &options.database {
         command.args(["--database", database]);
     }
+    let clock = SystemClock::new();
+    if options.rate > 1 {
+        let file = options.data.join("clock");
+        SimClockFile::create(&file, clock.now(), options.rate)?;
+        command.arg("--sim-clock").arg(file);
+    }
     let log = options.data.join("server.log");
     let mut started = Started::start("the server", &mut command, &log)?;
-    wait_until_well(server, &mut started).await?;
+    let server = wait_until_well(&mut started).await?;
     let mut owner =
         first_start(server, &log, "correct horse battery staple", "Load", "UTC").await?;
     let fleet = Arc::new(Fleet {
         server,
-        clock: SystemClock::new(),
+        clock,
         chance: Chance::from_seed(1),
         figures: Mutex::default(),
-        short_polls: options.short_polls,
+        short_polls: options.short_polls || options.rate > 1,
+        rate: options.rate,
     });
     let begun = fleet.clock.monotonic();
     let callers = enrolled(&fleet, &mut owner, options.agents).await?;
@@ -122,20 +140,29 @@ async fn main() -> anyhow::Result<()> {
         callers.len(),
         took.as_secs_f64()
     );
-    order_runs(&mut owner, options.running).await?;
+    order_runs(&mut owner, &options).await?;
     for (number, caller) in callers.into_iter().enumerate() {
         let caller = Arc::new(caller);
         tokio::spawn(runs(Arc::clone(&fleet), number, Arc::clone(&caller)));
         tokio::spawn(commands(Arc::clone(&fleet), number, caller));
     }
     tokio::time::sleep(COMMAND_PAUSE + SOON).await;
-    let at_start = Usage::of(started.process())?;
+    let mut samples = vec![Usage::of(started.process())?];
     fleet.lock().is_measured = true;
-    tokio::time::sleep(Duration::from_secs(options.seconds)).await;
+    let mut left = Duration::from_secs(options.seconds);
+    while !left.is_zero() {
+        let pause = left.min(SAMPLE);
+        tokio::time::sleep(pause).await;
+        left -= pause;
+        started.check_alive()?;
+        samples.push(Usage::of(started.process())?);
+    }
     let figures = std::mem::take(&mut *fleet.lock());
-    let at_end = Usage::of(started.process())?;
-    started.check_alive()?;
-    print(&options, figures, &at_start, &at_end);
+    let wrong = figures.wrong;
+    print(&options, figures, &samples);
+    if wrong > 0 {
+        bail!("{wrong} calls were answered as no server should, however busy it is");
+    }
     Ok(())
 }
 
@@ -169,7 +196,13 @@ impl Fleet {
                 headers: answered.headers,
                 body: answered.body,
             };
-            answer_of(call, &response).map_err(|no| anyhow::anyhow!("{no}"))
+            answer_of(call, &response).map_err(|no| {
+                // Who is busy says so, and what he says is right.
+                let is_wrong = !matches!(&no, NoAnswer::Retry { http_status, .. } if matches!(http_status, 429 | 503));
+                let mut figures = self.lock();
+                figures.wrong += u64::from(is_wrong);
+                anyhow::anyhow!("{no}")
+            })
         });
         let mut figures = self.lock();
         if figures.is_measured {
@@ -189,6 +222,7 @@ impl Fleet {
 
     /// Waits so long, and a little more or less, so that agents stay spread.
     async fn pause(&self, about: Duration) {
+        let about = about / self.rate;
         let spread = self.chance.below(about.as_millis().max(10) as u64 / 5);
         let least = about.mul_f64(0.9);
         tokio::time::sleep(least + Duration::from_millis(spread)).await;
@@ -196,6 +230,7 @@ impl Fleet {
 
     /// Waits for a part of a pause, before the first call.
     async fn spread(&self, over: Duration) {
+        let over = over / self.rate;
         let part = self.chance.below(over.as_millis().max(1) as u64);
         tokio::time::sleep(Duration::from_millis(part)).await;
     }
@@ -264,7 +299,12 @@ async fn enrolled(
 }
 
 /// Gives some hosts a job, and orders a run of each.
-async fn order_runs(owner: &mut Person, count: usize) -> anyhow::Result<()> {
+async fn order_runs(owner: &mut Person, options: &Options) -> anyhow::Result<()> {
+    let count = options.running;
+    let schedule = match options.rate {
+        1 => json!({ "kind": "manual" }),
+        _ => json!({ "kind": "cron", "expression": "*/5 * * * *" }),
+    };
     // Nobody opens it, and a folder would be one host's alone.
     let repository = json!({
         "name": "Load", "kind": "s3", "endpoint": "https://s3.example.com", "bucket": "load",
@@ -279,7 +319,7 @@ async fn order_runs(owner: &mut Person, count: usize) -> anyhow::Result<()> {
     for host in hosts.iter().take(count) {
         let job = json!({
             "host_id": host["id"], "repository_id": repository["id"], "name": "Files", "engine": "kopia",
-            "sources": ["/srv"], "schedule": { "kind": "manual" }, "retention": { "keep_last": 7 },
+            "sources": ["/srv"], "schedule": schedule, "retention": { "keep_last": 7 },
         });
         let job = owner.post("/jobs", &job).await?;
         let id = job["id"].as_str().context("a job has an id")?;
@@ -305,16 +345,19 @@ async fn runs(fleet: Arc<Fleet>, number: usize, caller: Arc<Caller>) {
     }
 }
 
-/// Plays a run that goes on for as long as it is measured.
+/// Plays a run that goes on for as long as it is measured, or, where time is faster, for a minute.
 async fn play(fleet: Arc<Fleet>, number: usize, caller: Arc<Caller>, run_id: WireId) {
     let mut line = Line::to(fleet.server, Some(address_of(number)));
     let now = fleet.clock.now();
     let mut update = UpdateRun::started(run_id.clone(), &caller.program, now);
     let mut done: u64 = 0;
-    loop {
+    for number in 1.. {
         // What was refused is counted, and said again with the next.
         let _ = fleet.call(&mut line, &update, &caller).await;
         fleet.pause(UPDATE_PAUSE).await;
+        if fleet.rate > 1 && number > UPDATES_OF_A_RUN {
+            break;
+        }
         done += 200 << 20;
         let progress = Progress {
             progress_pct: Some((done >> 20) as f64 / 100_000.0),
@@ -326,6 +369,12 @@ async fn play(fleet: Arc<Fleet>, number: usize, caller: Arc<Caller>, run_id: Wir
             ..Progress::default()
         };
         update = UpdateRun::progressed(run_id.clone(), &caller.program, progress);
+    }
+    let mut ending = Ending::new(RunStatus::Success, fleet.clock.now());
+    ending.manifest_id = fleet.chance.uuid().simple().to_string();
+    let ending = UpdateRun::ended(run_id, &caller.program, ending);
+    while fleet.call(&mut line, &ending, &caller).await.is_err() {
+        fleet.pause(UPDATE_PAUSE).await;
     }
 }
 
@@ -391,21 +440,24 @@ impl Usage {
     }
 }
 
-fn print(options: &Options, figures: Figures, at_start: &Usage, at_end: &Usage) {
+fn print(options: &Options, figures: Figures, samples: &[Usage]) {
+    let (Some(at_start), Some(at_end)) = (samples.first(), samples.last()) else {
+        return;
+    };
     let store = match &options.database {
         Some(_) => "PostgreSQL",
         None => "SQLite",
     };
     println!(
-        "{} agents, {} of them running, {store}, {} s",
-        options.agents, options.running, options.seconds
+        "{} agents, {} of them running, {store}, {} s at {} times real time",
+        options.agents, options.running, options.seconds, options.rate
     );
     println!("| call | calls per second | p50 ms | p99 ms | slowest ms |");
     println!("|---|---|---|---|---|");
     for (script, mut micros) in figures.calls {
         micros.sort_unstable();
-        let name = match (script, options.short_polls) {
-            ("agent_poll.php", false) => "agent_poll.php, held back until there is work",
+        let name = match script {
+            "agent_poll.php" => "agent_poll.php, held back until there is work",
             _ => script,
         };
         let at = |share: f64| {
@@ -433,9 +485,34 @@ fn print(options: &Options, figures: Figures, at_start: &Usage, at_end: &Usage) 
         at_end.anonymous_kib,
         at_end.resident_kib as f64 / options.agents.max(1) as f64
     );
+    let resident: Vec<u64> = samples.iter().map(|it| it.resident_kib / 1_024).collect();
+    println!(
+        "the server's memory, MiB resident, every {} s: {resident:?}",
+        SAMPLE.as_secs()
+    );
+    println!(
+        "over the second half of the time it grows by {:.1} KiB a minute",
+        growth_kib_a_minute(&samples[samples.len() / 2..])
+    );
     println!(
         "the server's processor time: {:.2} s each second, {:.2} ms an agent and minute",
         processors,
         processors * 60_000.0 / options.agents.max(1) as f64
     );
+}
+
+/// Returns the slope of the line that fits best.
+fn growth_kib_a_minute(samples: &[Usage]) -> f64 {
+    let count = samples.len() as f64;
+    let middle = (count - 1.0) / 2.0;
+    let (mut up, mut across) = (0.0, 0.0);
+    for (number, sample) in samples.iter().enumerate() {
+        let x = number as f64 - middle;
+        up += x * sample.resident_kib as f64;
+        across += x * x;
+    }
+    match across > 0.0 {
+        true => up / across * (60.0 / SAMPLE.as_secs_f64()),
+        false => 0.0,
+    }
 }

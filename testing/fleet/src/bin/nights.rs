@@ -1,7 +1,7 @@
 //! Thirty nights of real backups in a few minutes: the server, an agent and a simulated host live by one clock that
 //! this program moves. Then the dashboard shows what they have lived through.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use time_and_chance::{Chance, SIM_CLOCK_VARIABLE, SignedDuration, SystemClock, T
 
 /// So many times faster than real time the clock goes while something is at work.
 const RATE: u32 = 20;
+/// Where people look for the dashboard first.
+const USUAL: &str = "127.0.0.1:8080";
 /// Backups begin at this hour, in UTC.
 const EVENING: SignedDuration = SignedDuration::from_hours(22);
 /// Guests write, and people do what they do, by this hour.
@@ -38,9 +40,9 @@ struct Options {
     /// The server's executable.
     #[arg(long, value_name = "FILE")]
     server: PathBuf,
-    /// Where the server listens.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    /// Where the server listens [default: 127.0.0.1:8080, or where nobody does if somebody listens there]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
     /// How many nights are played.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(5..=60))]
     nights: u16,
@@ -52,6 +54,8 @@ struct Options {
 /// What is played with. The agent is dropped, and so ended, before the server.
 struct Play {
     options: Options,
+    /// Where the server listens.
+    address: SocketAddr,
     clock: SimClockFile,
     /// Midnight before the first night.
     begin: Timestamp,
@@ -95,17 +99,18 @@ impl Play {
         let data = options.data.join("server");
         let mut command = Command::new(&options.server);
         command
-            .args(["serve", "--listen", &options.listen.to_string()])
+            .args(["serve", "--listen", &listen_at(&options)])
             .arg("--data")
             .arg(&data)
             .arg("--sim-clock")
             .arg(clock.path());
         let log = options.data.join("server.log");
         let mut server = Started::start("the server", &mut command, &log)?;
-        wait_until_well(options.listen, &mut server).await?;
-        let owner = first_start(options.listen, &log, password, "Example GmbH", "UTC").await?;
+        let address = wait_until_well(&mut server).await?;
+        let owner = first_start(address, &log, password, "Example GmbH", "UTC").await?;
         let mut play = Self {
             options,
+            address,
             clock,
             begin,
             owner,
@@ -136,7 +141,7 @@ impl Play {
         command.args(["enroll", "--token", token, "--url"]);
         command.arg(format!(
             "http://{}/modules/addons/cloudstorage/api",
-            self.options.listen
+            self.address
         ));
         succeed(command.arg("--config").arg(config))
     }
@@ -315,7 +320,7 @@ impl Play {
         }
         println!(
             "\n  http://{}/\n  user      {OWNER}\n  password  {password}\n",
-            self.options.listen
+            self.address
         );
         println!(
             "Everything was run, nothing painted: the log of the server and of the agent, the"
@@ -337,6 +342,17 @@ impl Play {
             .args(["sim", what])
             .arg(self.options.data.join("host"));
         command
+    }
+}
+
+/// Returns where the server is to listen.
+fn listen_at(options: &Options) -> String {
+    if let Some(listen) = options.listen {
+        return listen.to_string();
+    }
+    match TcpListener::bind(USUAL) {
+        Ok(_free) => USUAL.to_owned(),
+        Err(_) => "127.0.0.1:0".to_owned(),
     }
 }
 
