@@ -10,14 +10,15 @@ use anyhow::Result;
 
 use crate::commands::{cargo, succeeds};
 use crate::test_totals::TestTotals;
-use crate::{people_api, test_programs, tidy, windows};
+use crate::{dashboard, people_api, test_programs, tidy, windows};
 
 /// How much the tests do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     /// What every change must pass.
     Short,
-    /// Also storms, scale and fuzzing in full: tests see `E3_TEST_LONG=1`. Schemathesis calls the server.
+    /// Also storms, scale and fuzzing in full: tests see `E3_TEST_LONG=1`. Schemathesis calls the server, the dashboard is
+    /// built again and looked at in a browser, and the server stands a short load.
     Long,
 }
 
@@ -76,6 +77,7 @@ pub fn run(root: &Path, length: Length) -> Result<bool> {
         if !people_api::is_as_described(root)? {
             failed.push("people's API against its description");
         }
+        failed.extend(dashboard_steps(root)?);
     }
 
     println!();
@@ -86,6 +88,24 @@ pub fn run(root: &Path, length: Length) -> Result<bool> {
     }
     println!("{totals}");
     Ok(failed.is_empty())
+}
+
+/// Runs what wants Node, a browser and a release build; returns what failed.
+fn dashboard_steps(root: &Path) -> Result<Vec<&'static str>> {
+    type Step = (&'static str, fn(&Path) -> Result<bool>);
+    let steps: [Step; 3] = [
+        ("dashboard, built again", dashboard::is_as_committed),
+        ("dashboard in a browser", dashboard::works_in_a_browser),
+        ("load", dashboard::stands_a_load),
+    ];
+    let mut failed = Vec::new();
+    for (name, step) in steps {
+        heading(name);
+        if !step(root)? {
+            failed.push(name);
+        }
+    }
+    Ok(failed)
 }
 
 fn heading(step: &str) {

@@ -6,6 +6,7 @@
 
 mod check;
 mod commands;
+mod dashboard;
 mod people_api;
 mod test_programs;
 mod test_totals;

@@ -110,6 +110,8 @@ async fn main() -> anyhow::Result<()> {
     let mut command = Command::new(&options.server);
     command.arg("serve").arg("--data").arg(&options.data);
     command.args(["--listen", "127.0.0.1:0"]);
+    // All agents have one address here.
+    command.args(["--max-connections-per-address", "20000"]);
     if let Some(database) = &options.database {
         command.args(["--database", database]);
     }
