@@ -488,47 +488,41 @@ mod tests {
 
     #[test]
     fn a_vm_is_not_good_for_any_reason_to_doubt_that_it_is() {
-        type Change = fn(&mut Facts<'static>);
+        type Change = Box<dyn Fn(&mut Facts<'static>)>;
         let last = |change: fn(&mut LastPoint<'static>)| {
             move |facts: &mut Facts<'static>| change(facts.last.as_mut().expect("a point"))
         };
-        let cases: [(&str, Box<dyn Fn(&mut Facts<'static>)>, Health, &str); 13] = [
+        let cases: [(&str, Change, Health, &str); 13] = [
             (
                 "a host that is disabled",
-                Box::new(
-                    (|facts| {
-                        facts.protected_since = None;
-                        facts.is_host_disabled = true;
-                    }) as Change,
-                ),
+                Box::new(|facts: &mut Facts<'static>| {
+                    facts.protected_since = None;
+                    facts.is_host_disabled = true;
+                }),
                 Health::Unprotected,
                 "its host is disabled",
             ),
             (
                 "a job that was switched off",
-                Box::new(
-                    (|facts| {
-                        facts.protected_since = None;
-                        facts.is_paused = true;
-                    }) as Change,
-                ),
+                Box::new(|facts: &mut Facts<'static>| {
+                    facts.protected_since = None;
+                    facts.is_paused = true;
+                }),
                 Health::Unprotected,
                 "is paused",
             ),
             (
                 "a pattern that no longer matches, a VM made anew or moved to a host without a job",
-                Box::new((|facts| facts.protected_since = None) as Change),
+                Box::new(|facts: &mut Facts<'static>| facts.protected_since = None),
                 Health::Unprotected,
                 "no job protects it",
             ),
             (
                 "a VM made anew that a job takes",
-                Box::new(
-                    (|facts| {
-                        facts.protected_since = Some(NOW - HOUR_MS);
-                        facts.last = None;
-                    }) as Change,
-                ),
+                Box::new(|facts: &mut Facts<'static>| {
+                    facts.protected_since = Some(NOW - HOUR_MS);
+                    facts.last = None;
+                }),
                 Health::Warning,
                 "has no point yet",
             ),
@@ -568,19 +562,23 @@ mod tests {
             ),
             (
                 "a run that ended well without it",
-                Box::new((|facts| facts.passed_over_at = Some(NOW)) as Change),
+                Box::new(|facts: &mut Facts<'static>| facts.passed_over_at = Some(NOW)),
                 Health::Warning,
                 "made no point of it",
             ),
             (
                 "a run in which it failed",
-                Box::new((|facts| facts.last_outcome = Some((NOW, Outcome::Failed))) as Change),
+                Box::new(|facts: &mut Facts<'static>| {
+                    facts.last_outcome = Some((NOW, Outcome::Failed))
+                }),
                 Health::Warning,
                 "its last run failed",
             ),
             (
                 "a run that did not take place",
-                Box::new((|facts| facts.last_outcome = Some((NOW, Outcome::Missed))) as Change),
+                Box::new(|facts: &mut Facts<'static>| {
+                    facts.last_outcome = Some((NOW, Outcome::Missed))
+                }),
                 Health::Warning,
                 "did not take place",
             ),

@@ -357,7 +357,7 @@ impl Fleet {
         };
         let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         match (response.http_status, body["id"].as_str()) {
-            (201 | 202 | 200, Some(id)) => self.seen().begun.push(id.to_owned()),
+            (200..=202, Some(id)) => self.seen().begun.push(id.to_owned()),
             (409 | 500 | 503, _) => {}
             other => self
                 .seen()
@@ -464,8 +464,6 @@ impl Pair {
             totp_secret_sealed: Set(None),
             totp_pending_sealed: Set(None),
             totp_last_step: Set(0),
-            failed_logins: Set(0),
-            locked_until: Set(None),
             is_disabled: Set(false),
             created_at: Set(self.world.now()),
         };
@@ -666,22 +664,23 @@ impl Pair {
         panic!("it does not come to an end: {refusals:?}, {logs:#?}");
     }
 
-    /// Judges what became of everything; `last`: the moment after which nothing was due.
-    async fn judge(&self, last: i64) -> Vec<String> {
-        let db = self.store().db();
-        let runs = run::Entity::find().all(db).await.expect("read");
-        let points = point::Entity::find().all(db).await.expect("read");
-        let operations = repo_operation::Entity::find().all(db).await.expect("read");
+    fn judge_runs(
+        &self,
+        runs: &[run::Model],
+        points: &[point::Model],
+        operations: &[repo_operation::Model],
+        last: i64,
+    ) -> Vec<String> {
         let seen = self.fleet.seen();
         let mut faults: Vec<String> = seen.refusals.clone();
-        self.judge_moments(&runs, last, &mut faults);
+        self.judge_moments(runs, last, &mut faults);
         judge_handing_out(&seen, &mut faults);
         let away: BTreeSet<&str> = {
             let hosts = seen.claimed.iter().filter(|it| seen.away.contains(&it.1));
             let jobs = hosts.filter_map(|(id, _)| runs.iter().find(|run| run.id == *id));
             jobs.map(|run| run.host_id.as_str()).collect()
         };
-        for run in &runs {
+        for run in runs {
             let said = seen.endings.get(&run.id);
             let is_over = run.finished_at.is_some() && !OPEN.contains(&run.status.as_str());
             let is_as_said = match said {
@@ -713,8 +712,17 @@ impl Pair {
                 faults.push(format!("a run that was begun by a person is lost: {id}"));
             }
         }
-        self.judge_one_at_a_time(&runs, &away, &mut faults);
-        drop(seen);
+        self.judge_one_at_a_time(runs, &away, &mut faults);
+        faults
+    }
+
+    /// Judges what became of everything; `last`: the moment after which nothing was due.
+    async fn judge(&self, last: i64) -> Vec<String> {
+        let db = self.store().db();
+        let runs = run::Entity::find().all(db).await.expect("read");
+        let points = point::Entity::find().all(db).await.expect("read");
+        let operations = repo_operation::Entity::find().all(db).await.expect("read");
+        let mut faults = self.judge_runs(&runs, &points, &operations, last);
         self.judge_alarms(&mut faults).await;
         for program in &self.programs {
             let logs = program.logs();

@@ -14,7 +14,7 @@ import { HostsScreen } from "./screens/hosts";
 import { JobScreen } from "./screens/job";
 import { JobEditorScreen } from "./screens/job_editor";
 import { JobsScreen } from "./screens/jobs";
-import { AuditScreen, EnrolmentScreen, PeopleScreen, SettingsScreen, TenantsScreen, TokensScreen } from "./screens/manage";
+import { AuditScreen, EnrolmentScreen, ForOwners, PeopleScreen, SettingsScreen, TenantsScreen, TokensScreen } from "./screens/manage";
 import { PointsScreen } from "./screens/points";
 import { ProtectionScreen } from "./screens/protection";
 import { RepositoriesScreen, RepositoryScreen } from "./screens/repositories";
@@ -108,6 +108,8 @@ export function App() {
   );
 }
 
+const owners = (title: string, screen: React.ReactNode) => <ForOwners title={title}>{screen}</ForOwners>;
+
 const SCREENS: [string, (parts: Record<string, string>) => React.ReactNode][] = [
   ["", () => <ProtectionScreen />],
   ["/guide", () => <GuideScreen />],
@@ -124,13 +126,13 @@ const SCREENS: [string, (parts: Record<string, string>) => React.ReactNode][] = 
   ["/runs/:id", ({ id }) => <RunScreen id={id} />],
   ["/points", () => <PointsScreen />],
   ["/alarms", () => <AlarmsScreen />],
-  ["/alarms/channels", () => <ChannelsScreen />],
-  ["/manage/people", () => <PeopleScreen />],
-  ["/manage/tokens", () => <TokensScreen />],
-  ["/manage/enrolment", () => <EnrolmentScreen />],
-  ["/manage/tenants", () => <TenantsScreen />],
-  ["/manage/audit", () => <AuditScreen />],
-  ["/manage/settings", () => <SettingsScreen />],
+  ["/alarms/channels", () => owners("Where alarms go", <ChannelsScreen />)],
+  ["/manage/people", () => owners("People", <PeopleScreen />)],
+  ["/manage/tokens", () => owners("API tokens", <TokensScreen />)],
+  ["/manage/enrolment", () => owners("Enrolment", <EnrolmentScreen />)],
+  ["/manage/tenants", () => owners("Tenants", <TenantsScreen />)],
+  ["/manage/audit", () => owners("Audit log", <AuditScreen />)],
+  ["/manage/settings", () => owners("Settings", <SettingsScreen />)],
   ["/account", () => <AccountScreen />],
 ];
 

@@ -41,7 +41,8 @@ export function relative(at: string, now: number): string {
   for (const [unit, least, length] of STEPS) {
     if (Math.abs(seconds) >= least) return relativeWords.format(Math.round(seconds / length), unit);
   }
-  return seconds > 5 ? "in a moment" : "just now";
+  // The time that people look from moves on every 20 s, so what lies less ahead may be over.
+  return seconds > 25 ? "in a moment" : "just now";
 }
 
 const exactWords = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });

@@ -124,10 +124,12 @@ export function AlarmList({ alarms }: { alarms: Alarm[] }) {
 
 export function AlarmsScreen() {
   const [state, setState] = useQueryValue("state", "open");
+  const may = useMay();
+  const path = usePath();
   const alarms = useList<Alarm>(`/alarms?state=${state === "resolved" ? "resolved" : "open"}`);
   return (
     <Page title="Alarms" lead="What is wrong, since when, and what to do about it. What mends itself is resolved by itself.">
-      <Tabs label="Alarms" tabs={TABS} path={usePath()} />
+      {may.own && <Tabs label="Alarms" tabs={TABS} path={path} />}
       <div className="filters">
         <div className="chips" role="group" aria-label="Which alarms">
           {["open", "resolved"].map((word) => (

@@ -142,7 +142,7 @@ export function HostScreen({ id }: { id: string }) {
 export function LevelMark({ level }: { level: string }) {
   if (level === "error") return <Status tone="bad">Error</Status>;
   if (level === "warn" || level === "warning") return <Status tone="warning">Warning</Status>;
-  return <Status tone="calm">Note</Status>;
+  return <span />;
 }
 
 function Events({ id }: { id: string }) {

@@ -436,6 +436,14 @@ function Preview({ form }: { form: JobBody }) {
   const [preview, setPreview] = useState<JobPreview | null>(null);
   const [error, setError] = useState("");
   const asked = JSON.stringify(form);
+  // A host that has just been enrolled tells of its VMs a moment later.
+  const [again, setAgain] = useState(0);
+  const isToldNothing = form.engine === "hyperv" && preview?.vms.length === 0;
+  useEffect(() => {
+    if (!isToldNothing) return;
+    const timer = setInterval(() => setAgain((n) => n + 1), 3000);
+    return () => clearInterval(timer);
+  }, [isToldNothing]);
   useEffect(() => {
     const ended = new AbortController();
     const timer = setTimeout(() => {
@@ -450,7 +458,7 @@ function Preview({ form }: { form: JobBody }) {
       clearTimeout(timer);
       ended.abort();
     };
-  }, [asked]);
+  }, [asked, again]);
   const included = preview?.vms.filter((vm) => vm.is_included) ?? [];
   const left = preview?.vms.filter((vm) => !vm.is_included) ?? [];
   return (
@@ -465,6 +473,7 @@ function Preview({ form }: { form: JobBody }) {
                 <h3>
                   {included.length} of {count(preview.vms.length, "VM")}
                 </h3>
+                {isToldNothing && <p className="muted">The host has not told of its VMs yet; it does within a minute.</p>}
                 <ul className="tight">
                   {included.slice(0, 12).map((vm) => (
                     <li key={vm.id} title={vm.why}>

@@ -14,6 +14,18 @@ import { Status } from "../ui/status";
 import { Table } from "../ui/table";
 import { say } from "../ui/toasts";
 
+// A screen of which the server would tell others nothing.
+export function ForOwners({ title, children }: { title: string; children: ReactNode }) {
+  if (useMay().own) return children;
+  return (
+    <Page title={title}>
+      <Panel>
+        <Empty title="This is for owners">Ask an owner of this tenant to do it, or to change your role.</Empty>
+      </Panel>
+    </Page>
+  );
+}
+
 function Manage({ title, lead, actions, children }: { title: string; lead: string; actions?: ReactNode; children: ReactNode }) {
   const may = useMay();
   const path = usePath();
@@ -25,13 +37,6 @@ function Manage({ title, lead, actions, children }: { title: string; lead: strin
     { href: "/manage/audit", name: "Audit log" },
     ...(may.isInstallation ? [{ href: "/manage/settings", name: "Settings" }] : []),
   ];
-  if (!may.own) {
-    return (
-      <Page title={title}>
-        <Empty title="This is for owners">Ask an owner of this tenant to do it, or to change your role.</Empty>
-      </Page>
-    );
-  }
   return (
     <Page title={title} lead={lead} actions={actions}>
       <Tabs label="Manage" tabs={tabs} path={path} />

@@ -24,7 +24,7 @@ export function ProtectionScreen() {
             {data.running.length > 0 && <Running runs={data.running} />}
             {data.setup.has_point && <Figures overview={data} />}
             <Vms vms={data.vms} />
-            {data.stored.some((d) => d.stored_bytes) && <Stored stored={data.stored} />}
+            {data.stored.filter((d) => d.stored_bytes).length > 2 && <Stored stored={data.stored} />}
           </>
         )}
       </Loaded>

@@ -26,7 +26,7 @@ export function RestoreDialog({ point, onClose }: { point: Point; onClose: () =>
 // else on the host's largest volume.
 function suggestion(point: Point, host: Host | undefined): string {
   const stamp = point.created_at.slice(0, 16).replace("T", "_").replace(":", "");
-  const name = point.name.replace(/[<>:"/\\|?*]/g, "_") || "restore";
+  const name = (point.engine === "hyperv" ? point.name : baseName(point.name)).replace(/[<>:"/\\|?*]/g, "_") || "restore";
   const disk = host?.id === point.host_id && point.engine === "hyperv" ? (point.disks[0]?.path ?? "") : "";
   if (/^[A-Za-z]:/.test(disk)) return `${disk.slice(0, 2)}\\Restore\\${name}_${stamp}`;
   if (disk.startsWith("/")) return `${disk.split("/").slice(0, -2).join("/")}/${name}_${stamp}`;

@@ -7,10 +7,11 @@ import { refresh, useAct, useGet } from "../fetching";
 import { listen } from "../listening";
 import { Link } from "../route";
 import { type Phase, progressOf, ratesOf, type VmProgress } from "../run_progress";
+import { serverNow } from "../server_time";
 import { useMay } from "../session";
 import { Chart } from "../ui/chart";
 import { ConfirmButton } from "../ui/dialog";
-import { Empty, Fact, Facts, Loaded, Meter, Page, Panel, Problem, Size, Time, useNow } from "../ui/parts";
+import { Empty, Fact, Facts, Loaded, Meter, Page, Panel, Problem, Size, Time } from "../ui/parts";
 import { RunStatusMark, Status, type Tone } from "../ui/status";
 import { LevelMark } from "./host";
 import { kindName, runName, runSeconds } from "./runs";
@@ -121,10 +122,21 @@ export function RunScreen({ id }: { id: string }) {
   );
 }
 
+// The server's time, second by second while something goes on.
+function useSeconds(isGoing: boolean): number {
+  const [now, setNow] = useState(serverNow);
+  useEffect(() => {
+    if (!isGoing) return;
+    const timer = setInterval(() => setNow(serverNow()), 1000);
+    return () => clearInterval(timer);
+  }, [isGoing]);
+  return now;
+}
+
 function ProgressPanel({ run, events }: { run: Run; events: RunEvent[] }) {
-  const now = useNow();
   const rates = useMemo(() => ratesOf(events), [events]);
   const isGoing = runsStill(run.status);
+  const now = useSeconds(isGoing);
   const took = runSeconds(run, now);
   // Read out in tens, so that a screen reader is not flooded.
   const told = isGoing ? `${run.status}, ${Math.floor(run.progress_pct / 10) * 10} percent` : plain(run.status);
@@ -190,22 +202,22 @@ const PHASES: Record<Phase, [Tone, string]> = {
   failed: ["bad", "Failed"],
 };
 
-function PhaseMark({ phase, isGoing }: { phase: Phase; isGoing: boolean }) {
-  const isCut = !isGoing && (phase === "working" || phase === "finishing");
-  const [tone, word] = isCut ? (["excused", "Not finished"] as const) : PHASES[phase];
+// Agents tell the end of a run before the last of what happened in it: where all went well, nothing is left unfinished.
+function PhaseMark({ phase, run }: { phase: Phase; run: Run }) {
+  const isOver = !runsStill(run.status) && (phase === "working" || phase === "finishing");
+  const [tone, word] = !isOver ? PHASES[phase] : run.status === "success" ? PHASES.done : (["excused", "Not finished"] as const);
   return <Status tone={tone}>{word}</Status>;
 }
 
 function VmsPanel({ progress, run }: { progress: VmProgress[]; run: Run }) {
   if (progress.length === 0) return null;
-  const isGoing = runsStill(run.status);
   return (
     <Panel title="VMs and disks">
       <ul className="vm-progress">
         {progress.map((vm) => (
           <li key={vm.name}>
             <div className="vm-head">
-              <PhaseMark phase={vm.phase} isGoing={isGoing} />
+              <PhaseMark phase={vm.phase} run={run} />
               <strong>{vm.name}</strong>
               {vm.note && <span className="muted">{vm.note}</span>}
             </div>
@@ -219,7 +231,7 @@ function VmsPanel({ progress, run }: { progress: VmProgress[]; run: Run }) {
                       {disk.done !== undefined && `${size(disk.done)} of `}
                       {disk.total !== undefined && size(disk.total)}
                     </span>
-                    {vm.phase !== "done" && <PhaseMark phase={disk.phase} isGoing={isGoing} />}
+                    {vm.phase !== "done" && vm.disks.length > 1 && <PhaseMark phase={disk.phase} run={run} />}
                   </li>
                 ))}
               </ul>

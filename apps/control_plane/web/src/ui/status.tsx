@@ -61,7 +61,7 @@ export const Status = ({ tone, children, title }: { tone: Tone; children: React.
 
 const HEALTHS: Record<Health, [Tone, string]> = {
   good: ["good", "Safe"],
-  warning: ["warning", "Look"],
+  warning: ["warning", "Attention"],
   bad: ["bad", "At risk"],
   unprotected: ["open", "Unprotected"],
   excused: ["excused", "Excused"],

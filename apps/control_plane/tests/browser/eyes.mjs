@@ -1,0 +1,160 @@
+// What is looked with: a page in Chromium, screenshots of it in every size and theme, and what counts as a fault.
+
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const require = createRequire(new URL("../../web/package.json", import.meta.url));
+const { chromium } = require("playwright-core");
+const axeSource = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"];
+
+export const DESKTOP = { width: 1440, height: 900 };
+export const LAPTOP = { width: 1024, height: 768 };
+export const PHONE = { width: 390, height: 844 };
+const SIZES = { desktop: DESKTOP, laptop: LAPTOP, phone: PHONE };
+// Nothing that is waited for takes longer, on the slowest machine.
+const PATIENCE_MS = 180_000;
+const RUN_MS = 900_000;
+
+export class Eyes {
+  faults = [];
+  here = "start";
+  // While the server is away on purpose, the browser says so in its console.
+  mayBeAway = false;
+
+  static async open(address, folder, executablePath) {
+    mkdirSync(folder, { recursive: true });
+    const eyes = new Eyes();
+    Object.assign(eyes, { address, folder });
+    eyes.browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+    const context = await eyes.browser.newContext({ viewport: DESKTOP, colorScheme: "light", reducedMotion: "reduce" });
+    eyes.page = await context.newPage();
+    eyes.#watch();
+    return eyes;
+  }
+
+  close = () => this.browser.close();
+
+  fault(what, where = this.here) {
+    this.faults.push(`${where}: ${what}`);
+    console.log(`  FAULT ${where}: ${what}`);
+  }
+
+  #watch() {
+    const { page } = this;
+    page.setDefaultTimeout(PATIENCE_MS);
+    page.on("console", (message) => {
+      // A refusal that the screen then tells in words is no fault, but the browser writes it down.
+      const isRefusal = /status of 4(01|03|09|22|29)/.test(message.text()) && this.mayBeRefused;
+      if (message.type() === "error" && !this.mayBeAway && !isRefusal) this.fault(`console: ${message.text()}`);
+    });
+    page.on("pageerror", (error) => this.fault(`script: ${error.message}`));
+    page.on("request", (request) => {
+      const { origin, protocol } = new URL(request.url());
+      if (origin !== new URL(this.address).origin && protocol !== "data:") this.fault(`asked ${origin}`);
+    });
+    page.on("response", (response) => {
+      if (response.status() >= 500) this.fault(`${response.status()} from ${new URL(response.url()).pathname}`);
+    });
+  }
+
+  // Does what the server refuses, which the browser's console may say.
+  async refused(act) {
+    this.mayBeRefused = true;
+    await act();
+    this.mayBeRefused = false;
+  }
+
+  // Waits until the screen has read what it shows. Live streams stay open, so the network is never idle.
+  async settled() {
+    await this.page.locator("h1").first().waitFor();
+    await this.page.waitForFunction(() => {
+      const preview = document.querySelector(".preview [aria-live]");
+      return !document.querySelector(".loading") && (!preview || preview.childElementCount > 0);
+    });
+    await this.page.evaluate(() => document.fonts.ready.then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))));
+  }
+
+  async goto(path) {
+    this.here = path;
+    await this.page.goto(new URL(path, this.address).href);
+    await this.settled();
+  }
+
+  button = (name) => this.page.getByRole("button", { name, exact: true });
+  heading = (name, level = 1) => this.page.getByRole("heading", { level, name, exact: true });
+
+  // What is wrong with the page as it stands.
+  async inspect(name) {
+    const { page } = this;
+    const widest = await page.evaluate(() => {
+      if (document.documentElement.scrollWidth <= innerWidth + 1) return "";
+      const out = [...document.querySelectorAll("main *")].find((element) => element.getBoundingClientRect().right > innerWidth + 1);
+      return out ? `${out.tagName} ${out.className}` : "something";
+    });
+    if (widest) this.fault(`the page is wider than its window: ${widest}`, name);
+    await page.evaluate(axeSource);
+    const found = await page.evaluate((runOnly) => globalThis.axe.run(document, { resultTypes: ["violations"], runOnly }), RULES);
+    for (const violation of found.violations.filter((v) => ["serious", "critical"].includes(v.impact))) {
+      const node = violation.nodes[0];
+      this.fault(`axe ${violation.id}: ${violation.help}: ${node.target.join(" ")}: ${node.failureSummary?.split("\n")[1]?.trim() ?? ""}`, name);
+    }
+  }
+
+  // Looks at what is open now: on a desktop, a laptop and a phone, light and dark.
+  async shoot(name, { isWhole = true } = {}) {
+    this.here = name;
+    for (const [size, viewport] of Object.entries(SIZES)) {
+      await this.page.setViewportSize(viewport);
+      for (const colorScheme of ["light", "dark"]) {
+        await this.page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await this.settled();
+        await this.snap(`${name}-${size}-${colorScheme}`, isWhole);
+        await this.inspect(`${name} (${size}, ${colorScheme})`);
+      }
+    }
+    await this.page.setViewportSize(DESKTOP);
+    await this.page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+    console.log(`  ${name}`);
+  }
+
+  snap = (name, fullPage = true) => this.page.screenshot({ path: join(this.folder, `${name}.png`), fullPage });
+
+  async signIn(email, password) {
+    const { page } = this;
+    await page.getByLabel("E-mail").fill(email);
+    await page.getByLabel("Password").fill(password);
+    await this.button("Sign in").click();
+    await page.getByRole("navigation", { name: "Main" }).waitFor();
+    await this.settled();
+  }
+
+  async signOut() {
+    await this.button("Sign out").click();
+    await this.heading("Sign in").waitFor();
+  }
+
+  // Watches the run that is open to its end, and returns how it ended.
+  async watched(name, whileGoing = async () => undefined) {
+    const { page } = this;
+    this.here = name;
+    await page.waitForURL(/\/runs\/[^/]+$/);
+    await this.settled();
+    await whileGoing();
+    await this.heading("How it went", 2).waitFor({ timeout: RUN_MS });
+    await this.snap(`${name}-end`);
+    const outcome = (await page.locator(".page-head .lead .status").first().innerText()).trim();
+    console.log(`  ${name}: ${outcome}`);
+    return outcome;
+  }
+
+  async watchedWell(name, whileGoing) {
+    const outcome = await this.watched(name, whileGoing);
+    if (!/^(Success|With warnings)$/.test(outcome)) this.fault(`it ended as ${outcome}`);
+  }
+
+  expect(isSo, what) {
+    if (!isSo) this.fault(what);
+  }
+}
