@@ -262,9 +262,8 @@ impl Drop for Nights {
 
 /// Tells a program of ours to end, and waits for that.
 fn end(child: &mut Child, signal: &str) {
-    let mut kill = Command::new("kill");
-    kill.args(["-s", signal, &child.id().to_string()]);
-    if let Err(error) = quietly(&mut kill) {
+    let kill = format!("kill -s {signal} {}", child.id());
+    if let Err(error) = quietly(Command::new("sh").args(["-c", &kill])) {
         eprintln!("warning: {error:#}");
     }
     if let Err(error) = child.wait() {

@@ -217,4 +217,14 @@ mod tests {
         assert_eq!(woken(1), [false, true, true]);
         assert_eq!(woken(2), [true, false, true]);
     }
+
+    #[test]
+    fn who_has_waited_is_forgotten() {
+        let wakers = Arc::<Wakers>::default();
+        let (one, other) = (wakers.place("host"), wakers.place("host"));
+        drop(one);
+        assert!(!wakers.is_empty(), "the other one still waits");
+        drop(other);
+        assert!(wakers.is_empty());
+    }
 }

@@ -123,9 +123,9 @@ impl Program {
     /// Sends it a signal, by name.
     pub fn signal(&self, name: &str) {
         let child = self.child.as_ref().expect("started");
-        let mut kill = Command::new("kill");
-        kill.args(["-s", name, &child.id().to_string()]);
-        assert!(kill.status().expect("a program kill").success());
+        let kill = format!("kill -s {name} {}", child.id());
+        let killed = Command::new("sh").args(["-c", &kill]).status();
+        assert!(killed.expect("a shell").success());
     }
 
     /// Returns the number of its process.

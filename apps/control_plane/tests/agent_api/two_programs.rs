@@ -24,6 +24,7 @@ use control_plane::store::Store;
 use control_plane::store::entity::{
     alarm, alarm_channel, api_token, delivery, job, notice, point, repo_operation, run, user,
 };
+use control_plane::store::settings::WEBHOOK_NETWORKS;
 use protocol::commands::{CommandStatus, CompleteCommand, PollPendingCommands};
 use protocol::next_run::{NextRun, Offer};
 use protocol::repo_operations::{CompleteRepoOperation, OperationStatus, PollRepoOperations};
@@ -431,6 +432,7 @@ impl Pair {
 
     /// Makes somebody who begins runs, and a channel of alarms.
     async fn add_people(&mut self) {
+        self.world.set(WEBHOOK_NETWORKS, r#"["127.0.0.0/8"]"#).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let hook = listener.local_addr().expect("bound");
         let service = axum::Router::new()
