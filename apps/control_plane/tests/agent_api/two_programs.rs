@@ -803,7 +803,9 @@ impl Pair {
         }
         let tells = |message: &Value, what: &str, id: i64| {
             let items = message[what].as_array().expect("a list");
-            items.iter().any(|item| item["id"] == id)
+            // What got worse is told anew.
+            let is_first = |item: &&Value| item["is_worse"] != true;
+            items.iter().filter(is_first).any(|item| item["id"] == id)
         };
         for notice in &notices {
             let (what, id) = (&notice.what, notice.alarm_id);

@@ -58,9 +58,6 @@ class Caller:
     def post(self, path, body):
         return self.call("POST", "/api/v1" + path, json.dumps(body), JSON)[1]
 
-    def patch(self, path, body):
-        return self.call("PATCH", "/api/v1" + path, json.dumps(body), JSON)[1]
-
 
 class Agent(Caller):
     """An agent, enrolled."""
@@ -105,7 +102,8 @@ class Agent(Caller):
         run = self.ask("agent_next_run")["run"]
         about = {"run_id": run["run_id"], "agent_version": "2.0.0"}
         self.send("agent_update_run", about | {"status": "running", "started_at": moment(-1)})
-        event = {"type": "info", "level": "info", "message_id": "BACKUP_STARTING", "params_json": {"engine": run["engine"]}}
+        event = {"type": "info", "level": "info", "message_id": "BACKUP_STARTING"}
+        event["params_json"] = {"engine": run["engine"]}
         self.send("agent_push_events", about | {"events": [event], "logs": [{"level": "info", "message": "a line"}]})
         progress = {"progress_pct": 42.5, "bytes_processed": 5, "bytes_total": 50, "current_item": "VM 1/3: web"}
         self.send("agent_update_run", about | progress)
@@ -122,8 +120,9 @@ class Agent(Caller):
         """Takes the run that waits and tells what no agent should, as far as it is taken; it goes on."""
         about = {"run_id": self.ask("agent_next_run")["run"]["run_id"]}
         nested = json.loads('{"a":' * 100 + "1" + "}" * 100)
+        begun, ended = "+292277026596-12-04T15:30:07Z", "-9999-01-01T00:00:00Z"
         for odd in [
-            {"status": "running", "started_at": "+292277026596-12-04T15:30:07Z", "finished_at": "-9999-01-01T00:00:00Z"},
+            {"status": "running", "started_at": begun, "finished_at": ended},
             {"progress_pct": 1e308, "bytes_processed": -1, "bytes_total": 1 << 70, "eta_seconds": "9" * 30},
             {"current_item": "\u202e\u0000" * 5000, "stats_json": nested, "log_excerpt": "x" * 100_000},
             {"hyperv_results": [5, None, {"vm_id": -1}, {"vm_id": 1 << 70}], "disk_manifests_json": {"D:\\": 5}},
@@ -131,7 +130,7 @@ class Agent(Caller):
             self.send("agent_update_run", about | odd)
         events = [{"type": "t" * 99, "level": "l" * 99, "message_id": "m" * 999, "params_json": nested}]
         self.send("agent_push_events", about | {"events": events, "logs": [{"message": "\u0007" * 999}]})
-        self.send("agent_push_agent_events", {"events": [{"code": "c" * 999, "ts": "-9999-12-31T00:00:00Z", "level": 5}]})
+        self.send("agent_push_agent_events", {"events": [{"code": "c" * 999, "ts": ended, "level": 5}]})
         volumes = [{"path": "\u0000", "size_bytes": -1, "label": 5}, {"path": "x" * 99_999, "size_bytes": 1 << 70}]
         self.send("agent_report_volumes", {"volumes": volumes})
 
@@ -210,8 +209,8 @@ def fill(address):
     repositories = [
         owner.post("/repositories", wish)["id"]
         for wish in [
-            {"tenant_id": acme, "name": "Bucket", "kind": "s3", "endpoint": "https://s3.example.net", "bucket": "backups",
-             "region": "eu", "access_key": "AK", "secret_key": "a secret", "limit_bytes": 1 << 40,
+            {"tenant_id": acme, "name": "Bucket", "kind": "s3", "endpoint": "https://s3.example.net",
+             "bucket": "backups", "region": "eu", "access_key": "AK", "secret_key": "a secret", "limit_bytes": 1 << 40,
              "verify_every_hours": 168, "verify_percent": 5},
             {"tenant_id": acme, "name": "Disk", "kind": "local", "path": "E:\\backups"},
         ]
@@ -230,8 +229,8 @@ def fill(address):
         owner.post(f"/jobs/{jobs[job]}/runs", {})
         agent.run(status)
     owner.post(f"/jobs/{jobs[1]}/runs", {})
-    odd = {"name": "Odd", "engine": "disk_image", "sources": ["C:"], "host_id": agents[1].id, "retention": {"keep_last": 1}}
-    jobs.append(owner.post("/jobs", common | odd)["id"])
+    odd = {"name": "Odd", "engine": "disk_image", "sources": ["C:"], "retention": {"keep_last": 1}}
+    jobs.append(owner.post("/jobs", common | odd | {"host_id": agents[1].id})["id"])
     owner.post(f"/jobs/{jobs[2]}/runs", {})
     agents[1].run_oddly()
     owner.post(f"/repositories/{repositories[0]}/operations", {"kind": "maintenance_full"})
@@ -239,8 +238,8 @@ def fill(address):
         owner.post("/alarm-channels", wish)["id"]
         for wish in [
             {"tenant_id": acme, "name": "Hook", "kind": "webhook", "url": "https://hook.invalid/", "secret": "signs"},
-            {"tenant_id": acme, "name": "Mail", "kind": "email", "addresses": ["ann@example.com"], "summary_at": "07:00",
-             "quiet_hours": {"from": "20:00", "to": "06:00"}},
+            {"tenant_id": acme, "name": "Mail", "kind": "email", "addresses": ["ann@example.com"],
+             "summary_at": "07:00", "quiet_hours": {"from": "20:00", "to": "06:00"}},
         ]
     ]
 

@@ -78,7 +78,11 @@ impl Ground {
     /// Makes a run that ended, `hours` ago.
     pub async fn run(&self, job: &str, status: &str, hours: i64) -> String {
         let at = self.now() - hours * HOUR;
-        let id = self.world.plane.new_id();
+        // Ids are sorted by when runs were made, by which a job's last one is known.
+        let made = u64::try_from(at).expect("after 1970");
+        let id = uuid::Builder::from_unix_timestamp_millis(made, &self.world.plane.chance.bytes())
+            .into_uuid()
+            .to_string();
         run::ActiveModel {
             id: Set(id.clone()),
             tenant_id: Set(self.tenant.clone()),
