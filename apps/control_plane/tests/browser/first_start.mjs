@@ -200,7 +200,7 @@ async function people(eyes, password) {
   await eyes.shoot("token-made");
   await dialog.getByRole("button", { name: "Done" }).click();
   await eyes.goto("/manage/settings");
-  await page.getByLabel("Address").fill("https://backup.example.com");
+  await page.getByLabel("Address", { exact: true }).fill("https://backup.example.com");
   await eyes.button("Save the settings").click();
   await page.getByText("Saved.", { exact: true }).waitFor();
   await eyes.goto("/manage/audit");

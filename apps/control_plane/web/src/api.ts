@@ -75,9 +75,22 @@ export interface Smtp {
   from: string;
 }
 
+// How many days each kind of row is kept when it is over.
+export type History = Record<HistoryMember, number>;
+export type HistoryMember =
+  | "runs_days"
+  | "events_days"
+  | "commands_days"
+  | "messages_days"
+  | "gone_points_days"
+  | "alarms_days"
+  | "audit_days";
+
 export interface Settings {
   public_url: string;
   min_agent_version: string;
+  webhook_networks: string[];
+  history: History;
   smtp: Smtp | null;
   has_smtp_password: boolean;
 }
@@ -228,6 +241,9 @@ export interface Repository {
   last_verified_at: string | null;
   job_count: number;
   point_count: number;
+  // Whose folder it is; none for S3 and shares, and before the first use.
+  host_id: string | null;
+  host_name: string | null;
   maintenance_due: boolean;
   verification_due: boolean;
   created_at: string;
@@ -300,7 +316,7 @@ export interface Job extends JobBody {
 export interface JobPreview {
   next_runs: string[];
   vms: { id: number; name: string; is_included: boolean; why: string }[];
-  retention: { kept: { at: string; reasons: string[] }[]; kept_count?: number; dropped_count: number };
+  retention: { kept: { at: string; reasons: string[] }[]; kept_count?: number; dropped_count: number; pinned?: { id: number; name: string; at: string }[] };
 }
 
 export type RunStatus =
@@ -394,6 +410,8 @@ export interface Point {
   proven_at: string | null;
   proven_how: string;
   is_pinned: boolean;
+  // Since when no listing of the repository has named it, though one should have.
+  unconfirmed_since?: string | null;
   expired_at: string | null;
 }
 
@@ -466,6 +484,9 @@ export class ApiError extends Error {
   }
 }
 
+// Refusals that name no field, but are about one.
+const FIELDS: Record<string, string | undefined> = { email_taken: "email", setup_code: "setup_code", other_host: "host_id", host_disabled: "host_id" };
+
 const BASE = "/api/v1";
 // Lists that people of the installation may narrow to one tenant.
 const OF_TENANT =
@@ -515,7 +536,7 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
     response.status,
     error?.code ?? "failed",
     sentence(error?.message ?? `The server answered ${response.status}.`),
-    error?.field,
+    error?.field ?? FIELDS[error?.code],
   );
 }
 

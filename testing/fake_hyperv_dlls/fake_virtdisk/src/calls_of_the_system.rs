@@ -30,32 +30,12 @@ use crate::disks::Disks;
 const KERNEL32: &str = "kernel32.dll";
 
 mod system {
-    //! The functions themselves.
+    //! The functions themselves, as winbase.h and ioapiset.h declare them.
 
     use super::{BOOL, HANDLE, OVERLAPPED, c_void};
 
-    // SAFETY: so does winbase.h declare them.
-    #[link(name = "kernel32")]
-    unsafe extern "system" {
-        pub fn WriteFile(
-            file: HANDLE,
-            data: *const u8,
-            bytes: u32,
-            written: *mut u32,
-            overlapped: *mut OVERLAPPED,
-        ) -> BOOL;
-
-        pub fn DeviceIoControl(
-            device: HANDLE,
-            code: u32,
-            given: *const c_void,
-            given_bytes: u32,
-            answer: *mut c_void,
-            answer_bytes: u32,
-            returned: *mut u32,
-            overlapped: *mut OVERLAPPED,
-        ) -> BOOL;
-    }
+    windows::core::link!("kernel32.dll" "system" fn WriteFile(file: HANDLE, data: *const u8, bytes: u32, written: *mut u32, overlapped: *mut OVERLAPPED) -> BOOL);
+    windows::core::link!("kernel32.dll" "system" fn DeviceIoControl(device: HANDLE, code: u32, given: *const c_void, given_bytes: u32, answer: *mut c_void, answer_bytes: u32, returned: *mut u32, overlapped: *mut OVERLAPPED) -> BOOL);
 }
 
 /// Takes the program's calls from now on.

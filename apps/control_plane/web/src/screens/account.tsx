@@ -5,7 +5,7 @@ import { useMemo, useState } from "react";
 import { call } from "../api";
 import { useWho } from "../session";
 import { Dialog } from "../ui/dialog";
-import { FormError, TextField, useSending } from "../ui/form";
+import { CheckField, FormError, TextField, useSending } from "../ui/form";
 import { CopyText, Fact, Facts, Page, Panel } from "../ui/parts";
 import { Status } from "../ui/status";
 import { say } from "../ui/toasts";
@@ -35,8 +35,9 @@ function PasswordPanel() {
   const { session, renew } = useWho();
   const [current, setCurrent] = useState("");
   const [next, setNext] = useState("");
+  const [takesTokens, setTakesTokens] = useState(false);
   const sending = useSending(async () => {
-    await call("POST", "/session/password", { current, new: next });
+    await call("POST", "/session/password", { current, new: next, ...(takesTokens && { revoke_tokens: true }) });
     setCurrent("");
     setNext("");
     say("good", "Your password is changed. Your other sessions have ended.");
@@ -48,6 +49,7 @@ function PasswordPanel() {
         <input type="hidden" autoComplete="username" value={session.user.email} readOnly />
         <TextField label="Current password" type="password" autoComplete="current-password" required value={current} onChange={setCurrent} error={sending.errorOf("current")} />
         <TextField label="New password" type="password" autoComplete="new-password" required minLength={12} hint="At least 12 characters." value={next} onChange={setNext} error={sending.errorOf("new")} />
+        <CheckField label="Take back the API tokens that I made" hint="If somebody else may know the old password." checked={takesTokens} onChange={setTakesTokens} />
         <FormError error={sending.error} fields={["current", "new"]} />
         <button type="submit" disabled={sending.isBusy}>
           Change the password

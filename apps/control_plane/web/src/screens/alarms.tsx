@@ -290,7 +290,7 @@ function ChannelDialog({ channel, onClose }: { channel: Channel | null; onClose:
             <LinesField label="Addresses" hint="One on each line." value={form.addresses} onChange={(addresses) => set({ addresses })} error={sending.errorOf("addresses")} />
           ) : (
             <>
-              <TextField label="Address" type="url" required placeholder="https://" value={form.url} onChange={(url) => set({ url })} error={sending.errorOf("url")} />
+              <TextField label="Address" type="url" required placeholder="https://" hint="A private address must be allowed by an owner of the installation first, under Manage, Settings." value={form.url} onChange={(url) => set({ url })} error={sending.errorOf("url")} />
               <TextField
                 label="Secret"
                 type="password"

@@ -79,6 +79,10 @@ export function JobForm(props: JobFormProps) {
   );
 }
 
+// Those that a host can reach: a folder on a disk is its host's alone. The one that is chosen stays among them.
+const reachable = (repositories: Repository[], hostId: string, chosen?: string) =>
+  repositories.filter((repository) => !repository.host_id || repository.host_id === hostId || repository.id === chosen);
+
 function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobFormProps & { hosts: Host[]; repositories: Repository[] }) {
   const [form, setForm] = useState<JobBody>(() =>
     job
@@ -86,7 +90,7 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
       : {
           ...NEW_JOB,
           host_id: hosts.some((host) => host.id === hostId) ? (hostId ?? "") : hosts[0].id,
-          repository_id: repositoryId || repositories[0].id,
+          repository_id: repositoryId || (reachable(repositories, hosts.some((host) => host.id === hostId) ? (hostId ?? "") : hosts[0].id)[0] ?? repositories[0]).id,
           name: `Nightly, ${hosts.find((host) => host.id === hostId)?.name ?? hosts[0].name}`,
         },
   );
@@ -108,7 +112,11 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
             <SelectField
               label="Host"
               value={form.host_id}
-              onChange={(host_id) => set({ host_id, vms: { ...form.vms, guids: [] } })}
+              onChange={(host_id) => {
+                const [first] = reachable(repositories, host_id);
+                const isReached = reachable(repositories, host_id).some((repository) => repository.id === form.repository_id);
+                set({ host_id, vms: { ...form.vms, guids: [] }, ...(!isReached && first && { repository_id: first.id }) });
+              }}
               options={hosts.map((host) => ({ value: host.id, name: host.name }))}
               error={sending.errorOf("host_id")}
             />
@@ -116,7 +124,7 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
               label="Repository"
               value={form.repository_id}
               onChange={(repository_id) => set({ repository_id })}
-              options={repositories.map((repository) => ({ value: repository.id, name: repository.name }))}
+              options={reachable(repositories, form.host_id, form.repository_id).map((repository) => ({ value: repository.id, name: repository.name }))}
               error={sending.errorOf("repository_id")}
             />
           </div>
@@ -508,6 +516,7 @@ function Preview({ form }: { form: JobBody }) {
             <RetentionPicture kept={preview.retention.kept} />
             <p className="muted">
               {count(preview.retention.kept_count ?? preview.retention.kept.length, "point")} kept, {preview.retention.dropped_count.toLocaleString("en")} removed by then.
+              {preview.retention.pinned?.length ? ` ${count(preview.retention.pinned.length, "pinned point stays", "pinned points stay")} whatever the rule says.` : ""}
             </p>
           </>
         )}

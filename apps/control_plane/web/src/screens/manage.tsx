@@ -1,14 +1,14 @@
 // Managing: people, tokens, enrolment, tenants, the audit log, settings.
 
 import { type ReactNode, useState } from "react";
-import { type ApiToken, type AuditEntry, call, type EnrolmentToken, type Role, type Settings, type Smtp, type Tenant, type User } from "../api";
+import { type ApiToken, type AuditEntry, call, type EnrolmentToken, type HistoryMember, type Role, type Settings, type Smtp, type Tenant, type User } from "../api";
 import { plain } from "../format";
 import { refresh, useAct, useGet, useList } from "../fetching";
 import { usePath, useQueryValue } from "../route";
 import { serverNow } from "../server_time";
 import { useMay, useTenantOfNew, useWho } from "../session";
 import { ConfirmButton, Dialog } from "../ui/dialog";
-import { CheckField, FormError, NumberField, SelectField, TextField, useSending } from "../ui/form";
+import { CheckField, FormError, LinesField, NumberField, SelectField, TextField, useSending } from "../ui/form";
 import { CopyText, Empty, Loaded, Page, Panel, Tabs, Time } from "../ui/parts";
 import { Status } from "../ui/status";
 import { Table } from "../ui/table";
@@ -119,6 +119,7 @@ function PersonDialog({ user, onClose }: { user: User | null; onClose: () => voi
   const [email, setEmail] = useState("");
   const [role, setRole] = useState<Role>(user?.role ?? "operator");
   const [password, setPassword] = useState("");
+  const [keepsTokens, setKeepsTokens] = useState(false);
   const [isDisabled, setDisabled] = useState(user?.is_disabled ?? false);
   const [resetTotp, setResetTotp] = useState(false);
   const [tenantId, setTenantId] = useState(fixed.tenant_id ?? "");
@@ -126,7 +127,7 @@ function PersonDialog({ user, onClose }: { user: User | null; onClose: () => voi
   const remove = useAct(() => call("DELETE", `/users/${user?.id}`), { done: "Removed.", again });
   const sending = useSending(async () => {
     if (user) {
-      await call("PATCH", `/users/${user.id}`, { name, role, is_disabled: isDisabled, ...(password && { password }), ...(resetTotp && { reset_totp: true }) });
+      await call("PATCH", `/users/${user.id}`, { name, role, is_disabled: isDisabled, ...(password && { password, ...(keepsTokens && { keeps_tokens: true }) }), ...(resetTotp && { reset_totp: true }) });
     } else {
       await call("POST", "/users", { email, name, role, password, ...(isOfInstallation && tenantId && { tenant_id: tenantId }) });
     }
@@ -161,6 +162,14 @@ function PersonDialog({ user, onClose }: { user: User | null; onClose: () => voi
             onChange={setPassword}
             error={sending.errorOf("password")}
           />
+          {user && password && (
+            <CheckField
+              label="Keep their API tokens"
+              hint="The password was only forgotten. Else all that they made is taken back."
+              checked={keepsTokens}
+              onChange={setKeepsTokens}
+            />
+          )}
           {user && (
             <>
               <CheckField label="Disabled" hint="May not sign in; their sessions end." checked={isDisabled} onChange={setDisabled} />
@@ -471,6 +480,8 @@ const ACTIONS: Record<string, string> = {
   "repository.password": "Looked at the password",
   "repository.operation": "Ordered maintenance",
   "point.restore": "Restored",
+  "point.pin": "Pinned",
+  "point.unpin": "Unpinned",
   "job.run": "Ran by hand",
   "run.cancel": "Cancelled",
   "host.command": "Asked the agent",
@@ -572,13 +583,23 @@ export function SettingsScreen() {
 
 const NO_SMTP: Smtp = { host: "", port: 587, tls: "starttls", username: "", from: "" };
 
+const HISTORY: { member: HistoryMember; name: string }[] = [
+  { member: "runs_days", name: "Runs, work on repositories" },
+  { member: "events_days", name: "Their events and logs" },
+  { member: "alarms_days", name: "Alarms that are over" },
+  { member: "audit_days", name: "The audit log" },
+  { member: "gone_points_days", name: "Points that were removed" },
+  { member: "commands_days", name: "Commands to agents" },
+  { member: "messages_days", name: "Messages that were sent" },
+];
+
 function SettingsForm({ settings }: { settings: Settings }) {
   const [form, setForm] = useState({ ...settings, smtp: settings.smtp ?? NO_SMTP });
   const [password, setPassword] = useState("");
   const setSmtp = (change: Partial<Smtp>) => setForm({ ...form, smtp: { ...form.smtp, ...change } });
   const sending = useSending(async () => {
-    const { public_url, min_agent_version, smtp } = form;
-    await call("PUT", "/settings", { public_url, min_agent_version, smtp: smtp.host ? { ...smtp, ...(password && { password }) } : null });
+    const { public_url, min_agent_version, webhook_networks, history, smtp } = form;
+    await call("PUT", "/settings", { public_url, min_agent_version, webhook_networks, history, smtp: smtp.host ? { ...smtp, ...(password && { password }) } : null });
     setPassword("");
     await refresh("/settings");
     say("good", "Saved.");
@@ -602,6 +623,15 @@ function SettingsForm({ settings }: { settings: Settings }) {
           value={form.min_agent_version}
           onChange={(min_agent_version) => setForm({ ...form, min_agent_version })}
           error={sending.errorOf("min_agent_version")}
+        />
+        <LinesField
+          label="Private addresses that webhooks may reach"
+          hint="One on each line: a network such as 10.1.0.0/16, an address, or a host's name. Public addresses need none."
+          placeholder="10.1.0.0/16"
+          rows={2}
+          value={form.webhook_networks}
+          onChange={(webhook_networks) => setForm({ ...form, webhook_networks })}
+          error={sending.errorOf("webhook_networks")}
         />
       </Panel>
       <Panel title="Mail server">
@@ -633,7 +663,25 @@ function SettingsForm({ settings }: { settings: Settings }) {
         </div>
         <TextField label="Sender" placeholder="backup@example.com" value={form.smtp.from} onChange={(from) => setSmtp({ from })} error={sending.errorOf("smtp.from")} />
       </Panel>
-      <FormError error={sending.error} fields={["public_url", "min_agent_version"]} />
+      <Panel title="How long history is kept">
+        <p className="muted">What is over goes when it is older. What is in repositories does not depend on it: points are kept by their jobs' retention alone.</p>
+        <div className="two">
+          {HISTORY.map(({ member, name }) => (
+            <NumberField
+              key={member}
+              label={name}
+              unit="days"
+              min={1}
+              max={3650}
+              required
+              value={form.history[member]}
+              onChange={(days) => setForm({ ...form, history: { ...form.history, [member]: days ?? settings.history[member] } })}
+              error={sending.errorOf(`history.${member}`)}
+            />
+          ))}
+        </div>
+      </Panel>
+      <FormError error={sending.error} fields={["public_url", "min_agent_version", "webhook_networks", "history"]} />
       <button type="submit" className="primary" disabled={sending.isBusy}>
         Save the settings
       </button>

@@ -13,7 +13,7 @@ import { RunStatusMark, Status } from "../ui/status";
 import { Table } from "../ui/table";
 
 const place = (repository: Repository) =>
-  repository.kind === "local" ? repository.path : `${repository.bucket}/${repository.prefix ?? ""} on ${repository.endpoint}`;
+  repository.kind === "local" ? `${repository.path}${repository.host_name ? ` on ${repository.host_name}` : ""}` : `${repository.bucket}/${repository.prefix ?? ""} on ${repository.endpoint}`;
 
 function due(repository: Repository): string | null {
   const late = [repository.maintenance_due && "maintenance", repository.verification_due && "verification"].filter(Boolean);
@@ -239,6 +239,10 @@ export function RepositoryScreen({ id }: { id: string }) {
     done: "Queued: a host that uses the repository does it next.",
     again: ["/repositories"],
   });
+  const move = useAct(() => call("PATCH", `/repositories/${id}`, { host_id: null }), {
+    done: "The next host that uses it has the folder.",
+    again: ["/repositories"],
+  });
   const remove = useAct(() => call("DELETE", `/repositories/${id}`), { done: "Removed.", again: ["/repositories", "/overview"] });
   return (
     <Page
@@ -321,7 +325,20 @@ export function RepositoryScreen({ id }: { id: string }) {
               </Loaded>
             </Panel>
             {may.own && (
-              <p className="below">
+              <p className="below actions">
+                {data.host_id && (
+                  <ConfirmButton
+                    label="Moved to another host…"
+                    confirm="It was moved"
+                    title={`Is the folder of ${data.name} at another host now?`}
+                    onConfirm={() => move.mutateAsync(undefined)}
+                  >
+                    <p>
+                      It is bound to {data.host_name ?? "a host"}. If its disk or folder was moved, the next host that uses it has it from then on. Do
+                      this only if {data.host_name ?? "that host"} no longer writes there.
+                    </p>
+                  </ConfirmButton>
+                )}
                 <ConfirmButton
                   className="danger-quiet"
                   label="Remove this repository…"

@@ -1,9 +1,9 @@
 // Restoring a point: a whole VM, its disks, or files.
 
 import { useEffect, useState } from "react";
-import { call, type Command, type Host, type Point, type Run } from "../api";
+import { call, type Command, type Host, type Point, type Repository, type Run } from "../api";
 import { baseName, moment } from "../format";
-import { refresh, useList } from "../fetching";
+import { refresh, useGet, useList } from "../fetching";
 import { go } from "../route";
 import { Dialog } from "../ui/dialog";
 import { CheckField, Choice, FormError, SelectField, TextField, useSending } from "../ui/form";
@@ -15,9 +15,18 @@ type Kind = "vm" | "disks" | "files";
 
 export function RestoreDialog({ point, onClose }: { point: Point; onClose: () => void }) {
   const hosts = useList<Host>("/hosts");
+  const repository = useGet<Repository>(`/repositories/${point.repository_id}`);
+  // A folder on a disk is reached by its host alone.
+  const only = repository.data?.host_id;
   return (
     <Dialog title={`Restore ${point.name}`} onClose={onClose} wide>
-      <Loaded from={hosts}>{(items) => <RestoreForm point={point} hosts={items.filter((host) => !host.is_disabled)} onClose={onClose} />}</Loaded>
+      <Loaded from={hosts}>
+        {(items) => (
+          <Loaded from={repository}>
+            {() => <RestoreForm point={point} hosts={items.filter((host) => !host.is_disabled && (!only || host.id === only))} onClose={onClose} />}
+          </Loaded>
+        )}
+      </Loaded>
     </Dialog>
   );
 }

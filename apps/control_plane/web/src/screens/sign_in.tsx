@@ -37,14 +37,7 @@ export function FirstStart({ needsCode, onDone }: FirstStartProps) {
   });
   const [code, setCode] = useState(codeOfAddress);
   const set = (key: keyof typeof form) => (value: string) => setForm({ ...form, [key]: value });
-  const sending = useSending(async () => {
-    try {
-      onDone(await call<Session>("POST", "/setup", { ...form, ...(needsCode && { setup_code: code }) }));
-    } catch (error) {
-      // It names no field, but it is about one.
-      throw error instanceof ApiError && error.code === "setup_code" ? new ApiError(error.status, error.code, error.message, "setup_code") : error;
-    }
-  });
+  const sending = useSending(async () => onDone(await call<Session>("POST", "/setup", { ...form, ...(needsCode && { setup_code: code }) })));
   return (
     <Door
       title="Welcome"

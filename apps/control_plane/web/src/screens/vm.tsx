@@ -1,9 +1,9 @@
 // A VM: how safe it is and why, its points, and the way back from any of them.
 
 import { useState } from "react";
-import { call, type Host, type Point, type Vm } from "../api";
+import { call, type Command, commandDone, type Host, type Point, type Vm } from "../api";
 import { baseName, capital, consistencyName, count, duration, exact, moment, plain, proofName, size } from "../format";
-import { useAct, useGet, useList } from "../fetching";
+import { refresh, useAct, useGet, useList } from "../fetching";
 import { go, Link } from "../route";
 import { useMay } from "../session";
 import { Chart } from "../ui/chart";
@@ -14,7 +14,6 @@ import { HealthStatus, Status } from "../ui/status";
 import { Table } from "../ui/table";
 import { Timeline } from "../ui/timeline";
 import { RestoreDialog } from "./restore";
-import { refresh } from "../fetching";
 
 export function VmScreen({ id }: { id: string }) {
   const vm = useGet<Vm>(`/vms/${id}`);
@@ -98,12 +97,39 @@ export function VmScreen({ id }: { id: string }) {
 }
 
 export function PointProof({ point }: { point: Point }) {
-  if (point.expired_at) return <Status tone="excused">Removed by retention</Status>;
+  if (point.expired_at) return <Status tone="excused">Removed</Status>;
+  if (point.unconfirmed_since) {
+    return (
+      <Status tone="warning" title="The repository was listed since, and this point was not in it.">
+        Not confirmed since <Time at={point.unconfirmed_since} />
+      </Status>
+    );
+  }
   if (!point.proven_at) return <Status tone="calm">Not proven yet</Status>;
   return (
     <Status tone="good" title={`${exact(point.proven_at)}: ${proofName(point.proven_how)}`}>
       Proven <Time at={point.proven_at} />
     </Status>
+  );
+}
+
+// Whether retention leaves a point alone. Pins are in the repository, so a host sets them.
+function Pin({ point }: { point: Point }) {
+  const pin = useAct(
+    async (is_pinned: boolean) => commandDone(await call<Command>("POST", `/points/${point.id}/pin`, { is_pinned })),
+    { done: () => (point.is_pinned ? "Unpinned: retention may remove it." : "Pinned: it stays whatever retention says."), again: ["/points", "/vms"] },
+  );
+  return (
+    <button
+      type="button"
+      className="small"
+      disabled={pin.isPending}
+      aria-label={`${point.is_pinned ? "Unpin" : "Pin"} the point of ${moment(point.created_at)}`}
+      title="A pinned point stays, whatever retention says."
+      onClick={() => pin.mutate(!point.is_pinned)}
+    >
+      {pin.isPending ? "Asking…" : point.is_pinned ? "Unpin" : "Pin"}
+    </button>
   );
 }
 
@@ -136,6 +162,7 @@ function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Poi
                   </Link>
                   <small>
                     <Time at={point.created_at} />
+                    {point.is_pinned && ", pinned"}
                   </small>
                 </>
               ),
@@ -155,12 +182,15 @@ function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Poi
             { head: "Proof", className: "wordy clear nowrap", cell: (point) => <PointProof point={point} /> },
             {
               head: "Restore",
-              className: "end beside",
+              className: "end",
               cell: (point) =>
                 may.operate && (
-                  <button type="button" className="small" onClick={() => onRestore(point)} aria-label={`Restore from ${moment(point.created_at)}`}>
-                    Restore…
-                  </button>
+                  <span className="actions">
+                    <Pin point={point} />
+                    <button type="button" className="small" onClick={() => onRestore(point)} aria-label={`Restore from ${moment(point.created_at)}`}>
+                      Restore…
+                    </button>
+                  </span>
                 ),
             },
           ]}
