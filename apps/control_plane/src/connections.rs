@@ -25,6 +25,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use crate::sign_in::network;
+
 /// What HTTP/2 begins with: until it is told apart from HTTP/1, nobody else watches the time.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -117,13 +119,7 @@ impl Door {
     /// Takes a place for a connection, if there is one.
     fn place(&self, address: IpAddr) -> Option<Place> {
         // One machine has a whole network of IPv6 addresses.
-        let address = match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-            }
-            address => address,
-        };
+        let address = network(address.to_canonical());
         let mut inside = locked(&self.inside);
         let of_address = inside.by_address.get(&address).copied().unwrap_or(0);
         let is_full = inside.count >= self.limits.connections_max

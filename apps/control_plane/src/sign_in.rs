@@ -304,7 +304,7 @@ impl Pace {
     }
 }
 
-/// Returns what stands for an address wherever tries are counted: itself, or the network of an IPv6 address.
+/// Returns what stands for an address wherever callers are counted: itself, or the network of an IPv6 address.
 pub fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
