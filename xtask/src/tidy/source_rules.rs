@@ -1,4 +1,5 @@
-//! What each Rust file must have and must not have: heads, names, sizes, attributes, loose ends.
+//! What each Rust file must have and must not have: heads, names, sizes, attributes, loose ends; and files that tools
+//! have left behind.
 
 use super::crates::{MAY_BE_UNSAFE, may_be_unsafe};
 use super::finding::Finding;
@@ -12,6 +13,9 @@ const BANNED_NAMES: [&str; 9] = [
 
 const LINES_MAX: usize = 1000;
 
+/// How the files end that merging, patching and editing leave behind.
+const LEFT_BEHIND: [&str; 5] = [".orig", ".rej", ".bak", ".swp", "~"];
+
 /// Checks all Rust files, and all programs and manifests for loose ends.
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -23,6 +27,12 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         findings.extend(unsafe_code(path, source, &code));
         findings.extend(attribute_use(path, source, &code));
         findings.extend(unfinished_macros(path, source, &code));
+    }
+    for (path, _) in tree.files() {
+        if let Some(end) = LEFT_BEHIND.iter().find(|end| path.ends_with(**end)) {
+            let message = format!("a tool has left this `{end}` behind; remove it");
+            findings.push(Finding::new(path, 1, message));
+        }
     }
     for (path, text) in tree.texts() {
         let is_program = !path.contains('.') || path.starts_with(".ci/");
@@ -224,6 +234,8 @@ mod tests {
             ),
             ("a/b/src/x.rs", marked.as_str(), 2, mark.as_str()),
             ("check", marked.as_str(), 2, mark.as_str()),
+            ("a/b/src/x.rs.orig", "//! Head", 1, "left this"),
+            ("docs/x.md~", "x", 1, "left this"),
         ];
         for (path, text, line, message) in table {
             let found = found(path, text);
