@@ -27,6 +27,22 @@ pub struct Measured {
     pub phase: String,
     /// Whether it goes on only when something else is over.
     pub is_waiting: bool,
+    /// The named disks that have begun, of subjects that are not over; in the order of subjects and of their disks.
+    /// None if no disk was named.
+    pub disks: Option<Vec<MeasuredDisk>>,
+}
+
+/// How far a disk is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeasuredDisk {
+    /// Whose it is.
+    pub subject: String,
+    /// Its own name.
+    pub name: String,
+    /// Bytes that were dealt with.
+    pub done_bytes: u64,
+    /// Bytes that are to be dealt with.
+    pub total_bytes: u64,
 }
 
 /// Adds news up. `hook` hears each piece before it counts.
@@ -44,6 +60,7 @@ impl std::fmt::Debug for Meter {
 #[derive(Default)]
 struct State {
     disks: BTreeMap<(String, u32), (u64, u64)>,
+    disk_names: BTreeMap<String, Vec<String>>,
     measured: Measured,
 }
 
@@ -63,6 +80,7 @@ impl Meter {
         let state = self.lock();
         Measured {
             percent: state.percent(),
+            disks: state.named_disks(),
             ..state.measured.clone()
         }
     }
@@ -70,6 +88,11 @@ impl Meter {
     /// Sets how many subjects there are.
     pub fn expect_subjects(&self, subjects_total: u64) {
         self.lock().measured.subjects_total = subjects_total;
+    }
+
+    /// Names the disks of a subject, in the order of their numbers.
+    pub fn name_disks(&self, subject: &str, names: Vec<String>) {
+        self.lock().disk_names.insert(subject.to_owned(), names);
     }
 
     /// Says what is worked on.
@@ -93,6 +116,23 @@ impl Measured {
 impl State {
     fn disk(&mut self, subject: &str, disk: u32) -> &mut (u64, u64) {
         self.disks.entry((subject.to_owned(), disk)).or_default()
+    }
+
+    fn named_disks(&self) -> Option<Vec<MeasuredDisk>> {
+        if self.disk_names.is_empty() {
+            return None;
+        }
+        let named = |(of, &(done_bytes, total_bytes)): (&(String, u32), &(u64, u64))| {
+            let (subject, disk) = of;
+            let names = self.disk_names.get(subject)?;
+            Some(MeasuredDisk {
+                subject: subject.clone(),
+                name: names.get(usize::try_from(*disk).ok()?)?.clone(),
+                done_bytes,
+                total_bytes,
+            })
+        };
+        Some(self.disks.iter().filter_map(named).collect())
     }
 
     fn percent(&self) -> f64 {
@@ -172,6 +212,41 @@ mod tests {
         let measured = meter.measured();
         assert_eq!((measured.done_bytes, measured.total_bytes), (0, 60));
         assert_eq!(measured.packed_bytes, 7);
+    }
+
+    #[test]
+    fn disks_with_names_are_told_of_until_their_subject_is_over() {
+        let meter = Meter::new(1, |_| {});
+        assert_eq!(meter.measured().disks, None);
+        meter.name_disks(
+            "web",
+            vec!["system.vhdx".to_owned(), "data.vhdx".to_owned()],
+        );
+        for (subject, disk) in [("web", 1), ("web", 2), ("nameless", 0)] {
+            meter.hear(&News::DiskBegins {
+                subject,
+                disk,
+                bytes: 100,
+            });
+        }
+        meter.hear(&News::DiskAdvances {
+            subject: "web",
+            disk: 1,
+            bytes: 40,
+            packed_bytes: 7,
+        });
+        let disk = MeasuredDisk {
+            subject: "web".to_owned(),
+            name: "data.vhdx".to_owned(),
+            done_bytes: 40,
+            total_bytes: 100,
+        };
+        assert_eq!(meter.measured().disks, Some(vec![disk]));
+        meter.hear(&News::Ends {
+            subject: "web",
+            done: true,
+        });
+        assert_eq!(meter.measured().disks, Some(Vec::new()));
     }
 
     #[test]

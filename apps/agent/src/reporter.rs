@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use protocol::WireId;
 use protocol::event::Event;
 use protocol::request::{Body, Call as _};
-use protocol::update_run::{Ending, Progress, UpdateRun};
+use protocol::update_run::{DiskProgress, Ending, Progress, UpdateRun};
 use time_and_chance::StopSignal;
 
 use crate::control_plane::{CallError, Ends};
@@ -43,10 +43,15 @@ impl<'p> Reporter<'p> {
         &self.run_id
     }
 
-    /// Tells that the run has begun, or how far it is. That it cannot be told is nothing to the run. `stop`
+    /// Tells that the run has begun, or how far it and its disks are. That it cannot be told is nothing to the run. `stop`
     /// keeps it from being told; once it is on its way, its answer is waited for: cut off, it could come after
     /// the run's end.
-    pub fn is_at(&self, progress: Progress, stop: &StopSignal) -> Result<(), CallError> {
+    pub fn is_at(
+        &self,
+        progress: Progress,
+        disks: Option<&[DiskProgress]>,
+        stop: &StopSignal,
+    ) -> Result<(), CallError> {
         let mut stage = self.stage.lock().expect("nobody panics while he tells");
         let (parts, program) = (self.parts, &self.parts.ports.program);
         let run_id = self.run_id.clone();
@@ -58,6 +63,10 @@ impl<'p> Reporter<'p> {
                 let begun = UpdateRun::started(run_id, program, parts.ports.clock.now());
                 (UpdateRun { progress, ..begun }, &parts.stop)
             }
+        };
+        let update = match disks {
+            Some(disks) => update.with_disks(disks),
+            None => update,
         };
         let cut = &parts.cut;
         parts.plane.call_through(&update, Ends { stop, cut })?;
@@ -128,7 +137,7 @@ mod tests {
         let parts = parts(folder.path(), &line, clock());
         let reporter = Reporter::new(&parts, WireId::Number(7));
         let is_over = StopSignal::new();
-        let tell = || reporter.is_at(Progress::default(), &is_over);
+        let tell = || reporter.is_at(Progress::default(), None, &is_over);
         std::thread::scope(|scope| {
             let begun = scope.spawn(tell);
             there.recv().unwrap();
@@ -143,7 +152,7 @@ mod tests {
             told.join().unwrap().unwrap();
         });
         // And none begins any more.
-        assert!(reporter.is_at(Progress::default(), &is_over).is_err());
+        assert!(reporter.is_at(Progress::default(), None, &is_over).is_err());
         assert_eq!(line.bodies(Endpoint::UpdateRun).len(), 2);
     }
 

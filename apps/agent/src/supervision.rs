@@ -14,14 +14,14 @@ use std::time::Duration;
 use progress::{Monitor, News, Progress};
 use protocol::WireId;
 use protocol::event::{CancelRequested, Event, Percent, ProgressUpdate};
-use protocol::update_run::{Ending, Progress as Told, RunStatus};
+use protocol::update_run::{DiskProgress, Ending, Progress as Told, RunStatus};
 use time_and_chance::StopSignal;
 
 use crate::active::ActiveRun;
 use crate::cancellation::Cancellation;
 use crate::durable::Durable;
 use crate::log::Log;
-use crate::meter::{Measured, Meter};
+use crate::meter::{Measured, MeasuredDisk, Meter};
 use crate::pace::Pace;
 use crate::parts::Parts;
 use crate::receiving;
@@ -236,7 +236,10 @@ fn tell(works: &Work<'_>, run_id: &WireId, is_over: &StopSignal) {
             parts
                 .log
                 .debug(&format!("run {run_id}: {}", in_words(&measured)));
-            match works.reporter.is_at(as_told(&measured, &rate), is_over) {
+            let disks = measured.disks.as_ref();
+            let disks: Option<Vec<_>> = disks.map(|it| it.iter().map(disk_as_told).collect());
+            let told_now = as_told(&measured, &rate);
+            match works.reporter.is_at(told_now, disks.as_deref(), is_over) {
                 Ok(()) => {
                     pace.after_answer();
                     told = Some((measured.clone(), now));
@@ -333,6 +336,15 @@ fn as_told(measured: &Measured, rate: &Rate) -> Told {
         speed_bytes_per_sec: some(rate.bytes_per_second()),
         eta_seconds: some(rate.seconds_left(measured)),
         current_item: current_item(measured),
+    }
+}
+
+fn disk_as_told(disk: &MeasuredDisk) -> DiskProgress {
+    DiskProgress {
+        vm_name: disk.subject.clone(),
+        disk_path: disk.name.clone(),
+        bytes_done: disk.done_bytes,
+        bytes_total: disk.total_bytes,
     }
 }
 

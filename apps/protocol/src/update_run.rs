@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::endpoint::Endpoint;
 use crate::hyperv_results::HypervResult;
@@ -17,6 +17,9 @@ use crate::{WireId, lenient, moment};
 
 /// How much of a log an update may carry.
 const LOG_EXCERPT_CHARS_MAX: usize = 8_000;
+
+/// Of how many disks an update tells how far they are: bodies stay small, and nobody looks at more.
+const DISKS_TOLD_MAX: usize = 100;
 
 closed_words! {
     /// A run's state, as an agent reports it.
@@ -207,6 +210,19 @@ pub struct Progress {
     pub current_item: String,
 }
 
+/// How far a disk of a run's VMs is: a member of `progress_json` that our own server shows, and others pass over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DiskProgress {
+    /// The VM.
+    pub vm_name: String,
+    /// The disk's path on the host.
+    pub disk_path: String,
+    /// Bytes that were dealt with.
+    pub bytes_done: u64,
+    /// Bytes that are to be dealt with.
+    pub bytes_total: u64,
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ending {
@@ -290,6 +306,13 @@ impl UpdateRun {
             progress,
             ..Self::heartbeat(run_id, program)
         }
+    }
+
+    /// Returns the same update that also says how far the disks are that are worked on now.
+    pub fn with_disks(mut self, disks: &[DiskProgress]) -> Self {
+        let told = &disks[..disks.len().min(DISKS_TOLD_MAX)];
+        self.progress_json.insert("disks".to_owned(), json!(told));
+        self
     }
 
     /// Returns the last update of a run.

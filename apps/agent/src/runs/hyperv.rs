@@ -19,7 +19,7 @@ use protocol::update_run::{Ending, Progress as Told, RunStatus};
 use repo::Writer;
 
 use super::hyperv_choice::{Choice, ChosenVm, choose};
-use super::hyperv_news::KnownVms;
+use super::hyperv_news::{KnownVms, disk_paths};
 use super::hyperv_options::options;
 use super::hyperv_stats::DiskStats;
 use super::{failed, stages, starting, vm_registration};
@@ -92,6 +92,9 @@ impl VmRun<'_> {
         }
         vm_registration::register_new(work.parts, run.job_id.as_ref(), &mut choice.chosen);
         self.known.add(&choice.chosen);
+        for ChosenVm { vm, .. } in &choice.chosen {
+            work.meter.name_disks(&vm.name, disk_paths(vm));
+        }
         work.meter
             .expect_subjects((choice.chosen.len() + choice.missing.len()) as u64);
         let mut outcomes = self.missing(&choice);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use hyperv::Vm;
 use progress::News;
 use protocol::event::{
     Event, FinalPhase, HypervDiskStarting, HypervFinalizing, HypervVmStarting, Percent,
@@ -38,6 +39,14 @@ struct Merge {
     total_bytes: Option<u64>,
 }
 
+/// Returns the paths of a VM's disks, in the order of their numbers.
+pub fn disk_paths(vm: &Vm) -> Vec<String> {
+    let paths = vm.disks.iter();
+    paths
+        .map(|disk| disk.original_path.display().to_string())
+        .collect()
+}
+
 impl KnownVms {
     /// Returns what knows no VMs yet.
     pub fn new(clock: SharedClock) -> Self {
@@ -51,11 +60,9 @@ impl KnownVms {
     pub fn add(&self, chosen: &[ChosenVm]) {
         let mut known = self.known.lock().expect("nobody panics while he looks");
         for ChosenVm { vm, number, .. } in chosen {
-            let paths = vm.disks.iter();
-            let paths = paths.map(|disk| disk.original_path.display().to_string());
             let entry = KnownVm {
                 number: number.0,
-                disk_paths: paths.collect(),
+                disk_paths: disk_paths(vm),
                 is_begun: false,
                 merge: None,
             };
@@ -170,7 +177,6 @@ fn finalizing(vm_name: &str) -> Event {
 
 #[cfg(test)]
 mod tests {
-    use hyperv::Vm;
     use protocol::identifier::VmNumber;
     use serde_json::{Value, json};
     use time_and_chance::ManualClock;

@@ -1,5 +1,7 @@
 //! Runs of whole VMs on a simulated host.
 
+use std::collections::BTreeSet;
+
 use backup::vm::StateFolder;
 use hyperv::HypervHost as _;
 use hyperv::sim::SimFault;
@@ -248,6 +250,46 @@ fn a_vm_is_compressed_as_the_job_says() {
     let compressed = stored_bytes(true, json!({"parallel_disk_reads": false}), "compressed");
     let less = plain.saturating_sub(compressed);
     assert!(less > text.len() as u64 / 3, "{plain} {compressed}");
+    world.check();
+}
+
+#[test]
+fn how_far_each_disk_is_is_told_while_its_vm_is_backed_up() {
+    let (world, vms) = world(&["web"]);
+    let guid = vms[0].parse().unwrap();
+    world.host().write_random(guid, 0, 1 << 20, 9).unwrap();
+    // So slowly that its updates come in between.
+    let slow = order(&world, &[("web", vms[0].clone())]);
+    let run = world.queue(slow.with("local_bandwidth_limit_kbps", json!(4096)));
+    assert_eq!(world.end_of(&run), "success");
+    let disks = world.host().vm(guid).unwrap().disks;
+    let paths: Vec<String> = disks
+        .iter()
+        .map(|disk| disk.original_path.display().to_string())
+        .collect();
+    let calls = world.plane.calls_of("agent_update_run");
+    let of_run = calls.iter().filter(|it| it.call.body["run_id"] == run);
+    let told: Vec<Value> = of_run
+        .filter_map(|it| it.call.body["progress_json"]["disks"].as_array().cloned())
+        .flatten()
+        .collect();
+    assert!(!told.is_empty(), "no update tells of a disk");
+    for disk in &told {
+        let bytes = |name: &str| disk[name].as_u64().unwrap();
+        assert_eq!(disk["vm_name"], "web");
+        assert!(
+            paths.contains(&disk["disk_path"].as_str().unwrap().to_owned()),
+            "{disk}"
+        );
+        assert!(bytes("bytes_done") <= bytes("bytes_total"), "{disk}");
+    }
+    let is_done = |disk: &&Value| disk["bytes_done"] == disk["bytes_total"];
+    let done: BTreeSet<_> = told
+        .iter()
+        .filter(is_done)
+        .map(|it| it["disk_path"].as_str())
+        .collect();
+    assert_eq!(done.len(), paths.len(), "{told:?}");
     world.check();
 }
 

@@ -364,6 +364,8 @@ export interface Run {
   target: unknown;
   point_id?: number | null;
   points?: Point[];
+  // What its agent last said in detail, where it says anything.
+  progress?: Record<string, unknown>;
 }
 
 export interface RunEvent {

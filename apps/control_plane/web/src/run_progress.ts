@@ -1,7 +1,7 @@
-// What each VM and each of its disks is at, told from a run's events. Nothing is guessed: what no event says is
-// not shown.
+// What each VM and each of its disks is at, told from a run's events and from what its agent last said of disks that
+// it works on. Nothing is guessed: what nobody said is not shown.
 
-import type { RunEvent } from "./api";
+import { type Run, type RunEvent, runsStill } from "./api";
 
 export type Phase = "waiting" | "working" | "finishing" | "done" | "warned" | "failed";
 
@@ -23,7 +23,13 @@ const text = (value: unknown) => (typeof value === "string" ? value : "");
 const figure = (value: unknown) => (typeof value === "number" ? value : undefined);
 const NAMELESS = "This run";
 
-export function progressOf(events: RunEvent[]): VmProgress[] {
+// The disks of VMs that are worked on now.
+function disksNow(run: Run): Record<string, unknown>[] {
+  const disks = runsStill(run.status) ? run.progress?.disks : null;
+  return Array.isArray(disks) ? disks.filter((disk) => typeof disk === "object" && disk !== null) : [];
+}
+
+export function progressOf(run: Run, events: RunEvent[]): VmProgress[] {
   const vms = new Map<string, VmProgress>();
   const vmOf = (name: string) => {
     const found = vms.get(name) ?? { name, phase: "working" as Phase, note: "", disks: [] };
@@ -86,6 +92,11 @@ export function progressOf(events: RunEvent[]): VmProgress[] {
         break;
       }
     }
+  }
+  for (const now of disksNow(run)) {
+    const disk = vms.get(text(now.vm_name))?.disks.find((known) => known.name === now.disk_path);
+    const [done, total] = [figure(now.bytes_done), figure(now.bytes_total)];
+    if (disk && done !== undefined && total !== undefined) Object.assign(disk, { done, total, phase: done < total ? "working" : "done" });
   }
   return [...vms.values()];
 }

@@ -14,7 +14,7 @@ use protocol::log_chunk::PushLogChunk;
 use protocol::next_run::NextRun;
 use protocol::repo_operations::{CompleteRepoOperation, OperationResult, OperationStatus};
 use protocol::run_events::PushEvents;
-use protocol::update_run::{Ending, Progress, RunStatus, UpdateRun};
+use protocol::update_run::{DiskProgress, Ending, Progress, RunStatus, UpdateRun};
 use protocol::{Request, SecretText, WireId};
 use serde_json::json;
 
@@ -213,6 +213,25 @@ fn progress_never_carries_a_status_and_100_percent_is_kept_for_the_end() {
         let body = sent(&UpdateRun::progressed(run_id(), &program(), progress));
         assert_eq!(body["progress_pct"], 0.0);
     }
+}
+
+#[test]
+fn disks_that_are_worked_on_are_told_of_up_to_a_hundred() {
+    let progressed = || UpdateRun::progressed(run_id(), &program(), Progress::default());
+    let disk = DiskProgress {
+        vm_name: "web".to_owned(),
+        disk_path: r"C:\VMs\web.vhdx".to_owned(),
+        bytes_done: 40,
+        bytes_total: 100,
+    };
+    let told = json!({"vm_name": "web", "disk_path": r"C:\VMs\web.vhdx", "bytes_done": 40, "bytes_total": 100});
+    let body = |update: UpdateRun| sent(&update)["progress_json"].clone();
+    assert_eq!(body(progressed()), json!(null));
+    assert_eq!(body(progressed().with_disks(&[])), json!({"disks": []}));
+    let many = vec![disk; 101];
+    let said = body(progressed().with_disks(&many));
+    assert_eq!(said["disks"].as_array().unwrap().len(), 100);
+    assert_eq!(said["disks"][99], told);
 }
 
 #[test]

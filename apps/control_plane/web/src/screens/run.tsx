@@ -110,7 +110,7 @@ export function RunScreen({ id }: { id: string }) {
                 </div>
               )}
               <ProgressPanel run={run} events={events} />
-              <VmsPanel progress={progressOf(events)} run={run} />
+              <VmsPanel progress={progressOf(run, events)} run={run} />
               {run.points && run.points.length > 0 && <PointsPanel run={run} />}
               {error && <Problem error={error} />}
               <EventsPanel events={events} run={run} />
