@@ -5,6 +5,7 @@
 //! cheap ones come first; the tests' totals come last, alone on their line.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -24,17 +25,17 @@ pub enum Length {
 
 /// Runs all steps; `false` if any of them failed.
 pub fn run(root: &Path, length: Length) -> Result<bool> {
+    let begun = Instant::now();
     let mut failed: Vec<&str> = Vec::new();
-
-    heading("format");
+    heading("format", begun);
     if !succeeds(cargo(root).args(["fmt", "--all", "--check"]))? {
         failed.push("format");
     }
-    heading("tidy");
+    heading("tidy", begun);
     if !tidy::run(root)? {
         failed.push("tidy");
     }
-    heading("lints");
+    heading("lints", begun);
     let mut lints = cargo(root);
     lints.args([
         "clippy",
@@ -48,7 +49,7 @@ pub fn run(root: &Path, length: Length) -> Result<bool> {
     if !succeeds(&mut lints)? {
         failed.push("lints");
     }
-    heading("docs");
+    heading("docs", begun);
     let mut docs = cargo(root);
     docs.args(["doc", "--workspace", "--no-deps", "--locked"])
         .env("RUSTDOCFLAGS", "-D warnings");
@@ -57,50 +58,62 @@ pub fn run(root: &Path, length: Length) -> Result<bool> {
     }
     // Tests wait more than they compute; the compiler for Windows takes what they leave.
     let for_windows = windows::Ahead::start(root)?;
-    heading("tests");
+    heading("tests", begun);
     let (passed, mut totals) = tests(root, length)?;
     if !passed {
         failed.push("tests");
     }
-    heading("lints for Windows");
+    heading("lints for Windows", begun);
     if !for_windows.finish()? {
         failed.push("lints for Windows");
     }
-    heading("tests under Wine");
+    heading("tests under Wine", begun);
     let (passed, under_wine) = windows::test(root, &[])?;
     if !passed {
         failed.push("tests under Wine");
     }
     totals.add(&under_wine);
     if length == Length::Long {
-        heading("people's API against its description");
-        if !people_api::is_as_described(root)? {
-            failed.push("people's API against its description");
-        }
-        failed.extend(dashboard_steps(root)?);
+        failed.extend(server_steps(root, begun)?);
     }
-
-    println!();
-    if failed.is_empty() {
-        println!("all checks passed");
-    } else {
-        println!("failed: {}", failed.join(", "));
-    }
+    println!(
+        "\n{} (after {} s)",
+        outcome(&failed),
+        begun.elapsed().as_secs()
+    );
     println!("{totals}");
     Ok(failed.is_empty())
 }
 
-/// Runs what wants Node, a browser and a release build; returns what failed.
-fn dashboard_steps(root: &Path) -> Result<Vec<&'static str>> {
+/// Runs what the long check adds for the server and its dashboard, by itself; `false` if any of it failed.
+pub fn server(root: &Path) -> Result<bool> {
+    let failed = server_steps(root, Instant::now())?;
+    println!("\n{}", outcome(&failed));
+    Ok(failed.is_empty())
+}
+
+fn outcome(failed: &[&str]) -> String {
+    match failed {
+        [] => "all checks passed".to_owned(),
+        failed => format!("failed: {}", failed.join(", ")),
+    }
+}
+
+/// Runs what wants Schemathesis, Node, a browser and a release build; returns what failed.
+fn server_steps(root: &Path, begun: Instant) -> Result<Vec<&'static str>> {
     type Step = (&'static str, fn(&Path) -> Result<bool>);
-    let steps: [Step; 3] = [
+    let steps: [Step; 4] = [
+        (
+            "people's API against its description",
+            people_api::is_as_described,
+        ),
         ("dashboard, built again", dashboard::is_as_committed),
         ("dashboard in a browser", dashboard::works_in_a_browser),
         ("load", dashboard::stands_a_load),
     ];
     let mut failed = Vec::new();
     for (name, step) in steps {
-        heading(name);
+        heading(name, begun);
         if !step(root)? {
             failed.push(name);
         }
@@ -108,8 +121,9 @@ fn dashboard_steps(root: &Path) -> Result<Vec<&'static str>> {
     Ok(failed)
 }
 
-fn heading(step: &str) {
-    println!("\n== {step}");
+/// Says what comes, and after how long.
+fn heading(step: &str, begun: Instant) {
+    println!("\n== {step} (after {} s)", begun.elapsed().as_secs());
 }
 
 /// Runs all tests for this system. A run in which no test ran has not passed, whatever its exit

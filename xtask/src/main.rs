@@ -1,8 +1,8 @@
 //! Checks and chores of this repository, run as `cargo xtask <task>`.
 //!
-//! `check` is everything a change must pass; `tidy` is the part of it that reads the tree as
-//! text; `windows` builds and tests the agent for Windows. `./check` prepares a machine and then calls
-//! this; what Windows takes besides is looked after here, when it is needed.
+//! `check` is everything a change must pass; `tidy` is the part of it that reads the tree as text, and `server` what
+//! its long form adds for the control plane; `windows` builds and tests the agent for Windows. `./check` prepares a
+//! machine and then calls this; what Windows takes besides is looked after here, when it is needed.
 
 mod check;
 mod commands;
@@ -19,6 +19,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail, ensure};
 
 const USAGE: &str = "usage: cargo xtask check [--long]
+       cargo xtask server
        cargo xtask tidy
        cargo xtask unsafe-list
        cargo xtask windows build | clippy | test [--shipped | what cargo test takes, such as -p blob]";
@@ -41,6 +42,7 @@ fn run() -> Result<bool> {
     match words.as_slice() {
         ["check"] => check::run(&root()?, check::Length::Short),
         ["check", "--long"] => check::run(&root()?, check::Length::Long),
+        ["server"] => check::server(&root()?),
         ["tidy"] => tidy::run(&root()?),
         ["windows", "build"] => windows::build(&root()?),
         ["windows", "clippy"] => windows::clippy(&root()?),
