@@ -18,6 +18,9 @@ use fleet::sim_clock_file::SimClockFile;
 use fleet::started::{Started, wait_until_well};
 use protocol::commands::{Poll, PollPendingCommands};
 use protocol::enrolment::{Enroll, Machine};
+use protocol::hyperv_discover::{
+    ControllerType, DiscoveredDisk, DiscoveredVm, HypervDiscover, VhdFormat,
+};
 use protocol::identity::{Caller, Program};
 use protocol::next_run::{NextRun, Offer};
 use protocol::request::answer_of;
@@ -69,6 +72,9 @@ struct Options {
     /// How many of them carry a run out.
     #[arg(long, value_name = "N", default_value_t = 50)]
     running: usize,
+    /// How many VMs each host has, which a job of its own protects.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    vms: usize,
     /// How long it is measured, after as long a time of warming up as it takes all to poll once.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     seconds: u64,
@@ -142,7 +148,7 @@ async fn main() -> anyhow::Result<()> {
         callers.len(),
         took.as_secs_f64()
     );
-    order_runs(&mut owner, &options).await?;
+    prepare(&fleet, &mut owner, &options, &callers).await?;
     for (number, caller) in callers.into_iter().enumerate() {
         let caller = Arc::new(caller);
         tokio::spawn(runs(Arc::clone(&fleet), number, Arc::clone(&caller)));
@@ -300,13 +306,13 @@ async fn enrolled(
     Ok(callers)
 }
 
-/// Gives some hosts a job, and orders a run of each.
-async fn order_runs(owner: &mut Person, options: &Options) -> anyhow::Result<()> {
-    let count = options.running;
-    let schedule = match options.rate {
-        1 => json!({ "kind": "manual" }),
-        _ => json!({ "kind": "cron", "expression": "*/5 * * * *" }),
-    };
+/// Gives every host a job for its VMs and registers these, and orders runs for some hosts.
+async fn prepare(
+    fleet: &Arc<Fleet>,
+    owner: &mut Person,
+    options: &Options,
+    callers: &[Caller],
+) -> anyhow::Result<()> {
     // Nobody opens it, and a folder would be one host's alone.
     let repository = json!({
         "name": "Load", "kind": "s3", "endpoint": "https://s3.example.com", "bucket": "load",
@@ -314,20 +320,63 @@ async fn order_runs(owner: &mut Person, options: &Options) -> anyhow::Result<()>
         "quick_every_hours": 24, "full_every_hours": 168, "verify_every_hours": 168, "verify_percent": 1,
     });
     let repository = owner.post("/repositories", &repository).await?;
-    let hosts = owner
-        .get(&format!("/hosts?limit={}", count.clamp(1, 500)))
-        .await?;
-    let hosts = hosts["items"].as_array().cloned().unwrap_or_default();
-    for host in hosts.iter().take(count) {
-        let job = json!({
-            "host_id": host["id"], "repository_id": repository["id"], "name": "Files", "engine": "kopia",
-            "sources": ["/srv"], "schedule": schedule, "retention": { "keep_last": 7 },
-        });
-        let job = owner.post("/jobs", &job).await?;
-        let id = job["id"].as_str().context("a job has an id")?;
-        owner.post(&format!("/jobs/{id}/runs"), &json!({})).await?;
+    let schedule = match options.rate {
+        1 => json!({ "kind": "manual" }),
+        _ => json!({ "kind": "cron", "expression": "*/5 * * * *" }),
+    };
+    for (number, caller) in callers.iter().enumerate() {
+        let identity = caller.identity.as_ref().context("all are enrolled")?;
+        let host = identity.agent.to_string();
+        if options.vms > 0 {
+            let job = json!({
+                "host_id": host, "repository_id": repository["id"], "name": "Every night", "engine": "hyperv",
+                "vms": { "all": true, "guids": [], "include": [], "exclude": [] }, "consistency": "application",
+                "schedule": { "kind": "daily", "at": "22:00", "time_zone": "UTC" },
+                "retention": { "daily": 14, "weekly": 8 },
+            });
+            let job = owner.post("/jobs", &job).await?;
+            let id = job["id"].as_str().context("a job has an id")?;
+            let found = HypervDiscover {
+                job_id: WireId::Text(id.to_owned()),
+                vms: (0..options.vms).map(|vm| a_vm(fleet, vm)).collect(),
+            };
+            let mut line = Line::to(fleet.server, Some(address_of(number)));
+            fleet.call(&mut line, &found, caller).await?;
+        }
+        if number < options.running {
+            let job = json!({
+                "host_id": host, "repository_id": repository["id"], "name": "Files", "engine": "kopia",
+                "sources": ["/srv"], "schedule": schedule, "retention": { "keep_last": 7 },
+            });
+            let job = owner.post("/jobs", &job).await?;
+            let id = job["id"].as_str().context("a job has an id")?;
+            owner.post(&format!("/jobs/{id}/runs"), &json!({})).await?;
+        }
     }
     Ok(())
+}
+
+fn a_vm(fleet: &Fleet, number: usize) -> DiscoveredVm {
+    let disk = DiscoveredDisk {
+        path: format!(r"C:\VMs\vm-{number:02}.vhdx"),
+        controller_type: ControllerType::Scsi,
+        controller_number: 0,
+        controller_location: 0,
+        vhd_format: VhdFormat::Vhdx,
+        size_bytes: 100 << 30,
+        used_bytes: 40 << 30,
+        rct_enabled: true,
+        rct_id: String::new(),
+    };
+    DiscoveredVm {
+        id: fleet.chance.uuid().to_string(),
+        name: format!("vm-{number:02}"),
+        generation: 2,
+        is_linux: false,
+        integration_services: true,
+        rct_enabled: true,
+        disks: vec![disk],
+    }
 }
 
 /// Asks for runs, and plays those that are handed out, without end.
@@ -451,8 +500,8 @@ fn print(options: &Options, figures: Figures, samples: &[Usage]) {
         None => "SQLite",
     };
     println!(
-        "{} agents, {} of them running, {store}, {} s at {} times real time",
-        options.agents, options.running, options.seconds, options.rate
+        "{} agents, {} of them running, {} VMs each, {store}, {} s at {} times real time",
+        options.agents, options.running, options.vms, options.seconds, options.rate
     );
     println!("| call | calls per second | p50 ms | p99 ms | slowest ms |");
     println!("|---|---|---|---|---|");
