@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::agent_api::Shared;
 use crate::agent_api::refusal::Refusal;
 use crate::live::What;
-use crate::plane::{SharedPlane, token_hash};
+use crate::plane::{Plane, SharedPlane, token_hash};
 use crate::run_rules::finish::is_older;
 use crate::source::{address_of, ip_of};
 use crate::store::entity::host;
@@ -34,6 +34,15 @@ pub(super) struct AgentCall {
     /// What the calls of this instance share.
     pub(super) shared: Arc<Shared>,
     sent: Sent,
+}
+
+/// A call for the next run.
+#[derive(Debug)]
+pub(super) enum NextRunCall {
+    /// Of somebody who is known to have none.
+    Idle,
+    /// Of somebody for whom there may be one.
+    Asks(Box<AgentCall>),
 }
 
 /// A call of somebody who is not known yet.
@@ -82,6 +91,16 @@ impl Sent {
         says_both.then(|| (id.to_owned(), token.to_owned()))
     }
 
+    /// Returns what the headers say of the program.
+    fn program(&self) -> Program {
+        Program {
+            version: self.header("x-agent-version").to_owned(),
+            os: self.header("x-agent-os").to_owned(),
+            arch: self.header("x-agent-arch").to_owned(),
+            build: String::new(),
+        }
+    }
+
     fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value
@@ -97,10 +116,16 @@ pub(super) fn field<'f>(fields: &'f Fields, name: &str) -> &'f str {
     found.map_or("", |(_, value)| value.trim())
 }
 
-impl FromRequest<SharedPlane> for AgentCall {
-    type Rejection = Refusal;
+/// A call that its address may make, of somebody who has not shown yet who he is.
+struct Admitted {
+    shared: Arc<Shared>,
+    endpoint: Option<Endpoint>,
+    sent: Sent,
+    body: Body,
+}
 
-    async fn from_request(request: Request, plane: &SharedPlane) -> Result<Self, Refusal> {
+impl Admitted {
+    fn new(request: Request, plane: &SharedPlane) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
         let shared = parts
             .extensions
@@ -108,42 +133,56 @@ impl FromRequest<SharedPlane> for AgentCall {
             .cloned()
             .expect("the routes bring it");
         let path = parts.uri.path();
-        let endpoint = Endpoint::ALL
-            .iter()
-            .copied()
-            .find(|endpoint| path.ends_with(endpoint.script()));
-        let is_hot = endpoint.is_some_and(Endpoint::is_rate_limited);
-        let now = plane.clock.monotonic();
-        if is_hot
+        let mut endpoints = Endpoint::ALL.iter().copied();
+        let endpoint = endpoints.find(|endpoint| path.ends_with(endpoint.script()));
+        if is_hot(endpoint)
             && let Some(address) = ip_of(&parts, &plane.options)
-            && !shared.paces.address_may(address, now)
+            && !shared.paces.address_may(address, plane.clock.monotonic())
         {
             return Err(Refusal::too_often(1));
         }
-        let mut sent = Sent {
-            uri: parts.uri,
-            headers: parts.headers,
-            body: Bytes::new(),
-        };
+        Ok(Self {
+            shared,
+            endpoint,
+            sent: Sent {
+                uri: parts.uri,
+                headers: parts.headers,
+                body: Bytes::new(),
+            },
+            body,
+        })
+    }
+
+    fn agent_may(&self, plane: &SharedPlane, id: &str) -> Result<(), Refusal> {
+        let now = plane.clock.monotonic();
+        match !is_hot(self.endpoint) || self.shared.paces.agent_may(id, now) {
+            true => Ok(()),
+            false => Err(Refusal::too_often(1)),
+        }
+    }
+
+    /// Finds out who calls, and reads what was sent.
+    async fn identified(mut self, plane: &SharedPlane) -> Result<AgentCall, Refusal> {
         // Nobody sends much before it is known who calls.
-        let (host, rest) = match sent.by_headers() {
-            Some((id, token)) => (authenticate(plane, &id, &token).await?, Some(body)),
-            None if sent.is_form() => {
-                sent.body = read(body, FORM_BYTES_MAX).await?;
-                let fields = sent.fields();
+        let host = match self.sent.by_headers() {
+            Some((id, token)) => {
+                let host = authenticate(plane, &id, &token).await?;
+                self.agent_may(plane, &host.id)?;
+                self.sent.body = read(self.body, BODY_BYTES_MAX).await?;
+                host
+            }
+            None if self.sent.is_form() => {
+                self.sent.body = read(std::mem::take(&mut self.body), FORM_BYTES_MAX).await?;
+                let fields = self.sent.fields();
                 let (id, token) = (field(&fields, "agent_uuid"), field(&fields, "agent_token"));
-                (authenticate(plane, id, token).await?, None)
+                let host = authenticate(plane, id, token).await?;
+                self.agent_may(plane, &host.id)?;
+                host
             }
             None => return Err(Refusal::new(401, "Missing agent headers")),
         };
-        if is_hot && !shared.paces.agent_may(&host.id, now) {
-            return Err(Refusal::too_often(1));
-        }
-        if let Some(body) = rest {
-            sent.body = read(body, BODY_BYTES_MAX).await?;
-        }
         let says_program = matches!(
-            endpoint,
+            self.endpoint,
             Some(
                 Endpoint::NextRun
                     | Endpoint::Poll
@@ -153,16 +192,45 @@ impl FromRequest<SharedPlane> for AgentCall {
             )
         );
         let program = match says_program {
-            true => Program {
-                version: sent.header("x-agent-version").to_owned(),
-                os: sent.header("x-agent-os").to_owned(),
-                arch: sent.header("x-agent-arch").to_owned(),
-                build: String::new(),
-            },
+            true => self.sent.program(),
             false => Program::default(),
         };
         seen(plane, &host, &program).await?;
-        Ok(Self { host, shared, sent })
+        Ok(AgentCall {
+            host,
+            shared: self.shared,
+            sent: self.sent,
+        })
+    }
+}
+
+fn is_hot(endpoint: Option<Endpoint>) -> bool {
+    endpoint.is_some_and(Endpoint::is_rate_limited)
+}
+
+impl FromRequest<SharedPlane> for AgentCall {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, plane: &SharedPlane) -> Result<Self, Refusal> {
+        Admitted::new(request, plane)?.identified(plane).await
+    }
+}
+
+impl FromRequest<SharedPlane> for NextRunCall {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, plane: &SharedPlane) -> Result<Self, Refusal> {
+        let call = Admitted::new(request, plane)?;
+        if let Some((id, token)) = call.sent.by_headers() {
+            let program = call.sent.program();
+            let idle = &call.shared.idle;
+            if idle.has_no_run(plane, (&id, &token), &program).await? {
+                call.agent_may(plane, &id)?;
+                return Ok(Self::Idle);
+            }
+        }
+        let call = call.identified(plane).await?;
+        Ok(Self::Asks(Box::new(call)))
     }
 }
 
@@ -218,6 +286,13 @@ impl FromRequest<SharedPlane> for OpenCall {
 }
 
 impl AgentCall {
+    /// Remembers that there is no run for who calls.
+    pub(super) fn has_no_run(&self, plane: &Plane) {
+        let program = self.sent.program();
+        let idle = &self.shared.idle;
+        idle.remember(&self.host, program, plane.clock.monotonic());
+    }
+
     /// Returns the fields of the query and of a form.
     pub(super) fn fields(&self) -> Fields {
         self.sent.fields()

@@ -12,6 +12,7 @@ mod destination;
 mod discovery;
 mod enrolment;
 mod events;
+mod idle;
 mod jobs;
 mod next_run;
 mod operations;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
+use crate::agent_api::idle::Idle;
 use crate::agent_api::pace::Paces;
 use crate::agent_api::poll::Wakers;
 use crate::agent_api::refusal::Refusal;
@@ -37,6 +39,7 @@ pub const BASE: &str = "/modules/addons/cloudstorage/api";
 #[derive(Debug, Default)]
 struct Shared {
     paces: Paces,
+    idle: Idle,
     wakers: Arc<Wakers>,
 }
 

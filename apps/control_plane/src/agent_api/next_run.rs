@@ -9,7 +9,7 @@ use protocol::identifier::VmNumber;
 use protocol::next_run::{Destination, Engine, HypervConfig, HypervVm, Policy, Run};
 use serde_json::json;
 
-use crate::agent_api::call::AgentCall;
+use crate::agent_api::call::NextRunCall;
 use crate::agent_api::destination::destination;
 use crate::agent_api::refusal::{Answer, success};
 use crate::live::What;
@@ -21,10 +21,14 @@ use crate::store::runs::Offer;
 use crate::vm_choice::{VmRules, bare_guid, is_wild};
 
 /// Hands out a run.
-pub(super) async fn next_run(State(plane): State<SharedPlane>, call: AgentCall) -> Answer {
+pub(super) async fn next_run(State(plane): State<SharedPlane>, call: NextRunCall) -> Answer {
     let no_run = || Ok(Json(json!({"status": "no_run"})));
+    let NextRunCall::Asks(call) = call else {
+        return no_run();
+    };
     let now = plane.now_ms();
     let Some(offer) = plane.store.offer_run(&call.host.id, now).await? else {
+        call.has_no_run(&plane);
         return no_run();
     };
     let made = match &offer.repository {

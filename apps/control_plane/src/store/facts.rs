@@ -101,7 +101,7 @@ impl Store {
     pub async fn facts(&self, now_ms: i64, awake_since: i64) -> Result<Facts, DbErr> {
         Ok(Facts {
             awake_since,
-            min_agent_version: self.setting(self.db(), MIN_AGENT_VERSION).await?,
+            min_agent_version: self.setting(self.reading(), MIN_AGENT_VERSION).await?,
             hosts: self.host_facts().await?,
             vms: self.vm_facts().await?,
             jobs: self.job_facts(now_ms).await?,
@@ -135,7 +135,7 @@ impl Store {
             ])
             .filter(host::Column::IsDisabled.eq(false))
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let facts = hosts.into_iter().map(|row| {
             let (id, tenant_id, name, hostname, agent_version, last_seen_at, created_at, json) =
@@ -159,7 +159,7 @@ impl Store {
         loop {
             let rows = vms_behind(behind)
                 .into_model::<VmRow>()
-                .all(self.db())
+                .all(self.reading())
                 .await?;
             let is_last = rows.len() < ROWS_PER_QUERY;
             behind = rows.last().map_or(behind, |row| row.id);
@@ -203,7 +203,7 @@ impl Store {
             ])
             .filter(point::Column::Id.is_in(ids.iter().copied()))
             .into_model::<PointRow>()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         // What came before matters of full ones alone.
         let full: Vec<&PointRow> = points
@@ -251,7 +251,7 @@ impl Store {
             .group_by(point::Column::VmId)
             .group_by(point::Column::RepositoryId)
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let keyed = rows
             .into_iter()
@@ -266,7 +266,7 @@ impl Store {
         loop {
             let rows = active_jobs_behind(&behind)
                 .into_model::<JobRow>()
-                .all(self.db())
+                .all(self.reading())
                 .await?;
             let is_last = rows.len() < ROWS_PER_QUERY;
             if let Some(row) = rows.last() {
@@ -312,7 +312,7 @@ impl Store {
             ])
             .filter(run::Column::Id.is_in(ids.iter().copied()))
             .into_model::<RunRow>()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let of_status = |status: &str| -> Vec<String> {
             let those = rows.iter().filter(|row| row.status == status);
@@ -353,7 +353,7 @@ impl Store {
             .filter(run_event::Column::RunId.is_in(ids))
             .filter(run_event::Column::MessageId.eq("HYPERV_VM_FAILED"))
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         Ok(failed.into_iter().collect())
     }
@@ -368,7 +368,7 @@ impl Store {
             .columns([run::Column::Id, run::Column::StatsJson])
             .filter(run::Column::Id.is_in(ids))
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let ended = stats
             .into_iter()
@@ -381,7 +381,7 @@ impl Store {
         type Row = (String, Option<String>, Option<i64>, i64, String);
         let rows: Vec<Row> = missed_since(now_ms - MISSED_DAYS * DAY_MS)
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let mut missed: HashMap<String, Vec<MissedFacts>> = HashMap::new();
         for (id, job, scheduled_for, created_at, why) in rows {
@@ -404,7 +404,7 @@ impl Store {
             .into_iter()
             .map(|(repository, records)| (repository.id, records))
             .collect();
-        let repositories = repository::Entity::find().all(self.db()).await?;
+        let repositories = repository::Entity::find().all(self.reading()).await?;
         let facts = repositories.into_iter().map(|repository| RepositoryFacts {
             upkeep: upkeep.remove(&repository.id).unwrap_or_default(),
             can_be_verified: workers
@@ -423,7 +423,7 @@ impl Store {
 
     async fn channel_facts(&self) -> Result<Vec<ChannelFacts>, DbErr> {
         type Row = (String, String, String, Option<i64>, Option<i64>);
-        let channels: Vec<Row> = used_channels().into_tuple().all(self.db()).await?;
+        let channels: Vec<Row> = used_channels().into_tuple().all(self.reading()).await?;
         let newest = channels
             .iter()
             .flat_map(|(.., failed, sent)| [*failed, *sent])
@@ -441,7 +441,7 @@ impl Store {
                 ])
                 .filter(delivery::Column::Id.is_in(ids.iter().copied()))
                 .into_tuple()
-                .all(self.db())
+                .all(self.reading())
                 .await?;
             // Of one that was given up, `sent_at` says when that was.
             ended.extend(

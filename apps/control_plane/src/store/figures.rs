@@ -28,7 +28,7 @@ pub struct Figure {
 impl Store {
     /// Counts hosts, runs, alarms and queues, by a fixed number of queries.
     pub async fn figures(&self, now_ms: i64) -> Result<Vec<Figure>, DbErr> {
-        let db = self.db();
+        let db = self.reading();
         let enabled = || host::Entity::find().filter(host::Column::IsDisabled.eq(false));
         let online = host::Column::LastSeenAt.gt(now_ms - ONLINE_MS);
         let all = count(enabled().count(db).await?);
@@ -82,7 +82,7 @@ impl Store {
             .column_as(kind.count(), "count")
             .group_by(kind)
             .into_tuple::<(String, i64)>()
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 }

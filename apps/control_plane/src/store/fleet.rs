@@ -59,7 +59,7 @@ impl Store {
                             .select_only()
                             .columns([$table::Column::Id, $table::Column::Name])
                             .into_tuple()
-                            .all(self.db())
+                            .all(self.reading())
                             .await?
                     }
                 };
@@ -84,7 +84,7 @@ impl Store {
             .select_only()
             .columns([run::Column::Id, run::Column::StatsJson])
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -104,7 +104,7 @@ impl Store {
             .order_by_asc(Column::Name)
             .order_by_asc(Column::Id)
             .limit(limit)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -113,7 +113,7 @@ impl Store {
         host::Entity::find()
             .apply_if(tenant_id, |q, it| q.filter(host::Column::TenantId.eq(it)))
             .order_by_asc(host::Column::Name)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -140,7 +140,7 @@ impl Store {
             .column_as(vm::Column::Id.count(), "vms")
             .group_by(vm::Column::HostId)
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         Ok(rows.into_iter().collect())
     }
@@ -157,7 +157,7 @@ impl Store {
             .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
             .apply_if(host_id, |q, it| q.filter(Column::HostId.eq(it)))
             .order_by_asc(Column::Id)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -181,7 +181,7 @@ impl Store {
     ) -> Result<HashMap<String, String>, DbErr> {
         let rows = tenant::Entity::find()
             .apply_if(tenant_id, |q, it| q.filter(tenant::Column::Id.eq(it)))
-            .all(self.db())
+            .all(self.reading())
             .await?;
         Ok(rows.into_iter().map(|it| (it.id, it.time_zone)).collect())
     }
@@ -202,7 +202,7 @@ impl Store {
             .order_by_asc(Column::Name)
             .order_by_asc(Column::Id)
             .limit(limit)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -284,7 +284,7 @@ impl Store {
                     .add(Column::Id.in_subquery(before)),
             )
             .order_by_asc(Column::Day)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 }

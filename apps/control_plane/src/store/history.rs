@@ -127,7 +127,7 @@ impl Store {
             .apply_if(wanted.below, |q, it| q.filter(Column::Id.lt(it)))
             .order_by_desc(Column::Id)
             .limit(limit)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -145,7 +145,7 @@ impl Store {
             .filter(Column::ExpiredAt.is_null())
             .order_by_asc(Column::Id)
             .limit(1_000)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -157,7 +157,7 @@ impl Store {
     ) -> Result<Option<point::Model>, DbErr> {
         point::Entity::find_by_id(id)
             .apply_if(tenant_id, |q, it| q.filter(point::Column::TenantId.eq(it)))
-            .one(self.db())
+            .one(self.reading())
             .await
     }
 
@@ -177,7 +177,7 @@ impl Store {
         let full = of_vm()
             .filter(Column::BackupType.eq("full"))
             .order_by_desc(Column::Id)
-            .one(self.db())
+            .one(self.reading())
             .await?;
         // Retention removed the full one long ago, and the record of it is gone too.
         let Some(full) = full else {
@@ -186,7 +186,7 @@ impl Store {
         of_vm()
             .filter(Column::Id.gte(full.id))
             .order_by_asc(Column::Id)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -215,7 +215,7 @@ impl Store {
             .into_query();
         let last = point::Entity::find()
             .filter(Column::Id.in_subquery(newest))
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let proven: Vec<(i64, Option<i64>)> = of_vms()
             .select_only()
@@ -224,7 +224,7 @@ impl Store {
             .filter(Column::ProvenAt.is_not_null())
             .group_by(Column::VmId)
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let points = of_vms()
             .filter(Column::CreatedAt.gte(since))
@@ -239,7 +239,7 @@ impl Store {
                 Column::CreatedAt,
             ])
             .into_model::<RecentPoint>()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         Ok(VmHistory {
             last: last
@@ -275,7 +275,7 @@ impl Store {
             ])
             .order_by_asc(Column::Id)
             .into_model::<RecentRun>()
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -311,7 +311,7 @@ impl Store {
             .select_only()
             .columns([Column::RunId, Column::ParamsJson])
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let mut failed: HashMap<String, HashSet<String>> = HashMap::new();
         for (run_id, params) in events {
@@ -358,7 +358,7 @@ impl Store {
             ])
             .order_by_asc(Column::Id)
             .into_model::<SizedPoint>()
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -379,7 +379,7 @@ impl Store {
             .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
             .order_by_asc(Column::Id)
             .limit(1_000)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -390,7 +390,7 @@ impl Store {
             .select_only()
             .column(point::Column::Id)
             .into_tuple()
-            .one(self.db())
+            .one(self.reading())
             .await?;
         Ok(one.is_some())
     }
@@ -408,7 +408,7 @@ impl Store {
             .filter(Column::Id.gt(after))
             .order_by_asc(Column::Id)
             .limit(limit)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -422,7 +422,7 @@ impl Store {
             .filter(run_log::Column::RunId.eq(run_id))
             .order_by_asc(run_log::Column::Id)
             .limit(limit)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -439,7 +439,7 @@ impl Store {
             .apply_if(below, |q, it| q.filter(Column::Id.lt(it)))
             .order_by_desc(Column::Id)
             .limit(limit)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -457,7 +457,7 @@ impl Store {
             .column_as(Column::Id.count(), "points")
             .group_by(Column::RepositoryId)
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         Ok(rows.into_iter().collect())
     }

@@ -11,7 +11,7 @@
 //!
 //! Who only learns from a later row which earlier one is meant reads the later one first, without a lock, then locks the
 //! earlier one. New rows may be inserted at any time. Nothing is computed for long while a transaction is open: on SQLite
-//! it holds the only connection.
+//! it holds the only connection that writes. What reads much reads beside it ([`Store::reading`]).
 
 pub mod agents;
 pub mod alarms;
@@ -54,6 +54,9 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 /// Connections to a PostgreSQL server, at most.
 const CONNECTIONS_MAX: u32 = 24;
 
+/// Connections that read SQLite's file, at most: one for the watch, and others for people.
+const READERS_MAX: u32 = 3;
+
 /// What instances on one PostgreSQL server wait for that start at once: a number of our own choice.
 const MIGRATING: i64 = 0x6533_6370;
 
@@ -92,6 +95,7 @@ pub struct StoreError {
 #[derive(Clone, Debug)]
 pub struct Store {
     db: DatabaseConnection,
+    reading: DatabaseConnection,
 }
 
 impl Store {
@@ -106,11 +110,7 @@ impl Store {
         // The URL holds a password, so errors name the kind alone.
         let kind = url.split(':').next().unwrap_or_default().to_owned();
         let doing = |what: &str| format!("{what} the {kind} database");
-        let mut options = ConnectOptions::new(url);
-        options
-            .acquire_timeout(WAIT_MAX)
-            .connect_timeout(WAIT_MAX)
-            .sqlx_logging(false);
+        let mut options = connect_options(url);
         if kind == "sqlite" {
             // One writer at a time is SQLite's rule: a single connection waits its turn instead of failing.
             options
@@ -130,35 +130,33 @@ impl Store {
         } else {
             options.max_connections(CONNECTIONS_MAX);
         }
-        let db = Database::connect(options)
-            .await
-            .map_err(|source| StoreError {
+        let opened = |db: Result<DatabaseConnection, DbErr>| {
+            db.map_err(|source| StoreError {
                 doing: doing("opening"),
                 source,
-            })?;
-        let store = Self { db };
-        store.migrate().await.map_err(|source| StoreError {
+            })
+        };
+        let db = opened(Database::connect(options).await)?;
+        migrate(&db).await.map_err(|source| StoreError {
             doing: doing("bringing the schema up to date in"),
             source,
         })?;
-        Ok(store)
-    }
-
-    /// Brings the schema up to date. Of several instances that start at once one does it, and the others wait.
-    async fn migrate(&self) -> Result<(), DbErr> {
-        if !self.is_shared() {
-            return migration::Migrator::up(&self.db, None).await;
-        }
-        let turn = self.db.begin().await?;
-        let take_turn = format!("SELECT pg_advisory_xact_lock({MIGRATING})");
-        turn.execute_unprepared(&take_turn).await?;
-        migration::Migrator::up(&self.db, None).await?;
-        turn.commit().await
+        let reading = match db.get_database_backend() {
+            DatabaseBackend::Sqlite => opened(Database::connect(reader_options(url)).await)?,
+            _ => db.clone(),
+        };
+        Ok(Self { db, reading })
     }
 
     /// Returns what queries run on.
     pub fn db(&self) -> &DatabaseConnection {
         &self.db
+    }
+
+    /// Returns what queries run on that only read, and may read much: they see all that is committed when they begin, and
+    /// nobody who writes waits for them.
+    pub fn reading(&self) -> &DatabaseConnection {
+        &self.reading
     }
 
     /// Begins a transaction. Until it ends, every query runs on it: SQLite has no second connection.
@@ -170,10 +168,12 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn count_statements(&mut self) -> std::sync::Arc<std::sync::atomic::AtomicUsize> {
         let count = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
-        let counted = count.clone();
-        self.db.set_metric_callback(move |_| {
-            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        });
+        for db in [&mut self.db, &mut self.reading] {
+            let counted = count.clone();
+            db.set_metric_callback(move |_| {
+                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            });
+        }
         count
     }
 
@@ -183,6 +183,37 @@ impl Store {
     }
 }
 
+fn connect_options(url: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .acquire_timeout(WAIT_MAX)
+        .connect_timeout(WAIT_MAX)
+        .sqlx_logging(false);
+    options
+}
+
+/// Returns how SQLite's file is opened beside who writes it.
+fn reader_options(url: &str) -> ConnectOptions {
+    let mut options = connect_options(url);
+    options
+        .max_connections(READERS_MAX)
+        .min_connections(1)
+        .map_sqlx_sqlite_opts(|options| options.read_only(true).busy_timeout(WAIT_MAX));
+    options
+}
+
+/// Brings the schema up to date. Of several instances that start at once one does it, and the others wait.
+async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
+    if db.get_database_backend() != DatabaseBackend::Postgres {
+        return migration::Migrator::up(db, None).await;
+    }
+    let turn = db.begin().await?;
+    let take_turn = format!("SELECT pg_advisory_xact_lock({MIGRATING})");
+    turn.execute_unprepared(&take_turn).await?;
+    migration::Migrator::up(db, None).await?;
+    turn.commit().await
+}
+
 #[cfg(test)]
 mod tests {
     use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
@@ -190,17 +221,37 @@ mod tests {
     use super::entity::tenant;
     use super::*;
 
+    fn a_tenant(id: &str) -> tenant::ActiveModel {
+        tenant::ActiveModel {
+            id: Set(id.to_owned()),
+            name: Set("Ünicode GmbH".to_owned()),
+            time_zone: Set("Europe/Berlin".to_owned()),
+            created_at: Set(1),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_reads_keeps_nobody_from_writing_and_sees_what_is_committed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::in_folder(folder.path()).await.expect("opened");
+        let tenants = async |db: &DatabaseTransaction| {
+            let rows = tenant::Entity::find().all(db).await;
+            rows.expect("read").len()
+        };
+        let long = store.reading().begin().await.expect("begun");
+        assert_eq!(tenants(&long).await, 0);
+        a_tenant("a").insert(store.db()).await.expect("inserted");
+        let next = store.reading().begin().await.expect("begun");
+        assert_eq!((tenants(&long).await, tenants(&next).await), (0, 1));
+        let refused = a_tenant("b").insert(store.reading()).await;
+        assert!(refused.is_err(), "nobody writes there");
+    }
+
     #[tokio::test]
     async fn the_schema_is_made_once_and_holds_what_the_entities_say() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = Store::in_folder(folder.path()).await.expect("opened");
-        let row = tenant::ActiveModel {
-            id: Set("a".to_owned()),
-            name: Set("Ünicode GmbH".to_owned()),
-            time_zone: Set("Europe/Berlin".to_owned()),
-            created_at: Set(1),
-        };
-        row.insert(store.db()).await.expect("inserted");
+        a_tenant("a").insert(store.db()).await.expect("inserted");
         let again = Store::in_folder(folder.path()).await.expect("opened again");
         let rows = tenant::Entity::find().all(again.db()).await.expect("read");
         assert_eq!(rows.len(), 1);

@@ -283,7 +283,7 @@ impl Store {
             .filter(command::Column::Status.eq("pending"))
             .filter(command::Column::Kind.is_not_in(OF_RUNS_ALONE))
             .into_tuple()
-            .all(&self.db)
+            .all(self.reading())
             .await?;
         let queued: Vec<(String, String)> = repo_operation::Entity::find()
             .select_only()
@@ -298,7 +298,7 @@ impl Store {
                 repo_operation::Column::RepositoryId.not_in_subquery(worked_on(now).into_query()),
             )
             .into_tuple()
-            .all(&self.db)
+            .all(self.reading())
             .await?;
         if queued.is_empty() {
             return Ok(Waiting {
@@ -343,7 +343,7 @@ impl Store {
                 )
                 .filter(host::Column::IsDisabled.eq(false))
                 .into_tuple()
-                .all(&self.db)
+                .all(self.reading())
                 .await?;
             for (repository, host, version) in users {
                 let understands = kinds

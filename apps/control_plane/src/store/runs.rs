@@ -1,5 +1,7 @@
 //! Runs: handed out, reported, ended.
 
+use std::collections::HashSet;
+
 use protocol::hyperv_results::HypervResult;
 use protocol::update_run::UpdateRun;
 use sea_orm::{
@@ -140,6 +142,19 @@ impl Store {
     ) -> Result<Result<run::Model, NotTheRuns>, DbErr> {
         let run = run::Entity::find_by_id(run_id).one(&self.db).await?;
         Ok(checked(run, host))
+    }
+
+    /// Returns the hosts that have a run which is not over.
+    pub async fn hosts_with_open_runs(&self) -> Result<HashSet<String>, DbErr> {
+        let hosts = run::Entity::find()
+            .select_only()
+            .column(run::Column::HostId)
+            .distinct()
+            .filter(run::Column::Status.is_in(OPEN))
+            .into_tuple::<String>()
+            .all(self.reading())
+            .await?;
+        Ok(hosts.into_iter().collect())
     }
 
     /// Hands out a run to a host, if there is one: one whose agent was silent first, as it is, else the oldest that

@@ -1,5 +1,6 @@
 //! Who is let in, how often, and with which version (contract 1.2 and 1.3).
 
+use control_plane::live::What;
 use control_plane::store::entity::host;
 use protocol::agent_events::PushAgentEvents;
 use protocol::commands::{Poll, PollPendingCommands};
@@ -55,6 +56,7 @@ async fn nobody_is_let_in_but_who_is_enrolled_and_not_disabled(world: World) {
     let mut row = world.host(&agent.id).await.into_active_model();
     row.is_disabled = Set(true);
     row.update(world.plane.store.db()).await.expect("disabled");
+    world.plane.live.tell(&world.tenant, What::Host, &agent.id);
     let refused = refusal(world.call(&agent, &NextRun).await);
     assert_eq!(refused, (401, "Unauthorized".to_owned()));
 }

@@ -6,6 +6,7 @@ mod claims;
 mod commands;
 mod enrolment;
 mod events;
+mod idle;
 mod inventory;
 mod operations;
 mod polls;
