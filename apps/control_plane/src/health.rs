@@ -117,6 +117,8 @@ pub struct LastPoint<'a> {
     pub missing_disks: usize,
     /// Since when nobody confirmed that it is still there (milliseconds), if that is long ago.
     pub unconfirmed_since: Option<i64>,
+    /// The name of its repository, where the last verification of that failed and the point was not proven since.
+    pub unverifiable_in: Option<&'a str>,
 }
 
 /// A judgement, with what it rests on, the gravest first.
@@ -237,6 +239,11 @@ fn remarks(facts: &Facts<'_>, now: i64) -> Vec<String> {
         let age = age_text(now - since);
         remarks.push(format!(
             "nobody has confirmed for {age} that its last point is still there"
+        ));
+    }
+    if let Some(repository) = last.unverifiable_in {
+        remarks.push(format!(
+            "the last verification of {repository} failed, so nobody knows whether its points can be restored"
         ));
     }
     if let Some(warning) = last.warning {
@@ -369,6 +376,7 @@ mod tests {
             warning: None,
             missing_disks: 0,
             unconfirmed_since: None,
+            unverifiable_in: None,
         })
     }
 
@@ -442,6 +450,7 @@ mod tests {
             warning: Some("checkpoints are disabled"),
             missing_disks: 0,
             unconfirmed_since: None,
+            unverifiable_in: None,
         };
         let facts = Facts {
             last: Some(crash.clone()),
@@ -492,7 +501,7 @@ mod tests {
         let last = |change: fn(&mut LastPoint<'static>)| {
             move |facts: &mut Facts<'static>| change(facts.last.as_mut().expect("a point"))
         };
-        let cases: [(&str, Change, Health, &str); 13] = [
+        let cases: [(&str, Change, Health, &str); 14] = [
             (
                 "a host that is disabled",
                 Box::new(|facts: &mut Facts<'static>| {
@@ -559,6 +568,12 @@ mod tests {
                 })),
                 Health::Warning,
                 "nobody has confirmed for 9 days",
+            ),
+            (
+                "a repository of which the last verification failed",
+                Box::new(last(|last| last.unverifiable_in = Some("Vault"))),
+                Health::Warning,
+                "the last verification of Vault failed, so nobody knows whether its points can be restored",
             ),
             (
                 "a run that ended well without it",

@@ -27,6 +27,11 @@ impl Upkeep {
     }
 }
 
+/// Returns when work last failed, if it has not ended well since.
+pub fn still_failed(failed_at: Option<i64>, last_at: Option<i64>) -> Option<i64> {
+    failed_at.filter(|failed| last_at.is_none_or(|last| *failed > last))
+}
+
 /// What is known of one kind of work on one repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -38,7 +43,7 @@ pub struct Record {
     pub created_at: i64,
     /// Whether it is queued or going on.
     pub is_under_way: bool,
-    /// When it last failed since it last ended well (milliseconds since 1970).
+    /// When it last failed, if it has not ended well since (milliseconds since 1970).
     pub failed_at: Option<i64>,
 }
 

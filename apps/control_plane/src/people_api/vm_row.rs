@@ -15,8 +15,10 @@ use crate::health::{
 };
 use crate::plane::{Plane, rfc3339};
 use crate::run_rules::listing::unconfirmed_since;
-use crate::store::entity::{job, vm};
+use crate::run_rules::points::DAMAGED;
+use crate::store::entity::{job, point, vm};
 use crate::store::history::{RecentPoint, RecentRun, VmHistory};
+use crate::store::upkeep::FailedVerification;
 use crate::vm_choice::VmRules;
 
 /// How many days a strip has.
@@ -89,6 +91,7 @@ pub(super) struct Ground {
     hosts: HashMap<String, String>,
     disabled_hosts: HashSet<String>,
     zones: HashMap<String, TimeZone>,
+    failed_verifications: HashMap<String, FailedVerification>,
     jobs: Vec<VmJob>,
 }
 
@@ -107,6 +110,7 @@ impl Ground {
         let hosts = plane.store.all_hosts(tenant_id).await?;
         let zones = plane.store.time_zones(tenant_id).await?;
         let jobs = plane.store.vm_jobs(tenant_id).await?;
+        let failed_verifications = plane.store.failed_verifications(tenant_id).await?;
         let disabled = hosts.iter().filter(|it| it.is_disabled);
         Ok(Self {
             disabled_hosts: disabled.map(|it| it.id.clone()).collect(),
@@ -115,6 +119,7 @@ impl Ground {
                 .into_iter()
                 .map(|(tenant, name)| (tenant, TimeZone::get(&name).unwrap_or(TimeZone::UTC)))
                 .collect(),
+            failed_verifications,
             jobs: jobs
                 .into_iter()
                 .map(|row| VmJob {
@@ -145,6 +150,15 @@ impl Ground {
         self.jobs.iter().filter(move |job| {
             job.row.host_id == vm.host_id && job.rules.is_chosen(&vm.guid, &vm.name)
         })
+    }
+
+    /// Returns the name of a point's repository if nobody knows what the point is worth: the last verification of the
+    /// repository failed, and nothing was found of this point, by then or since.
+    fn unverifiable_in(&self, point: &point::Model, warnings: &[String]) -> Option<&str> {
+        let failed = self.failed_verifications.get(&point.repository_id)?;
+        let is_proven = point.proven_at.is_some_and(|at| at >= failed.at);
+        let is_damaged = warnings.iter().any(|warning| warning == DAMAGED);
+        (!is_proven && !is_damaged).then_some(failed.name.as_str())
     }
 
     /// Returns a row for each VM.
@@ -188,6 +202,7 @@ impl Ground {
                 warning: warnings.first().map(String::as_str),
                 missing_disks: missing_disks(&vm.disks_json, &last.disk_manifests_json),
                 unconfirmed_since: unconfirmed_since(last.confirmed_at, last.expired_at, now),
+                unverifiable_in: self.unverifiable_in(last, &warnings),
             }),
             asked,
             last_outcome: happenings

@@ -5,16 +5,25 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::sea_query::{Expr, OnConflict, Query};
 use sea_orm::{
     ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _,
-    ExprTrait as _, QueryFilter as _, QuerySelect as _, Select,
+    ExprTrait as _, QueryFilter as _, QuerySelect as _, QueryTrait as _, Select,
 };
 
 use super::Store;
 use super::entity::{command, host, job, point, repo_operation, repository, vm};
 use crate::chores::inventory::{self, Asked, Question};
-use crate::chores::upkeep::{Record, Upkeep};
+use crate::chores::upkeep::{Record, Upkeep, still_failed};
 use crate::run_rules::finish::is_understood;
 
 const DAY_MS: i64 = 86_400_000;
+
+/// A repository whose last verification failed.
+#[derive(Clone, Debug)]
+pub struct FailedVerification {
+    /// What people call the repository.
+    pub name: String,
+    /// When it failed (milliseconds since 1970).
+    pub at: i64,
+}
 
 impl Store {
     /// Returns what is known of the recurring work on every repository that holds points.
@@ -37,24 +46,7 @@ impl Store {
             .await?
             .into_iter()
             .collect();
-        let failed: HashMap<(String, String), i64> = repo_operation::Entity::find()
-            .select_only()
-            .columns([
-                repo_operation::Column::RepositoryId,
-                repo_operation::Column::Kind,
-            ])
-            .column_as(repo_operation::Column::FinishedAt.max(), "failed_at")
-            .filter(repo_operation::Column::Kind.is_in(kinds))
-            .filter(repo_operation::Column::Status.eq("failed"))
-            .filter(repo_operation::Column::FinishedAt.is_not_null())
-            .group_by(repo_operation::Column::RepositoryId)
-            .group_by(repo_operation::Column::Kind)
-            .into_tuple::<(String, String, i64)>()
-            .all(db)
-            .await?
-            .into_iter()
-            .map(|(repository, kind, at)| ((repository, kind), at))
-            .collect();
+        let failed = self.failures(None, &kinds).await?;
         let records = |repository: &repository::Model| {
             Upkeep::ALL.map(|upkeep| {
                 let (every_hours, last_at) = match upkeep {
@@ -68,10 +60,7 @@ impl Store {
                     last_at,
                     created_at: repository.created_at,
                     is_under_way: open.contains(&key),
-                    failed_at: failed
-                        .get(&key)
-                        .copied()
-                        .filter(|failed| *failed > last_at.unwrap_or(0)),
+                    failed_at: still_failed(failed.get(&key).copied(), last_at),
                 };
                 (upkeep, record)
             })
@@ -83,6 +72,61 @@ impl Store {
                 (repository, records)
             })
             .collect())
+    }
+
+    /// Returns the repositories whose last verification failed, by their ids.
+    pub async fn failed_verifications(
+        &self,
+        tenant_id: Option<&str>,
+    ) -> Result<HashMap<String, FailedVerification>, DbErr> {
+        let kind = Upkeep::Verify.kind();
+        let failed = self.failures(tenant_id, &[kind]).await?;
+        if failed.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let repositories: Vec<(String, String, Option<i64>)> = repository::Entity::find()
+            .select_only()
+            .columns([
+                repository::Column::Id,
+                repository::Column::Name,
+                repository::Column::LastVerifiedAt,
+            ])
+            .filter(repository::Column::Id.is_in(failed.keys().map(|(id, _)| id)))
+            .into_tuple()
+            .all(self.db())
+            .await?;
+        let failures = repositories.into_iter().filter_map(|(id, name, last_at)| {
+            let key = (id, kind.to_owned());
+            let at = still_failed(failed.get(&key).copied(), last_at)?;
+            Some((key.0, FailedVerification { name, at }))
+        });
+        Ok(failures.collect())
+    }
+
+    /// Returns when work of these kinds on each repository last failed, by its id and the kind.
+    async fn failures(
+        &self,
+        tenant_id: Option<&str>,
+        kinds: &[&str],
+    ) -> Result<HashMap<(String, String), i64>, DbErr> {
+        use repo_operation::Column;
+        let failures = repo_operation::Entity::find()
+            .select_only()
+            .columns([Column::RepositoryId, Column::Kind])
+            .column_as(Column::FinishedAt.max(), "failed_at")
+            .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
+            .filter(Column::Kind.is_in(kinds.iter().copied()))
+            .filter(Column::Status.eq("failed"))
+            .filter(Column::FinishedAt.is_not_null())
+            .group_by(Column::RepositoryId)
+            .group_by(Column::Kind)
+            .into_tuple::<(String, String, i64)>()
+            .all(self.db())
+            .await?;
+        let keyed = failures
+            .into_iter()
+            .map(|(repository, kind, at)| ((repository, kind), at));
+        Ok(keyed.collect())
     }
 
     /// The repositories that hold points, or held some whose record is kept.

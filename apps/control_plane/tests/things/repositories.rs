@@ -1,6 +1,7 @@
 //! Repositories and their secrets.
 
 use control_plane::store::entity::{audit_entry, host, repo_operation, repository};
+use control_plane::watch;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _,
     EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
@@ -481,6 +482,75 @@ async fn what_work_says_of_points_is_written_down_with_them() {
     let repaired = ground.viewer.get(&path).await.expect(200);
     assert_eq!(repaired["warnings"], json!([]));
     assert!(repaired["proven_at"].is_string(), "{repaired}");
+}
+
+#[tokio::test]
+async fn a_verification_that_failed_leaves_no_vm_good_of_which_nothing_was_found() {
+    let ground = Ground::new().await;
+    let plane = &ground.world.plane;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let mut vms = Vec::new();
+    for name in ["db01", "web01"] {
+        let vm = ground.vm(name).await;
+        let run = ground.run(&job, "success", 1).await;
+        let of = PointOf {
+            job: Some(&job),
+            run: &run,
+            vm: Some(vm),
+            name,
+            manifest: name,
+            ..PointOf::default()
+        };
+        ground.point(of).await;
+        vms.push(vm);
+    }
+    let doubt =
+        "the last verification of Vault failed, so nobody knows whether its points can be restored";
+    for (is_done, result, healths, doubts) in [
+        (true, json!({}), ["good", "good"], [false, false]),
+        (
+            false,
+            json!({"error": "a blob is gone"}),
+            ["warning", "warning"],
+            [true, true],
+        ),
+        (
+            false,
+            json!({"verified_points": ["web01"]}),
+            ["warning", "good"],
+            [true, false],
+        ),
+        (
+            false,
+            json!({"damaged_points": ["db01"]}),
+            ["bad", "warning"],
+            [false, true],
+        ),
+        (
+            true,
+            json!({"verified_points": ["db01"]}),
+            ["good", "good"],
+            [false, false],
+        ),
+    ] {
+        ground
+            .world
+            .clock
+            .advance(std::time::Duration::from_secs(60));
+        report(&ground, "verify", is_done, result.clone()).await;
+        for ((vm, health), is_doubtful) in vms.iter().zip(healths).zip(doubts) {
+            let row = ground.viewer.get(&format!("/vms/{vm}")).await.expect(200);
+            let why = text(&row["health_reason"]);
+            assert_eq!(row["health"], health, "{result} {why}");
+            assert_eq!(why.contains(doubt), is_doubtful, "{result} {why}");
+        }
+        // The alarm and the rows are of the same mind.
+        let now = plane.now_ms();
+        let facts = plane.store.facts(now, now).await.expect("facts");
+        let findings = watch::judge(&facts, now);
+        let is_told = findings.iter().any(|it| it.kind == "verification_failed");
+        assert_eq!(is_told, !is_done, "{result}");
+    }
 }
 
 #[tokio::test]
