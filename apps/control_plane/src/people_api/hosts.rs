@@ -316,12 +316,7 @@ async fn remove(
         .filter(command::Column::Status.is_in(["pending", "processing"]))
         .exec(&txn)
         .await?;
-    vm::Entity::update_many()
-        .col_expr(vm::Column::GoneAt, Expr::value(Some(now)))
-        .filter(vm::Column::HostId.eq(&id))
-        .filter(vm::Column::GoneAt.is_null())
-        .exec(&txn)
-        .await?;
+    plane.store.lose_vms(&txn, &row, now).await?;
     plane.store.leave_folders(&txn, &id).await?;
     host::Entity::delete_by_id(&id).exec(&txn).await?;
     let entry = caller.did("host.delete", "host", &id);

@@ -1,13 +1,14 @@
 //! VMs as hosts list them: new ones, changed ones, ones that moved, ones that are gone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use protocol::hyperv_discover::DiscoveredVm;
 use protocol::limit::shortened;
 use protocol::reports::{Vm, VmDetail};
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr,
-    EntityTrait as _, QueryFilter as _, QueryOrder as _, TransactionTrait as _,
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DatabaseBackend,
+    DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, TransactionTrait as _,
 };
 use serde_json::json;
 
@@ -75,28 +76,13 @@ impl Store {
             })
             .collect();
         let txn = self.db.begin().await?;
-        take(&txn, host, &said, now).await?;
+        let known = known_vms(&txn, host, &said).await?;
+        take(&txn, host, &said, &known, now).await?;
         let here: HashSet<&str> = said.iter().map(|vm| vm.guid.as_str()).collect();
-        let known = vm::Entity::find()
-            .filter(vm::Column::HostId.eq(&host.id))
-            .filter(vm::Column::GoneAt.is_null())
-            .all(&txn)
-            .await?;
-        let gone: Vec<i64> = known
+        let gone = known
             .iter()
-            .filter(|vm| !here.contains(vm.guid.as_str()))
-            .map(|vm| vm.id)
-            .collect();
-        for ids in gone.chunks(500) {
-            vm::Entity::update_many()
-                .set(vm::ActiveModel {
-                    gone_at: Set(Some(now)),
-                    ..Default::default()
-                })
-                .filter(vm::Column::Id.is_in(ids.iter().copied()))
-                .exec(&txn)
-                .await?;
-        }
+            .filter(|vm| vm.host_id == host.id && !here.contains(vm.guid.as_str()));
+        lose(&txn, gone, now).await?;
         host::Entity::update_many()
             .set(host::ActiveModel {
                 inventory_at: Set(Some(now)),
@@ -106,6 +92,17 @@ impl Store {
             .exec(&txn)
             .await?;
         txn.commit().await
+    }
+
+    /// Takes the VMs of a host that is removed for gone.
+    pub async fn lose_vms(
+        &self,
+        txn: &DatabaseTransaction,
+        host: &host::Model,
+        now: i64,
+    ) -> Result<(), DbErr> {
+        let known = known_vms(txn, host, &[]).await?;
+        lose(txn, known.iter(), now).await
     }
 
     /// Takes the disks of some of a host's VMs.
@@ -126,7 +123,8 @@ impl Store {
             })
             .collect();
         let txn = self.db.begin().await?;
-        take(&txn, host, &said, now).await?;
+        let known = known_vms(&txn, host, &said).await?;
+        take(&txn, host, &said, &known, now).await?;
         txn.commit().await
     }
 
@@ -151,42 +149,93 @@ impl Store {
             })
             .collect();
         let txn = self.db.begin().await?;
-        let taken = take(&txn, host, &said, now).await?;
+        let known = known_vms(&txn, host, &said).await?;
+        let taken = take(&txn, host, &said, &known, now).await?;
         txn.commit().await?;
         Ok(taken)
     }
 }
 
-/// Writes down what a host said of VMs. Returns how many are new, and their numbers.
+/// Returns the VMs of a host, and those of its tenant that it speaks of. Where others may write them at the same time, all
+/// are locked before the first is written, the one with the smallest number first.
+async fn known_vms<C: ConnectionTrait>(
+    txn: &C,
+    host: &host::Model,
+    said: &[Said],
+) -> Result<Vec<vm::Model>, DbErr> {
+    let numbers = || vm::Entity::find().select_only().column(vm::Column::Id);
+    let of_host = numbers().filter(vm::Column::HostId.eq(&host.id));
+    let mut ids: BTreeSet<i64> = of_host
+        .into_tuple::<i64>()
+        .all(txn)
+        .await?
+        .into_iter()
+        .collect();
+    let guids: Vec<&str> = said.iter().map(|vm| vm.guid.as_str()).collect();
+    for guids in guids.chunks(500) {
+        let named = numbers()
+            .filter(vm::Column::TenantId.eq(&host.tenant_id))
+            .filter(vm::Column::Guid.is_in(guids.iter().copied()));
+        ids.extend(named.into_tuple::<i64>().all(txn).await?);
+    }
+    let ids: Vec<i64> = ids.into_iter().collect();
+    let mut known = Vec::new();
+    for ids in ids.chunks(500) {
+        let mut rows = vm::Entity::find()
+            .filter(vm::Column::Id.is_in(ids.iter().copied()))
+            .order_by_asc(vm::Column::Id);
+        if txn.get_database_backend() == DatabaseBackend::Postgres {
+            rows = rows.lock_exclusive();
+        }
+        known.extend(rows.all(txn).await?);
+    }
+    Ok(known)
+}
+
+/// Writes down that VMs are gone, of those that were there.
+async fn lose<C: ConnectionTrait>(
+    txn: &C,
+    gone: impl Iterator<Item = &vm::Model>,
+    now: i64,
+) -> Result<(), DbErr> {
+    let ids: Vec<i64> = gone
+        .filter(|vm| vm.gone_at.is_none())
+        .map(|vm| vm.id)
+        .collect();
+    for ids in ids.chunks(500) {
+        vm::Entity::update_many()
+            .set(vm::ActiveModel {
+                gone_at: Set(Some(now)),
+                ..Default::default()
+            })
+            .filter(vm::Column::Id.is_in(ids.iter().copied()))
+            .exec(txn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Writes down what a host said of VMs. Returns how many are new, and their numbers in the order in which they were said.
 async fn take<C: ConnectionTrait>(
     txn: &C,
     host: &host::Model,
     said: &[Said],
+    known: &[vm::Model],
     now: i64,
 ) -> Result<(usize, Vec<i64>), DbErr> {
-    let mut known = Vec::new();
-    let guids: Vec<&str> = said.iter().map(|vm| vm.guid.as_str()).collect();
-    for guids in guids.chunks(500) {
-        let some = vm::Entity::find()
-            .filter(vm::Column::TenantId.eq(&host.tenant_id))
-            .filter(vm::Column::Guid.is_in(guids.iter().copied()))
-            .order_by_asc(vm::Column::Id)
-            .all(txn)
-            .await?;
-        known.extend(some);
-    }
     let mut created = 0;
-    let mut numbers = Vec::new();
     let mut taken: HashMap<&str, i64> = HashMap::new();
-    for said in said.iter().filter(|said| !said.guid.is_empty()) {
-        if let Some(&number) = taken.get(said.guid.as_str()) {
-            numbers.push(number);
+    // New rows of one host wait for each other too, by their ids in Hyper-V.
+    let mut sorted: Vec<&Said> = said.iter().filter(|said| !said.guid.is_empty()).collect();
+    sorted.sort_by_key(|said| &said.guid);
+    for said in sorted {
+        if taken.contains_key(said.guid.as_str()) {
             continue;
         }
         let mut row = said.row();
         row.last_seen_at = Set(now);
         row.gone_at = Set(None);
-        let number = match place(said, &host.id, &known) {
+        let number = match place(said, &host.id, known) {
             Place::Here(vm) | Place::Moved(vm) => {
                 row.host_id = Set(host.id.clone());
                 vm::Entity::update_many()
@@ -202,9 +251,9 @@ async fn take<C: ConnectionTrait>(
             }
         };
         taken.insert(&said.guid, number);
-        numbers.push(number);
     }
-    Ok((created, numbers))
+    let numbers = said.iter().filter_map(|said| taken.get(said.guid.as_str()));
+    Ok((created, numbers.copied().collect()))
 }
 
 impl Said {

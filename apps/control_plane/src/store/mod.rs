@@ -6,8 +6,10 @@
 //! PostgreSQL and one is ended:
 //!
 //! ```text
-//! job ─► run ─► command ─► repository ─► operation ─► point
+//! job ─► run ─► command ─► VM ─► repository ─► operation ─► point ─► host
 //! ```
+//!
+//! Of several VMs, the one with the smallest number comes first.
 //!
 //! Who only learns from a later row which earlier one is meant reads the later one first, without a lock, then locks the
 //! earlier one. New rows may be inserted at any time. Nothing is computed for long while a transaction is open: on SQLite

@@ -99,7 +99,9 @@ impl Store {
             row.created_at = Set(made_at(run, before_end.unwrap_or(0), now));
             row.insert(txn).await?;
         }
-        for pointer in recorded.pointers {
+        let mut pointers = recorded.pointers;
+        pointers.sort_unstable_by_key(|pointer| pointer.vm_id);
+        for pointer in pointers {
             let mut changed = vm::ActiveModel {
                 ..Default::default()
             };

@@ -9,8 +9,8 @@ use protocol::identifier::CommandId;
 use protocol::reports::{BrowseResult, ReportBrowse};
 use protocol::update_run::RunStatus;
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ConnectionTrait as _, DatabaseBackend,
-    EntityTrait as _, IntoActiveModel as _, Statement,
+    ActiveModelTrait as _, ActiveValue::Set, ConnectionTrait as _, EntityTrait as _,
+    IntoActiveModel as _,
 };
 use serde_json::{Value, json};
 
@@ -390,18 +390,7 @@ async fn who_ends_a_restore_and_who_answers_for_it_do_not_wait_for_each_other(wo
             }
         });
         // … and while the other waits for it …
-        let waits = "SELECT 1 FROM pg_stat_activity \
-                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        let waits = Statement::from_string(DatabaseBackend::Postgres, waits);
-        while store
-            .db()
-            .query_one_raw(waits.clone())
-            .await
-            .expect("read")
-            .is_none()
-        {
-            tokio::task::yield_now().await;
-        }
+        world.somebody_waits().await;
         // … it ends the run's command.
         let order = format!("UPDATE commands SET result_message = 'x' WHERE id = {id}");
         watchdog

@@ -1,11 +1,15 @@
 //! What hosts list: VMs, volumes, and what they are told of jobs (contract 3.10 to 3.14).
 
+use control_plane::store::entity::vm::Model as KnownVm;
 use protocol::WireId;
 use protocol::hyperv_discover::{DiscoveredVm, HypervDiscover};
 use protocol::identifier::CommandId;
 use protocol::reports::{Report, ReportBrowse, Vm, VmDetail, VmDetails, VmDisk, VmLeftover, Vms};
+use protocol::update_run::RunStatus;
 use protocol::volumes::{ReportVolumes, Volume, VolumeKind};
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel as _};
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, ConnectionTrait as _, IntoActiveModel as _,
+};
 use serde_json::json;
 
 use crate::world::{Agent, SECRET_KEY, World, headers, refusal};
@@ -13,6 +17,7 @@ use crate::world::{Agent, SECRET_KEY, World, headers, refusal};
 crate::stories! {
     a_list_of_vms_brings_new_ones_changes_known_ones_and_misses_gone_ones
     a_vm_that_moves_keeps_its_number
+    whoever_writes_several_vms_begins_with_the_same_one
     vms_that_an_agent_finds_by_itself_have_numbers
     volumes_are_replaced_and_so_many_are_kept
     an_agent_may_list_its_jobs_and_start_a_run
@@ -139,6 +144,71 @@ async fn a_vm_that_moves_keeps_its_number(world: World) {
     assert_ne!(copy.id, moved.id);
     assert_eq!(copy.tenant_id, tenant);
     assert_eq!(world.vms(&third.id).await.len(), 1);
+}
+
+async fn whoever_writes_several_vms_begins_with_the_same_one(world: World) {
+    let store = &world.plane.store;
+    if !store.is_shared() {
+        // On SQLite one transaction at a time is open.
+        return;
+    }
+    let agent = world.agent().await;
+    let repository = world.repository().await;
+    let job = world.job(&agent, &repository, "hyperv").await;
+    let (first, second) = (world.vm(&agent, "web").await, world.vm(&agent, "db").await);
+    let listed = |known: &KnownVm| vm(&known.guid, &known.name, "Running");
+    let result = |known: &KnownVm| {
+        json!({
+            "vm_id": known.id, "vm_name": known.name, "backup_type": "Full", "checkpoint_id": "C",
+            "disk_manifests": {"D:\\z.vhdx": "9c41"}, "consistency_level": "Crash",
+        })
+    };
+    for case in [
+        "a list of both",
+        "a list without the first",
+        "the end of a run",
+    ] {
+        let run = world.queue(&job).await;
+        world.take(&agent).await.expect("a run");
+        // While somebody holds the first VM …
+        let holder = store.begin().await.expect("begun");
+        let hold = async |id: i64| {
+            let order = format!("UPDATE vms SET cpu_count = cpu_count WHERE id = {id}");
+            holder.execute_unprepared(&order).await
+        };
+        hold(first.id).await.expect("held");
+        let writing = async {
+            match case {
+                "a list of both" => {
+                    let both = Vms::from(vec![listed(&second), listed(&first)]);
+                    report(&world, &agent, "list_hyperv_vms", &both).await;
+                }
+                "a list without the first" => {
+                    let one = Vms::from(vec![listed(&second)]);
+                    report(&world, &agent, "list_hyperv_vms", &one).await;
+                }
+                _ => {
+                    let results = vec![result(&second), result(&first)];
+                    world.end(&agent, &run, RunStatus::Success, results).await;
+                }
+            }
+        };
+        // … nobody who waits for it holds the second one.
+        let holding = async {
+            world.somebody_waits().await;
+            hold(second.id).await.expect(case);
+        };
+        let mut writing = std::pin::pin!(writing);
+        tokio::select! {
+            () = &mut writing => panic!("{case} waits for nobody"),
+            () = holding => {}
+        }
+        holder.commit().await.expect("committed");
+        writing.await;
+        world
+            .end(&agent, &run, RunStatus::Success, Vec::new())
+            .await;
+    }
 }
 
 async fn vms_that_an_agent_finds_by_itself_have_numbers(world: World) {

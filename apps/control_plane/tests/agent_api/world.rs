@@ -20,8 +20,8 @@ use protocol::request::{Call, Request, answer_of};
 use protocol::update_run::{Ending, RunStatus, UpdateRun};
 use protocol::{NoAnswer, Response, SecretText, WireId};
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _,
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _,
+    DatabaseBackend, EntityTrait as _, QueryFilter as _, QueryOrder as _, Statement,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -450,6 +450,22 @@ impl World {
     }
 
     // Calls.
+
+    /// Returns once a transaction waits for a lock, on PostgreSQL.
+    pub async fn somebody_waits(&self) {
+        let waits = "SELECT 1 FROM pg_stat_activity \
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waits = Statement::from_string(DatabaseBackend::Postgres, waits);
+        let db = self.plane.store.db();
+        while db
+            .query_one_raw(waits.clone())
+            .await
+            .expect("read")
+            .is_none()
+        {
+            tokio::task::yield_now().await;
+        }
+    }
 
     /// Calls as an agent does, a moment later.
     pub async fn call<C: Call>(&self, agent: &Agent, call: &C) -> Result<C::Answer, NoAnswer> {
