@@ -5,20 +5,28 @@
 //! ```
 //!
 //! HTTP looks at the first bytes to know which version is spoken, and has no limit for how long they take to come; that
-//! one stands here.
+//! one stands here. So does what a connection is good for after an answer.
 
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind, Result};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Version};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum_server::Handle;
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use http_body::{Frame, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -57,7 +65,9 @@ pub async fn serve(
     limits: Limits,
     handle: Handle<SocketAddr>,
 ) -> Result<()> {
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    let service = routes
+        .layer(from_fn(close_unread))
+        .into_make_service_with_connect_info::<SocketAddr>();
     let door = Door::new(limits);
     match tls {
         Some(tls) => {
@@ -93,6 +103,57 @@ fn set_up(builder: &mut Builder<TokioExecutor>, head: Duration) {
         .timer(TokioTimer::new())
         .keep_alive_interval(Some(head))
         .max_concurrent_streams(STREAMS_MAX);
+}
+
+/// Says with an answer that came before all of its request was read (who calls too often is not listened to) that the
+/// connection ends with it: the rest of the request stands in the way of the next one. Streams of HTTP/2 are apart.
+async fn close_unread(request: Request, next: Next) -> Response {
+    if request.version() == Version::HTTP_2 || request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let is_read = Arc::<AtomicBool>::default();
+    let request = request.map(|inner| {
+        Body::new(Watched {
+            inner,
+            is_read: is_read.clone(),
+        })
+    });
+    let mut response = next.run(request).await;
+    if !is_read.load(Ordering::Relaxed) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
+}
+
+/// The body of a request, which tells when it was read to its end.
+struct Watched {
+    inner: Body,
+    is_read: Arc<AtomicBool>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(context);
+        if matches!(frame, Poll::Ready(None)) || self.inner.is_end_stream() {
+            self.is_read.store(true, Ordering::Relaxed);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
 }
 
 /// Lets connections in while there is room. Clones count together.
@@ -320,9 +381,11 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpStream as Caller;
 
-    use axum::routing::get;
+    use axum::http::StatusCode;
+    use axum::routing::{get, post};
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+    use tower::ServiceExt as _;
 
     use super::*;
 
@@ -337,7 +400,10 @@ mod tests {
     };
 
     async fn served(limits: Limits, tls: Option<RustlsConfig>) -> SocketAddr {
-        let routes = Router::new().route("/", get(async || "fine"));
+        let routes = Router::new()
+            .route("/", get(async || "fine"))
+            .route("/read", post(async |_: Bytes| "read"))
+            .route("/refused", post(async || StatusCode::TOO_MANY_REQUESTS));
         let handle = Handle::new();
         let listen = "127.0.0.1:0".parse().expect("an address");
         tokio::spawn(serve(listen, routes, tls, limits, handle.clone()));
@@ -407,6 +473,50 @@ mod tests {
         assert!(place("192.0.2.2").is_none(), "all are taken");
         drop(first);
         assert!(place("192.0.2.2").is_some());
+    }
+
+    #[tokio::test]
+    async fn an_answer_before_all_was_read_says_that_the_connection_ends() {
+        let server = served(OPEN, None).await;
+        blocking(move || {
+            let call = |path: &str, sent: &str| {
+                let ask = String::from_utf8_lossy(ASK);
+                let said = format!("POST {path} HTTP/1.1\r\nhost: a\r\n{sent}{ask}");
+                says(
+                    &mut Caller::connect(server).expect("connected"),
+                    said.as_bytes(),
+                )
+            };
+            let close = "connection: close";
+            let heard = call("/refused", "content-length: 1000000\r\n\r\n");
+            assert!(heard.contains(" 429 ") && heard.contains(close), "{heard}");
+            assert!(!heard.ends_with("fine"), "{heard}");
+            for all in [
+                "content-length: 5\r\n\r\nwords",
+                "transfer-encoding: chunked\r\n\r\n5\r\nwords\r\n0\r\n\r\n",
+            ] {
+                let heard = call("/read", all);
+                let (first, next) = heard.split_once("read").expect("an answer");
+                assert!(!first.contains(close) && next.ends_with("fine"), "{heard}");
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn streams_of_http_2_are_apart() {
+        let routes = Router::new()
+            .route("/", post(async || StatusCode::TOO_MANY_REQUESTS))
+            .layer(from_fn(close_unread));
+        for (version, is_closed) in [(Version::HTTP_11, true), (Version::HTTP_2, false)] {
+            let request = Request::post("/")
+                .version(version)
+                .body(Body::from("words"));
+            let request = request.expect("a request");
+            let response = routes.clone().oneshot(request).await.expect("an answer");
+            let closed = response.headers().contains_key(CONNECTION);
+            assert_eq!(closed, is_closed, "{version:?}");
+        }
     }
 
     #[tokio::test]
