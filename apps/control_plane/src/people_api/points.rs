@@ -23,7 +23,8 @@ use crate::people_api::repositories::within_reach;
 use crate::people_api::request::{ChangeRefusals, Id, LookRefusals, moment, number, path};
 use crate::plane::{Plane, SharedPlane, rfc3339};
 use crate::run_rules::finish::{OWN_KINDS_SINCE, is_understood};
-use crate::run_rules::listing::{PIN_POINT, unconfirmed_since};
+use crate::run_rules::listing::unconfirmed_since;
+use crate::run_rules::pin::{PIN_POINT, Pin};
 use crate::store::entity::point;
 use crate::store::history::PointFilter;
 
@@ -345,7 +346,8 @@ async fn browse(
 }
 
 /// Has a point pinned, so that retention leaves it alone, or its pins taken away: pins are in the repository, so a host
-/// does it. The point shows it once the command has ended.
+/// does it. The point shows it once the command has ended. An earlier order that no host has taken is withdrawn: the last
+/// one wins.
 #[utoipa::path(post, path = "/points/{id}/pin", tag = "points", params(("id" = i64, Path)),
     request_body = PinWish, responses((status = 202, body = Command), ChangeRefusals))]
 async fn pin(
@@ -368,8 +370,15 @@ async fn pin(
             ),
         ));
     }
-    let payload = json!({"restore_point_id": point.id, "is_pinned": wish.is_pinned});
-    let order = (PIN_POINT, payload, context_of(&point));
+    let pin = Pin {
+        restore_point_id: point.id,
+        is_pinned: wish.is_pinned,
+    };
+    let store = &plane.store;
+    store
+        .withdraw_pins(&txn, &host, pin, plane.now_ms())
+        .await?;
+    let order = (PIN_POINT, json!(pin), context_of(&point));
     let row = commands::order(&plane, &txn, &caller, &host, order).await?;
     let what = if wish.is_pinned {
         "point.pin"

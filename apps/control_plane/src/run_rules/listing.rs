@@ -10,9 +10,6 @@ use serde::Deserialize;
 /// The kind of operation that lists points.
 pub const LIST_POINTS: &str = "list_points";
 
-/// The kind of command that pins a point.
-pub const PIN_POINT: &str = "pin_point";
-
 /// Points are listed this often, at the end of a run or of other work.
 const LIST_EVERY_MS: i64 = 20 * 3_600_000;
 

@@ -9,6 +9,7 @@ pub mod change;
 pub mod claim;
 pub mod finish;
 pub mod listing;
+pub mod pin;
 pub mod points;
 pub mod watchdog;
 

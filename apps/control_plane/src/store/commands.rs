@@ -1,13 +1,14 @@
 //! Commands: queued, handed out once, answered.
 
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr,
-    EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, TransactionTrait as _,
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait,
+    DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, TransactionTrait as _,
 };
 use serde::Deserialize;
 
 use crate::log;
-use crate::run_rules::listing::PIN_POINT;
+use crate::run_rules::pin::{PIN_POINT, Pin, in_turn};
 use crate::run_rules::{OPEN, change::object};
 use crate::store::Store;
 use crate::store::entity::{command, host, job, point, repository, run};
@@ -159,7 +160,7 @@ impl Store {
     }
 
     /// Takes the commands that a host is handed now, with what their contexts are made from. However many ask at once, each
-    /// is handed out once.
+    /// is handed out once, and orders for the pins of one point one after the other.
     pub async fn claim_commands(&self, host_id: &str, now: i64) -> Result<Vec<Claimed>, DbErr> {
         let pending = command::Entity::find()
             .filter(command::Column::HostId.eq(host_id))
@@ -169,7 +170,40 @@ impl Store {
             .limit(LOOK_MAX)
             .all(&self.db)
             .await?;
-        self.claim(choose(pending), now).await
+        let unanswered = match pending.iter().find(|it| it.kind == PIN_POINT) {
+            Some(one) => unanswered_pins(&self.db, &one.tenant_id).await?,
+            None => Vec::new(),
+        };
+        self.claim(choose(in_turn(pending, &unanswered)), now).await
+    }
+
+    /// Withdraws the orders to pin a point, or to take its pins away, that no host has taken and that say something else
+    /// than the one which `host` is to be given now.
+    pub async fn withdraw_pins(
+        &self,
+        txn: &DatabaseTransaction,
+        host: &host::Model,
+        pin: Pin,
+        now: i64,
+    ) -> Result<(), DbErr> {
+        let unanswered = unanswered_pins(txn, &host.tenant_id).await?;
+        let others = unanswered.iter().filter(|it| {
+            let said = Pin::of(it);
+            let is_same = it.host_id == host.id && said == Some(pin);
+            !is_same && said.is_some_and(|said| said.restore_point_id == pin.restore_point_id)
+        });
+        command::Entity::update_many()
+            .set(command::ActiveModel {
+                status: Set("failed".to_owned()),
+                result_message: Set("a later order for the point took its place".to_owned()),
+                finished_at: Set(Some(now)),
+                ..Default::default()
+            })
+            .filter(command::Column::Id.is_in(others.map(|it| it.id)))
+            .filter(command::Column::Status.eq("pending"))
+            .exec(txn)
+            .await?;
+        Ok(())
     }
 
     /// Takes the commands of a run that its agent is handed now, likewise.
@@ -346,7 +380,7 @@ impl Store {
             Some(run_id) => fail_run_in(&txn, run_id, &message, now).await?,
             None => None,
         };
-        if is_done && command.kind == PIN_POINT {
+        if is_done {
             self.note_pinned(&txn, &command, now).await?;
         }
         txn.commit().await?;
@@ -359,6 +393,19 @@ impl Store {
             failed_run: failed_run.map(Box::new),
         })
     }
+}
+
+/// Returns the orders to pin points, or to take their pins away, that have no answer yet.
+async fn unanswered_pins<C: ConnectionTrait>(
+    on: &C,
+    tenant_id: &str,
+) -> Result<Vec<command::Model>, DbErr> {
+    command::Entity::find()
+        .filter(command::Column::TenantId.eq(tenant_id))
+        .filter(command::Column::Status.is_in(["pending", "processing"]))
+        .filter(command::Column::Kind.eq(PIN_POINT))
+        .all(on)
+        .await
 }
 
 #[cfg(test)]

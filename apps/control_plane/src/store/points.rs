@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::run_rules::change::object;
 use crate::run_rules::finish::{Work, is_understood, sources_of, work_after};
 use crate::run_rules::listing::{Known, LIST_POINTS, Listed, is_list_due, reconcile};
+use crate::run_rules::pin::Pin;
 use crate::run_rules::points::{
     DAMAGED, NewPoint, Recorded, frozen_before_end, made_at, of_files, of_vms,
 };
@@ -285,26 +286,23 @@ impl Store {
         set(changes.unpinned, pinned(false)).await
     }
 
-    /// Writes down what a command to pin a point, or to take its pins away, has done.
+    /// Writes down what a command has done that ended well, if it was to pin a point or to take its pins away.
     pub(super) async fn note_pinned<C: ConnectionTrait>(
         &self,
         txn: &C,
         command: &command::Model,
         now: i64,
     ) -> Result<(), DbErr> {
-        let payload = object(&command.payload_json);
-        let id = payload.get("restore_point_id").and_then(Value::as_i64);
-        let is_pinned = payload.get("is_pinned").and_then(Value::as_bool);
-        let (Some(id), Some(is_pinned)) = (id, is_pinned) else {
+        let Some(pin) = Pin::of(command) else {
             return Ok(());
         };
         point::Entity::update_many()
             .set(point::ActiveModel {
-                is_pinned: Set(is_pinned),
+                is_pinned: Set(pin.is_pinned),
                 confirmed_at: Set(now),
                 ..Default::default()
             })
-            .filter(point::Column::Id.eq(id))
+            .filter(point::Column::Id.eq(pin.restore_point_id))
             .filter(point::Column::TenantId.eq(&command.tenant_id))
             .exec(txn)
             .await?;

@@ -24,6 +24,7 @@ crate::stories! {
     what_a_command_found_is_kept
     a_refused_restore_fails_its_run
     a_stopped_restore_is_not_handed_out
+    orders_for_the_pins_of_a_point_are_handed_out_one_after_the_other
     a_command_that_cannot_be_put_together_costs_no_other
     who_ends_a_restore_and_who_answers_for_it_do_not_wait_for_each_other
 }
@@ -332,6 +333,46 @@ async fn a_stopped_restore_is_not_handed_out(world: World) {
     row.update(world.plane.store.db()).await.expect("stopped");
     assert!(polled(&world, &agent).await.is_empty());
     assert_eq!(world.run_command(id).await.status, "failed");
+}
+
+async fn orders_for_the_pins_of_a_point_are_handed_out_one_after_the_other(world: World) {
+    let (agent, other) = (world.agent().await, world.agent().await);
+    let (_, point) = backed_up(&world, &agent).await;
+    let (_, another) = backed_up(&world, &agent).await;
+    let mut ids = Vec::new();
+    for (agent, point, is_pinned) in [
+        (&agent, &point, true),
+        (&agent, &point, false),
+        (&agent, &another, false),
+        (&other, &point, true),
+    ] {
+        let payload = json!({"restore_point_id": point.id, "is_pinned": is_pinned});
+        let context = json!({"point_id": point.id});
+        ids.push(world.command(agent, "pin_point", payload, context).await);
+    }
+    let handed = async |agent: &Agent| -> Vec<CommandId> {
+        let commands = polled(&world, agent).await;
+        commands
+            .into_iter()
+            .filter_map(|it| it.command_id)
+            .collect()
+    };
+    let is_pinned = async || {
+        let found = point::Entity::find_by_id(point.id).one(world.plane.store.db());
+        found.await.expect("read").expect("it").is_pinned
+    };
+    assert!(handed(&other).await.is_empty());
+    assert_eq!(handed(&agent).await, [number(ids[0]), number(ids[2])]);
+    for (agent, id, next, expected) in [
+        (&agent, ids[0], (&agent, ids[1]), true),
+        (&agent, ids[1], (&other, ids[3]), false),
+    ] {
+        assert!(handed(agent).await.is_empty() && handed(&other).await.is_empty());
+        let done = completed(id, CommandStatus::Completed);
+        world.call(agent, &done).await.expect("taken");
+        assert_eq!(is_pinned().await, expected);
+        assert_eq!(handed(next.0).await, [number(next.1)]);
+    }
 }
 
 async fn a_command_that_cannot_be_put_together_costs_no_other(world: World) {

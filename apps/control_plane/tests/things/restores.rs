@@ -394,6 +394,56 @@ async fn a_point_of_files_is_looked_into_through_a_host() {
 }
 
 #[tokio::test]
+async fn of_orders_for_the_pins_of_a_point_that_no_host_has_taken_the_last_one_stays() {
+    let ground = Ground::new().await;
+    let db = ground.world.plane.store.db();
+    let second = ground::host(&ground.world, &ground.tenant, "hv02").await;
+    for id in [&ground.host, &second] {
+        let update = host::ActiveModel {
+            id: Set(id.clone()),
+            agent_version: Set("2.0.0".to_owned()),
+            ..Default::default()
+        };
+        update.update(db).await.expect("updated");
+    }
+    let (point, another) = (
+        ground.point(PointOf::default()).await,
+        ground
+            .point(PointOf {
+                manifest: "another",
+                ..PointOf::default()
+            })
+            .await,
+    );
+    let mut ids = Vec::new();
+    for (point, is_pinned, host) in [
+        (another, true, &ground.host),
+        (point, true, &ground.host),
+        (point, false, &ground.host),
+        (point, true, &second),
+        (point, true, &ground.host),
+        (point, true, &ground.host),
+    ] {
+        let wish = json!({"is_pinned": is_pinned, "host_id": host});
+        let path = format!("/points/{point}/pin");
+        let command = ground.operator.post(&path, wish).await.expect(202);
+        ids.push(command["id"].as_i64().expect("a number"));
+    }
+    assert_eq!(ids[4], ids[5], "the same order is not queued twice");
+    ids.pop();
+    let mut states = Vec::new();
+    for id in ids {
+        let row = command::Entity::find_by_id(id).one(db).await;
+        let row = row.expect("read").expect("a command");
+        states.push((row.status, row.result_message));
+    }
+    let withdrawn = ("failed", "a later order for the point took its place");
+    let waits = ("pending", "");
+    let states: Vec<_> = states.iter().map(|(a, b)| (&**a, &**b)).collect();
+    assert_eq!(states, [waits, withdrawn, withdrawn, withdrawn, waits]);
+}
+
+#[tokio::test]
 async fn a_point_is_pinned_by_a_host_and_shows_it_once_that_is_done() {
     let ground = Ground::new().await;
     let db = ground.world.plane.store.db();
