@@ -239,6 +239,7 @@ export interface Repository {
   last_quick_at: string | null;
   last_full_at: string | null;
   last_verified_at: string | null;
+  last_listed_at: string | null;
   job_count: number;
   point_count: number;
   // Whose folder it is; none for S3 and shares, and before the first use.

@@ -303,6 +303,9 @@ export function RepositoryScreen({ id }: { id: string }) {
                     {data.verify_percent} % {everyHours(data.verify_every_hours)}
                   </small>
                 </Fact>
+                <Fact name="Points last compared with the repository">
+                  <Time at={data.last_listed_at} />
+                </Fact>
               </Facts>
             </Panel>
             <Panel title="Maintenance and verification" className="flush">
