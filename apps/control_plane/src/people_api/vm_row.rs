@@ -314,7 +314,7 @@ fn happenings(
         .filter_map(|job| history.runs.get(&*job.row.id))
         .flatten();
     for run in runs {
-        if with_point.contains(&*run.id) || run.counts_for() < vm.first_seen_at {
+        if with_point.contains(&*run.id) || run.counts_for() < here_since(vm) {
             continue;
         }
         let failed_by_name = || {
@@ -337,6 +337,11 @@ fn happenings(
     all
 }
 
+/// Returns since when a VM has been on its host: what ran there before was not to take it.
+fn here_since(vm: &vm::Model) -> i64 {
+    vm.came_at.unwrap_or(vm.first_seen_at)
+}
+
 /// Returns when a job that was to take a VM last ended well without a point of it. What ran before the VM was there, or
 /// before the job became what it is, was not to take it.
 fn passed_over_at(vm: &vm::Model, jobs: &[&VmJob], history: &Sorted<'_>) -> Option<i64> {
@@ -344,7 +349,7 @@ fn passed_over_at(vm: &vm::Model, jobs: &[&VmJob], history: &Sorted<'_>) -> Opti
     let with_point: HashSet<&str> = points.iter().map(|point| &*point.run_id).collect();
     let active = jobs.iter().filter(|job| job.row.status == "active");
     let passed_over = active.flat_map(|job| {
-        let was_to_take = job.row.updated_at.max(vm.first_seen_at);
+        let was_to_take = job.row.updated_at.max(here_since(vm));
         let runs = history.runs.get(&*job.row.id).into_iter().flatten();
         runs.filter(|run| {
             matches!(&*run.status, "success" | "warning" | "partial_success")

@@ -360,6 +360,7 @@ mod tests {
                 objective_hours: Set(None),
                 is_excused: Set(false),
                 first_seen_at: Set(0),
+                came_at: Set(None),
                 last_seen_at: Set(0),
                 gone_at: Set(None),
             });

@@ -252,6 +252,7 @@ pub(crate) fn test_vm(id: i64, name: &str) -> vm::Model {
         objective_hours: None,
         is_excused: false,
         first_seen_at: 0,
+        came_at: None,
         last_seen_at: 0,
         gone_at: None,
     }

@@ -238,6 +238,9 @@ async fn take<C: ConnectionTrait>(
         let number = match place(said, &host.id, known) {
             Place::Here(vm) | Place::Moved(vm) => {
                 row.host_id = Set(host.id.clone());
+                if vm.host_id != host.id || vm.gone_at.is_some() {
+                    row.came_at = Set(Some(now));
+                }
                 vm::Entity::update_many()
                     .set(row)
                     .filter(vm::Column::Id.eq(vm.id))
@@ -305,6 +308,7 @@ impl Said {
         row.objective_hours = Set(None);
         row.is_excused = Set(false);
         row.first_seen_at = Set(now);
+        row.came_at = Set(None);
         row.insert(txn).await
     }
 }

@@ -329,6 +329,7 @@ impl World {
             objective_hours: Set(None),
             is_excused: Set(false),
             first_seen_at: Set(self.now()),
+            came_at: Set(None),
             last_seen_at: Set(self.now()),
             gone_at: Set(None),
             ..Default::default()

@@ -279,6 +279,7 @@ pub async fn vm_of(world: &World, tenant: &str, host: &str, name: &str, guid: &s
         objective_hours: Set(None),
         is_excused: Set(false),
         first_seen_at: Set(now - 100 * DAY),
+        came_at: Set(None),
         last_seen_at: Set(now),
         gone_at: Set(None),
     }

@@ -212,6 +212,60 @@ async fn a_row_is_not_good_where_there_is_a_reason_to_doubt_it() {
 }
 
 #[tokio::test]
+async fn what_ran_on_a_host_before_a_vm_came_there_says_nothing_of_it() {
+    let ground = Ground::new().await;
+    let plane = &ground.world.plane;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let id = ground::host(&ground.world, &ground.tenant, "hv02").await;
+    let share = json!({"name": "Share", "kind": "local", "path": r"\\nas\vault"});
+    let share = ground.owner.post("/repositories", share).await.expect(201);
+    let mut wish = ground.wish();
+    wish["host_id"] = json!(id);
+    wish["repository_id"] = share["id"].clone();
+    let there = text(&ground.job(wish).await["id"]);
+    let vm = ground.vm("web01").await;
+    backed_up(&ground, &job, vm, "web01", 1).await;
+    let pass = || {
+        ground
+            .world
+            .clock
+            .advance(std::time::Duration::from_secs(60))
+    };
+    for status in ["failed", "success"] {
+        pass();
+        ground.run(&there, status, 0).await;
+    }
+    pass();
+    let row = vm::Entity::find_by_id(vm).one(plane.store.db()).await;
+    let known = row.expect("read").expect("a VM");
+    let listed = protocol::reports::Vm {
+        id: known.guid,
+        name: known.name,
+        state: known.state,
+        ..Default::default()
+    };
+    let host = host::Entity::find_by_id(&id).one(plane.store.db()).await;
+    let host = host.expect("read").expect("a host");
+    let listing = plane.store.list_vms(&host, &[listed], ground.now());
+    listing.await.expect("moved");
+    let judged = async || {
+        let row = ground.viewer.get(&format!("/vms/{vm}")).await.expect(200);
+        assert_eq!(row["host_name"], "hv02");
+        (text(&row["health"]), text(&row["health_reason"]))
+    };
+    let (health, why) = judged().await;
+    assert_eq!(health, "good", "{why}");
+    // What runs there since does.
+    pass();
+    ground.run(&there, "success", 0).await;
+    let (health, why) = judged().await;
+    assert!(
+        health == "warning" && why.contains("made no point of it"),
+        "{health}: {why}"
+    );
+}
+
+#[tokio::test]
 async fn days_follow_the_tenants_zone_and_the_night_a_run_began_in() {
     let ground = Ground::new().await;
     ground::set_zone(&ground, "Pacific/Auckland").await;

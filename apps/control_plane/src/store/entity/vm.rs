@@ -43,6 +43,8 @@ pub struct Model {
     pub is_excused: bool,
     /// When it was first listed (milliseconds since 1970, UTC).
     pub first_seen_at: i64,
+    /// When its host first listed it, where it was elsewhere or gone before (milliseconds since 1970, UTC).
+    pub came_at: Option<i64>,
     /// When it was last listed (milliseconds since 1970, UTC).
     pub last_seen_at: i64,
     /// When a full list no longer had it (milliseconds since 1970, UTC).

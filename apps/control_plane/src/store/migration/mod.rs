@@ -1,6 +1,7 @@
 //! How the schema came to be what it is: migrations in order, run when the server starts.
 
 mod m0001_first;
+mod m0002_moved_vms;
 mod table;
 
 use sea_orm_migration::prelude::*;
@@ -10,6 +11,9 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_first::Migration)]
+        vec![
+            Box::new(m0001_first::Migration),
+            Box::new(m0002_moved_vms::Migration),
+        ]
     }
 }
