@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -18,6 +18,7 @@ use crate::people_api::caller::{Owner, Role};
 use crate::people_api::error::{ApiError, ApiResult, ErrorBody};
 use crate::people_api::input::{Input, Params, later_ms, text};
 use crate::people_api::paging::{Page, Paging};
+use crate::people_api::request::OfTenant;
 use crate::people_api::tenant_choice::new_owner_tenant;
 use crate::plane::{SharedPlane, rfc3339, token_hash};
 use crate::store::entity::api_token;
@@ -73,17 +74,9 @@ struct NewApiTokenMade {
     token: String,
 }
 
-/// Of which tenant.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Filter {
-    /// A tenant, for people of the installation.
-    tenant_id: Option<String>,
-}
-
 /// Lists tokens that were not taken back.
 #[utoipa::path(
-    get, path = "/api-tokens", tag = "management", params(Filter, Paging),
+    get, path = "/api-tokens", tag = "management", params(OfTenant, Paging),
     responses(
         (status = 200, description = "The tokens, without their secrets", body = Page<ApiToken>),
         (status = 404, description = "The tenant is not yours", body = ErrorBody),
@@ -92,7 +85,7 @@ struct Filter {
 async fn list(
     State(plane): State<SharedPlane>,
     Owner(caller): Owner,
-    Params(filter): Params<Filter>,
+    Params(of): Params<OfTenant>,
     Params(paging): Params<Paging>,
 ) -> ApiResult<Json<Page<ApiToken>>> {
     let limit = paging.limit()?;
@@ -100,7 +93,7 @@ async fn list(
         .filter(api_token::Column::RevokedAt.is_null())
         .order_by_asc(api_token::Column::Id)
         .limit(limit + 1);
-    if let Some(tenant) = caller.scope(filter.tenant_id.as_deref())? {
+    if let Some(tenant) = caller.scope(of.tenant_id.as_deref())? {
         query = query.filter(api_token::Column::TenantId.eq(tenant));
     }
     if let Some(after) = paging.after() {

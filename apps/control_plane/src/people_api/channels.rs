@@ -22,7 +22,7 @@ use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::input::{Input, Params, any_text, text};
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::request::{
-    ChangeRefusals, Id, LookRefusals, given, name_cursor, name_of_cursor, shown, word,
+    ChangeRefusals, Id, LookRefusals, OfTenant, given, name_cursor, name_of_cursor, shown, word,
 };
 use crate::plane::{Plane, SharedPlane};
 use crate::schedule::{TimeOfDay, Window};
@@ -151,13 +151,6 @@ struct Tested {
     sent: bool,
     /// Why it was not.
     error: Option<String>,
-}
-
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct OfTenant {
-    /// The tenant, for people of the installation.
-    tenant_id: Option<String>,
 }
 
 /// Lists channels, by name.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -130,6 +131,18 @@ async fn found(plane: &Plane, caller: &Caller, id: i64) -> ApiResult<command::Mo
         .command_of(caller.tenant_id.as_deref(), id)
         .await?;
     row.ok_or_else(|| ApiError::not_found(format!("command {id}")))
+}
+
+/// Ends the transaction in which a command was ordered, tells its host, and answers with the command.
+pub(super) async fn accepted(
+    plane: &Plane,
+    txn: DatabaseTransaction,
+    host: &host::Model,
+    row: command::Model,
+) -> ApiResult<(StatusCode, Json<Command>)> {
+    txn.commit().await?;
+    plane.live.tell(&host.tenant_id, What::HostWork, &host.id);
+    Ok((StatusCode::ACCEPTED, Json(row.into())))
 }
 
 /// Queues a command for a host on behalf of a caller; the same one that the host has not taken yet is not queued

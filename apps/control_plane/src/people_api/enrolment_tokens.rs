@@ -12,7 +12,7 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -21,6 +21,7 @@ use crate::people_api::caller::Owner;
 use crate::people_api::error::{ApiError, ApiResult, ErrorBody};
 use crate::people_api::input::{Input, Params, any_text, later_ms};
 use crate::people_api::paging::{Page, Paging};
+use crate::people_api::request::OfTenant;
 use crate::people_api::tenant_choice::new_thing_tenant;
 use crate::plane::{SharedPlane, rfc3339, token_hash};
 use crate::public_url::public_url;
@@ -76,17 +77,9 @@ struct NewEnrolmentTokenMade {
     command: String,
 }
 
-/// Of which tenant.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Filter {
-    /// A tenant, for people of the installation.
-    tenant_id: Option<String>,
-}
-
 /// Lists tokens that were not taken back.
 #[utoipa::path(
-    get, path = "/enrolment-tokens", tag = "management", params(Filter, Paging),
+    get, path = "/enrolment-tokens", tag = "management", params(OfTenant, Paging),
     responses(
         (status = 200, description = "The tokens, without their secrets", body = Page<EnrolmentToken>),
         (status = 404, description = "The tenant is not yours", body = ErrorBody),
@@ -95,7 +88,7 @@ struct Filter {
 async fn list(
     State(plane): State<SharedPlane>,
     Owner(caller): Owner,
-    Params(filter): Params<Filter>,
+    Params(of): Params<OfTenant>,
     Params(paging): Params<Paging>,
 ) -> ApiResult<Json<Page<EnrolmentToken>>> {
     let limit = paging.limit()?;
@@ -103,7 +96,7 @@ async fn list(
         .filter(enrolment_token::Column::RevokedAt.is_null())
         .order_by_asc(enrolment_token::Column::Id)
         .limit(limit + 1);
-    if let Some(tenant) = caller.scope(filter.tenant_id.as_deref())? {
+    if let Some(tenant) = caller.scope(of.tenant_id.as_deref())? {
         query = query.filter(enrolment_token::Column::TenantId.eq(tenant));
     }
     if let Some(after) = paging.after() {

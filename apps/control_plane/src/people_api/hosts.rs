@@ -20,7 +20,9 @@ use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::event_text::sentence;
 use crate::people_api::input::{Input, Params, text};
 use crate::people_api::paging::{Page, Paging};
-use crate::people_api::request::{ChangeRefusals, Id, LookRefusals, page_by_name, path, shown};
+use crate::people_api::request::{
+    ChangeRefusals, Id, LookRefusals, OfTenant, page_by_name, path, shown,
+};
 use crate::plane::{Plane, SharedPlane, rfc3339};
 use crate::store::entity::{agent_event, command, host, job, run, vm};
 use crate::store::work::GOING_ON;
@@ -130,14 +132,6 @@ pub(super) struct Browse {
     /// The folder; empty: the drives, or the root.
     #[serde(default)]
     pub path: String,
-}
-
-/// Whose things are wanted, of people of the installation.
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct OfTenant {
-    /// The tenant, for people of the installation.
-    pub tenant_id: Option<String>,
 }
 
 fn view(row: host::Model, vm_count: i64, job_count: i64, now: i64) -> Host {
@@ -352,12 +346,10 @@ async fn refresh(
         let guids: Vec<&str> = vms.iter().map(|vm| &*vm.guid).collect();
         order("list_hyperv_vm_details", json!({"vm_ids": guids})).await?;
     }
-    txn.commit().await?;
-    plane.live.tell(&host.tenant_id, What::HostWork, &host.id);
     // A machine that is no Hyper-V host fails to list VMs, which is no news.
     let has_hyperv = host.os == "windows" || !vms.is_empty();
     let shown = if has_hyperv { list } else { volumes };
-    Ok((StatusCode::ACCEPTED, Json(shown.into())))
+    commands::accepted(&plane, txn, &host, shown).await
 }
 
 /// Asks a host what is in one of its folders.
@@ -396,9 +388,7 @@ async fn ordered(
     let txn = plane.store.begin().await?;
     let host = found(plane, &txn, caller.tenant_id.as_deref(), host_id).await?;
     let row = commands::order(plane, &txn, caller, &host, (kind, payload, Value::Null)).await?;
-    txn.commit().await?;
-    plane.live.tell(&host.tenant_id, What::HostWork, &host.id);
-    Ok((StatusCode::ACCEPTED, Json(row.into())))
+    commands::accepted(plane, txn, &host, row).await
 }
 
 /// Lists what a host's agent said of its own health, newest first.

@@ -21,12 +21,11 @@ use utoipa_axum::routes;
 use crate::live::What;
 use crate::people_api::caller::{Operator, Viewer};
 use crate::people_api::error::{ApiError, ApiResult};
-use crate::people_api::hosts::OfTenant;
 use crate::people_api::input::{Input, Params, text};
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::repositories::of_another_host;
 use crate::people_api::request::{
-    ChangeRefusals, Id, LookRefusals, list, page_by_name, path, shown, within, word,
+    ChangeRefusals, Id, LookRefusals, OfTenant, list, page_by_name, path, shown, within, word,
 };
 use crate::people_api::runs::{Run, run_views};
 use crate::people_api::vms::OBJECTIVE_HOURS_MAX;

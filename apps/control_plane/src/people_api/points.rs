@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::live::What;
 use crate::people_api::caller::{Operator, Viewer};
 use crate::people_api::commands::{self, Command};
 use crate::people_api::error::{ApiError, ApiResult};
@@ -340,9 +339,7 @@ async fn browse(
     let payload = json!({"restore_point_id": point.id, "path": folder, "max_items": 1_000});
     let order = ("browse_snapshot", payload, context_of(&point));
     let row = commands::order(&plane, &txn, &caller, &host, order).await?;
-    txn.commit().await?;
-    plane.live.tell(&host.tenant_id, What::HostWork, &host.id);
-    Ok((StatusCode::ACCEPTED, Json(row.into())))
+    commands::accepted(&plane, txn, &host, row).await
 }
 
 /// Has a point pinned, so that retention leaves it alone, or its pins taken away: pins are in the repository, so a host
@@ -390,7 +387,5 @@ async fn pin(
         .of_tenant(Some(&point.tenant_id))
         .with(json!({"name": point.name, "host_id": host.id}));
     plane.store.audit(&txn, plane.now_ms(), entry).await?;
-    txn.commit().await?;
-    plane.live.tell(&host.tenant_id, What::HostWork, &host.id);
-    Ok((StatusCode::ACCEPTED, Json(row.into())))
+    commands::accepted(&plane, txn, &host, row).await
 }

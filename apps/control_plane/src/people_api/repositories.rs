@@ -18,11 +18,10 @@ use crate::credentials::{Refused, check_again};
 use crate::live::What;
 use crate::people_api::caller::{Operator, Owner, Viewer};
 use crate::people_api::error::{ApiError, ApiResult};
-use crate::people_api::hosts::OfTenant;
 use crate::people_api::input::{Input, Params, any_text, text};
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::request::{
-    ChangeRefusals, Id, LookRefusals, given, page_by_name, path, shown, within, word,
+    ChangeRefusals, Id, LookRefusals, OfTenant, given, page_by_name, path, shown, within, word,
 };
 use crate::people_api::tenant_choice::new_thing_tenant;
 use crate::plane::{Plane, SharedPlane, rfc3339};

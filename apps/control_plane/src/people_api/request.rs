@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use sea_orm::DbErr;
 use serde::{Deserialize, Deserializer};
-use utoipa::IntoResponses;
+use utoipa::{IntoParams, IntoResponses};
 
 use crate::people_api::error::{ApiError, ApiResult, ErrorBody};
 use crate::people_api::input::{LIST_MAX, time_ms};
@@ -14,6 +14,14 @@ use crate::people_api::paging::{Page, Paging};
 pub const PATH_MAX: usize = 4_096;
 
 const ID_BYTES_MAX: usize = 64;
+
+/// Whose things are wanted, of people of the installation.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OfTenant {
+    /// The tenant, for people of the installation.
+    pub tenant_id: Option<String>,
+}
 
 /// What looking at something may be answered with besides what every route may.
 #[derive(IntoResponses)]

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -19,6 +19,7 @@ use crate::people_api::caller::{Caller, Owner, Role};
 use crate::people_api::error::{ApiError, ApiResult, ErrorBody};
 use crate::people_api::input::{Input, Params, email, text};
 use crate::people_api::paging::{Page, Paging};
+use crate::people_api::request::OfTenant;
 use crate::people_api::session::hash_of;
 use crate::people_api::tenant_choice::new_owner_tenant;
 use crate::plane::{SharedPlane, rfc3339};
@@ -66,17 +67,9 @@ fn view(row: user::Model) -> User {
     }
 }
 
-/// Of which tenant.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Filter {
-    /// A tenant, for people of the installation.
-    tenant_id: Option<String>,
-}
-
 /// Lists people.
 #[utoipa::path(
-    get, path = "/users", tag = "management", params(Filter, Paging),
+    get, path = "/users", tag = "management", params(OfTenant, Paging),
     responses(
         (status = 200, description = "The people", body = Page<User>),
         (status = 404, description = "The tenant is not yours", body = ErrorBody),
@@ -85,14 +78,14 @@ struct Filter {
 async fn list(
     State(plane): State<SharedPlane>,
     Owner(caller): Owner,
-    Params(filter): Params<Filter>,
+    Params(of): Params<OfTenant>,
     Params(paging): Params<Paging>,
 ) -> ApiResult<Json<Page<User>>> {
     let limit = paging.limit()?;
     let mut query = user::Entity::find()
         .order_by_asc(user::Column::Id)
         .limit(limit + 1);
-    if let Some(tenant) = caller.scope(filter.tenant_id.as_deref())? {
+    if let Some(tenant) = caller.scope(of.tenant_id.as_deref())? {
         query = query.filter(user::Column::TenantId.eq(tenant));
     }
     if let Some(after) = paging.after() {
