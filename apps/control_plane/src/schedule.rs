@@ -367,6 +367,11 @@ impl TimeOfDay {
     }
 }
 
+/// Returns the day of `now` in a zone, `YYYY-MM-DD`.
+pub fn day_of(now: Timestamp, zone: &TimeZone) -> String {
+    zone.to_datetime(now).date().to_string()
+}
+
 impl FromStr for TimeOfDay {
     type Err = &'static str;
 

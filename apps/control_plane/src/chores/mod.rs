@@ -18,7 +18,6 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use sea_orm::DbErr;
 use time_and_chance::StopSignal;
@@ -382,15 +381,11 @@ fn tell_hosts(plane: &Plane, hosts: &[(String, String)]) {
     }
 }
 
-/// Returns the day of `now` in a zone, `YYYY-MM-DD`.
-pub fn day_of(now: Timestamp, zone: &TimeZone) -> String {
-    zone.to_datetime(now).date().to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use jiff::Timestamp;
     use sea_orm::ConnectionTrait as _;
     use time_and_chance::{Chance, ManualClock};
 

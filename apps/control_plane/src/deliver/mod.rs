@@ -15,9 +15,9 @@ use std::time::Duration;
 use sea_orm::DbErr;
 use tokio::task::JoinSet;
 
-use crate::chores::day_of;
 use crate::log;
 use crate::plane::{Plane, SharedPlane, rfc3339};
+use crate::schedule::day_of;
 use crate::sealing::SealingError;
 use crate::store::deliveries::{Channel, ChannelState};
 use crate::store::entity::{alarm, delivery};

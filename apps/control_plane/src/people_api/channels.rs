@@ -14,7 +14,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::chores::day_of;
 use crate::deliver;
 use crate::deliver::reach::Reach;
 use crate::people_api::caller::{Caller, Owner};
@@ -25,7 +24,7 @@ use crate::people_api::request::{
     ChangeRefusals, Id, LookRefusals, OfTenant, given, name_cursor, name_of_cursor, shown, word,
 };
 use crate::plane::{Plane, SharedPlane};
-use crate::schedule::{TimeOfDay, Window};
+use crate::schedule::{TimeOfDay, Window, day_of};
 use crate::store::behind;
 use crate::store::deliveries::{ChannelConfig, secret_of};
 use crate::store::entity::{alarm_channel, delivery, notice, tenant};
