@@ -11,6 +11,7 @@ pub mod finish;
 pub mod listing;
 pub mod pin;
 pub mod points;
+pub mod told;
 pub mod watchdog;
 
 use crate::store::entity::run;

@@ -7,7 +7,6 @@ use sea_orm::{
     EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _,
     QuerySelect as _,
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::run_rules::change::object;
@@ -17,6 +16,7 @@ use crate::run_rules::pin::Pin;
 use crate::run_rules::points::{
     DAMAGED, NewPoint, Recorded, frozen_before_end, made_at, of_files, of_vms,
 };
+use crate::run_rules::told::ToldOfPoints;
 use crate::store::Store;
 use crate::store::entity::{command, host, job, point, repo_operation, repository, run, vm};
 use crate::store::runs::{NewLog, Report, insert_logs};
@@ -24,37 +24,6 @@ use crate::vm_choice::VmRules;
 
 /// Ids in one query, at most.
 const IDS_MAX: usize = 500;
-
-/// What work on a repository says of points in it, by their manifests.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct ToldOfPoints {
-    removed_points: Vec<String>,
-    verified_points: Vec<String>,
-    damaged_points: Vec<String>,
-    how: Option<String>,
-    /// A page of the list of points.
-    pub(super) listed: Option<Listed>,
-    /// How many points went in all.
-    #[serde(skip)]
-    removed_count: u64,
-}
-
-impl ToldOfPoints {
-    /// Reads what was told; nothing, if it is something else.
-    pub(super) fn read(document: &Value) -> Self {
-        let count = document["deleted_count"].as_u64();
-        Self {
-            removed_count: count.unwrap_or(0),
-            ..Self::deserialize(document).unwrap_or_default()
-        }
-    }
-
-    /// Tells whether more points went than are named.
-    pub(super) fn leaves_out(&self) -> bool {
-        self.removed_count > self.removed_points.len() as u64
-    }
-}
 
 impl Store {
     /// Records the points of a run that ended well, and what its VMs are handed back the next time. What is there

@@ -19,10 +19,10 @@ use serde_json::json;
 use crate::run_rules::change::object;
 use crate::run_rules::finish::{Work, is_understood};
 use crate::run_rules::listing::{LIST_POINTS, Listed};
+use crate::run_rules::told::ToldOfPoints;
 use crate::store::Store;
 use crate::store::commands::OF_RUNS_ALONE;
 use crate::store::entity::{command, host, point, repo_operation, repository};
-use crate::store::points::ToldOfPoints;
 
 /// While work on a repository goes on, nobody else gets any for so long (contract 3.15).
 pub const LOCK_MS: i64 = 300_000;

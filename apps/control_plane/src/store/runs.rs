@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use crate::run_rules::change::{ENDED_BY_SERVER, apply, object};
 use crate::run_rules::claim::offers;
+use crate::run_rules::told::ToldOfPoints;
 use crate::run_rules::watchdog::{OfRun, is_command_lost, is_operation_lost, of_run};
 use crate::run_rules::{Happened, OPEN, is_backup};
 use crate::store::Store;
 use crate::store::entity::{
     command, host, job, log_chunk, repo_operation, repository, run, run_event, run_log, vm,
 };
-use crate::store::points::ToldOfPoints;
 
 /// A run keeps so many events (contract 3.3).
 pub const EVENTS_MAX: u64 = 5_000;
