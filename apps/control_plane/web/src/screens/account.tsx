@@ -4,7 +4,7 @@ import qrcode from "qrcode-generator";
 import { useMemo, useState } from "react";
 import { call } from "../api";
 import { useWho } from "../session";
-import { Dialog } from "../ui/dialog";
+import { Dialog, DialogFooter } from "../ui/dialog";
 import { CheckField, FormError, TextField, useSending } from "../ui/form";
 import { CopyText, Fact, Facts, Page, Panel } from "../ui/parts";
 import { Status } from "../ui/status";
@@ -131,14 +131,7 @@ function SwitchOn({ onClose }: { onClose: () => void }) {
           )}
           <FormError error={sending.error} fields={["password", "code"]} />
         </div>
-        <footer>
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" className="primary" disabled={sending.isBusy}>
-            {secret ? "Switch it on" : "Next"}
-          </button>
-        </footer>
+        <DialogFooter onClose={onClose} disabled={sending.isBusy} action={secret ? "Switch it on" : "Next"} />
       </form>
     </Dialog>
   );
@@ -162,14 +155,7 @@ function SwitchOff({ onClose }: { onClose: () => void }) {
           <TextField label="Code" inputMode="numeric" autoComplete="one-time-code" required value={code} onChange={setCode} error={sending.errorOf("code")} />
           <FormError error={sending.error} fields={["password", "code"]} />
         </div>
-        <footer>
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" className="danger" disabled={sending.isBusy}>
-            Switch it off
-          </button>
-        </footer>
+        <DialogFooter onClose={onClose} disabled={sending.isBusy} action="Switch it off" tone="danger" />
       </form>
     </Dialog>
   );

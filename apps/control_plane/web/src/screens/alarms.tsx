@@ -7,7 +7,7 @@ import { useAct, useList } from "../fetching";
 import { Link, usePath, useQueryValue } from "../route";
 import { serverNow } from "../server_time";
 import { useMay, useTenantOfNew } from "../session";
-import { ConfirmButton, Dialog } from "../ui/dialog";
+import { ConfirmButton, Dialog, DialogFooter } from "../ui/dialog";
 import { CheckField, Choice, FormError, LinesField, SelectField, TextField, useSending } from "../ui/form";
 import { Empty, Loaded, Page, Panel, Tabs, Time } from "../ui/parts";
 import { SeverityMark, Status } from "../ui/status";
@@ -331,14 +331,7 @@ function ChannelDialog({ channel, onClose }: { channel: Channel | null; onClose:
           <CheckField label="Switched on" checked={form.is_enabled} onChange={(is_enabled) => set({ is_enabled })} />
           <FormError error={sending.error} fields={["name", "addresses", "url", "secret"]} />
         </div>
-        <footer>
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" className="primary" disabled={sending.isBusy}>
-            Save
-          </button>
-        </footer>
+        <DialogFooter onClose={onClose} disabled={sending.isBusy} action="Save" />
       </form>
     </Dialog>
   );

@@ -6,7 +6,7 @@ import { moment, plain } from "../format";
 import { useAct, useGet, useList } from "../fetching";
 import { go, Link } from "../route";
 import { useMay } from "../session";
-import { ConfirmButton, Dialog } from "../ui/dialog";
+import { ConfirmButton, Dialog, DialogFooter } from "../ui/dialog";
 import { FormError, TextField, useSending } from "../ui/form";
 import { Empty, Fact, Facts, Loaded, Page, Panel, Problem, Size, Time } from "../ui/parts";
 import { HealthStatus, Status, Strip } from "../ui/status";
@@ -209,14 +209,7 @@ function RenameDialog({ host, onClose }: { host: Host; onClose: () => void }) {
           <TextField label="Name" required value={name} onChange={setName} error={sending.errorOf("name")} />
           <FormError error={sending.error} fields={["name"]} />
         </div>
-        <footer>
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" className="primary" disabled={sending.isBusy}>
-            Save
-          </button>
-        </footer>
+        <DialogFooter onClose={onClose} disabled={sending.isBusy} action="Save" />
       </form>
     </Dialog>
   );

@@ -6,7 +6,7 @@ import { capital, count, everyHours, plain, proofName, size } from "../format";
 import { refresh, useAct, useGet, useList } from "../fetching";
 import { go, Link } from "../route";
 import { useMay, useTenantOfNew } from "../session";
-import { ConfirmButton, Dialog } from "../ui/dialog";
+import { ConfirmButton, Dialog, DialogFooter } from "../ui/dialog";
 import { Choice, FormError, NumberField, TextField, useSending } from "../ui/form";
 import { CopyText, Empty, Fact, Facts, Loaded, Meter, Page, Panel, Size, Time } from "../ui/parts";
 import { RunStatusMark, Status } from "../ui/status";
@@ -84,7 +84,7 @@ export function RepositoriesScreen() {
       </Panel>
       {isAdding && (
         <Dialog title="Add a repository" onClose={() => setAdding(false)}>
-          <RepositoryForm onCancel={() => setAdding(false)} onDone={() => setAdding(false)} inDialog />
+          <RepositoryForm onCancel={() => setAdding(false)} onDone={() => setAdding(false)} />
         </Dialog>
       )}
     </Page>
@@ -110,11 +110,11 @@ const GIB = 1024 ** 3;
 interface RepositoryFormProps {
   repository?: Repository;
   onDone: (repository: Repository) => void;
+  // Where it stands in a dialog.
   onCancel?: () => void;
-  inDialog?: boolean;
 }
 
-export function RepositoryForm({ repository, onDone, onCancel, inDialog }: RepositoryFormProps) {
+export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormProps) {
   const tenant = useTenantOfNew();
   const [form, setForm] = useState(() => {
     if (!repository) return NEW_REPOSITORY;
@@ -140,7 +140,7 @@ export function RepositoryForm({ repository, onDone, onCancel, inDialog }: Repos
   const fields = ["name", "endpoint", "region", "bucket", "prefix", "path", "access_key", "secret_key", "password", "limit_bytes"];
   return (
     <form onSubmit={sending.onSubmit}>
-      <div className={inDialog ? "dialog-body" : ""}>
+      <div className={onCancel ? "dialog-body" : ""}>
         {!repository && (
           <Choice
             label="Kind"
@@ -202,22 +202,13 @@ export function RepositoryForm({ repository, onDone, onCancel, inDialog }: Repos
           )}
         </details>
         <FormError error={sending.error} fields={fields} />
-        {!inDialog && (
+        {!onCancel && (
           <button type="submit" className="primary" disabled={sending.isBusy}>
             Save the repository
           </button>
         )}
       </div>
-      {inDialog && (
-        <footer>
-          <button type="button" onClick={onCancel}>
-            Cancel
-          </button>
-          <button type="submit" className="primary" disabled={sending.isBusy}>
-            Save
-          </button>
-        </footer>
-      )}
+      {onCancel && <DialogFooter onClose={onCancel} disabled={sending.isBusy} action="Save" />}
     </form>
   );
 }
@@ -358,7 +349,7 @@ export function RepositoryScreen({ id }: { id: string }) {
             )}
             {isEditing && (
               <Dialog title={`Edit ${data.name}`} onClose={() => setEditing(false)}>
-                <RepositoryForm repository={data} inDialog onCancel={() => setEditing(false)} onDone={() => setEditing(false)} />
+                <RepositoryForm repository={data} onCancel={() => setEditing(false)} onDone={() => setEditing(false)} />
               </Dialog>
             )}
             {isShowing && <PasswordDialog id={id} onClose={() => setShowing(false)} />}

@@ -5,7 +5,7 @@ import { call, type Command, type Host, type Point, type Repository, type Run } 
 import { baseName, moment } from "../format";
 import { refresh, useGet, useList } from "../fetching";
 import { go } from "../route";
-import { Dialog } from "../ui/dialog";
+import { Dialog, DialogFooter } from "../ui/dialog";
 import { CheckField, Choice, FormError, SelectField, TextField, useSending } from "../ui/form";
 import { Loaded } from "../ui/parts";
 import { say } from "../ui/toasts";
@@ -168,14 +168,7 @@ function RestoreForm({ point, hosts, onClose }: { point: Point; hosts: Host[]; o
         )}
         <FormError error={sending.error} fields={["host_id", "target_path"]} />
       </div>
-      <footer>
-        <button type="button" onClick={onClose}>
-          Cancel
-        </button>
-        <button type="submit" className="primary" disabled={sending.isBusy || !hostId || (kind === "disks" && disks.length === 0)}>
-          Restore
-        </button>
-      </footer>
+      <DialogFooter onClose={onClose} disabled={sending.isBusy || !hostId || (kind === "disks" && disks.length === 0)} action="Restore" />
     </form>
   );
 }

@@ -7,7 +7,7 @@ import { refresh, useAct, useGet, useList } from "../fetching";
 import { go, Link } from "../route";
 import { useMay } from "../session";
 import { Chart } from "../ui/chart";
-import { Dialog } from "../ui/dialog";
+import { Dialog, DialogFooter } from "../ui/dialog";
 import { CheckField, FormError, NumberField, useSending } from "../ui/form";
 import { Empty, Fact, Facts, Loaded, Page, Panel, Size, Time } from "../ui/parts";
 import { HealthStatus, Status } from "../ui/status";
@@ -338,14 +338,7 @@ function ObjectiveDialog({ vm, onClose }: { vm: Vm; onClose: () => void }) {
           />
           <FormError error={sending.error} />
         </div>
-        <footer>
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" className="primary" disabled={sending.isBusy}>
-            Save
-          </button>
-        </footer>
+        <DialogFooter onClose={onClose} disabled={sending.isBusy} action="Save" />
       </form>
     </Dialog>
   );

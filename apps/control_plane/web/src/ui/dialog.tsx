@@ -40,6 +40,25 @@ export function Dialog({ title, onClose, children, wide }: DialogProps) {
   );
 }
 
+interface FooterProps {
+  onClose: () => void;
+  disabled: boolean;
+  action: string;
+  tone?: "primary" | "danger";
+}
+
+// The end of a dialog with a form: leave it, or send it.
+export const DialogFooter = ({ onClose, disabled, action, tone = "primary" }: FooterProps) => (
+  <footer>
+    <button type="button" onClick={onClose}>
+      Cancel
+    </button>
+    <button type="submit" className={tone} disabled={disabled}>
+      {action}
+    </button>
+  </footer>
+);
+
 interface ConfirmProps {
   label: string;
   title: string;
