@@ -23,7 +23,7 @@ import { RepositoriesScreen, RepositoryScreen } from "./screens/repositories";
 import { RunScreen } from "./screens/run";
 import { RunsScreen } from "./screens/runs";
 import { SettingsScreen } from "./screens/settings";
-import { FirstStart, SignIn } from "./screens/sign_in";
+import { Door, FirstStart, SignIn } from "./screens/sign_in";
 import { TenantsScreen } from "./screens/tenants";
 import { EnrolmentScreen, TokensScreen } from "./screens/tokens";
 import { VmScreen } from "./screens/vm";
@@ -68,13 +68,9 @@ export function App() {
   if (state.is === "loading") return null;
   if (state.is === "broken") {
     return (
-      <main className="door">
-        <div className="door-card">
-          <img src="/icon.svg" alt="" width="44" height="44" />
-          <h1>No answer</h1>
-          <Problem error={state.error} retry={() => void find()} />
-        </div>
-      </main>
+      <Door title="No answer">
+        <Problem error={state.error} retry={() => void find()} />
+      </Door>
     );
   }
   if (state.is === "new")

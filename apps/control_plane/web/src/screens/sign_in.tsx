@@ -1,19 +1,25 @@
-// The door: the first start, and signing in.
+// The door: the first start, signing in, and a server that does not answer.
 
 import { type ReactNode, useState } from "react";
 import { ApiError, call, type Session } from "../api";
 import { FormError, TextField, useSending } from "../ui/form";
+import { useHeading } from "../ui/parts";
 
-const Door = ({ title, lead, children }: { title: string; lead: string; children: ReactNode }) => (
-  <main className="door">
-    <div className="door-card">
-      <img src="/icon.svg" alt="" width="44" height="44" />
-      <h1>{title}</h1>
-      <p className="lead">{lead}</p>
-      {children}
-    </div>
-  </main>
-);
+export function Door({ title, lead, children }: { title: string; lead?: string; children: ReactNode }) {
+  const heading = useHeading(title);
+  return (
+    <main className="door">
+      <div className="door-card">
+        <img src="/icon.svg" alt="" width="44" height="44" />
+        <h1 ref={heading} tabIndex={-1}>
+          {title}
+        </h1>
+        {lead && <p className="lead">{lead}</p>}
+        {children}
+      </div>
+    </main>
+  );
+}
 
 // The code that the server printed at its first start, when the address with it was opened. It does not stay there.
 function codeOfAddress(): string {

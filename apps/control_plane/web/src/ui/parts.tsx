@@ -49,15 +49,27 @@ interface PageProps {
   children: ReactNode;
 }
 
-// A screen: its name stands in the window's title and takes the focus when people come from another screen.
-export function Page({ title, lead, crumbs, actions, children }: PageProps) {
+// Whether nothing was shown before: whoever has just opened the address reads from its top.
+let isFirst = true;
+
+// For the heading of what is shown: the window's title says the same, and the heading takes the focus when people come
+// from another screen, unless a field of this one has it.
+export function useHeading(title: string) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     document.title = `${title} · e3 backup`;
   }, [title]);
   useEffect(() => {
-    if (document.activeElement && document.activeElement !== document.body) heading.current?.focus();
+    const hasFocus = heading.current?.closest("main")?.contains(document.activeElement);
+    if (!isFirst && !hasFocus) heading.current?.focus({ preventScroll: true });
+    isFirst = false;
   }, []);
+  return heading;
+}
+
+// A screen.
+export function Page({ title, lead, crumbs, actions, children }: PageProps) {
+  const heading = useHeading(title);
   return (
     <>
       <header className="page-head">
