@@ -1,4 +1,5 @@
-// Dialogs: the browser's own, which keep the focus inside, close on Escape and give the focus back.
+// Dialogs: the browser's own, which keep the focus inside, close on Escape and give the focus back. They begin at their
+// first field, else where they can be left as it was, else at their heading.
 
 import { type ReactNode, useId, useLayoutEffect, useRef, useState } from "react";
 
@@ -9,13 +10,18 @@ interface DialogProps {
   wide?: boolean;
 }
 
+const FIRST = ".dialog-body :is(input:not([type='radio'], [type='hidden']), input:checked, select, textarea), footer button";
+
 export function Dialog({ title, onClose, children, wide }: DialogProps) {
   const box = useRef<HTMLDialogElement>(null);
   const id = useId();
   // Before it leaves the page it is closed, which gives the focus back.
   useLayoutEffect(() => {
     const dialog = box.current;
-    if (dialog && !dialog.open) dialog.showModal();
+    if (dialog && !dialog.open) {
+      dialog.showModal();
+      (dialog.querySelector<HTMLElement>(FIRST) ?? dialog.querySelector("h2"))?.focus();
+    }
     return () => dialog?.close();
   }, []);
   return (
@@ -30,7 +36,9 @@ export function Dialog({ title, onClose, children, wide }: DialogProps) {
       }}
     >
       <header>
-        <h2 id={id}>{title}</h2>
+        <h2 id={id} tabIndex={-1}>
+          {title}
+        </h2>
         <button type="button" className="quiet" aria-label="Close" onClick={onClose}>
           ×
         </button>
