@@ -22,6 +22,8 @@ export class Eyes {
   here = "start";
   // While the server is away on purpose, the browser says so in its console.
   mayBeAway = false;
+  // Which address each title of the window belongs to.
+  #titles = new Map();
 
   static async open(address, folder, executablePath) {
     mkdirSync(folder, { recursive: true });
@@ -88,6 +90,7 @@ export class Eyes {
   // What is wrong with the page as it stands.
   async inspect(name) {
     const { page } = this;
+    await this.#structure(name);
     const widest = await page.evaluate(() => {
       if (document.documentElement.scrollWidth <= innerWidth + 1) return "";
       const out = [...document.querySelectorAll("main *")].find((element) => element.getBoundingClientRect().right > innerWidth + 1);
@@ -101,6 +104,57 @@ export class Eyes {
       this.fault(`axe ${violation.id}: ${violation.help}: ${node.target.join(" ")}: ${node.failureSummary?.split("\n")[1]?.trim() ?? ""}`, name);
     }
   }
+
+  // What people who see nothing find their way by: one heading, the same words in the window's title and no other
+  // address of that title, one main part.
+  async #structure(name) {
+    const { headings, mains, title, path } = await this.page.evaluate(() => ({
+      headings: [...document.querySelectorAll("h1")].map((heading) => heading.textContent.trim()),
+      mains: document.querySelectorAll("main").length,
+      title: document.title,
+      path: location.pathname,
+    }));
+    if (headings.length !== 1) this.fault(`it has ${headings.length} first headings`, name);
+    if (mains !== 1) this.fault(`it has ${mains} main parts`, name);
+    if (title !== `${headings[0]} · e3 backup`) this.fault(`the window is called “${title}”, not “${headings[0]}”`, name);
+    if (headings[0] === "Sign in") return;
+    const other = this.#titles.get(title);
+    if (other && other !== path) this.fault(`${other} and ${path} are both called “${title}”`, name);
+    this.#titles.set(title, path);
+  }
+
+  // Goes on with the Tab key alone until what has the focus is wanted; each stop on the way must be seen.
+  async tabTo(isWanted, what) {
+    for (let stop = 0; stop < 150; stop += 1) {
+      await this.page.keyboard.press("Tab");
+      const found = await this.focused();
+      if (!found) continue;
+      if (!found.isSeen) this.fault(`the focus is not seen at “${found.name}”`);
+      if (isWanted(found)) return found;
+    }
+    throw new Error(`the Tab key does not lead to ${what}`);
+  }
+
+  // What has the focus, and whether that is seen.
+  focused = () =>
+    this.page.evaluate(() => {
+      const at = document.activeElement;
+      if (!at || at === document.body) return null;
+      const isOutlined = (element) => {
+        const { outlineStyle, outlineWidth } = getComputedStyle(element);
+        return outlineStyle !== "none" && parseFloat(outlineWidth) > 0;
+      };
+      const { left, top, right, bottom } = at.getBoundingClientRect();
+      const isInside = bottom > 0 && right > 0 && top < innerHeight && left < innerWidth;
+      const over = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+      const isCovered = bottom - top < 100 && over && !at.contains(over) && !over.contains(at);
+      return {
+        name: (at.getAttribute("aria-label") ?? at.labels?.[0]?.innerText ?? at.innerText ?? "").trim(),
+        tag: at.tagName,
+        isSeen: isInside && !isCovered && (isOutlined(at) || isOutlined(at.closest("label") ?? at)),
+        isInDialog: Boolean(at.closest("dialog")),
+      };
+    });
 
   // Looks at what is open now: on a desktop, a laptop and a phone, light and dark.
   async shoot(name, { isWhole = true } = {}) {

@@ -10,8 +10,9 @@
 //
 // The second starts a server of its own, with nothing in it, and a machine with an agent and a simulated Hyper-V
 // host, all in FOLDER/world, which it makes anew. It does what people do from the first start on: the guide, a host
-// enrolled, VMs protected by their names, a run watched live, a VM and a file restored, an alarm resolved, people and
-// tokens, what each role may do; then it looks at every screen, and at one whose server went away.
+// enrolled, VMs protected by their names, a run watched live, a VM and a file restored, a point pinned, an alarm
+// resolved, people, tokens and webhooks, what each role may do, a VM restored by keyboard alone; then it looks at every
+// screen, at what is left of history months later, and at a screen whose server went away.
 //
 // FOLDER takes the screenshots: every screen on a desktop, a laptop and a phone, light and dark. It fails on an error
 // in the console, on a request to another server, on a page that is wider than its window, and on what axe finds
@@ -20,6 +21,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { history } from "./effects.mjs";
 import { Eyes } from "./eyes.mjs";
 import { firstStart, serverGone } from "./first_start.mjs";
 import { everyScreen } from "./screens.mjs";
@@ -85,7 +87,9 @@ async function everything(eyes) {
   await eyes.signIn(options.email, options.password);
   await everyScreen(eyes, options.password);
   if (options.acts) await acts(eyes);
-  if (world) await serverGone(eyes, world);
+  if (!world) return;
+  await history(eyes, world, options);
+  await serverGone(eyes, world);
 }
 
 let faults = ["nothing was looked at"];

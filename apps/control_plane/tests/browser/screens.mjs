@@ -1,6 +1,7 @@
-// Every screen of a server in use, the dialogs, and the ways of keyboard and phone.
+// Every screen of a server in use, the dialogs, and the menu on a phone.
 
 import { PHONE } from "./eyes.mjs";
+import { byKeyboard } from "./keyboard.mjs";
 
 const SCREENS = [
   ["protection", "/"],
@@ -44,7 +45,7 @@ export async function everyScreen(eyes, password) {
   }
   for (const [name, path, pattern] of DETAILS) {
     await eyes.goto(path);
-    const links = await eyes.page.$$eval("main a", (found) => found.map((link) => new URL(link.href).pathname));
+    const links = await eyes.page.$$eval("main table a", (found) => found.map((link) => new URL(link.href).pathname));
     const first = links.find((link) => pattern.test(link));
     if (!first) {
       console.log(`  ${name}: nothing to look at on this server`);
@@ -113,43 +114,6 @@ async function secondFactor(eyes, password) {
   await dialog.getByRole("button", { name: "Next" }).click();
   await dialog.getByRole("img").waitFor();
   await eyes.shoot("dialog-second-factor-code");
-}
-
-async function byKeyboard(eyes) {
-  const { page } = eyes;
-  await eyes.goto("/hosts");
-  eyes.here = "keyboard";
-  await page.keyboard.press("Tab");
-  const first = await page.evaluate(() => document.activeElement?.className);
-  eyes.expect(first === "skip", `the first stop is not the skip link but ${first}`);
-  const opener = eyes.button("Enrol a host").first();
-  await opener.focus();
-  await page.keyboard.press("Enter");
-  await page.getByRole("dialog").waitFor();
-  for (let i = 0; i < 12; i += 1) await page.keyboard.press("Tab");
-  const isInside = await page.evaluate(() => document.activeElement === document.body || Boolean(document.activeElement?.closest("dialog")));
-  eyes.expect(isInside, "the focus left the dialog");
-  await page.keyboard.press("Escape");
-  await page.getByRole("dialog").waitFor({ state: "detached" });
-  eyes.expect(await opener.evaluate((element) => element === document.activeElement), "the focus did not come back from the dialog");
-  await eyes.goto("/");
-  await page.getByRole("button", { name: "Menu" }).waitFor({ state: "hidden" });
-  await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Runs" }).click();
-  await eyes.heading("Runs").waitFor();
-  eyes.expect(await page.evaluate(() => document.activeElement?.tagName === "H1"), "a new screen does not take the focus");
-  await chartByKeyboard(eyes);
-}
-
-// A chart says its values one by one.
-async function chartByKeyboard(eyes) {
-  await eyes.goto("/");
-  eyes.here = "chart";
-  const chart = eyes.page.locator(".chart").first();
-  if ((await chart.count()) === 0) return;
-  await chart.locator(".plot").focus();
-  await eyes.page.keyboard.press("Home");
-  const told = await chart.getByRole("status").innerText();
-  eyes.expect(/: [\d.]+ .?i?B/.test(told), `the first value is not told but “${told}”`);
 }
 
 async function menuOnPhone(eyes) {

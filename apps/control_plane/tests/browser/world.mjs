@@ -1,7 +1,7 @@
 // A server with nothing in it, and a machine with an agent and a simulated Hyper-V host: real programs in a folder.
 
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
@@ -37,18 +37,30 @@ export class World {
 
   #states = () => ({ E3_STATE_DIR: this.path("state"), E3_CACHE_DIR: this.path("cache") });
 
-  // Starts the server on a port that is free, and returns its address.
-  async startServer() {
+  // Starts the server on a port that is free, and returns its address. It may live by a simulated clock.
+  async startServer(clock) {
     const data = this.path("server");
     mkdirSync(data, { recursive: true });
-    const started = this.#start("server", this.server, ["serve", "--listen", "127.0.0.1:0", "--data", data]);
+    const saidBefore = this.saidByServer().length;
+    const started = this.#start("server", this.server, ["serve", "--listen", "127.0.0.1:0", "--data", data, ...(clock ? ["--sim-clock", clock] : [])]);
     for (;;) {
-      const [, address] = /listens at (http:\S+)/.exec(readFileSync(this.path("server.log"), "utf8")) ?? [];
+      const [, address] = /listens at (http:\S+)/.exec(this.saidByServer().slice(saidBefore)) ?? [];
       if (address) {
         this.stopServer = () => ended(started);
         return address;
       }
       if (started.exitCode !== null) throw new Error(`the server ended with ${started.exitCode}; see ${this.path("server.log")}`);
+      await pause(50);
+    }
+  }
+
+  saidByServer = () => (existsSync(this.path("server.log")) ? readFileSync(this.path("server.log"), "utf8") : "");
+
+  // The address that the server prints for the first start from elsewhere, with the code that this takes.
+  async firstStartAddress() {
+    for (;;) {
+      const [, address] = /make the owner's at (\S+)/.exec(this.saidByServer()) ?? [];
+      if (address) return new URL(address);
       await pause(50);
     }
   }
@@ -83,7 +95,7 @@ export class World {
   }
 
   async end() {
-    for (const program of this.#programs.reverse()) await ended(program);
+    for (const program of this.#programs.splice(0).reverse()) await ended(program);
   }
 }
 
