@@ -56,6 +56,7 @@ export async function everyScreen(eyes, password) {
   }
   await dialogs(eyes, password);
   await crowded(eyes);
+  await notUnderstood(eyes);
   await byKeyboard(eyes);
   await menuOnPhone(eyes);
 }
@@ -114,6 +115,20 @@ async function secondFactor(eyes, password) {
   await dialog.getByRole("button", { name: "Next" }).click();
   await dialog.getByRole("img").waitFor();
   await eyes.shoot("dialog-second-factor-code");
+}
+
+// What a newer or older server tells may not be understood: the screen says so, and the others can be reached.
+async function notUnderstood(eyes) {
+  const { page } = eyes;
+  await page.route("**/api/v1/jobs?*", (route) => route.fulfill({ json: { items: [{ id: "a job without anything" }], next: null } }));
+  eyes.mayBeAway = true;
+  await eyes.goto("/jobs");
+  await eyes.heading("This screen cannot be shown").waitFor();
+  eyes.mayBeAway = false;
+  await eyes.shoot("not-understood");
+  await page.unroute("**/api/v1/jobs?*");
+  await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Runs" }).click();
+  await eyes.heading("Runs").waitFor();
 }
 
 async function menuOnPhone(eyes) {

@@ -28,6 +28,7 @@ import { TenantsScreen } from "./screens/tenants";
 import { EnrolmentScreen, TokensScreen } from "./screens/tokens";
 import { VmScreen } from "./screens/vm";
 import { chooseTenant, chosenTenant, rememberSignedIn, useMay, useWho, wasSignedIn, Who } from "./session";
+import { Guarded } from "./ui/guarded";
 import { Clock, Empty, Page, Problem } from "./ui/parts";
 import { ThemeSwitch } from "./ui/theme";
 import { Toasts } from "./ui/toasts";
@@ -186,7 +187,9 @@ function Frame() {
         </div>
       </header>
       <main id="content" tabIndex={-1}>
-        <div key={path}>{screenOf(path)}</div>
+        <div key={path}>
+          <Guarded>{screenOf(path)}</Guarded>
+        </div>
       </main>
     </div>
   );

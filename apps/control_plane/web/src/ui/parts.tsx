@@ -119,7 +119,7 @@ export const Panel = ({
 
 export const Empty = ({ title, children, action }: { title: string; children?: ReactNode; action?: ReactNode }) => (
   <div className="empty">
-    <h3>{title}</h3>
+    <p className="empty-title">{title}</p>
     {children && <p>{children}</p>}
     {action && <div className="actions">{action}</div>}
   </div>
