@@ -1,5 +1,7 @@
 // How figures, times and words of the API are shown.
 
+import { serverNow } from "./server_time";
+
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
 export function size(bytes: number | null | undefined): string {
@@ -46,17 +48,18 @@ export function relative(at: string, now: number): string {
 }
 
 const exactWords = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
-const shortWords = new Intl.DateTimeFormat("en-GB", {
-  weekday: "short",
-  day: "numeric",
-  month: "short",
-  hour: "2-digit",
-  minute: "2-digit",
-});
+const MOMENT = { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" } as const;
+const shortWords = new Intl.DateTimeFormat("en-GB", MOMENT);
+const longWords = new Intl.DateTimeFormat("en-GB", { ...MOMENT, year: "numeric" });
 const dayWords = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
 
 export const exact = (at: string) => exactWords.format(new Date(at));
-export const moment = (at: string) => shortWords.format(new Date(at));
+// With the year where it is not this one.
+export function moment(at: string): string {
+  const date = new Date(at);
+  const isThisYear = date.getFullYear() === new Date(serverNow()).getFullYear();
+  return (isThisYear ? shortWords : longWords).format(date);
+}
 export const clock = (at: string) => new Date(at).toLocaleTimeString("en-GB");
 export const day = (date: string) => dayWords.format(new Date(`${date.slice(0, 10)}T12:00:00Z`));
 
@@ -85,9 +88,23 @@ const PROOFS: Record<string, string> = {
 };
 export const proofName = (word: string) => PROOFS[word] ?? word;
 
+const ALARMS: Record<string, string> = {
+  vm_objective_missed: "Objective missed",
+  vm_unprotected: "Unprotected VM",
+  consistency_below: "Less consistent than asked",
+  tracking_rebased: "Read in full again",
+  tracking_wrong: "Change tracking proven wrong",
+  checkpoint_old: "Old checkpoint",
+  point_damaged: "Damaged point",
+  volume_low: "Little space left",
+  repository_near_limit: "Repository near its limit",
+  channel_failed: "Messages not delivered",
+};
+export const alarmName = (kind: string) => ALARMS[kind] ?? plain(kind);
+
 // A word of the API such as `vm_objective_missed`, as people write it.
 export function plain(word: string): string {
-  return capital(word.replaceAll("_", " ").replaceAll(".", " ").replace(/\bvm\b/gi, "VM"));
+  return capital(word.replaceAll("_", " ").replaceAll(".", " ").replace(/\b(vm|api)\b/gi, (name) => name.toUpperCase()));
 }
 
 export const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,10 +1,10 @@
 // The audit log: who changed what, and from where.
 
-import type { AuditEntry } from "../api";
+import type { AuditEntry, Host, User } from "../api";
 import { plain } from "../format";
-import { useGet } from "../fetching";
+import { useGet, useList } from "../fetching";
 import { useQueryValue } from "../route";
-import { Empty, Loaded, Panel, Time } from "../ui/parts";
+import { Empty, Loaded, Panel, When } from "../ui/parts";
 import { Table } from "../ui/table";
 import { Manage } from "./manage";
 
@@ -35,6 +35,9 @@ const ACTIONS: Record<string, string> = {
 const VERBS: Record<string, string> = { create: "Made", update: "Changed", delete: "Removed", revoke: "Took back" };
 const actionText = (action: string) => ACTIONS[action] ?? VERBS[action.split(".").pop() ?? ""] ?? plain(action);
 
+const VALUES: Record<string, string> = { hyperv: "Hyper-V VMs", kopia: "files and folders", local: "folder" };
+const plainValue = (value: string) => VALUES[value] ?? (/^[a-z]+(_[a-z]+)+$/.test(value) ? plain(value).toLowerCase() : value);
+
 // What was given, without what is empty; ids say nothing to people.
 function detailWords(detail: unknown): [string, string][] {
   if (!detail || typeof detail !== "object") return detail && detail !== "{}" ? [["", String(detail)]] : [];
@@ -45,7 +48,7 @@ function detailWords(detail: unknown): [string, string][] {
       const inner = detailWords(value).map(([k, v]) => (k ? `${k.toLowerCase()} ${v}` : v));
       return inner.length ? [[plain(key), inner.join(", ")]] : [];
     }
-    return [[plain(key), value === true ? "yes" : value === false ? "no" : String(value)]];
+    return [[plain(key), value === true ? "yes" : value === false ? "no" : plainValue(String(value))]];
   });
 }
 
@@ -61,8 +64,8 @@ function AuditDetail({ detail }: { detail: unknown }) {
   );
 }
 
-function AuditObject({ entry }: { entry: AuditEntry }) {
-  const name = (entry.detail as { name?: unknown } | null)?.name;
+function AuditObject({ entry, names }: { entry: AuditEntry; names: Map<string, string> }) {
+  const name = (entry.detail as { name?: unknown } | null)?.name ?? names.get(entry.object_id);
   // Ids are long; their ends tell them apart, for their beginnings are times.
   const id = entry.object_id.length > 12 ? `…${entry.object_id.slice(-8)}` : entry.object_id;
   return (
@@ -74,6 +77,9 @@ function AuditObject({ entry }: { entry: AuditEntry }) {
 
 export function AuditScreen() {
   const [kind, setKind] = useQueryValue("kind");
+  const hosts = useList<Host>("/hosts");
+  const users = useList<User>("/users");
+  const names = new Map([...(hosts.data ?? []), ...(users.data ?? [])].map(({ id, name }) => [id, name]));
   const entries = useGet<{ items: AuditEntry[] }>(`/audit?limit=500${kind && `&object_kind=${encodeURIComponent(kind)}`}`);
   return (
     <Manage title="Audit log" lead="Who changed what, and from where.">
@@ -96,10 +102,10 @@ export function AuditScreen() {
               keyOf={(entry) => entry.id}
               empty={<Empty title="Nothing was changed">Every change that people and programs make is written down here.</Empty>}
               columns={[
-                { head: "When", cell: (entry) => <Time at={entry.at} /> },
+                { head: "When", cell: (entry) => <When at={entry.at} /> },
                 { head: "Who", className: "wordy", by: (entry) => entry.actor, cell: (entry) => entry.actor },
-                { head: "What", isName: true, by: (entry) => entry.action, cell: (entry) => actionText(entry.action) },
-                { head: "What it was done to", className: "wordy nowrap", cell: (entry) => <AuditObject entry={entry} /> },
+                { head: "What", isName: true, className: "nowrap", by: (entry) => entry.action, cell: (entry) => actionText(entry.action) },
+                { head: "What it was done to", className: "wordy", cell: (entry) => <AuditObject entry={entry} names={names} /> },
                 { head: "Detail", className: "wordy detail", cell: (entry) => <AuditDetail detail={entry.detail} /> },
                 { head: "From", cell: (entry) => entry.address },
               ]}

@@ -2,11 +2,11 @@
 
 import { useState } from "react";
 import type { Host, Point } from "../api";
-import { consistencyName, engineName, exact, moment, plain } from "../format";
+import { consistencyName, engineName, moment, plain } from "../format";
 import { useList } from "../fetching";
 import { Link, useQueryValue } from "../route";
 import { useMay } from "../session";
-import { Empty, Loaded, Page, Panel, Size, Time } from "../ui/parts";
+import { Empty, Loaded, Page, Panel, Size, When } from "../ui/parts";
 import { Table } from "../ui/table";
 import { RestoreDialog } from "./restore";
 import { PointProof } from "./vm";
@@ -65,15 +65,7 @@ export function PointsScreen() {
                 {
                   head: "Made",
                   by: (point) => point.created_at,
-                  className: "nowrap",
-                  cell: (point) => (
-                    <>
-                      <span title={exact(point.created_at)}>{moment(point.created_at)}</span>
-                      <small>
-                        <Time at={point.created_at} />
-                      </small>
-                    </>
-                  ),
+                  cell: (point) => <When at={point.created_at} />,
                 },
                 {
                   head: "From",

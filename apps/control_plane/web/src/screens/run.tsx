@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from "react";
 import { all, call, type Run, type RunEvent, runsStill } from "../api";
-import { baseName, capital, clock, duration, exact, plain, size } from "../format";
+import { baseName, capital, clock, duration, exact, moment, plain, size } from "../format";
 import { refresh, useAct, useGet } from "../fetching";
 import { listen } from "../listening";
 import { Link } from "../route";
@@ -14,7 +14,7 @@ import { ConfirmButton } from "../ui/dialog";
 import { Empty, Fact, Facts, Loaded, Meter, Page, Panel, Problem, Size, Time } from "../ui/parts";
 import { RunStatusMark, Status, type Tone } from "../ui/status";
 import { LevelMark } from "./host";
-import { kindName, runName, runSeconds } from "./runs";
+import { kindName, runMoment, runName, runSeconds } from "./runs";
 
 // The run and its events, as the server tells them while it goes on.
 function useRunLive(id: string) {
@@ -72,7 +72,7 @@ export function RunScreen({ id }: { id: string }) {
   const isGoing = run && runsStill(run.status);
   return (
     <Page
-      title={run ? runName(run) : "Run"}
+      title={run ? `${runName(run)}, ${moment(runMoment(run))}` : "Run"}
       crumbs={[{ href: "/runs", name: "Runs" }, ...(run?.job_id ? [{ href: `/jobs/${run.job_id}`, name: run.job_name ?? "Job" }] : [])]}
       lead={
         run && (

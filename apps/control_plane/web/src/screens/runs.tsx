@@ -1,17 +1,25 @@
 // Runs: backups and restores, going on, done, and missed.
 
-import type { Run } from "../api";
-import { capital, duration, plain } from "../format";
+import { type Run, runsStill } from "../api";
+import { capital, duration, moment, plain } from "../format";
 import { useList } from "../fetching";
 import { Link, useQueryValue } from "../route";
 import { serverNow } from "../server_time";
-import { Empty, Loaded, Meter, Page, Panel, Size, Time } from "../ui/parts";
+import { Empty, Loaded, Meter, Page, Panel, Size, Time, When } from "../ui/parts";
 import { RunStatusMark } from "../ui/status";
 import { Table } from "../ui/table";
-import { runsStill } from "../api";
 
-export const runName = (run: Run) => run.job_name ?? (run.kind === "backup" ? "Backup" : "Restore");
 export const kindName = (kind: string) => (kind === "backup" ? "Backup" : "Restore");
+
+export function runName({ kind, job_name }: Run): string {
+  if (kind === "backup") return job_name ?? "Backup";
+  return job_name ? `Restore from ${job_name}` : "Restore";
+}
+
+export const runMoment = (run: Run) => run.scheduled_for ?? run.created_at;
+
+// A run that never began read nothing and moved nothing: that is no figure.
+const begun = (run: Run, bytes: number) => (run.started_at ? bytes : null);
 
 export function runSeconds(run: Run, now = serverNow()): number | null {
   if (!run.started_at) return null;
@@ -30,22 +38,27 @@ export function RunTable({ runs, hideJob }: { runs: Run[]; hideJob?: boolean }) 
         {
           head: hideJob ? "When" : "Run",
           isName: true,
-          by: (run) => (hideJob ? run.created_at : runName(run)),
+          by: (run) => (hideJob ? runMoment(run) : runName(run)),
           cell: (run) => (
             <>
-              <Link href={`/runs/${run.id}`}>{hideJob ? <Time at={run.scheduled_for ?? run.created_at} /> : runName(run)}</Link>
+              <Link href={`/runs/${run.id}`}>{hideJob ? moment(runMoment(run)) : runName(run)}</Link>
+              {hideJob && (
+                <small>
+                  <Time at={runMoment(run)} />
+                </small>
+              )}
               {run.error_summary && <small>{capital(run.error_summary)}</small>}
               {runsStill(run.status) && run.status !== "queued" && <Meter value={run.progress_pct} label="Progress" />}
             </>
           ),
         },
-        ...(hideJob ? [] : [{ head: "Kind", by: (run: Run) => run.kind, cell: (run: Run) => kindName(run.kind) }]),
+        { head: "Kind", by: (run) => run.kind, cell: (run) => kindName(run.kind) },
         ...(hideJob ? [] : [{ head: "Host", className: "nowrap", by: (run: Run) => run.host_name, cell: (run: Run) => run.host_name }]),
-        ...(hideJob ? [] : [{ head: "When", by: (run: Run) => run.created_at, cell: (run: Run) => <Time at={run.scheduled_for ?? run.created_at} /> }]),
-        { head: "Asked by", className: "aside", cell: (run) => (run.trigger === "schedule" ? "Schedule" : run.requested_by || plain(run.trigger)) },
+        ...(hideJob ? [] : [{ head: "When", by: runMoment, cell: (run: Run) => <When at={runMoment(run)} /> }]),
+        { head: "Asked by", className: "aside", cell: (run) => (run.trigger === "schedule" ? "Schedule" : capital(run.requested_by) || plain(run.trigger)) },
         { head: "Took", isNumber: true, by: (run) => runSeconds(run) ?? -1, cell: (run) => (runSeconds(run) === null ? "–" : duration(runSeconds(run) ?? 0)) },
-        { head: "Read", isNumber: true, by: (run) => run.bytes_processed, cell: (run) => <Size bytes={run.bytes_processed} /> },
-        { head: "Moved", isNumber: true, by: (run) => run.bytes_transferred, cell: (run) => <Size bytes={run.bytes_transferred} /> },
+        { head: "Read", isNumber: true, by: (run) => run.bytes_processed, cell: (run) => <Size bytes={begun(run, run.bytes_processed)} /> },
+        { head: "Moved", isNumber: true, by: (run) => run.bytes_transferred, cell: (run) => <Size bytes={begun(run, run.bytes_transferred)} /> },
       ]}
     />
   );

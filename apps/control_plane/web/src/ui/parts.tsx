@@ -3,7 +3,7 @@
 import { createContext, type ReactNode, useContext, useEffect, useRef, useState } from "react";
 import type { UseQueryResult } from "@tanstack/react-query";
 import { ApiError } from "../api";
-import { exact, relative, size } from "../format";
+import { exact, moment, relative, size } from "../format";
 import { Link } from "../route";
 import { onServerTime, serverNow } from "../server_time";
 
@@ -34,6 +34,18 @@ export function Time({ at, none = "never" }: { at: string | null | undefined; no
     </time>
   );
 }
+
+// A moment as people look it up, and how long ago it was.
+export const When = ({ at }: { at: string }) => (
+  <>
+    <span className="nowrap" title={exact(at)}>
+      {moment(at)}
+    </span>
+    <small className="nowrap">
+      <Time at={at} />
+    </small>
+  </>
+);
 
 export const Size = ({ bytes }: { bytes: number | null | undefined }) => (
   <span className="figure" title={bytes ? `${bytes.toLocaleString("en")} bytes` : undefined}>
@@ -155,8 +167,8 @@ export function Loaded<T>({ from, children }: { from: UseQueryResult<T>; childre
 }
 
 export const Facts = ({ children }: { children: ReactNode }) => <dl className="facts">{children}</dl>;
-export const Fact = ({ name, children }: { name: string; children: ReactNode }) => (
-  <div>
+export const Fact = ({ name, children, wide }: { name: string; children: ReactNode; wide?: boolean }) => (
+  <div className={wide ? "wide" : undefined}>
     <dt>{name}</dt>
     <dd>{children}</dd>
   </div>
