@@ -91,6 +91,7 @@ export class Eyes {
   async inspect(name) {
     const { page } = this;
     await this.#structure(name);
+    await this.#legible(name);
     const widest = await page.evaluate(() => {
       if (document.documentElement.scrollWidth <= innerWidth + 1) return "";
       const out = [...document.querySelectorAll("main *")].find((element) => element.getBoundingClientRect().right > innerWidth + 1);
@@ -117,10 +118,27 @@ export class Eyes {
     if (headings.length !== 1) this.fault(`it has ${headings.length} first headings`, name);
     if (mains !== 1) this.fault(`it has ${mains} main parts`, name);
     if (title !== `${headings[0]} · e3 backup`) this.fault(`the window is called “${title}”, not “${headings[0]}”`, name);
-    if (headings[0] === "Sign in") return;
+    // Before somebody is signed in, every address leads to the same door.
+    if (["Sign in", "Welcome"].includes(headings[0])) return;
     const other = this.#titles.get(title);
     if (other && other !== path) this.fault(`${other} and ${path} are both called “${title}”`, name);
     this.#titles.set(title, path);
+  }
+
+  // What is shown can be read: nothing reaches over what stands beside it, and no program's words are shown as they are.
+  async #legible(name) {
+    const { over, wide, raw } = await this.page.evaluate(() => {
+      const leaves = (element) => element.scrollWidth > element.clientWidth + 2;
+      const told = (selector) => [...document.querySelectorAll(selector)].filter(leaves).map((element) => element.innerText.slice(0, 60));
+      return {
+        over: told("main td, main dd, dialog .field"),
+        wide: told("main .table-box"),
+        raw: /\{"|\[object |\bundefined\b|\bNaN\b/.exec(document.querySelector("main").innerText)?.[0],
+      };
+    });
+    if (over.length) this.fault(`“${over[0]}” reaches over what stands beside it`, name);
+    if (wide.length) this.fault(`a table is wider than its place: “${wide[0]}”`, name);
+    if (raw) this.fault(`it shows “${raw}”`, name);
   }
 
   // Goes on with the Tab key alone until what has the focus is wanted; each stop on the way must be seen.

@@ -8,7 +8,7 @@ import { go, Link } from "../route";
 import { useMay, useTenantOfNew } from "../session";
 import { ConfirmButton, Dialog, DialogFooter } from "../ui/dialog";
 import { Choice, FormError, NumberField, TextField, useSending } from "../ui/form";
-import { CopyText, Empty, Fact, Facts, Loaded, Meter, Page, Panel, Size, Time } from "../ui/parts";
+import { CopyText, Empty, Fact, Facts, Loaded, Meter, Page, Panel, Size, Time, When } from "../ui/parts";
 import { RunStatusMark, Status } from "../ui/status";
 import { Table } from "../ui/table";
 
@@ -72,7 +72,7 @@ export function RepositoriesScreen() {
                     </>
                   ),
                 },
-                { head: "Stored", isNumber: true, by: (repository) => repository.stored_bytes ?? -1, cell: (repository) => <Filling repository={repository} /> },
+                { head: "Stored", isNumber: true, className: "wordy", by: (repository) => repository.stored_bytes ?? -1, cell: (repository) => <Filling repository={repository} /> },
                 { head: "Points", isNumber: true, by: (repository) => repository.point_count, cell: (repository) => repository.point_count },
                 { head: "Jobs", isNumber: true, by: (repository) => repository.job_count, cell: (repository) => repository.job_count },
                 { head: "Maintained", cell: (repository) => <Time at={repository.last_full_at ?? repository.last_quick_at} /> },
@@ -218,7 +218,9 @@ const OPERATIONS = [
   { kind: "maintenance_full", name: "Full maintenance" },
   { kind: "retention_apply", name: "Apply retention" },
 ];
-const operationName = (kind: string) => OPERATIONS.find((o) => o.kind === kind)?.name ?? plain(kind);
+// Those that are done by themselves alone.
+const OWN_OPERATIONS: Record<string, string> = { verify: "Verification", list_points: "List of points" };
+const operationName = (kind: string) => OPERATIONS.find((o) => o.kind === kind)?.name ?? OWN_OPERATIONS[kind] ?? plain(kind);
 
 export function RepositoryScreen({ id }: { id: string }) {
   const repository = useGet<Repository>(`/repositories/${id}`);
@@ -270,7 +272,9 @@ export function RepositoryScreen({ id }: { id: string }) {
           <>
             <Panel title="State">
               <Facts>
-                <Fact name="Where">{place(data)}</Fact>
+                <Fact name="Where" wide>
+                  {place(data)}
+                </Fact>
                 <Fact name="Stored">
                   <Filling repository={data} />
                   <small>
@@ -309,10 +313,10 @@ export function RepositoryScreen({ id }: { id: string }) {
                     empty={<Empty title="Nothing was done yet">After the first backup, maintenance is done by itself, as often as it says above.</Empty>}
                     columns={[
                       { head: "State", className: "mark", cell: (operation) => <RunStatusMark status={operation.status} /> },
-                      { head: "What", isName: true, cell: (operation) => operationName(operation.kind) },
-                      { head: "Asked for", cell: (operation) => <Time at={operation.created_at} /> },
+                      { head: "What", isName: true, className: "nowrap", cell: (operation) => operationName(operation.kind) },
+                      { head: "Asked for", cell: (operation) => <When at={operation.created_at} /> },
                       { head: "Ended", cell: (operation) => <Time at={operation.finished_at} none="not yet" /> },
-                      { head: "Result", className: "wordy", cell: (operation) => <OperationResult result={operation.result} /> },
+                      { head: "Result", className: "wordy detail", cell: (operation) => <OperationResult result={operation.result} /> },
                     ]}
                   />
                 )}
@@ -366,16 +370,18 @@ function OperationResult({ result }: { result: unknown }) {
   if (typeof result === "string") return <>{result}</>;
   const told = result as Record<string, unknown>;
   if (typeof told.error === "string" || typeof told.message === "string") return <>{capital(String(told.error ?? told.message))}</>;
-  const { stored_bytes, deleted_count, sources_count, how, verified_points, ...rest } = told;
+  const { stored_bytes, deleted_count, sources_count, how, verified_points, listed, ...rest } = told;
+  const points = (listed as { points?: unknown[] } | undefined)?.points;
+  const ofSources = typeof sources_count === "number" ? ` of ${count(sources_count, "VM or folder", "VMs and folders")}` : "";
   const words = [
     typeof stored_bytes === "number" && `${size(stored_bytes)} stored`,
-    typeof deleted_count === "number" && (deleted_count ? `${count(deleted_count, "point")} removed` : "No point removed"),
-    typeof sources_count === "number" && `of ${count(sources_count, "VM or folder", "VMs and folders")}`,
+    typeof deleted_count === "number" && `${deleted_count ? count(deleted_count, "point") : "no point"}${ofSources} removed`,
+    Array.isArray(points) && `${count(points.length, "point")} found`,
     Array.isArray(verified_points) && `${count(verified_points.length, "point")} found whole`,
     typeof how === "string" && proofName(how),
     ...Object.entries(rest).map(([key, value]) => `${plain(key)} ${typeof value === "object" ? JSON.stringify(value) : String(value)}`),
   ].filter(Boolean);
-  return <>{capital(words.join(", ").replace(", of ", " of "))}</>;
+  return <>{capital(words.join(", "))}</>;
 }
 
 function PasswordDialog({ id, onClose }: { id: string; onClose: () => void }) {

@@ -10,7 +10,7 @@ export interface Column<T> {
   isNumber?: boolean;
   // Shown as a card's heading where the screen is narrow.
   isName?: boolean;
-  // Where the screen is narrow: `mark` stands beside the name, `wordy` takes a line, `aside` is left out.
+  // Where the screen is narrow: `mark` stands beside the name, `wordy` takes a line, `aside` is left out, on laptops too.
   className?: string;
 }
 
