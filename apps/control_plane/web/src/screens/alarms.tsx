@@ -1,9 +1,9 @@
 // Alarms, and where they are sent.
 
-import { useState } from "react";
+import { useId, useState } from "react";
 import { type Alarm, call, type Channel } from "../api";
-import { moment, plain } from "../format";
-import { useAct, useList } from "../fetching";
+import { alarmName, moment, plain } from "../format";
+import { refresh, useAct, useList } from "../fetching";
 import { Link, usePath, useQueryValue } from "../route";
 import { serverNow } from "../server_time";
 import { useMay, useTenantOfNew } from "../session";
@@ -12,7 +12,6 @@ import { CheckField, Choice, FormError, LinesField, SelectField, TextField, useS
 import { Empty, Loaded, Page, Panel, Tabs, Time } from "../ui/parts";
 import { SeverityMark, Status } from "../ui/status";
 import { Table } from "../ui/table";
-import { refresh } from "../fetching";
 
 const TABS = [
   { href: "/alarms", name: "Alarms" },
@@ -33,7 +32,8 @@ const SNOOZES = [
   { hours: 168, name: "A week" },
 ];
 
-function AlarmActions({ alarm }: { alarm: Alarm }) {
+// `about` is where the message stands, for those who hear a button's name without it.
+function AlarmActions({ alarm, about }: { alarm: Alarm; about: string }) {
   const may = useMay();
   const acknowledge = useAct(() => call("POST", `/alarms/${alarm.id}/acknowledge`), { done: "Acknowledged: others see that you take care of it.", again: AGAIN });
   const resolve = useAct(() => call("POST", `/alarms/${alarm.id}/resolve`), { done: "Resolved.", again: AGAIN });
@@ -45,7 +45,7 @@ function AlarmActions({ alarm }: { alarm: Alarm }) {
   return (
     <span className="actions">
       {!alarm.acknowledged_at && (
-        <button type="button" className="small" onClick={() => acknowledge.mutate(undefined)}>
+        <button type="button" className="small" aria-describedby={about} onClick={() => acknowledge.mutate(undefined)}>
           Acknowledge
         </button>
       )}
@@ -62,7 +62,7 @@ function AlarmActions({ alarm }: { alarm: Alarm }) {
           </option>
         ))}
       </select>
-      <button type="button" className="small" onClick={() => resolve.mutate(undefined)}>
+      <button type="button" className="small" aria-describedby={about} onClick={() => resolve.mutate(undefined)}>
         Resolve
       </button>
     </span>
@@ -91,36 +91,39 @@ function Message({ alarm }: { alarm: Alarm }) {
   );
 }
 
-export function AlarmList({ alarms }: { alarms: Alarm[] }) {
+function AlarmItem({ alarm }: { alarm: Alarm }) {
+  const id = useId();
   return (
-    <ul className="alarms">
-      {alarms.map((alarm) => {
-        return (
-          <li key={alarm.id}>
-            <SeverityMark severity={alarm.severity} />
-            <div>
-              <p>
-                <Message alarm={alarm} />
-              </p>
-              <p className="muted">
-                {plain(alarm.kind)}, since <Time at={alarm.opened_at} />
-                {alarm.acknowledged_at && `, taken care of by ${alarm.acknowledged_by}`}
-                {alarm.snoozed_until && Date.parse(alarm.snoozed_until) > serverNow() && `, quiet until ${moment(alarm.snoozed_until)}`}
-                {alarm.resolved_at && (
-                  <>
-                    , resolved <Time at={alarm.resolved_at} />
-                    {alarm.resolved_by && ` by ${alarm.resolved_by === "system" ? "itself" : alarm.resolved_by}`}
-                  </>
-                )}
-              </p>
-            </div>
-            <AlarmActions alarm={alarm} />
-          </li>
-        );
-      })}
-    </ul>
+    <li>
+      <SeverityMark severity={alarm.severity} />
+      <div>
+        <p id={id}>
+          <Message alarm={alarm} />
+        </p>
+        <p className="muted">
+          {alarmName(alarm.kind)}, opened <Time at={alarm.opened_at} />
+          {alarm.acknowledged_at && `, taken care of by ${alarm.acknowledged_by}`}
+          {alarm.snoozed_until && Date.parse(alarm.snoozed_until) > serverNow() && `, quiet until ${moment(alarm.snoozed_until)}`}
+          {alarm.resolved_at && (
+            <>
+              , resolved <Time at={alarm.resolved_at} />
+              {alarm.resolved_by && ` by ${alarm.resolved_by === "system" ? "itself" : alarm.resolved_by}`}
+            </>
+          )}
+        </p>
+      </div>
+      <AlarmActions alarm={alarm} about={id} />
+    </li>
   );
 }
+
+export const AlarmList = ({ alarms }: { alarms: Alarm[] }) => (
+  <ul className="alarms">
+    {alarms.map((alarm) => (
+      <AlarmItem key={alarm.id} alarm={alarm} />
+    ))}
+  </ul>
+);
 
 export function AlarmsScreen() {
   const [state, setState] = useQueryValue("state", "open");
