@@ -1,7 +1,7 @@
 // A job: what it does, and how its runs went.
 
 import { call, type Job, type Run } from "../api";
-import { consistencyName, duration, engineName, moment, retentionText, scheduleText, size } from "../format";
+import { capital, consistencyName, duration, engineName, moment, retentionText, scheduleText, size } from "../format";
 import { useAct, useGet, useList } from "../fetching";
 import { go, Link } from "../route";
 import { useMay } from "../session";
@@ -63,7 +63,7 @@ export function JobScreen({ id }: { id: string }) {
             <Panel title="What it does">
               <Facts>
                 <Fact name="Covers">
-                  {coverage(data)}
+                  {capital(coverage(data))}
                   <small>{engineName(data.engine)}</small>
                 </Fact>
                 <Fact name="Host">
@@ -75,14 +75,14 @@ export function JobScreen({ id }: { id: string }) {
                 <Fact name="Schedule">{scheduleText(data.schedule)}</Fact>
                 <Fact name="Retention">{retentionText(data.retention)}</Fact>
                 {data.engine === "hyperv" && <Fact name="Consistency">{consistencyName(data.consistency) || data.consistency}</Fact>}
-                <Fact name="Objective">{data.objective_hours ? `a good point every ${data.objective_hours} h` : "none"}</Fact>
+                <Fact name="Objective">{data.objective_hours ? `A good point every ${data.objective_hours} h` : "None"}</Fact>
                 {data.bandwidth_kib_s > 0 && <Fact name="Bandwidth">{size(data.bandwidth_kib_s * 1024)}/s at most</Fact>}
               </Facts>
             </Panel>
             {drawn.length > 2 && (
               <div className="columns">
                 <Panel title="Durations">
-                  <Chart title="The last runs" kind="bars" isTime labels={drawn.map((r) => moment(r.created_at))} show={duration} series={{ name: "Duration", className: "series-2", values: drawn.map(seconds) }} />
+                  <Chart title="The last runs" kind="bars" unit="time" labels={drawn.map((r) => moment(r.created_at))} show={duration} series={{ name: "Duration", className: "series-2", values: drawn.map(seconds) }} />
                 </Panel>
                 <Panel title="Uploaded">
                   <Chart title="The last runs" kind="bars" labels={drawn.map((r) => moment(r.created_at))} show={size} series={{ name: "Uploaded", className: "series-1", values: drawn.map((r) => r.bytes_transferred) }} />

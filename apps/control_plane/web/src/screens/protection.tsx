@@ -46,7 +46,7 @@ function Verdict({ overview: { counts, vms } }: { overview: Overview }) {
       <strong>
         {wanted === 0 ? "No VM needs a backup" : counts.good === wanted ? (wanted === 1 ? "The VM is safe" : `All ${wanted} VMs are safe`) : `${counts.good} of ${count(wanted, "VM")} ${wanted === 1 ? "is" : "are"} safe`}
       </strong>
-      {counts.hosts_online < counts.hosts && <span>{count(counts.hosts - counts.hosts_online, "host")} silent</span>}
+      {counts.hosts_online < counts.hosts && <Link href="/hosts">{count(counts.hosts - counts.hosts_online, "host")} silent</Link>}
     </span>
   );
 }
@@ -129,11 +129,11 @@ function Figures({ overview: { now, vms, stored, counts } }: { overview: Overvie
         <Shares vms={wanted} />
       </div>
       <dl>
-        <Fact name="Last points">
+        <Fact name="Oldest last point">
           <strong>
             <Time at={oldest} none="none" />
           </strong>
-          <small>or newer, of every protected VM</small>
+          <small>of the protected VMs</small>
         </Fact>
         <Fact name="Proven in 30 days">
           <strong className="figure">
@@ -308,6 +308,10 @@ const StripLegend = () => (
   </span>
 );
 
+// How much less is stored, with all points, than the disks of the last points are large.
+const savedPercent = ({ stored_bytes, source_bytes }: Overview["stored"][number]) =>
+  source_bytes ? Math.max(0, 1 - (stored_bytes ?? 0) / source_bytes) * 100 : 0;
+
 function Stored({ stored }: { stored: Overview["stored"] }) {
   const known = stored.filter((d) => d.stored_bytes !== null);
   const labels = known.map((d) => day(d.day));
@@ -316,8 +320,15 @@ function Stored({ stored }: { stored: Overview["stored"] }) {
       <Panel title="Stored in repositories">
         <Chart title="30 days" labels={labels} show={size} series={{ name: "In repositories", className: "series-1", values: known.map((d) => d.stored_bytes ?? 0) }} />
       </Panel>
-      <Panel title="Protected disks">
-        <Chart title="30 days" labels={labels} show={size} series={{ name: "Protected disks", className: "series-2", values: known.map((d) => d.source_bytes) }} />
+      <Panel title="Saved">
+        <Chart
+          title="Against one plain copy"
+          unit="percent"
+          labels={labels}
+          show={(percent) => `${percent.toFixed(1)} %`}
+          note={(i) => `${size(known[i].stored_bytes)} for ${size(known[i].source_bytes)} of disks`}
+          series={{ name: "Saved", className: "series-2", values: known.map(savedPercent) }}
+        />
       </Panel>
     </div>
   );

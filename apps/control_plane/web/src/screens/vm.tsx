@@ -1,7 +1,7 @@
 // A VM: how safe it is and why, its points, and the way back from any of them.
 
 import { useState } from "react";
-import { call, type Command, commandDone, type Host, type Point, type Vm } from "../api";
+import { call, type Command, commandDone, type Host, type Job, type Point, type Vm } from "../api";
 import { baseName, capital, consistencyName, count, duration, exact, moment, plain, proofName, size } from "../format";
 import { refresh, useAct, useGet, useList } from "../fetching";
 import { go, Link } from "../route";
@@ -77,11 +77,7 @@ export function VmScreen({ id }: { id: string }) {
                   <Size bytes={data.change_rate_bytes_per_day} />
                 </Fact>
                 <Fact name="Protected by">
-                  {data.job_ids.length ? (
-                    <Link href={`/jobs/${data.job_ids[0]}`}>{count(data.job_ids.length, "job")}</Link>
-                  ) : (
-                    <Link href={`/jobs/new?host=${data.host_id}`}>nothing: make a job</Link>
-                  )}
+                  {data.job_ids.length ? <Jobs ids={data.job_ids} /> : <Link href={`/jobs/new?host=${data.host_id}`}>nothing: make a job</Link>}
                 </Fact>
               </Facts>
             </Panel>
@@ -93,6 +89,19 @@ export function VmScreen({ id }: { id: string }) {
       </Loaded>
       {restoring && <RestoreDialog point={restoring} onClose={() => setRestoring(null)} />}
     </Page>
+  );
+}
+
+function Jobs({ ids }: { ids: string[] }) {
+  const jobs = useList<Job>("/jobs");
+  return (
+    <ul>
+      {ids.map((id) => (
+        <li key={id}>
+          <Link href={`/jobs/${id}`}>{jobs.data?.find((job) => job.id === id)?.name ?? "a job"}</Link>
+        </li>
+      ))}
+    </ul>
   );
 }
 
@@ -133,18 +142,32 @@ function Pin({ point }: { point: Point }) {
   );
 }
 
+// So many points are shown at first: those that people go back to, and what changed stays in sight.
+const FEW_POINTS = 10;
+
 function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Point) => void }) {
   const may = useMay();
+  const [isAll, setAll] = useState(false);
   const live = points.filter((point) => !point.expired_at);
   const drawn = live.slice(0, 30).reverse();
   // What a full run read says nothing about what had changed.
   const increments = drawn.filter((point) => !isFull(point));
   return (
     <>
-      <Panel title={live.length ? `Points (${live.length})` : "Points"} className="flush">
+      <Panel
+        title={live.length ? `Points (${live.length})` : "Points"}
+        className="flush"
+        actions={
+          live.length > FEW_POINTS && (
+            <button type="button" className="quiet" aria-expanded={isAll} onClick={() => setAll(!isAll)}>
+              {isAll ? "Show fewer" : `Show all ${live.length}`}
+            </button>
+          )
+        }
+      >
         <Table
           label="Restore points, newest first"
-          rows={live}
+          rows={isAll ? live : live.slice(0, FEW_POINTS)}
           keyOf={(point) => point.id}
           empty={
             <Empty title="No points yet">
@@ -155,6 +178,7 @@ function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Poi
             {
               head: "Made",
               isName: true,
+              className: "nowrap",
               cell: (point) => (
                 <>
                   <Link href={`/runs/${point.run_id}`} title={exact(point.created_at)}>
@@ -167,7 +191,7 @@ function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Poi
                 </>
               ),
             },
-            { head: "Kind", className: "mark", cell: (point) => <PointKind point={point} /> },
+            { head: "Kind", className: "wordy clear", cell: (point) => <PointKind point={point} /> },
             {
               head: "Consistency",
               className: "wordy clear",
@@ -211,7 +235,7 @@ function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Poi
             <Chart
               title="The last points"
               kind="bars"
-              isTime
+              unit="time"
               labels={drawn.map((point) => moment(point.created_at))}
               show={duration}
               series={{ name: "Duration", className: "series-2", values: drawn.map((point) => point.duration_seconds) }}

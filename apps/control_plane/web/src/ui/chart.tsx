@@ -9,15 +9,17 @@ export interface Series {
   values: number[];
 }
 
+type Unit = "bytes" | "time" | "percent";
+
 interface ChartProps {
   title: string;
   labels: string[];
   series: Series;
   show: (value: number) => string;
   kind?: "area" | "bars";
-  isTime?: boolean;
-  // What stands above the marks while none of them is looked at; else it is the last.
-  summary?: string;
+  unit?: Unit;
+  // What a value means, where the figure alone does not say it.
+  note?: (i: number) => string;
 }
 
 const HEIGHT = 150;
@@ -27,13 +29,13 @@ const RIGHT = 6;
 // Letters of the axis are about so wide.
 const LETTER = 6.6;
 
-export function Chart({ title, labels, series, show, kind = "area", isTime = false, summary }: ChartProps) {
+export function Chart({ title, labels, series, show, kind = "area", unit = "bytes", note }: ChartProps) {
   const { values } = series;
-  const axis = ticks(Math.max(1, ...values), isTime);
+  const axis = ticks(Math.max(1, ...values), unit);
   const names = axis.map((value) => show(value).replace(".0 ", " "));
   const left = Math.ceil(Math.max(...names.map((name) => name.length)) * LETTER) + 10;
   const y = (value: number) => HEIGHT - BOTTOM - (value / axis[axis.length - 1]) * (HEIGHT - TOP - BOTTOM);
-  const told = labels.map((label, i) => `${label}: ${show(values[i])}`);
+  const told = labels.map((label, i) => `${label}: ${show(values[i])}${note ? `, ${note(i)}` : ""}`);
   const last = values.length - 1;
   return (
     <figure className={`chart ${series.className}`}>
@@ -43,10 +45,11 @@ export function Chart({ title, labels, series, show, kind = "area", isTime = fal
         height={HEIGHT}
         label={`${title}: chart. The arrow keys read it value by value.`}
         frame={{ left, right: RIGHT }}
+        isLine={kind === "area"}
         head={(at) => (
           <figcaption>
             <span className="chart-title">{title}</span>
-            <span className="figure">{at !== null ? told[at] : (summary ?? told[last] ?? "")}</span>
+            <span className="figure">{at !== null ? told[at] : (told[last] ?? "")}</span>
           </figcaption>
         )}
         draw={(marks) => (
@@ -124,8 +127,9 @@ function Area({ values, marks: { at, x }, y }: Drawn) {
 }
 
 // Round steps of an axis from zero on, at least as high as `most`.
-function ticks(most: number, isTime: boolean): number[] {
-  const step = isTime ? timeStep(most) : byteStep(most);
+function ticks(most: number, unit: Unit): number[] {
+  if (unit === "percent") return [0, 50, 100];
+  const step = unit === "time" ? timeStep(most) : byteStep(most);
   const found = [0];
   while (found[found.length - 1] < most) found.push(found[found.length - 1] + step);
   return found;

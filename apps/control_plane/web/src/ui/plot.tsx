@@ -26,6 +26,8 @@ interface PlotProps {
   height: number;
   label: string;
   frame?: Frame;
+  // Whether the marks are points of a line, from edge to edge; else each fills a part of the width.
+  isLine?: boolean;
   onOpen?: (i: number) => void;
   leads?: (i: number) => boolean;
   // What stands above.
@@ -37,13 +39,14 @@ const NO_FRAME = { left: 0, right: 0 };
 // A name takes so much room.
 const NAME_WIDTH = 115;
 
-export function Plot({ told, name, height, label, frame = NO_FRAME, onOpen, leads, head, draw }: PlotProps) {
+export function Plot({ told, name, height, label, frame = NO_FRAME, isLine = false, onOpen, leads, head, draw }: PlotProps) {
   const [box, width] = useWidth<HTMLDivElement>();
   const n = told.length;
-  const { at, isTold, handlers } = useCursor(n, width, frame, onOpen);
   const room = Math.max(1, width - frame.left - frame.right);
-  const slot = room / Math.max(1, n);
-  const x = (i: number) => frame.left + (i + 0.5) * slot;
+  const slot = room / Math.max(1, isLine ? n - 1 : n);
+  const first = frame.left + (isLine ? 0 : slot / 2);
+  const x = (i: number) => first + i * slot;
+  const { at, isTold, handlers } = useCursor(n, (px) => Math.round((px - first) / slot), onOpen);
   return (
     <>
       {head(at)}
@@ -84,13 +87,13 @@ function useWidth<E extends HTMLElement>() {
   return [box, width] as const;
 }
 
-// Which of `n` marks is looked at, or none. Each takes the same part of the width inside the frame.
-function useCursor(n: number, width: number, { left, right }: Frame, onOpen?: (at: number) => void) {
+// Which of `n` marks is looked at, or none; `nearest` says which one is nearest to a place.
+function useCursor(n: number, nearest: (px: number) => number, onOpen?: (at: number) => void) {
   const [at, setAt] = useState<number | null>(null);
   const [isTold, setTold] = useState(false);
   const markAt = (event: PointerEvent<HTMLElement>) => {
-    const x = event.clientX - event.currentTarget.getBoundingClientRect().left - left;
-    return Math.min(n - 1, Math.max(0, Math.floor((x / Math.max(1, width - left - right)) * n)));
+    const at = nearest(event.clientX - event.currentTarget.getBoundingClientRect().left);
+    return Math.min(n - 1, Math.max(0, at));
   };
   const look = (event: PointerEvent<HTMLElement>) => {
     setTold(false);
