@@ -19,14 +19,14 @@ export function SettingsScreen() {
 
 const NO_SMTP: Smtp = { host: "", port: 587, tls: "starttls", username: "", from: "" };
 
-const HISTORY: { member: HistoryMember; name: string }[] = [
-  { member: "runs_days", name: "Runs, work on repositories" },
-  { member: "events_days", name: "Their events and logs" },
-  { member: "alarms_days", name: "Alarms that are over" },
-  { member: "audit_days", name: "The audit log" },
-  { member: "gone_points_days", name: "Points that were removed" },
-  { member: "commands_days", name: "Commands to agents" },
-  { member: "messages_days", name: "Messages that were sent" },
+const HISTORY: { member: HistoryMember; name: string; least: number }[] = [
+  { member: "runs_days", name: "Runs, work on repositories", least: 35 },
+  { member: "events_days", name: "Their events and logs", least: 35 },
+  { member: "alarms_days", name: "Alarms that are over", least: 35 },
+  { member: "audit_days", name: "The audit log", least: 90 },
+  { member: "gone_points_days", name: "Points that were removed", least: 35 },
+  { member: "commands_days", name: "Commands to agents", least: 7 },
+  { member: "messages_days", name: "Messages that were sent", least: 7 },
 ];
 
 function SettingsForm({ settings }: { settings: Settings }) {
@@ -41,7 +41,7 @@ function SettingsForm({ settings }: { settings: Settings }) {
     say("good", "Saved.");
   });
   return (
-    <form onSubmit={sending.onSubmit}>
+    <form onSubmit={sending.onSubmit} className="settings">
       <Panel title="Server">
         <TextField
           label="Address"
@@ -101,13 +101,13 @@ function SettingsForm({ settings }: { settings: Settings }) {
       </Panel>
       <Panel title="How long history is kept">
         <p className="muted">What is over goes when it is older. What is in repositories does not depend on it: points are kept by their jobs' retention alone.</p>
-        <div className="two">
-          {HISTORY.map(({ member, name }) => (
+        <div className="two even">
+          {HISTORY.map(({ member, name, least }) => (
             <NumberField
               key={member}
               label={name}
               unit="days"
-              min={1}
+              min={least}
               max={3650}
               required
               value={form.history[member]}
@@ -117,7 +117,7 @@ function SettingsForm({ settings }: { settings: Settings }) {
           ))}
         </div>
       </Panel>
-      <FormError error={sending.error} fields={["public_url", "min_agent_version", "webhook_networks", "history"]} />
+      <FormError error={sending.error} fields={["public_url", "min_agent_version", "webhook_networks", "smtp.host", "smtp.port", "smtp.username", "smtp.password", "smtp.from", "history"]} />
       <button type="submit" className="primary" disabled={sending.isBusy}>
         Save the settings
       </button>

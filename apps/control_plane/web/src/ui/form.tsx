@@ -10,15 +10,18 @@ export interface Sending {
   onSubmit: (event: FormEvent) => void;
 }
 
+// Whether an error is about a field, or about a part of it.
+const isOf = (error: Error | null, name: string) =>
+  error instanceof ApiError && (error.field === name || error.field?.startsWith(`${name}.`));
+
 // Sends a form once, and keeps what the server had against it.
 export function useSending(send: () => Promise<unknown>): Sending {
   const [isBusy, setBusy] = useState(false);
   const [error, setError] = useState<Error | null>(null);
-  const field = error instanceof ApiError ? error.field : undefined;
   return {
     isBusy,
     error,
-    errorOf: (name) => (field === name || field?.startsWith(`${name}.`) ? error?.message : undefined),
+    errorOf: (name) => (isOf(error, name) ? error?.message : undefined),
     onSubmit: (event) => {
       event.preventDefault();
       event.stopPropagation();
@@ -33,7 +36,7 @@ export function useSending(send: () => Promise<unknown>): Sending {
 }
 
 export const FormError = ({ error, fields = [] }: { error: Error | null; fields?: string[] }) =>
-  error && !(error instanceof ApiError && error.field && fields.includes(error.field.split(".")[0])) ? (
+  error && !(error instanceof ApiError && fields.some((field) => isOf(error, field))) ? (
     <p className="form-error" role="alert">
       {error.message}
     </p>
