@@ -3,6 +3,7 @@
 import qrcode from "qrcode-generator";
 import { useMemo, useState } from "react";
 import { call } from "../api";
+import { capital } from "../format";
 import { useWho } from "../session";
 import { Dialog, DialogFooter } from "../ui/dialog";
 import { CheckField, FormError, TextField, useSending } from "../ui/form";
@@ -19,8 +20,8 @@ export function AccountScreen() {
         <Facts>
           <Fact name="Name">{user.name}</Fact>
           <Fact name="E-mail">{user.email}</Fact>
-          <Fact name="Role">{user.role}</Fact>
-          <Fact name="Tenant">{user.tenant_id === null ? "all (the installation)" : session.tenants.find((t) => t.id === user.tenant_id)?.name}</Fact>
+          <Fact name="Role">{capital(user.role)}</Fact>
+          <Fact name="Tenant">{user.tenant_id === null ? "All (the installation)" : session.tenants.find((t) => t.id === user.tenant_id)?.name}</Fact>
         </Facts>
       </Panel>
       <div className="columns">

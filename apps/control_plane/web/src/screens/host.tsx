@@ -3,7 +3,7 @@
 import { useState } from "react";
 import { call, type Command, commandDone, type Host, type HostEvent, type LogTail, type VmRow } from "../api";
 import { moment, plain } from "../format";
-import { useAct, useGet, useList } from "../fetching";
+import { refresh, useAct, useGet, useList } from "../fetching";
 import { go, Link } from "../route";
 import { useMay } from "../session";
 import { ConfirmButton, Dialog, DialogFooter } from "../ui/dialog";
@@ -12,7 +12,6 @@ import { Empty, Fact, Facts, Loaded, Page, Panel, Problem, Size, Time } from "..
 import { HealthStatus, Status, Strip } from "../ui/status";
 import { Table } from "../ui/table";
 import { HostState } from "./hosts";
-import { refresh } from "../fetching";
 
 export function HostScreen({ id }: { id: string }) {
   const host = useGet<Host>(`/hosts/${id}`);
@@ -65,7 +64,7 @@ export function HostScreen({ id }: { id: string }) {
               <Facts>
                 <Fact name="Host name">{data.hostname}</Fact>
                 <Fact name="System">
-                  {data.os} {data.arch}
+                  {plain(data.os)} {data.arch}
                 </Fact>
                 <Fact name="Agent">{data.agent_version || "unknown"}</Fact>
                 <Fact name="Enrolled">

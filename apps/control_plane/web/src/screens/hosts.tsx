@@ -2,6 +2,7 @@
 
 import { useEffect, useRef, useState } from "react";
 import { call, type EnrolmentToken, type Host } from "../api";
+import { plain } from "../format";
 import { useList } from "../fetching";
 import { Link } from "../route";
 import { serverNow } from "../server_time";
@@ -59,7 +60,7 @@ export function HostsScreen() {
                 },
                 { head: "VMs", isNumber: true, by: (host) => host.vm_count, cell: (host) => host.vm_count },
                 { head: "Jobs", isNumber: true, by: (host) => host.job_count, cell: (host) => host.job_count },
-                { head: "System", by: (host) => host.os, cell: (host) => `${host.os} ${host.arch}` },
+                { head: "System", by: (host) => host.os, cell: (host) => `${plain(host.os)} ${host.arch}` },
                 { head: "Agent", by: (host) => host.agent_version, cell: (host) => host.agent_version || "unknown" },
                 { head: "Last contact", by: (host) => host.last_seen_at ?? "", cell: (host) => <Time at={host.last_seen_at} /> },
               ]}

@@ -210,14 +210,14 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
             ]}
           />
         </Panel>
-        <FormError error={sending.error} fields={fields} />
-        <p className="below">
-          <button type="submit" className="primary" disabled={sending.isBusy}>
-            {job ? "Save the job" : "Create the job"}
-          </button>
-        </p>
       </div>
       <Preview form={form} />
+      <div>
+        <FormError error={sending.error} fields={fields} />
+        <button type="submit" className="primary" disabled={sending.isBusy}>
+          {job ? "Save the job" : "Create the job"}
+        </button>
+      </div>
     </form>
   );
 }

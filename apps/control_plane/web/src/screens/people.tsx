@@ -21,7 +21,7 @@ export function PeopleScreen() {
   const people = useList<User>("/users");
   const { session } = useWho();
   const [editing, setEditing] = useState<User | "new" | null>(null);
-  const tenantName = (id: string | null) => (id === null ? "all" : (session.tenants.find((t) => t.id === id)?.name ?? id));
+  const tenantName = (id: string | null) => (id === null ? "All" : (session.tenants.find((t) => t.id === id)?.name ?? id));
   const state = (user: User) => <Status tone={user.is_disabled ? "excused" : "good"}>{user.is_disabled ? "Disabled" : "Active"}</Status>;
   return (
     <ManagedList

@@ -31,10 +31,12 @@ export function RestoreDialog({ point, onClose }: { point: Point; onClose: () =>
   );
 }
 
+const stampOf = (point: Point) => point.created_at.slice(0, 16).replace("T", "_").replace(":", "");
+
 // A folder that is surely not in the way of anything, named after the point: where its disks lie on their own host,
 // else on the host's largest volume.
 function suggestion(point: Point, host: Host | undefined): string {
-  const stamp = point.created_at.slice(0, 16).replace("T", "_").replace(":", "");
+  const stamp = stampOf(point);
   const name = (point.engine === "hyperv" ? point.name : baseName(point.name)).replace(/[<>:"/\\|?*]/g, "_") || "restore";
   const disk = host?.id === point.host_id && point.engine === "hyperv" ? (point.disks[0]?.path ?? "") : "";
   if (/^[A-Za-z]:/.test(disk)) return `${disk.slice(0, 2)}\\Restore\\${name}_${stamp}`;
@@ -57,7 +59,7 @@ function RestoreForm({ point, hosts, onClose }: { point: Point; hosts: Host[]; o
   const [paths, setPaths] = useState<string[]>([]);
   const [isNewId, setNewId] = useState(true);
   const [start, setStart] = useState(false);
-  const [name, setName] = useState(`${point.name} (restored)`);
+  const [name, setName] = useState(`${point.name} (restored ${stampOf(point)})`);
   const [network, setNetwork] = useState("");
   useEffect(() => {
     if (!isPathOwn) setPath(suggestion(point, host));

@@ -152,7 +152,7 @@ export function EnrolmentScreen() {
       columns={[
         { head: "For", isName: true, cell: (token) => token.description || "–" },
         { head: "State", className: "mark", cell: (token) => <EnrolmentState token={token} /> },
-        { head: "Used", isNumber: true, cell: (token) => `${token.use_count} of ${token.max_uses ?? "any"}` },
+        { head: "Used", isNumber: true, cell: (token) => (token.max_uses === null ? `${token.use_count}, no limit` : `${token.use_count} of ${token.max_uses}`) },
         { head: "Made", cell: (token) => <Time at={token.created_at} /> },
         { head: "Ends", cell: (token) => <Time at={token.expires_at} /> },
       ]}
