@@ -16,20 +16,22 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      font-src 'self'; connect-src 'self'; manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; \
      form-action 'self'";
 
-const ALWAYS: [(HeaderName, &str); 6] = [
+const ALWAYS: [(HeaderName, &str); 5] = [
     (CONTENT_SECURITY_POLICY, POLICY),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
     (REFERRER_POLICY, "no-referrer"),
     (
-        HeaderName::from_static("cross-origin-opener-policy"),
-        "same-origin",
-    ),
-    (
         HeaderName::from_static("cross-origin-resource-policy"),
         "same-origin",
     ),
 ];
+
+/// Heeded over HTTPS alone: elsewhere browsers write into their consoles that they ignore it.
+const OF_HTTPS: (HeaderName, &str) = (
+    HeaderName::from_static("cross-origin-opener-policy"),
+    "same-origin",
+);
 
 /// Two years, as the browsers' own lists ask for.
 const HTTPS_ALONE: &str = "max-age=63072000";
@@ -40,6 +42,10 @@ pub async fn add(State(plane): State<SharedPlane>, request: Request, next: Next)
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in ALWAYS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if plane.options.is_secure {
+        let (name, value) = OF_HTTPS;
         headers.insert(name, HeaderValue::from_static(value));
     }
     if plane.options.promises_https {

@@ -69,12 +69,24 @@ async fn browsers_are_told_to_load_nothing_from_elsewhere() {
         assert!(!policy.contains("unsafe"), "{policy}");
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert_eq!(header("referrer-policy"), "no-referrer");
-        assert_eq!(header("cross-origin-opener-policy"), "same-origin");
-        assert!(!answer.headers.contains_key("strict-transport-security"));
+        for of_https in ["cross-origin-opener-policy", "strict-transport-security"] {
+            assert!(!answer.headers.contains_key(of_https), "{uri}: {of_https}");
+        }
         if uri != "/nothing" {
             assert_eq!(header("cache-control"), "no-store");
         }
     }
+}
+
+#[tokio::test]
+async fn over_https_windows_that_opened_the_page_are_kept_apart_from_it() {
+    let world = World::with(Options {
+        is_secure: true,
+        ..Options::default()
+    })
+    .await;
+    let answer = raw(&world.stranger(), Method::GET, "/", "text/plain", "").await;
+    assert_eq!(answer.headers["cross-origin-opener-policy"], "same-origin");
 }
 
 #[tokio::test]
