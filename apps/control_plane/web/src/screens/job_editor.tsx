@@ -103,6 +103,9 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
   });
   const fields = ["name", "host_id", "repository_id", "sources", "consistency", "schedule", "retention", "vms", "objective_hours", "bandwidth_kib_s"];
   const isVms = form.engine === "hyperv";
+  const { session } = useWho();
+  const tenantId = hosts.find((host) => host.id === form.host_id)?.tenant_id;
+  const zone = session.tenants.find((tenant) => tenant.id === tenantId)?.time_zone;
   return (
     <form onSubmit={sending.onSubmit} className="editor">
       <div>
@@ -154,7 +157,7 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
           )}
         </Panel>
         <Panel title="When">
-          <ScheduleFields schedule={form.schedule} onChange={(schedule) => set({ schedule })} sending={sending} />
+          <ScheduleFields schedule={form.schedule} zone={zone} onChange={(schedule) => set({ schedule })} sending={sending} />
         </Panel>
         <Panel title="How long it is kept">
           <RetentionFields retention={form.retention} onChange={(retention) => set({ retention })} error={sending.errorOf("retention")} />
@@ -285,10 +288,21 @@ function VmRulesFields({ form, set, error }: { form: JobBody; set: (change: Part
 
 type Kind = Schedule["kind"];
 
-function ScheduleFields({ schedule, onChange, sending }: { schedule: Schedule; onChange: (schedule: Schedule) => void; sending: Sending }) {
-  const { session } = useWho();
+interface ScheduleProps {
+  schedule: Schedule;
+  // The time zone of its tenant.
+  zone: string | undefined;
+  onChange: (schedule: Schedule) => void;
+  sending: Sending;
+}
+
+const OWN_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+function ScheduleFields({ schedule, zone, onChange, sending }: ScheduleProps) {
   const { time_zone, window, spread_minutes } = schedule;
   const common = { time_zone, window, spread_minutes };
+  const meant = time_zone || zone;
+  const clock = meant && meant !== OWN_ZONE ? `By the clock of ${meant}; the next runs are told by yours.` : undefined;
   const kinds: Record<Kind, Schedule> = {
     daily: { kind: "daily", at: "22:00", days: null, ...common },
     hourly: { kind: "hourly", every_hours: 4, minute: 0, ...common },
@@ -310,7 +324,7 @@ function ScheduleFields({ schedule, onChange, sending }: { schedule: Schedule; o
       />
       {schedule.kind === "daily" && (
         <>
-          <TextField label="At" type="time" required value={schedule.at} onChange={(at) => onChange({ ...schedule, at })} />
+          <TextField label="At" type="time" required hint={clock} value={schedule.at} onChange={(at) => onChange({ ...schedule, at })} />
           <fieldset className="days">
             <legend>Days</legend>
             {weekdays.map(({ word, name }) => {
@@ -343,7 +357,7 @@ function ScheduleFields({ schedule, onChange, sending }: { schedule: Schedule; o
           label="Cron expression"
           required
           spellCheck={false}
-          hint="Minute, hour, day of the month, month, weekday."
+          hint={`Minute, hour, day of the month, month, weekday. ${clock ?? ""}`}
           value={schedule.expression}
           onChange={(expression) => onChange({ ...schedule, expression })}
         />
@@ -358,7 +372,7 @@ function ScheduleFields({ schedule, onChange, sending }: { schedule: Schedule; o
           <summary>Time zone, window, spread</summary>
           <TextField
             label="Time zone"
-            placeholder={session.tenants[0]?.time_zone}
+            placeholder={zone}
             hint="Empty: the tenant's."
             value={time_zone ?? ""}
             onChange={(zone) => onChange({ ...schedule, time_zone: zone || null })}

@@ -16,6 +16,9 @@ import { RunStatusMark, Status, type Tone } from "../ui/status";
 import { LevelMark } from "./host";
 import { kindName, runMoment, runName, runSeconds } from "./runs";
 
+// So long after its end a run's events are looked for once more.
+const LAST_LOOK_MS = 15_000;
+
 // The run and its events, as the server tells them while it goes on.
 function useRunLive(id: string) {
   const read = useGet<Run>(`/runs/${id}`);
@@ -38,7 +41,7 @@ function useRunLive(id: string) {
     void read();
     if (!isGoing) {
       // Agents tell the end of a run before they tell the last of what happened in it.
-      const timers = [2_000, 6_000, 15_000].map((wait) => setTimeout(() => void read(), wait));
+      const timers = [2_000, 6_000, LAST_LOOK_MS].map((wait) => setTimeout(() => void read(), wait));
       return () => {
         timers.forEach(clearTimeout);
         ended.abort();
@@ -260,6 +263,16 @@ function PointsPanel({ run }: { run: Run }) {
   );
 }
 
+// Why a run has no events.
+function Silence({ run }: { run: Run }) {
+  if (run.status === "queued") {
+    return <Empty title="The agent has not taken it yet">Agents ask for work every few seconds. If this stays, see whether the host is silent.</Empty>;
+  }
+  const isFresh = !run.finished_at || serverNow() - Date.parse(run.finished_at) < LAST_LOOK_MS;
+  if (isFresh) return <Empty title="Nothing is told yet">Agents tell how a run ended before they tell what happened in it.</Empty>;
+  return <Empty title="Nothing was said">The agent sent no events for this run.</Empty>;
+}
+
 function EventsPanel({ events, run }: { events: RunEvent[]; run: Run }) {
   const [isAll, setAll] = useState(false);
   const end = useRef<HTMLDivElement>(null);
@@ -304,11 +317,7 @@ function EventsPanel({ events, run }: { events: RunEvent[]; run: Run }) {
           </ol>
         </div>
       ) : (
-        <Empty title={run.status === "queued" ? "The agent has not taken it yet" : "Nothing was said"}>
-          {run.status === "queued"
-            ? "Agents ask for work every few seconds. If this stays, see whether the host is silent."
-            : "The agent sent no events for this run."}
-        </Empty>
+        <Silence run={run} />
       )}
     </Panel>
   );
