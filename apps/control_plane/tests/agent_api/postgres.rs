@@ -105,7 +105,7 @@ impl Server {
         let socket = self.folder.display().to_string();
         let options = format!(
             "-c listen_addresses='' -c unix_socket_directories='{socket}' -c fsync=off \
-             -c synchronous_commit=off -c full_page_writes=off -c max_connections=400"
+             -c full_page_writes=off -c max_connections=400"
         );
         let log = self.folder.join("log");
         let log = log.to_str().expect("a path in UTF-8");
