@@ -246,8 +246,11 @@ async fn what_ran_on_a_host_before_a_vm_came_there_says_nothing_of_it() {
     };
     let host = host::Entity::find_by_id(&id).one(plane.store.db()).await;
     let host = host.expect("read").expect("a host");
-    let listing = plane.store.list_vms(&host, &[listed], ground.now());
-    listing.await.expect("moved");
+    let store = &plane.store;
+    store
+        .list_vms(&host, &[listed], ground.now())
+        .await
+        .expect("moved");
     let judged = async || {
         let row = ground.viewer.get(&format!("/vms/{vm}")).await.expect(200);
         assert_eq!(row["host_name"], "hv02");
