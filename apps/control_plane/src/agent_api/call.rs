@@ -289,8 +289,7 @@ impl AgentCall {
     /// Remembers that there is no run for who calls.
     pub(super) fn has_no_run(&self, plane: &Plane) {
         let program = self.sent.program();
-        let idle = &self.shared.idle;
-        idle.remember(&self.host, program, plane.clock.monotonic());
+        self.shared.idle.remember(plane, &self.host, program);
     }
 
     /// Returns the fields of the query and of a form.

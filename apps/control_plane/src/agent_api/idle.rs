@@ -16,8 +16,10 @@ use crate::live::{Change, What};
 use crate::plane::{Plane, token_hash};
 use crate::store::entity::host;
 
-/// After so long an agent is asked who he is again: another instance may have changed his host.
-const KNOWN_FOR: Duration = Duration::from_secs(30);
+/// After so long at least an agent is asked who he is again, for another instance may have changed his host …
+const KNOWN_MIN: Duration = Duration::from_secs(15);
+/// … and after this at most: those who began together are not asked together for ever.
+const KNOWN_MAX: Duration = Duration::from_secs(45);
 /// After so long the store is asked again who has a run: another instance may have queued one.
 const LOOK: Duration = Duration::from_secs(1);
 /// So many agents are remembered.
@@ -48,7 +50,9 @@ struct WithRuns {
 
 impl Idle {
     /// Remembers an agent who has shown who he is and has no run.
-    pub(super) fn remember(&self, host: &host::Model, program: Program, now: Duration) {
+    pub(super) fn remember(&self, plane: &Plane, host: &host::Model, program: Program) {
+        let now = plane.clock.monotonic();
+        let spread = u64::try_from((KNOWN_MAX - KNOWN_MIN).as_millis()).expect("half a minute");
         let mut agents = self.agents.lock().expect("nobody panics with it");
         if agents.len() >= AGENTS_MAX && !agents.contains_key(&host.id) {
             agents.retain(|_, known| now < known.until);
@@ -59,7 +63,7 @@ impl Idle {
         let known = Known {
             token_hash: host.token_hash.clone(),
             program,
-            until: now + KNOWN_FOR,
+            until: now + KNOWN_MIN + Duration::from_millis(plane.chance.below(spread)),
         };
         agents.insert(host.id.clone(), known);
     }

@@ -91,7 +91,7 @@ pub struct HealthTaken {
 impl Store {
     /// Returns a host.
     pub async fn host(&self, id: &str) -> Result<Option<host::Model>, DbErr> {
-        host::Entity::find_by_id(id).one(&self.db).await
+        host::Entity::find_by_id(id).one(self.reading()).await
     }
 
     /// Writes down that a host called, now and then, and what it calls with, when that is new (`program`: what is

@@ -165,7 +165,7 @@ impl Store {
             .filter(run::Column::Status.is_in(OPEN))
             .order_by_asc(run::Column::CreatedAt)
             .order_by_asc(run::Column::Id)
-            .all(&self.db)
+            .all(self.reading())
             .await?;
         if open.is_empty() {
             return Ok(None);

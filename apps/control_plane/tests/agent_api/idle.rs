@@ -82,7 +82,7 @@ async fn a_host_that_is_disabled_is_refused_at_once_here_and_soon_elsewhere(worl
             world.plane.live.tell(&world.tenant, What::Host, &agent.id);
         } else {
             assert!(!is_offered(&world, &agent).await, "the store was asked");
-            world.pass(30);
+            world.pass(45);
         }
         let answer = world.call_at_once(&agent, &NextRun).await;
         assert_eq!(refusal(answer).0, 401, "told: {is_told}");
