@@ -12,6 +12,7 @@ use sea_orm::DbErr;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
+use crate::agent_api::memory::make_room;
 use crate::live::{Change, What};
 use crate::plane::{Plane, token_hash};
 use crate::store::entity::host;
@@ -22,8 +23,6 @@ const KNOWN_MIN: Duration = Duration::from_secs(15);
 const KNOWN_MAX: Duration = Duration::from_secs(45);
 /// After so long the store is asked again who has a run: another instance may have queued one.
 const LOOK: Duration = Duration::from_secs(1);
-/// So many agents are remembered.
-const AGENTS_MAX: usize = 20_000;
 
 /// What is known of agents that had no run.
 #[derive(Debug, Default)]
@@ -54,12 +53,7 @@ impl Idle {
         let now = plane.clock.monotonic();
         let spread = u64::try_from((KNOWN_MAX - KNOWN_MIN).as_millis()).expect("half a minute");
         let mut agents = self.agents.lock().expect("nobody panics with it");
-        if agents.len() >= AGENTS_MAX && !agents.contains_key(&host.id) {
-            agents.retain(|_, known| now < known.until);
-            if agents.len() >= AGENTS_MAX {
-                agents.clear();
-            }
-        }
+        make_room(&mut agents, &host.id, |known| now < known.until);
         let known = Known {
             token_hash: host.token_hash.clone(),
             program,

@@ -14,6 +14,7 @@ mod enrolment;
 mod events;
 mod idle;
 mod jobs;
+mod memory;
 mod next_run;
 mod operations;
 mod pace;

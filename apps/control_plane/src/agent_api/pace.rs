@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::agent_api::memory::make_room;
+
 /// Calls of one agent within a second.
 const AGENT_BURST: u32 = 8;
 /// Calls from one address within a second.
 const ADDRESS_BURST: u32 = 60;
-/// So many agents and addresses are remembered. A second later all of them are forgotten anyway.
-const KEYS_MAX: usize = 20_000;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Counts calls.
@@ -48,13 +48,9 @@ impl<K> Default for Counts<K> {
 
 impl<K: Eq + Hash> Counts<K> {
     fn may(&mut self, key: K, burst: u32, now: Duration) -> bool {
-        if self.0.len() >= KEYS_MAX && !self.0.contains_key(&key) {
-            self.0
-                .retain(|_, (begun, _)| now.saturating_sub(*begun) < WINDOW);
-            if self.0.len() >= KEYS_MAX {
-                self.0.clear();
-            }
-        }
+        make_room(&mut self.0, &key, |(begun, _)| {
+            now.saturating_sub(*begun) < WINDOW
+        });
         let (begun, count) = self.0.entry(key).or_insert((now, 0));
         if now.saturating_sub(*begun) >= WINDOW {
             (*begun, *count) = (now, 0);
@@ -67,6 +63,7 @@ impl<K: Eq + Hash> Counts<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent_api::memory::CALLERS_MAX;
 
     #[test]
     fn a_burst_passes_and_the_next_second_is_a_new_one() {
@@ -87,7 +84,7 @@ mod tests {
         let mut counts = Counts::default();
         for key in 0..100_000_u32 {
             assert!(counts.may(key, 8, Duration::from_millis(1)));
-            assert!(counts.0.len() <= KEYS_MAX);
+            assert!(counts.0.len() <= CALLERS_MAX);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! When a host is asked for its VMs: first which there are, then their disks. Pure.
 
+use crate::store::agents::ONLINE_MS;
+
 const MINUTE_MS: i64 = 60_000;
 
 /// A host that has, or may well have, VMs is asked this often.
@@ -7,9 +9,6 @@ const OFTEN_MS: i64 = 15 * MINUTE_MS;
 
 /// Another host is asked this often whether it has any.
 const SELDOM_MS: i64 = 24 * 60 * MINUTE_MS;
-
-/// A host that was not seen for this long is not asked.
-const ONLINE_MS: i64 = 3 * MINUTE_MS;
 
 /// The command that lists VMs.
 pub const LIST: &str = "list_hyperv_vms";

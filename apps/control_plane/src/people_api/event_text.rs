@@ -1,7 +1,8 @@
 //! What happened, in English: a sentence for every event of the contract (section 6), from its id and parameters.
 //!
 //! A template has places in braces, and passages in square brackets that are left out when a parameter for one of
-//! their places is missing. So no place stays visible, whatever an agent sends.
+//! their places is missing. So no place stays visible, whatever an agent sends. What is counted stands behind its number
+//! as in `{files#file}`: "1 file", "2 files".
 
 use serde_json::{Map, Value};
 
@@ -56,7 +57,7 @@ fn general(message_id: &str) -> Option<&'static str> {
         "NO_CHANGES" => "Nothing has changed since the last backup.",
         "LOG_TRUNCATED" => "The log was cut: it had become too long.",
         "PROGRESS_UPDATE" => {
-            "[{pct} done: ]{bytes_done}[ of {bytes_total}][, {files_done} of {files_total} files][, {speed_bps}][, {eta_seconds} to go]."
+            "[{pct} done: ]{bytes_done}[ of {bytes_total}][, {files_done} of {files_total#file}][, {speed_bps}][, {eta_seconds} to go]."
         }
         "SUMMARY_TOTAL" => "{bytes_done} were handled in all.",
         "COMPLETED_SUCCESS" => "The run ended well.",
@@ -91,7 +92,7 @@ fn repository(message_id: &str) -> Option<&'static str> {
     Some(match message_id {
         "KOPIA_STAGE" => "{stage}[ for {source}][, compression {compression}].",
         "KOPIA_SOURCE_EMPTY" => "There is nothing in {source}.",
-        "KOPIA_SOURCE_ESTIMATE" => "The source holds about[ {files} files and] {bytes}.",
+        "KOPIA_SOURCE_ESTIMATE" => "The source holds about[ {files#file} and] {bytes}.",
         "KOPIA_MULTI_SOURCE" => "Several sources are backed up: {sources}.",
         "KOPIA_POLICY" => {
             "Compression: {compression}[; uploads side by side: {parallel_uploads}][; limit {bandwidth_kbps}]."
@@ -175,7 +176,7 @@ fn hyperv(message_id: &str) -> Option<&'static str> {
 fn restore(message_id: &str) -> Option<&'static str> {
     Some(match message_id {
         "HYPERV_RESTORE_STARTING" => {
-            "The restore of {vm_name} begins[: {disk_count} disks][, to {target_path}]."
+            "The restore of {vm_name} begins[: {disk_count#disk}][, to {target_path}]."
         }
         "HYPERV_RESTORE_DISK_STARTING" => {
             "[{vm_name}: ]disk {disk_name}[ ({disk_index} of {total_disks})] begins."
@@ -191,11 +192,11 @@ fn restore(message_id: &str) -> Option<&'static str> {
         }
         "HYPERV_RESTORE_FAILED" => "The restore failed[: {message}].",
         "HYPERV_RESTORE_COMPLETE" => {
-            "The restore ended[: {restored_disks} of {total_disks} disks][ in {target_path}][; {message}]."
+            "The restore ended[: {restored_disks} of {total_disks#disk}][ in {target_path}][; {message}]."
         }
         "RESTORE_STARTING" => "The restore[ to {target_path}] begins.",
         "RESTORE_PROGRESS" => {
-            "{files_restored} files[ and {dirs_restored} folders] restored[, {bytes_restored}][; skipped: {files_skipped}]."
+            "{files_restored#file}[ and {dirs_restored#folder}] restored[, {bytes_restored}][; skipped: {files_skipped}]."
         }
         "RESTORE_COMPLETED" => "The restore[ to {target_path}] ended well.",
         "RESTORE_FAILED" => "The restore[ to {target_path}] failed[: {error}].",
@@ -206,7 +207,7 @@ fn restore(message_id: &str) -> Option<&'static str> {
         }
         "KOPIA_RESTORE_STARTED" => "Snapshot {manifest_id} is restored[ to {target_path}].",
         "KOPIA_RESTORE_STATS" => {
-            "[{disk_name}: ]{bytes_restored} restored[, {files_restored} files][, {dirs_restored} folders][, skipped: {files_skipped}][, errors: {errors}]."
+            "[{disk_name}: ]{bytes_restored} restored[, {files_restored#file}][, {dirs_restored#folder}][, skipped: {files_skipped}][, errors: {errors}]."
         }
         "DISK_RESTORE_STARTING" => "The restore to disk {target_disk} begins.",
         "DISK_RESTORE_STARTED" => "Disk {target_disk} is written.",
@@ -333,7 +334,12 @@ fn passage(inner: &str, params: &Map<String, Value>) -> Option<String> {
 }
 
 fn place(name: &str, params: &Map<String, Value>) -> Option<String> {
-    value_text(name, params.get(name)?)
+    let Some((name, counted)) = name.split_once('#') else {
+        return value_text(name, params.get(name)?);
+    };
+    let number = value_text(name, params.get(name)?)?;
+    let ending = if number == "1" { "" } else { "s" };
+    Some(format!("{number} {counted}{ending}"))
 }
 
 /// Returns a parameter as people read it; `None` where it says nothing.
@@ -459,7 +465,7 @@ mod tests {
             let names = template
                 .split('{')
                 .skip(1)
-                .map(|it| it.split('}').next().unwrap());
+                .map(|it| it.split(['#', '}']).next().unwrap());
             let all: Map<String, Value> = names.map(|name| (name.to_owned(), json!(7))).collect();
             for params in [Map::new(), all] {
                 let said = sentence(message_id, &params);
@@ -496,6 +502,13 @@ mod tests {
         assert_eq!(
             said("SUMMARY_TOTAL", json!({"bytes_done": 12})),
             "12 bytes were handled in all."
+        );
+        assert_eq!(
+            said(
+                "HYPERV_RESTORE_COMPLETE",
+                json!({"restored_disks": 1, "total_disks": 1})
+            ),
+            "The restore ended: 1 of 1 disk."
         );
         assert_eq!(duration_text(59), "59 s");
         assert_eq!(duration_text(200_000), "2 d 7 h");

@@ -24,11 +24,9 @@ use crate::people_api::request::{
     ChangeRefusals, Id, LookRefusals, OfTenant, page_by_name, path, shown,
 };
 use crate::plane::{Plane, SharedPlane, rfc3339};
+use crate::store::agents::ONLINE_MS;
 use crate::store::entity::{agent_event, command, host, job, run, vm};
 use crate::store::work::GOING_ON;
-
-/// A host counts as online for so long after it was last heard of (contract 1.2).
-pub(super) const ONLINE_MS: i64 = 180_000;
 
 pub(super) fn routes() -> OpenApiRouter<SharedPlane> {
     OpenApiRouter::new()

@@ -16,7 +16,7 @@ use crate::people_api::caller::{Operator, Viewer};
 use crate::people_api::commands::{self, Command};
 use crate::people_api::error::{ApiError, ApiResult};
 use crate::people_api::hosts;
-use crate::people_api::input::{Input, Params};
+use crate::people_api::input::{Input, Params, any_text};
 use crate::people_api::paging::{Page, Paging};
 use crate::people_api::repositories::within_reach;
 use crate::people_api::request::{ChangeRefusals, Id, LookRefusals, moment, number, path};
@@ -151,6 +151,10 @@ struct Wanted {
     from: Option<String>,
     /// Made before this moment.
     to: Option<String>,
+    /// Whose name holds this, in any case.
+    q: Option<String>,
+    /// Found to be removed from the repository, or not.
+    is_removed: Option<bool>,
 }
 
 /// Which folder of a point is to be listed, and by whom.
@@ -245,6 +249,7 @@ async fn all(
 ) -> ApiResult<Json<Page<Point>>> {
     let tenant = caller.scope(asked.tenant_id.as_deref())?;
     let limit = paging.limit()?;
+    let q = any_text("q", asked.q.as_deref().unwrap_or_default())?;
     let wanted = PointFilter {
         tenant_id: tenant.as_deref(),
         vm_id: asked.vm_id,
@@ -254,6 +259,8 @@ async fn all(
         run_id: None,
         from: moment("from", asked.from.as_deref())?,
         to: moment("to", asked.to.as_deref())?,
+        name_part: (!q.is_empty()).then_some(&*q),
+        is_removed: asked.is_removed,
         below: paging.after_number()?,
     };
     let rows = plane.store.points_of(&wanted, limit + 1).await?;

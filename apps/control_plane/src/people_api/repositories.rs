@@ -490,6 +490,7 @@ fn new_row(
         secret_key_sealed: Set(secret_key.map(|it| seal(plane, id, "secret_key", &it))),
         password_sealed: Set(seal(plane, id, "password", &password)),
         limit_bytes: Set(limit_bytes(new.limit_bytes)?),
+        damaged_points: Set(0),
         stored_bytes: Set(None),
         measured_at: Set(None),
         quick_every_hours: Set(every(

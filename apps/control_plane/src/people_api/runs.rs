@@ -31,6 +31,7 @@ use crate::people_api::vm_row::Ground;
 use crate::plane::{Plane, SharedPlane, rfc3339};
 use crate::store::entity::{host, log_chunk, run, run_event, run_log};
 use crate::store::history::PointFilter;
+use crate::store::runs::EVENT_ROWS_MAX;
 use crate::store::work::{Ending, RunFilter};
 
 /// An agent that said nothing of its run for so long is waited for (contract 3.1).
@@ -38,9 +39,6 @@ const SILENT_MS: i64 = 180_000;
 
 /// How many lines of the structured log are shown.
 const LOG_LINES_MAX: u64 = 10_000;
-
-/// How many events a log shows: all that a run may have.
-const LOG_EVENTS_MAX: u64 = 5_100;
 
 /// How much of the verbose log is unpacked.
 const VERBOSE_BYTES_MAX: usize = 16 << 20;
@@ -473,7 +471,7 @@ async fn log(
     Id(id): Id,
 ) -> ApiResult<Response> {
     let run = found(&plane, caller.tenant_id.as_deref(), &id).await?;
-    let events = plane.store.run_events_after(&id, 0, LOG_EVENTS_MAX).await?;
+    let events = plane.store.run_events_after(&id, 0, EVENT_ROWS_MAX).await?;
     let lines = plane.store.run_log_lines(&id, LOG_LINES_MAX).await?;
     let chunks = log_chunk::Entity::find()
         .filter(log_chunk::Column::RunId.eq(&id))

@@ -92,7 +92,8 @@ pub(super) struct Ground {
     disabled_hosts: HashSet<String>,
     zones: HashMap<String, TimeZone>,
     failed_verifications: HashMap<String, FailedVerification>,
-    jobs: Vec<VmJob>,
+    // By their hosts.
+    jobs: HashMap<String, Vec<VmJob>>,
 }
 
 #[derive(Debug)]
@@ -111,6 +112,15 @@ impl Ground {
         let zones = plane.store.time_zones(tenant_id).await?;
         let jobs = plane.store.vm_jobs(tenant_id).await?;
         let failed_verifications = plane.store.failed_verifications(tenant_id).await?;
+        let mut of_host: HashMap<String, Vec<VmJob>> = HashMap::new();
+        for row in jobs {
+            let rules = VmRules::of_json(&row.vms_json);
+            let host_id = row.host_id.clone();
+            of_host
+                .entry(host_id)
+                .or_default()
+                .push(VmJob { row, rules });
+        }
         let disabled = hosts.iter().filter(|it| it.is_disabled);
         Ok(Self {
             disabled_hosts: disabled.map(|it| it.id.clone()).collect(),
@@ -120,13 +130,7 @@ impl Ground {
                 .map(|(tenant, name)| (tenant, TimeZone::get(&name).unwrap_or(TimeZone::UTC)))
                 .collect(),
             failed_verifications,
-            jobs: jobs
-                .into_iter()
-                .map(|row| VmJob {
-                    rules: VmRules::of_json(&row.vms_json),
-                    row,
-                })
-                .collect(),
+            jobs: of_host,
         })
     }
 
@@ -147,9 +151,8 @@ impl Ground {
     }
 
     fn jobs_of<'a>(&'a self, vm: &'a vm::Model) -> impl Iterator<Item = &'a VmJob> {
-        self.jobs.iter().filter(move |job| {
-            job.row.host_id == vm.host_id && job.rules.is_chosen(&vm.guid, &vm.name)
-        })
+        let of_host = self.jobs.get(&vm.host_id).into_iter().flatten();
+        of_host.filter(move |job| job.rules.is_chosen(&vm.guid, &vm.name))
     }
 
     /// Returns the name of a point's repository if nobody knows what the point is worth: the last verification of the

@@ -161,6 +161,7 @@ mod tests {
             secret_key_sealed: None,
             password_sealed: Vec::new(),
             limit_bytes: None,
+            damaged_points: 0,
             stored_bytes: None,
             measured_at: None,
             quick_every_hours,

@@ -5,12 +5,13 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr,
-    EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, TransactionTrait as _,
+    EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    TransactionTrait as _,
 };
 use serde_json::Value;
 
 use super::Store;
-use super::entity::{alarm, notice};
+use super::entity::{alarm, notice, vm};
 use crate::watch::{Finding, SERVER_GAP_MS, Severity};
 
 const DAY_MS: i64 = 86_400_000;
@@ -96,10 +97,8 @@ impl Store {
             }
         }
         for (key, alarm) in &open {
-            // What is doubtful about older points stays so until somebody says that it was dealt with.
-            let lasts = ["point_damaged", "tracking_wrong"].contains(&alarm.kind.as_str());
-            if !lasts
-                && !true_now.contains(key)
+            if !true_now.contains(key)
+                && !lasts(&txn, alarm).await?
                 && resolve_alarm(&txn, alarm.id, "system", now_ms).await?
             {
                 changes.push(AlarmChange {
@@ -139,8 +138,11 @@ impl Store {
         if changed.rows_affected == 0 {
             return Ok(false);
         }
-        notice::Entity::delete_many()
+        // What was told of it is to be told anew; that it was told stays known, for whoever heard of it hears of its end.
+        notice::Entity::update_many()
+            .col_expr(notice::Column::IsGivenUp, true.into())
             .filter(notice::Column::AlarmId.eq(alarm_id))
+            .filter(notice::Column::What.eq("opened"))
             .exec(txn)
             .await?;
         Ok(true)
@@ -163,6 +165,22 @@ impl Store {
             .await?;
         Ok(changed.rows_affected == 1)
     }
+}
+
+/// Tells whether an alarm stays though its finding is gone: what is doubtful about older points of a VM is until somebody
+/// says that it was dealt with, or the VM is gone.
+async fn lasts(txn: &impl ConnectionTrait, alarm: &alarm::Model) -> Result<bool, DbErr> {
+    if !["point_damaged", "tracking_wrong"].contains(&alarm.kind.as_str()) {
+        return Ok(false);
+    }
+    let Ok(id) = alarm.subject_id.parse::<i64>() else {
+        return Ok(false);
+    };
+    let there = vm::Entity::find_by_id(id)
+        .filter(vm::Column::GoneAt.is_null())
+        .count(txn)
+        .await?;
+    Ok(there > 0)
 }
 
 /// Returns the keys of those findings about which somebody said lately that they are dealt with.

@@ -237,11 +237,13 @@ impl Store {
             let is_bad_enough = |alarm: &alarm::Model| {
                 Severity::of(&alarm.severity).is_none_or(|it| it >= channel.min_severity)
             };
-            let opened = open.iter().filter_map(|alarm| {
-                let is_told = concerns(alarm, &channel) && is_bad_enough(alarm);
-                let telling = telling(told(alarm, &channel, "opened"), alarm.grade);
-                is_told.then_some((alarm.clone(), telling?))
-            });
+            let concerned = open.iter().filter(|alarm| concerns(alarm, &channel));
+            let opened = concerned
+                .filter(|alarm| is_bad_enough(alarm))
+                .filter_map(|alarm| {
+                    let telling = telling(told(alarm, &channel, "opened"), alarm.grade);
+                    Some((alarm.clone(), telling?))
+                });
             // What began in a message that nobody got is told with its end.
             let resolved = over.iter().filter(|alarm| {
                 concerns(alarm, &channel)
@@ -448,9 +450,11 @@ impl Store {
         };
         for alarm in alarms {
             let place = match alarm.kind.as_str() {
-                "vm_unprotected" | "vm_objective_missed" | "tracking_wrong" | "point_damaged" => {
-                    &mut summary.at_risk
-                }
+                "vm_unprotected"
+                | "vm_objective_missed"
+                | "tracking_wrong"
+                | "point_damaged"
+                | "points_damaged" => &mut summary.at_risk,
                 "run_failed" | "run_missed" => &mut summary.failed,
                 _ => &mut summary.other,
             };

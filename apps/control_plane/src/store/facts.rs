@@ -3,11 +3,11 @@
 //! VMs and jobs are read a few hundred at a time, with their newest point or run found by an index: SQLite's one
 //! connection is never held long, and how many points and runs there are makes no difference.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use sea_orm::sea_query::{Expr, IntoIden, Query, SelectStatement, SubQueryStatement};
 use sea_orm::{
-    ColumnTrait as _, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult, Order,
+    ColumnTrait as _, Condition, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult, Order,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Select,
 };
 use serde_json::Value;
@@ -30,14 +30,8 @@ const DAY_MS: i64 = 86_400_000;
 /// Runs that did not happen count this far back.
 const MISSED_DAYS: i64 = 30;
 
-/// How runs end that did take place.
-pub(super) const TOOK_PLACE: [&str; 5] = [
-    "success",
-    "warning",
-    "partial_success",
-    "failed",
-    "cancelled",
-];
+/// How runs end that tell how their job fares, but for those that the server ended.
+const TELLING: [&str; 4] = ["success", "warning", "partial_success", "failed"];
 
 /// So many rows, or rows of so many ids, are read in one query.
 const ROWS_PER_QUERY: usize = 500;
@@ -320,13 +314,11 @@ impl Store {
         };
         let in_part = [of_status("warning"), of_status("partial_success")].concat();
         let failed_vms = self.failed_vms_of(in_part).await?;
-        let by_server = self.runs_ended_by_server(of_status("cancelled")).await?;
         let facts = rows.into_iter().map(|row| {
             let failed_vms = failed_vms.get(&row.id).copied().unwrap_or(0);
             let facts = RunFacts {
                 failed_vms,
                 finished_at: row.finished_at.unwrap_or(row.created_at),
-                is_ended_by_person: !by_server.contains(&row.id),
                 // Agents call a run in which some VMs failed a warning (contract 5.2).
                 status: match failed_vms {
                     0 => row.status,
@@ -358,24 +350,6 @@ impl Store {
         Ok(failed.into_iter().collect())
     }
 
-    /// Returns those of these runs that the server ended for their agents' silence.
-    async fn runs_ended_by_server(&self, ids: Vec<String>) -> Result<HashSet<String>, DbErr> {
-        if ids.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let stats: Vec<(String, String)> = run::Entity::find()
-            .select_only()
-            .columns([run::Column::Id, run::Column::StatsJson])
-            .filter(run::Column::Id.is_in(ids))
-            .into_tuple()
-            .all(self.reading())
-            .await?;
-        let ended = stats
-            .into_iter()
-            .filter(|(_, stats)| is_ended_by_server(stats));
-        Ok(ended.map(|(id, _)| id).collect())
-    }
-
     /// Returns the runs of each job that did not happen lately, oldest first.
     async fn missed_runs(&self, now_ms: i64) -> Result<HashMap<String, Vec<MissedFacts>>, DbErr> {
         type Row = (String, Option<String>, Option<i64>, i64, String);
@@ -397,7 +371,7 @@ impl Store {
     }
 
     async fn repository_facts(&self) -> Result<Vec<RepositoryFacts>, DbErr> {
-        let workers = self.workers().await?;
+        let workers = self.workers(None).await?;
         let mut upkeep: HashMap<String, _> = self
             .upkeep_records()
             .await?
@@ -417,6 +391,7 @@ impl Store {
             name: repository.name,
             stored_bytes: repository.stored_bytes,
             limit_bytes: repository.limit_bytes,
+            damaged_points: repository.damaged_points,
         });
         Ok(facts.collect())
     }
@@ -505,7 +480,20 @@ fn vms_behind(id: i64) -> Select<vm::Entity> {
         .limit(ROWS_PER_QUERY as u64)
 }
 
-/// The next active jobs, by their ids, each with the id of its newest run that took place.
+/// Tells of a run by whose end its job is judged: one that a person stopped says nothing, and what was wrong before it
+/// still is. `of` names a column of the run.
+pub(super) fn tells_how_its_job_fares(of: impl Fn(run::Column) -> Expr) -> Condition {
+    let by_server = format!("%\"{ENDED_BY_SERVER}\":true%");
+    Condition::any()
+        .add(of(run::Column::Status).is_in(TELLING))
+        .add(
+            Condition::all()
+                .add(of(run::Column::Status).eq("cancelled"))
+                .add(of(run::Column::StatsJson).like(by_server)),
+        )
+}
+
+/// The next active jobs, by their ids, each with the id of its newest run that tells how it fares.
 fn active_jobs_behind(id: &str) -> Select<job::Entity> {
     let newest = Query::select()
         .column(run::Column::Id)
@@ -515,7 +503,9 @@ fn active_jobs_behind(id: &str) -> Select<job::Entity> {
             (job::Entity, job::Column::Id),
         ))
         .and_where(run::Column::Kind.eq("backup"))
-        .and_where(run::Column::Status.is_in(TOOK_PLACE))
+        .cond_where(tells_how_its_job_fares(|column| {
+            Expr::col((run::Entity, column))
+        }))
         .order_by(run::Column::Id, Order::Desc)
         .limit(1)
         .to_owned();
@@ -597,11 +587,6 @@ fn subquery(select: SelectStatement) -> Expr {
     Expr::from(SubQueryStatement::SelectStatement(select))
 }
 
-fn is_ended_by_server(stats_json: &str) -> bool {
-    serde_json::from_str::<Value>(stats_json)
-        .is_ok_and(|stats| stats[ENDED_BY_SERVER] == Value::Bool(true))
-}
-
 /// Reads the volumes whose free space an agent tells; the contract has no such member, agents of ours send it.
 fn volumes(json: &str) -> Vec<VolumeFacts> {
     let list: Vec<Value> = serde_json::from_str(json).unwrap_or_default();
@@ -636,6 +621,7 @@ mod tests {
     use sea_orm::{ConnectionTrait as _, Statement};
 
     use super::*;
+    use crate::store::upkeep::users;
 
     /// Returns how SQLite goes about a query.
     async fn plan(store: &Store, query: Statement) -> Vec<String> {
@@ -666,6 +652,7 @@ mod tests {
                 store.used_repositories().build(backend),
                 "points_repository_id_host_id",
             ),
+            (users(None).build(backend), "points_repository_id_host_id"),
         ] {
             let plan = plan(&store, query).await;
             let history = ["SCAN points", "SCAN runs", "SCAN deliveries"];

@@ -6,10 +6,8 @@ use sea_orm::{
 };
 
 use super::Store;
+use super::agents::ONLINE_MS;
 use super::entity::{alarm, command, delivery, host, repo_operation, run};
-
-/// A host counts as online when it called within this time (contract 1.2).
-const ONLINE_MS: i64 = 180_000;
 
 /// How far back runs that have ended are counted.
 const DAY_MS: i64 = 86_400_000;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::sea_query::SelectStatement;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, LikeExpr, SelectStatement};
 use sea_orm::{
     ColumnTrait as _, Condition, DbErr, EntityTrait as _, FromQueryResult, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, QueryTrait as _,
@@ -30,6 +30,10 @@ pub struct PointFilter<'a> {
     pub from: Option<i64>,
     /// Before.
     pub to: Option<i64>,
+    /// Whose name holds this, in any case.
+    pub name_part: Option<&'a str>,
+    /// Found to be removed, or not.
+    pub is_removed: Option<bool>,
     /// With a smaller number.
     pub below: Option<i64>,
 }
@@ -107,6 +111,23 @@ pub struct SizedPoint {
     pub expired_at: Option<i64>,
 }
 
+/// Tells whether a column holds a text, in any case: of letters beyond ASCII, SQLite knows the case as it was typed alone.
+fn contains(column: (point::Entity, point::Column), text: &str) -> Condition {
+    let pattern = |text: &str| {
+        let mut pattern = String::from("%");
+        for letter in text.chars() {
+            if ['%', '_', '\\'].contains(&letter) {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        LikeExpr::new(pattern + "%").escape('\\')
+    };
+    Condition::any()
+        .add(Expr::col(column).like(pattern(text)))
+        .add(Expr::expr(Func::lower(Expr::col(column))).like(pattern(&text.to_lowercase())))
+}
+
 impl Store {
     /// Returns points, newest first, `limit` at most.
     pub async fn points_of(
@@ -124,6 +145,13 @@ impl Store {
             .apply_if(wanted.run_id, |q, it| q.filter(Column::RunId.eq(it)))
             .apply_if(wanted.from, |q, it| q.filter(Column::CreatedAt.gte(it)))
             .apply_if(wanted.to, |q, it| q.filter(Column::CreatedAt.lt(it)))
+            .apply_if(wanted.name_part, |q, it| {
+                q.filter(contains((point::Entity, Column::Name), it))
+            })
+            .apply_if(wanted.is_removed, |q, it| match it {
+                true => q.filter(Column::ExpiredAt.is_not_null()),
+                false => q.filter(Column::ExpiredAt.is_null()),
+            })
             .apply_if(wanted.below, |q, it| q.filter(Column::Id.lt(it)))
             .order_by_desc(Column::Id)
             .limit(limit)

@@ -18,7 +18,7 @@ use super::entity::{
     agent_event, alarm, audit_entry, command, delivery, log_chunk, login_session, notice, point,
     repo_operation, run, run_event, run_log,
 };
-use super::facts::TOOK_PLACE;
+use super::facts::tells_how_its_job_fares;
 use crate::chores::inventory;
 use crate::run_rules::OPEN;
 
@@ -208,7 +208,7 @@ fn says_nothing_more() -> Condition {
         .and_where(of_newer(Column::JobId).eq(Expr::col((run::Entity, Column::JobId))))
         .and_where(of_newer(Column::Id).gt(Expr::col((run::Entity, Column::Id))))
         .and_where(of_newer(Column::Kind).eq("backup"))
-        .and_where(of_newer(Column::Status).is_in(TOOK_PLACE))
+        .cond_where(tells_how_its_job_fares(of_newer))
         .to_owned();
     let mut says_nothing = Condition::all().add(Column::Status.is_not_in(OPEN)).add(
         Condition::any()

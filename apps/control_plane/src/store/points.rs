@@ -25,6 +25,36 @@ use crate::vm_choice::VmRules;
 /// Ids in one query, at most.
 const IDS_MAX: usize = 500;
 
+/// Counts the damaged points of a repository anew, if there were some or `may_be_more`.
+async fn count_damaged(
+    txn: &impl ConnectionTrait,
+    repository_id: &str,
+    may_be_more: bool,
+) -> Result<(), DbErr> {
+    let known = repository::Entity::find_by_id(repository_id)
+        .select_only()
+        .column(repository::Column::DamagedPoints)
+        .into_tuple::<i64>()
+        .one(txn)
+        .await?;
+    if !may_be_more && known.unwrap_or(0) == 0 {
+        return Ok(());
+    }
+    let damaged = point::Entity::find()
+        .filter(point::Column::RepositoryId.eq(repository_id))
+        .filter(point::Column::ExpiredAt.is_null())
+        .filter(point::Column::WarningsJson.contains(DAMAGED))
+        .count(txn)
+        .await?;
+    let damaged = i64::try_from(damaged).unwrap_or(i64::MAX);
+    repository::Entity::update_many()
+        .col_expr(repository::Column::DamagedPoints, damaged.into())
+        .filter(repository::Column::Id.eq(repository_id))
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
 impl Store {
     /// Records the points of a run that ended well, and what its VMs are handed back the next time. What is there
     /// already is left alone. Returns how many points are new.
@@ -198,7 +228,7 @@ impl Store {
                 row.update(txn).await?;
             }
         }
-        Ok(())
+        count_damaged(txn, repository_id, !told.damaged_points.is_empty()).await
     }
 
     /// Brings the points of a repository in line with a page of its list, which was asked for at `asked_at`: those that
@@ -252,7 +282,8 @@ impl Store {
             ..Default::default()
         };
         set(changes.pinned, pinned(true)).await?;
-        set(changes.unpinned, pinned(false)).await
+        set(changes.unpinned, pinned(false)).await?;
+        count_damaged(txn, repository_id, false).await
     }
 
     /// Writes down what a command has done that ended well, if it was to pin a point or to take its pins away.

@@ -9,8 +9,8 @@ use sea_orm::{
     ActiveModelTrait as _,
     ActiveValue::Set,
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
-    JoinType, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    QueryTrait as _, Select, TransactionTrait as _,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    Select, TransactionTrait as _,
     sea_query::{Expr, ExprTrait as _, LockBehavior, LockType},
 };
 
@@ -310,54 +310,21 @@ impl Store {
         for (repository, kind) in queued {
             kinds.entry(repository).or_default().push(kind);
         }
-        let mut one_of: HashMap<String, Vec<String>> = HashMap::new();
+        let mut one_of = Vec::new();
         let repositories: Vec<&String> = kinds.keys().collect();
         for repositories in repositories.chunks(REPOSITORIES_PER_QUERY) {
-            let users: Vec<(String, String, String)> = point::Entity::find()
-                .select_only()
-                .columns([point::Column::RepositoryId, point::Column::HostId])
-                .column(host::Column::AgentVersion)
-                .distinct()
-                .join(
-                    JoinType::InnerJoin,
-                    point::Entity::belongs_to(host::Entity)
-                        .from(point::Column::HostId)
-                        .to(host::Column::Id)
-                        .into(),
-                )
-                .join(
-                    JoinType::InnerJoin,
-                    point::Entity::belongs_to(repository::Entity)
-                        .from(point::Column::RepositoryId)
-                        .to(repository::Column::Id)
-                        .into(),
-                )
-                .filter(point::Column::RepositoryId.is_in(repositories.iter().copied()))
-                .filter(
-                    Condition::any()
-                        .add(repository::Column::HostId.is_null())
-                        .add(
-                            Expr::col((repository::Entity, repository::Column::HostId))
-                                .equals((host::Entity, host::Column::Id)),
-                        ),
-                )
-                .filter(host::Column::IsDisabled.eq(false))
-                .into_tuple()
-                .all(self.reading())
-                .await?;
-            for (repository, host, version) in users {
-                let understands = kinds
-                    .get(&repository)
-                    .is_some_and(|kinds| kinds.iter().any(|kind| is_understood(kind, &version)));
-                if understands {
-                    one_of.entry(repository).or_default().push(host);
+            for (repository, hosts) in self.workers(Some(repositories)).await? {
+                let kinds = &kinds[&repository];
+                let able = hosts
+                    .into_iter()
+                    .filter(|(_, version)| kinds.iter().any(|kind| is_understood(kind, version)));
+                let able: Vec<String> = able.map(|(host, _)| host).collect();
+                if !able.is_empty() {
+                    one_of.push(able);
                 }
             }
         }
-        Ok(Waiting {
-            each,
-            one_of: one_of.into_values().collect(),
-        })
+        Ok(Waiting { each, one_of })
     }
 }
 

@@ -23,6 +23,10 @@ use crate::store::entity::{
 
 /// A run keeps so many events (contract 3.3).
 pub const EVENTS_MAX: u64 = 5_000;
+/// And so many errors beyond them: by those that tell which VMs failed, alarms are judged.
+const ERRORS_MAX: u64 = 500;
+/// So many events of a run are kept at most, with the one that says that there were more.
+pub const EVENT_ROWS_MAX: u64 = EVENTS_MAX + ERRORS_MAX + 1;
 /// A run keeps so many lines of its structured log.
 const LOGS_MAX: u64 = 5_000;
 
@@ -329,22 +333,20 @@ impl Store {
         if !events.is_empty() {
             let of_run = run_event::Entity::find().filter(run_event::Column::RunId.eq(run_id));
             let kept = of_run.clone().count(&txn).await?;
-            let room = EVENTS_MAX.saturating_sub(kept);
-            let fits = events
-                .len()
-                .min(usize::try_from(room).unwrap_or(usize::MAX));
-            taken.inserted = fits as u64;
-            taken.dropped = (events.len() - fits) as u64;
-            insert_events(&txn, run_id, events.into_iter().take(fits), now).await?;
-            // The row that says so is the one beyond the limit, once.
-            if taken.dropped > 0 && kept <= EVENTS_MAX {
+            let sent = events.len() as u64;
+            let fitting = fitting(events, kept);
+            taken.inserted = fitting.len() as u64;
+            taken.dropped = sent - taken.inserted;
+            insert_events(&txn, run_id, fitting.into_iter(), now).await?;
+            // A row says so once, when the limit is passed.
+            if kept + sent > EVENTS_MAX && kept <= EVENTS_MAX {
                 let truncated = Happened {
                     kind: "info",
                     level: "warn",
                     message_id: "EVENTS_TRUNCATED",
                     params: json!({
                         "cap": EVENTS_MAX,
-                        "note": "this run has more events than are kept; later ones were dropped",
+                        "note": "this run has more events than are kept; of later ones only errors are",
                     }),
                 };
                 insert_happened(&txn, run_id, &truncated, now).await?;
@@ -857,6 +859,22 @@ pub(super) async fn insert_happened<C: ConnectionTrait>(
         params_json: happened.params.to_string(),
     };
     insert_events(txn, run_id, std::iter::once(event), now).await
+}
+
+/// Returns those of a call's events that are kept, where the run has `kept` already.
+fn fitting(events: Vec<NewEvent>, kept: u64) -> Vec<NewEvent> {
+    let mut room = EVENTS_MAX.saturating_sub(kept);
+    let mut room_for_errors = (EVENTS_MAX + ERRORS_MAX).saturating_sub(kept.max(EVENTS_MAX));
+    let fits = |event: &NewEvent| {
+        let left = match room {
+            0 if event.level == "error" => &mut room_for_errors,
+            _ => &mut room,
+        };
+        let fits = *left > 0;
+        *left -= u64::from(fits);
+        fits
+    };
+    events.into_iter().filter(fits).collect()
 }
 
 async fn insert_events<C: ConnectionTrait>(

@@ -97,7 +97,11 @@ impl Store {
             txn.rollback().await?;
             return Ok(Vec::new());
         }
-        // From here on the job is locked, and nobody queues another run of it.
+        // From here on the job is locked, and nobody queues another run of it; it may have been moved since it was read.
+        let Some(job) = job::Entity::find_by_id(&job.id).one(&txn).await? else {
+            txn.rollback().await?;
+            return Ok(Vec::new());
+        };
         let unfinished = unfinished_run(&txn, &job.id).await?;
         let mut fired = Vec::new();
         for (moment, verdict) in judgement.beside(unfinished).moments {
@@ -106,7 +110,7 @@ impl Store {
                 Verdict::Start => new_id(now.as_millisecond()),
                 Verdict::Missed(_) => new_id(at),
             };
-            let row = scheduled_run(job, &id, at, verdict, now.as_millisecond());
+            let row = scheduled_run(&job, &id, at, verdict, now.as_millisecond());
             let inserted = run::Entity::insert(row)
                 .on_conflict(
                     OnConflict::columns([run::Column::JobId, run::Column::ScheduledFor])

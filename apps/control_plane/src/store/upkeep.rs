@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use sea_orm::sea_query::{Expr, OnConflict, Query};
 use sea_orm::{
-    ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _,
-    ExprTrait as _, QueryFilter as _, QuerySelect as _, QueryTrait as _, Select,
+    ActiveValue::NotSet, ActiveValue::Set, ColumnTrait as _, Condition, DbErr, EntityTrait as _,
+    ExprTrait as _, JoinType, QueryFilter as _, QuerySelect as _, QueryTrait as _, Select,
 };
 
 use super::Store;
@@ -93,7 +93,7 @@ impl Store {
             ])
             .filter(repository::Column::Id.is_in(failed.keys().map(|(id, _)| id)))
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let failures = repositories.into_iter().filter_map(|(id, name, last_at)| {
             let key = (id, kind.to_owned());
@@ -121,7 +121,7 @@ impl Store {
             .group_by(Column::RepositoryId)
             .group_by(Column::Kind)
             .into_tuple::<(String, String, i64)>()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let keyed = failures
             .into_iter()
@@ -142,52 +142,22 @@ impl Store {
         repository::Entity::find().filter(Expr::exists(points))
     }
 
-    /// Returns the hosts that can work on each repository, with the version of their agent: those that have stored
-    /// points in it, and are where it lies.
-    pub async fn workers(&self) -> Result<HashMap<String, Vec<(String, String)>>, DbErr> {
-        let hosts: HashMap<String, String> = host::Entity::find()
-            .select_only()
-            .columns([host::Column::Id, host::Column::AgentVersion])
-            .filter(host::Column::IsDisabled.eq(false))
-            .into_tuple::<(String, String)>()
-            .all(self.db())
-            .await?
-            .into_iter()
-            .collect();
-        let owners: HashMap<String, String> = repository::Entity::find()
-            .select_only()
-            .columns([repository::Column::Id, repository::Column::HostId])
-            .filter(repository::Column::HostId.is_not_null())
-            .into_tuple::<(String, String)>()
-            .all(self.db())
-            .await?
-            .into_iter()
-            .collect();
-        let pairs: Vec<(String, String)> = point::Entity::find()
-            .select_only()
-            .columns([point::Column::RepositoryId, point::Column::HostId])
-            .distinct()
-            .into_tuple()
-            .all(self.db())
-            .await?;
+    /// Returns the hosts that can work on each repository, or on each of these, with the version of their agent: those
+    /// that have stored points in it, and are where it lies. How many points there are makes no difference.
+    pub async fn workers(
+        &self,
+        among: Option<&[&String]>,
+    ) -> Result<HashMap<String, Vec<(String, String)>>, DbErr> {
         let mut workers: HashMap<String, Vec<(String, String)>> = HashMap::new();
-        for (repository, host) in pairs {
-            if owners.get(&repository).is_some_and(|owner| *owner != host) {
-                continue;
-            }
-            if let Some(version) = hosts.get(&host) {
-                workers
-                    .entry(repository)
-                    .or_default()
-                    .push((host, version.clone()));
-            }
+        for (repository, host, version) in users(among).into_tuple().all(self.reading()).await? {
+            workers.entry(repository).or_default().push((host, version));
         }
         Ok(workers)
     }
 
     /// Queues work on repositories that is due, and returns the tenants and hosts that may take it.
     pub async fn queue_due_upkeep(&self, now_ms: i64) -> Result<Vec<(String, String)>, DbErr> {
-        let workers = self.workers().await?;
+        let workers = self.workers(None).await?;
         let mut told = Vec::new();
         for (repository, records) in self.upkeep_records().await? {
             for (upkeep, record) in records {
@@ -388,4 +358,43 @@ impl Store {
             })
             .collect())
     }
+}
+
+/// Each repository, or each of these, with each host that has stored points in it and is where it lies, and the version of
+/// its agent.
+pub(super) fn users(among: Option<&[&String]>) -> Select<repository::Entity> {
+    use repository::Column;
+    let stored = Query::select()
+        .expr(Expr::val(1))
+        .from(point::Entity)
+        .and_where(
+            Expr::col((point::Entity, point::Column::RepositoryId))
+                .equals((repository::Entity, Column::Id)),
+        )
+        .and_where(
+            Expr::col((point::Entity, point::Column::HostId))
+                .equals((host::Entity, host::Column::Id)),
+        )
+        .to_owned();
+    let is_reached = Condition::any().add(Column::HostId.is_null()).add(
+        Expr::col((repository::Entity, Column::HostId)).equals((host::Entity, host::Column::Id)),
+    );
+    repository::Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .column_as(host::Column::Id, "user_id")
+        .column(host::Column::AgentVersion)
+        .join(
+            JoinType::InnerJoin,
+            repository::Entity::belongs_to(host::Entity)
+                .from(Column::TenantId)
+                .to(host::Column::TenantId)
+                .into(),
+        )
+        .apply_if(among, |q, ids| {
+            q.filter(Column::Id.is_in(ids.iter().copied()))
+        })
+        .filter(host::Column::IsDisabled.eq(false))
+        .filter(is_reached)
+        .filter(Expr::exists(stored))
 }

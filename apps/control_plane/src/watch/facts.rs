@@ -149,8 +149,6 @@ pub struct RunFacts {
     pub error_summary: String,
     /// How many of its VMs failed, as far as it told.
     pub failed_vms: i64,
-    /// Whether a person ended it.
-    pub is_ended_by_person: bool,
 }
 
 /// A run that did not happen.
@@ -177,6 +175,8 @@ pub struct RepositoryFacts {
     pub stored_bytes: Option<i64>,
     /// How much may be.
     pub limit_bytes: Option<i64>,
+    /// Points that a verification found damaged.
+    pub damaged_points: i64,
     /// Its recurring work; none while it holds no point.
     pub upkeep: Vec<(Upkeep, Record)>,
     /// Whether an agent that works for it knows how to verify.

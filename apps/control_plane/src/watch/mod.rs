@@ -195,7 +195,7 @@ fn job_findings(job: &JobFacts) -> Vec<Finding> {
         let bad = match run.status.as_str() {
             "failed" => Some((Severity::Critical, "failed")),
             "partial_success" => Some((Severity::Warning, "protected only a part")),
-            "cancelled" if !run.is_ended_by_person => Some((
+            "cancelled" => Some((
                 Severity::Critical,
                 "was given up, for its agent went silent",
             )),
@@ -489,17 +489,18 @@ fn point_findings(
     // What is off has nothing in memory that could be lost.
     let is_off = ["off", "saved"].contains(&vm.state.to_lowercase().as_str());
     if wants_application && !is_off && point.consistency.starts_with("crash") {
-        let why = point
-            .warnings
-            .iter()
-            .find(|it| it.contains("crash-consistent"));
+        let warnings = point.warnings.iter().map(String::as_str);
+        let mut told = warnings.filter(|it| it.contains("crash-consistent"));
+        // What the agent says of it in front of the reason is what is said here.
+        let why = told.next().unwrap_or_default();
+        let why = why.split_once("crash-consistent: ").map_or(why, |it| it.1);
         findings.push(about_point(subject.finding(
             "consistency_below",
             Severity::Warning,
             format!(
                 "The newest point of {} is crash-consistent, application-consistent was asked for{}. See whether the guest's integration services and VSS writers are well, or ask for crash consistency in the job.",
                 vm.name,
-                because(why.map_or("", String::as_str))
+                because(why)
             ),
         )));
     }
@@ -608,6 +609,24 @@ fn repository_findings(facts: &Facts, now: i64) -> Vec<Finding> {
                 )
             });
         }
+        if repository.damaged_points > 0 {
+            let points = match repository.damaged_points {
+                1 => "a point".to_owned(),
+                count => format!("{count} points"),
+            };
+            findings.push(Finding {
+                detail: json!({"count": repository.damaged_points}),
+                extent: repository.damaged_points,
+                ..subject.finding(
+                    "points_damaged",
+                    Severity::Critical,
+                    format!(
+                        "Verification found {points} of {} damaged: what they hold cannot be restored whole from them. See the repository's operations for which, and start their jobs; `repo verify --repair` mends what can be mended.",
+                        repository.name
+                    ),
+                )
+            });
+        }
         if let Some(last) = overdue(&[Upkeep::Verify]) {
             let next = if repository.can_be_verified {
                 "See the repository's operations, and whether a host that uses it is online."
@@ -671,7 +690,8 @@ fn ago(last: Option<i64>, now: i64) -> String {
 pub fn age(ms: i64) -> String {
     let minutes = ms.max(0) / MINUTE_MS;
     match minutes {
-        0..120 => format!("{minutes} min"),
+        0 => "less than a minute".to_owned(),
+        1..120 => format!("{minutes} min"),
         120..2_880 => format!("{} h", minutes / 60),
         _ => format!("{} days", minutes / 1_440),
     }

@@ -63,6 +63,7 @@ fn well() -> Facts {
             name: "Vault".to_owned(),
             stored_bytes: Some(90),
             limit_bytes: Some(100),
+            damaged_points: 0,
             upkeep: Upkeep::ALL.map(|upkeep| (upkeep, record(20))).to_vec(),
             can_be_verified: true,
         }],
@@ -92,7 +93,6 @@ fn run(status: &str, why: &str) -> RunFacts {
         finished_at: NOW - HOUR_MS,
         error_summary: why.to_owned(),
         failed_vms: 0,
-        is_ended_by_person: false,
     }
 }
 
@@ -159,6 +159,11 @@ fn each_kind_of_trouble_is_found_and_its_neighbour_is_not() {
             Some(("verification_failed", Critical)),
         ),
         (
+            "damaged points in a repository",
+            |it| it.repositories[0].damaged_points = 2,
+            Some(("points_damaged", Critical)),
+        ),
+        (
             "maintenance that did not",
             |it| it.repositories[0].upkeep[1].1.failed_at = Some(NOW),
             None,
@@ -172,16 +177,6 @@ fn each_kind_of_trouble_is_found_and_its_neighbour_is_not() {
             "a run that the watchdog ended",
             |it| it.jobs[0].last_run = Some(run("cancelled", "silent")),
             Some(("run_failed", Critical)),
-        ),
-        (
-            "a run that a person ended",
-            |it| {
-                it.jobs[0].last_run = Some(RunFacts {
-                    is_ended_by_person: true,
-                    ..run("cancelled", "")
-                });
-            },
-            None,
         ),
         (
             "a run with warnings",
@@ -438,6 +433,7 @@ fn what_the_server_slept_through_is_not_held_against_agents() {
 
 #[test]
 fn ages_and_sizes_are_said_in_words() {
+    assert_eq!(age(59_999), "less than a minute");
     assert_eq!(age(31 * HOUR_MS), "31 h");
     assert_eq!(age(17 * MINUTE_MS), "17 min");
     assert_eq!(age(49 * HOUR_MS), "2 days");

@@ -106,6 +106,16 @@ async fn a_run_keeps_so_many_events_and_says_so_once(world: World) {
     let last = events.last().expect("events");
     assert_eq!(last.message_id, "EVENTS_TRUNCATED");
     assert!(last.params_json.contains("5000"), "{}", last.params_json);
+    // By errors alarms are judged: so many more of them are kept.
+    let error = Event {
+        level: "error".to_owned(),
+        ..event()
+    };
+    let run = WireId::Text(id.clone());
+    let errors = PushEvents::new(run, "1.9.0", vec![error; 600]);
+    let taken = world.call(&agent, &errors).await.expect("taken");
+    assert_eq!((taken.inserted, taken.dropped), (499, 101));
+    assert_eq!(world.events(&id).await.len(), 5_500);
 }
 
 async fn health_is_kept_without_repetitions_and_up_to_a_day_full(world: World) {

@@ -24,6 +24,7 @@ pub fn repository(plane: &Plane, tenant_id: &str, password: &str) -> repository:
         secret_key_sealed: Set(None),
         password_sealed: Set(plane.sealing.seal(&of, password.as_bytes())),
         limit_bytes: Set(None),
+        damaged_points: Set(0),
         stored_bytes: Set(None),
         measured_at: Set(None),
         quick_every_hours: Set(24),

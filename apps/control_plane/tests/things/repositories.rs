@@ -475,12 +475,22 @@ async fn what_work_says_of_points_is_written_down_with_them() {
     assert!(shown[2]["proven_at"].is_null(), "{}", shown[2]);
     let warning = text(&shown[2]["warnings"][0]);
     assert!(warning.contains("damaged"), "{warning}");
+    let alarms = async || {
+        let plane = &ground.world.plane;
+        let now = plane.now_ms();
+        let facts = plane.store.facts(now, now).await.expect("facts");
+        let mut findings = watch::judge(&facts, now);
+        findings.retain(|it| it.kind == "points_damaged");
+        findings.iter().map(|it| it.extent).collect::<Vec<_>>()
+    };
+    assert_eq!(alarms().await, [1], "whatever the point holds");
     // Somebody repaired it.
     let whole = json!({"verified_points": ["damaged"], "how": "content"});
     report(&ground, "verify", true, whole).await;
     let path = format!("/points/{}", shown[2]["id"]);
     let repaired = ground.viewer.get(&path).await.expect(200);
     assert_eq!(repaired["warnings"], json!([]));
+    assert_eq!(alarms().await, [0; 0]);
     assert!(repaired["proven_at"].is_string(), "{repaired}");
 }
 

@@ -318,6 +318,10 @@ async fn points_are_listed_newest_first_and_filtered() {
     assert_eq!(ids("").await, ["files", "m10", "m20", "m30"]);
     assert_eq!(ids(&format!("?vm_id={vm}&limit=2")).await, ["m10", "m20"]);
     assert_eq!(ids("?engine=kopia").await, ["files"]);
+    assert_eq!(ids("?is_removed=true").await, [""; 0]);
+    assert_eq!(ids("?is_removed=false&limit=1").await, ["files"]);
+    assert_eq!(ids("?q=WEB").await, ["m10", "m20", "m30"]);
+    assert_eq!(ids("?q=w%25b").await, [""; 0], "a percent sign is itself");
     assert_eq!(
         ids("?from=2026-02-28T11:00:00Z&to=2026-02-28T21:00:00Z").await,
         ["m20"]

@@ -302,6 +302,12 @@ async fn alarms_open_once_resolve_by_themselves_and_are_answered_by_people() {
     assert_eq!(look().await, [""; 0]);
     ground.run(&job, "failed", 0).await;
     assert_eq!(look().await, ["run_failed"]);
+    ground.run(&job, "cancelled", 0).await;
+    assert_eq!(
+        look().await,
+        ["run_failed"],
+        "a person stopped the next one"
+    );
     ground.run(&job, "success", 0).await;
     assert_eq!(look().await, [""; 0]);
     let all = alarm::Entity::find()
@@ -526,6 +532,50 @@ async fn what_was_given_up_is_told_with_the_next_message_that_arrives() {
     opened.dedup();
     assert!(opened.contains(&"Lasts".to_owned()), "{opened:?}");
     assert_eq!(resolved, ["Ends"], "{opened:?}");
+}
+
+#[tokio::test]
+async fn whoever_heard_of_an_alarm_hears_of_its_end_though_it_was_snoozed() {
+    let ground = Ground::new().await;
+    let (address, _) = posts(vec![200; 20]).await;
+    allow(&ground, "127.0.0.0/8").await;
+    let body = json!({"name": "Hook", "kind": "webhook", "url": format!("http://{address}/hook")});
+    ground.owner.post("/alarm-channels", body).await.expect(201);
+    let mut wish = ground.wish();
+    wish["schedule"] = json!({"kind": "manual"});
+    let job = text(&ground.job(wish).await["id"]);
+    let chores = Chores::new(ground.world.plane.clone());
+    let look = async |minutes: usize| {
+        for _ in 0..minutes {
+            ground.world.clock.advance(Duration::from_secs(60));
+            call(&ground).await;
+            turn_and_send(&ground, &chores).await;
+        }
+        let mut counts = [0, 0];
+        for message in messages(&ground).await {
+            let message: Value = serde_json::from_str(&message.body_json).expect("JSON");
+            for (count, what) in counts.iter_mut().zip(["opened", "resolved"]) {
+                let items = message[what].as_array().expect("a list").iter();
+                *count += items.filter(|it| it["kind"] == "run_failed").count();
+            }
+        }
+        counts
+    };
+    let snooze = async |minutes: i64| {
+        let alarm = ground.viewer.get("/alarms").await.expect(200)["items"][0]["id"].clone();
+        let until = control_plane::plane::rfc3339(ground.now() + minutes * 60_000);
+        let path = format!("/alarms/{alarm}/snooze");
+        let body = json!({"until": until});
+        ground.operator.post(&path, body).await.expect(200);
+    };
+    ground.run(&job, "failed", 0).await;
+    assert_eq!(look(8).await, [1, 0]);
+    snooze(10).await;
+    assert_eq!(look(8).await, [1, 0], "it is quiet");
+    assert_eq!(look(10).await, [2, 0], "it is told anew");
+    snooze(60).await;
+    ground.run(&job, "success", 0).await;
+    assert_eq!(look(10).await, [2, 1], "it ended in the meantime");
 }
 
 async fn turn_and_send(ground: &Ground, chores: &Chores) {

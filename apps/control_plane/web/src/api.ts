@@ -524,7 +524,8 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
     });
   } catch (cause) {
     if (signal?.aborted) throw cause;
-    throw new ApiError(0, "unreachable", "The server does not answer. Check your connection; this page tries again.");
+    const next = method === "GET" ? "this page tries again" : "look whether it was done, then try again";
+    throw new ApiError(0, "unreachable", `The server does not answer. Check your connection; ${next}.`);
   }
   if (response.status === 204) return undefined as T;
   const isJson = response.headers.get("content-type")?.includes("json");
@@ -543,8 +544,11 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
   );
 }
 
-// Every item of a list, page after page, up to a bound that a screen can still show.
-export async function all<T>(path: string, signal?: AbortSignal, most = 5000): Promise<T[]> {
+// So many items of a list a screen can still show.
+export const ITEMS_MAX = 5_000;
+
+// Every item of a list, page after page, up to a bound.
+export async function all<T>(path: string, signal?: AbortSignal, most = ITEMS_MAX): Promise<T[]> {
   const items: T[] = [];
   let cursor = "";
   do {
@@ -561,9 +565,16 @@ export async function all<T>(path: string, signal?: AbortSignal, most = 5000): P
   return items;
 }
 
+// So long people wait for an agent to take a command: online it asks every few seconds.
+const TAKEN_WITHIN_MS = 45_000;
+
 // Waits until an agent has carried out a command.
 export async function commandDone(command: Command, signal?: AbortSignal): Promise<Command> {
+  const givenUpAt = Date.now() + TAKEN_WITHIN_MS;
   while (command.status === "pending" || command.status === "processing") {
+    if (command.status === "pending" && Date.now() > givenUpAt) {
+      throw new ApiError(0, "not_taken", "The agent has not taken it yet: its host may be silent. It is done when the agent is back.");
+    }
     command = await call<Command>("GET", `/commands/${command.id}?wait=10`, undefined, signal);
   }
   if (command.status === "failed") {

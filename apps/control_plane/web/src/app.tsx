@@ -15,7 +15,7 @@ import { HostsScreen } from "./screens/hosts";
 import { JobScreen } from "./screens/job";
 import { JobEditorScreen } from "./screens/job_editor";
 import { JobsScreen } from "./screens/jobs";
-import { ForOwners } from "./screens/manage";
+import { ForOperators, ForOwners } from "./screens/manage";
 import { PeopleScreen } from "./screens/people";
 import { PointsScreen } from "./screens/points";
 import { ProtectionScreen } from "./screens/protection";
@@ -31,7 +31,7 @@ import { chooseTenant, chosenTenant, rememberSignedIn, useMay, useWho, wasSigned
 import { Guarded } from "./ui/guarded";
 import { Clock, Empty, Page, Problem } from "./ui/parts";
 import { ThemeSwitch } from "./ui/theme";
-import { Toasts } from "./ui/toasts";
+import { say, Toasts } from "./ui/toasts";
 
 type State = { is: "loading" } | { is: "broken"; error: Error } | { is: "new"; needsCode: boolean } | { is: "out" } | { is: "in"; session: Session };
 
@@ -92,10 +92,16 @@ export function App() {
       chooseTenant(id);
       setTenantId(id);
       queries.clear();
+      // One thing's page may be another tenant's now, and so may what a filter names.
+      go(location.pathname.split("/").slice(0, 2).join("/"), true);
     },
     renew: async () => enter(await call<Session>("GET", "/session")),
     signOut: async () => {
-      await call("DELETE", "/session").catch(() => undefined);
+      try {
+        await call("DELETE", "/session");
+      } catch (error) {
+        if (!(error instanceof ApiError && error.status === 401)) return say("bad", "You are still signed in: the server did not end the session. Try again.");
+      }
       go("/", true);
       leave();
     },
@@ -111,19 +117,20 @@ export function App() {
 }
 
 const owners = (title: string, screen: React.ReactNode) => <ForOwners title={title}>{screen}</ForOwners>;
+const operators = (title: string, screen: React.ReactNode) => <ForOperators title={title}>{screen}</ForOperators>;
 
 const SCREENS: [string, (parts: Record<string, string>) => React.ReactNode][] = [
   ["", () => <ProtectionScreen />],
-  ["/guide", () => <GuideScreen />],
+  ["/guide", () => operators("The first backup", <GuideScreen />)],
   ["/vms/:id", ({ id }) => <VmScreen id={id} />],
   ["/hosts", () => <HostsScreen />],
   ["/hosts/:id", ({ id }) => <HostScreen id={id} />],
   ["/repositories", () => <RepositoriesScreen />],
   ["/repositories/:id", ({ id }) => <RepositoryScreen id={id} />],
   ["/jobs", () => <JobsScreen />],
-  ["/jobs/new", () => <JobEditorScreen />],
+  ["/jobs/new", () => operators("New job", <JobEditorScreen />)],
   ["/jobs/:id", ({ id }) => <JobScreen id={id} />],
-  ["/jobs/:id/edit", ({ id }) => <JobEditorScreen id={id} />],
+  ["/jobs/:id/edit", ({ id }) => operators("Edit the job", <JobEditorScreen id={id} />)],
   ["/runs", () => <RunsScreen />],
   ["/runs/:id", ({ id }) => <RunScreen id={id} />],
   ["/points", () => <PointsScreen />],
@@ -265,7 +272,7 @@ function Person() {
       {many && (
         <label className="tenant">
           <span>Tenant</span>
-          <select value={tenantId} onChange={(event) => setTenant(event.target.value)}>
+          <select value={tenantId} title={session.tenants.find((tenant) => tenant.id === tenantId)?.name ?? "All tenants"} onChange={(event) => setTenant(event.target.value)}>
             <option value="">All tenants</option>
             {session.tenants.map((tenant) => (
               <option key={tenant.id} value={tenant.id}>
@@ -299,24 +306,34 @@ const READ_AGAIN: Record<string, string[]> = {
   run: ["/runs", "/overview", "/jobs", "/vms", "/points"],
   alarm: ["/alarms", "/overview"],
   host: ["/hosts", "/vms", "/overview"],
-  command: ["/commands"],
+  // What has changed is not known: another instance changed it, or much changed at once.
+  any: ["/overview", "/runs", "/alarms", "/hosts", "/vms", "/jobs", "/points", "/repositories"],
 };
 
-// Reads again what the server says has changed, at most once a second.
+// Reads again what the server says has changed: a second after it is said, and not before what was asked for last is
+// there, for a reading that is asked for anew is given up.
 function useLive() {
   useEffect(() => {
     const changed = new Set<string>();
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let isOver = false;
+    const readAgain = async () => {
+      const paths = [...changed].flatMap((what) => READ_AGAIN[what] ?? []);
+      changed.clear();
+      await refresh(...paths);
+      timer = undefined;
+      if (changed.size) soon();
+    };
+    const soon = () => {
+      if (!isOver) timer ??= setTimeout(() => void readAgain(), 1000);
+    };
     const hear = (event: MessageEvent<string>) => {
       changed.add((JSON.parse(event.data) as { what: string }).what);
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        void refresh(...[...changed].flatMap((what) => READ_AGAIN[what] ?? []));
-        changed.clear();
-      }, 1000);
+      soon();
     };
     const stop = listen("/live", (source) => source.addEventListener("change", hear), () => void refresh("/"));
     return () => {
+      isOver = true;
       clearTimeout(timer);
       stop();
     };

@@ -1,22 +1,27 @@
 // How screens read from the API and change things: what is read is kept, and read again when something changed.
 
-import { QueryClient, useMutation, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, QueryClient, useMutation, useQuery } from "@tanstack/react-query";
 import { all, ApiError, call } from "./api";
 import { say } from "./ui/toasts";
 
 export const queries = new QueryClient({
   defaultOptions: {
     queries: {
+      // That the browser is offline is found out by asking, and then said: nothing waits in silence.
+      networkMode: "always",
       staleTime: 10_000,
       refetchInterval: 60_000,
       retry: (times, error) => times < 3 && (!(error instanceof ApiError) || error.status === 0 || error.status >= 500),
     },
+    mutations: { networkMode: "always" },
   },
 });
 
 interface Reading {
   enabled?: boolean;
   every?: number;
+  // Whether what was shown stays until what is asked for instead is there.
+  keepsShown?: boolean;
 }
 
 export const useGet = <T>(path: string, { enabled, every }: Reading = {}) =>
@@ -27,11 +32,12 @@ export const useGet = <T>(path: string, { enabled, every }: Reading = {}) =>
     ...(every && { refetchInterval: every }),
   });
 
-export const useList = <T>(path: string, { enabled, every }: Reading = {}) =>
+export const useList = <T>(path: string, { enabled, every, keepsShown }: Reading = {}) =>
   useQuery({
     queryKey: [path, "all"],
     queryFn: ({ signal }) => all<T>(path, signal),
     enabled,
+    ...(keepsShown && { placeholderData: keepPreviousData }),
     ...(every && { refetchInterval: every }),
   });
 

@@ -25,14 +25,14 @@ export function duration(seconds: number): string {
   return `${Math.floor(hours / 24)} days`;
 }
 
-export const everyHours = (hours: number) => (hours % 24 === 0 && hours > 24 ? `every ${hours / 24} days` : hours === 24 ? "every day" : `every ${hours} h`);
+export const everyHours = (hours: number) => (hours === 0 ? "never" : hours % 24 === 0 && hours > 24 ? `every ${hours / 24} days` : hours === 24 ? "every day" : `every ${hours} h`);
 
-// From so many seconds on, a time is told in a unit of so many. Days are told up to two months: "last month" may be
-// yesterday.
+// From so many seconds on, a time is told in a unit of so many: from two of them on. "Yesterday" may be the night before
+// last, and "last month" yesterday.
 const STEPS: [Intl.RelativeTimeFormatUnit, number, number][] = [
   ["year", 2 * 31_536_000, 31_536_000],
   ["month", 2 * 2_592_000, 2_592_000],
-  ["day", 86_400, 86_400],
+  ["day", 2 * 86_400, 86_400],
   ["hour", 3_600, 3_600],
   ["minute", 60, 60],
 ];
@@ -96,6 +96,7 @@ const ALARMS: Record<string, string> = {
   tracking_wrong: "Change tracking proven wrong",
   checkpoint_old: "Old checkpoint",
   point_damaged: "Damaged point",
+  points_damaged: "Damaged points",
   volume_low: "Little space left",
   repository_near_limit: "Repository near its limit",
   channel_failed: "Messages not delivered",
@@ -125,8 +126,12 @@ interface ScheduleWords {
   window?: { from: string; to: string } | null;
 }
 
-export function scheduleText(schedule: ScheduleWords): string {
-  let text = "Only when somebody starts it";
+export const OWN_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+// `zone` is its tenant's: that it is meant is said where it is not the one of whoever reads.
+export function scheduleText(schedule: ScheduleWords, zone: string | undefined): string {
+  if (schedule.kind === "manual") return "Only when somebody starts it";
+  let text = "";
   if (schedule.kind === "hourly") {
     const every = schedule.every_hours === 1 ? "Every hour" : `Every ${schedule.every_hours} hours`;
     text = `${every} at minute ${schedule.minute}`;
@@ -135,7 +140,8 @@ export function scheduleText(schedule: ScheduleWords): string {
     text = `${days} at ${schedule.at}`;
   } else if (schedule.kind === "cron") text = `Cron ${schedule.expression}`;
   if (schedule.window) text += `, only between ${schedule.window.from} and ${schedule.window.to}`;
-  if (schedule.time_zone) text += ` (${schedule.time_zone})`;
+  const meant = schedule.time_zone || (zone !== OWN_ZONE && zone);
+  if (meant) text += ` (${meant})`;
   return text;
 }
 

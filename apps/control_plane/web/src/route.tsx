@@ -45,10 +45,19 @@ export function match(pattern: string, path: string): Record<string, string> | n
   if (wanted.length !== given.length) return null;
   const parts: Record<string, string> = {};
   for (let i = 0; i < wanted.length; i += 1) {
-    if (wanted[i].startsWith(":")) parts[wanted[i].slice(1)] = decodeURIComponent(given[i]);
+    if (wanted[i].startsWith(":")) parts[wanted[i].slice(1)] = decoded(given[i]);
     else if (wanted[i] !== given[i]) return null;
   }
   return parts;
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    // Nothing of ours is called so; the server says it.
+    return part;
+  }
 }
 
 export function Link({ href, onClick, ...rest }: AnchorHTMLAttributes<HTMLAnchorElement> & { href: string }) {

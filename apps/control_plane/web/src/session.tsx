@@ -45,6 +45,12 @@ export function useWho(): SignedIn {
   return who;
 }
 
+// By whose clock a tenant's schedules go, where they say no other.
+export function useZoneOf(tenantId: string): string | undefined {
+  const { session } = useWho();
+  return session.tenants.find((tenant) => tenant.id === tenantId)?.time_zone;
+}
+
 const RANKS: Record<Role, number> = { viewer: 0, operator: 1, owner: 2 };
 
 export function useMay() {
@@ -55,12 +61,4 @@ export function useMay() {
     own: rank >= RANKS.owner,
     isInstallation: rank >= RANKS.owner && session.user.tenant_id === null,
   };
-}
-
-// What new things must say about their tenant: nothing, for people who belong to one.
-export function useTenantOfNew(): { tenant_id?: string } {
-  const { session, tenantId } = useWho();
-  if (session.user.tenant_id !== null) return {};
-  const id = tenantId || session.tenants[0]?.id;
-  return id ? { tenant_id: id } : {};
 }

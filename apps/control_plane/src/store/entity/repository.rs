@@ -35,6 +35,8 @@ pub struct Model {
     pub password_sealed: Vec<u8>,
     /// How much may be stored in it, by what people decided.
     pub limit_bytes: Option<i64>,
+    /// Points that a verification found damaged, and that are still there.
+    pub damaged_points: i64,
     /// How much is stored in it, when last measured.
     pub stored_bytes: Option<i64>,
     /// When that was (milliseconds since 1970, UTC).

@@ -2,6 +2,7 @@
 
 mod m0001_first;
 mod m0002_moved_vms;
+mod m0003_damaged_points;
 mod table;
 
 use sea_orm_migration::prelude::*;
@@ -14,6 +15,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_first::Migration),
             Box::new(m0002_moved_vms::Migration),
+            Box::new(m0003_damaged_points::Migration),
         ]
     }
 }

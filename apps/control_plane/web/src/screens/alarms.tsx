@@ -1,17 +1,18 @@
 // Alarms, and where they are sent.
 
-import { useId, useState } from "react";
+import { useId, useRef, useState } from "react";
 import { type Alarm, call, type Channel } from "../api";
 import { alarmName, moment, plain } from "../format";
 import { refresh, useAct, useList } from "../fetching";
 import { Link, usePath, useQueryValue } from "../route";
 import { serverNow } from "../server_time";
-import { useMay, useTenantOfNew } from "../session";
+import { useMay } from "../session";
 import { ConfirmButton, Dialog, DialogFooter } from "../ui/dialog";
-import { CheckField, Choice, FormError, LinesField, SelectField, TextField, useSending } from "../ui/form";
+import { CheckField, Choice, ChooseAndDo, FormError, LinesField, SelectField, TextField, useSending } from "../ui/form";
 import { Empty, Loaded, Page, Panel, Tabs, Time } from "../ui/parts";
 import { SeverityMark, Status } from "../ui/status";
 import { Table } from "../ui/table";
+import { useTenantOfNew } from "../ui/tenant";
 
 const TABS = [
   { href: "/alarms", name: "Alarms" },
@@ -41,28 +42,27 @@ function AlarmActions({ alarm, about }: { alarm: Alarm; about: string }) {
     (hours: number) => call("POST", `/alarms/${alarm.id}/snooze`, { until: new Date(serverNow() + hours * 3_600_000).toISOString() }),
     { done: "Kept quiet.", again: AGAIN },
   );
+  const box = useRef<HTMLSpanElement>(null);
   if (!may.operate || alarm.resolved_at) return null;
+  // The button that was pressed goes away: whoever pressed it goes on from what stays.
+  const goOn = (next: HTMLElement | null | undefined) => box.current?.contains(document.activeElement) && next?.focus();
   return (
-    <span className="actions">
+    <span className="actions" ref={box}>
       {!alarm.acknowledged_at && (
-        <button type="button" className="small" aria-describedby={about} onClick={() => acknowledge.mutate(undefined)}>
+        <button type="button" className="small" aria-describedby={about} disabled={acknowledge.isPending} onClick={() => acknowledge.mutate(undefined, { onSuccess: () => goOn(box.current?.querySelector("select")) })}>
           Acknowledge
         </button>
       )}
-      <select
+      <ChooseAndDo
         className="small"
-        aria-label={`Keep quiet: ${alarm.subject_name}`}
-        value=""
-        onChange={(event) => event.target.value && snooze.mutate(Number(event.target.value))}
-      >
-        <option value="">Snooze…</option>
-        {SNOOZES.map(({ hours, name }) => (
-          <option key={hours} value={hours}>
-            {name}
-          </option>
-        ))}
-      </select>
-      <button type="button" className="small" aria-describedby={about} onClick={() => resolve.mutate(undefined)}>
+        label={`Keep quiet: ${alarm.subject_name}`}
+        prompt="Snooze…"
+        action="Snooze"
+        options={SNOOZES.map(({ hours, name }) => ({ value: String(hours), name }))}
+        isBusy={snooze.isPending}
+        onDo={(hours) => snooze.mutate(Number(hours))}
+      />
+      <button type="button" className="small" aria-describedby={about} disabled={resolve.isPending} onClick={() => resolve.mutate(undefined, { onSuccess: () => goOn(document.getElementById("content")) })}>
         Resolve
       </button>
     </span>
@@ -257,7 +257,7 @@ function ChannelActions({ channel, onEdit }: { channel: Channel; onEdit: () => v
 }
 
 function ChannelDialog({ channel, onClose }: { channel: Channel | null; onClose: () => void }) {
-  const tenant = useTenantOfNew();
+  const { tenant, field } = useTenantOfNew();
   const [form, setForm] = useState(() => {
     if (!channel) return NEW_CHANNEL;
     const { name, kind, addresses, url, min_severity, quiet_hours, summary_at, is_enabled } = channel;
@@ -277,6 +277,7 @@ function ChannelDialog({ channel, onClose }: { channel: Channel | null; onClose:
     <Dialog title={channel ? `Edit ${channel.name}` : "Add a channel"} onClose={onClose}>
       <form onSubmit={sending.onSubmit}>
         <div className="dialog-body">
+          {!channel && field}
           {!channel && (
             <Choice
               label="Kind"

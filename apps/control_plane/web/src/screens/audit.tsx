@@ -2,7 +2,7 @@
 
 import type { AuditEntry, Host, User } from "../api";
 import { plain } from "../format";
-import { useGet, useList } from "../fetching";
+import { useList } from "../fetching";
 import { useQueryValue } from "../route";
 import { Empty, Loaded, Panel, When } from "../ui/parts";
 import { Table } from "../ui/table";
@@ -80,7 +80,7 @@ export function AuditScreen() {
   const hosts = useList<Host>("/hosts");
   const users = useList<User>("/users");
   const names = new Map([...(hosts.data ?? []), ...(users.data ?? [])].map(({ id, name }) => [id, name]));
-  const entries = useGet<{ items: AuditEntry[] }>(`/audit?limit=500${kind && `&object_kind=${encodeURIComponent(kind)}`}`);
+  const entries = useList<AuditEntry>(`/audit${kind && `?object_kind=${encodeURIComponent(kind)}`}`);
   return (
     <Manage title="Audit log" lead="Who changed what, and from where.">
       <div className="filters">
@@ -95,7 +95,7 @@ export function AuditScreen() {
       </div>
       <Panel className="flush">
         <Loaded from={entries}>
-          {({ items }) => (
+          {(items) => (
             <Table
               label="Audit log, newest first"
               rows={items}

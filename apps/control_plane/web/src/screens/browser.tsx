@@ -56,7 +56,7 @@ export function Browser({ label, start, chosen, onChoose, onFolder }: BrowserPro
         <Problem error={error} retry={() => setAgain(again + 1)} />
       ) : !listing ? (
         <p className="muted" role="status">
-          Asking the agent… It looks for work every few seconds.
+          Asking the agent…
         </p>
       ) : (
         <ul>

@@ -6,12 +6,13 @@ import { plain } from "../format";
 import { useList } from "../fetching";
 import { Link } from "../route";
 import { serverNow } from "../server_time";
-import { useMay, useTenantOfNew } from "../session";
+import { useMay } from "../session";
 import { Dialog } from "../ui/dialog";
 import { FormError, TextField, useSending } from "../ui/form";
 import { CopyText, Empty, Loaded, Page, Panel, Time } from "../ui/parts";
 import { Status } from "../ui/status";
 import { Table } from "../ui/table";
+import { useTenantOfNew } from "../ui/tenant";
 
 export const HostState = ({ host }: { host: Host }) =>
   host.is_disabled ? (
@@ -88,7 +89,7 @@ export function HostsScreen() {
 export function EnrolHost({ onFound }: { onFound?: (host: Host) => void }) {
   const [description, setDescription] = useState("");
   const [token, setToken] = useState<EnrolmentToken | null>(null);
-  const tenant = useTenantOfNew();
+  const { tenant, field } = useTenantOfNew();
   const hosts = useList<Host>("/hosts", { every: token ? 2000 : undefined });
   const before = useRef<Set<string> | null>(null);
   const sending = useSending(async () => {
@@ -105,6 +106,7 @@ export function EnrolHost({ onFound }: { onFound?: (host: Host) => void }) {
   if (!token) {
     return (
       <form onSubmit={sending.onSubmit}>
+        {field}
         <TextField label="What is it for" placeholder="hv01 in the server room" hint="Only a note for you." value={description} onChange={setDescription} />
         <FormError error={sending.error} />
         <button type="submit" className="primary" disabled={sending.isBusy}>

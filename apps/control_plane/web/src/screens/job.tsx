@@ -1,7 +1,7 @@
 // A job: what it does, and how its runs went.
 
 import { call, type Job, type Run } from "../api";
-import { capital, consistencyName, duration, engineName, moment, retentionText, scheduleText, size } from "../format";
+import { capital, consistencyName, duration, engineName, moment, retentionText, size } from "../format";
 import { useAct, useGet, useList } from "../fetching";
 import { go, Link } from "../route";
 import { useMay } from "../session";
@@ -9,7 +9,7 @@ import { Chart } from "../ui/chart";
 import { ConfirmButton } from "../ui/dialog";
 import { Fact, Facts, Loaded, Page, Panel, Time } from "../ui/parts";
 import { RunStatusMark, Status } from "../ui/status";
-import { coverage, useRunJob } from "./jobs";
+import { coverage, useRunJob, ScheduleWords } from "./jobs";
 import { RunTable } from "./runs";
 
 const seconds = (run: Run) => (run.started_at && run.finished_at ? (Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000 : 0);
@@ -72,7 +72,9 @@ export function JobScreen({ id }: { id: string }) {
                 <Fact name="Repository">
                   <Link href={`/repositories/${data.repository_id}`}>{data.repository_name}</Link>
                 </Fact>
-                <Fact name="Schedule">{scheduleText(data.schedule)}</Fact>
+                <Fact name="Schedule">
+                  <ScheduleWords job={data} />
+                </Fact>
                 <Fact name="Retention">{retentionText(data.retention)}</Fact>
                 {data.engine === "hyperv" && <Fact name="Consistency">{consistencyName(data.consistency) || data.consistency}</Fact>}
                 <Fact name="Objective">{data.objective_hours ? `A good point every ${data.objective_hours} h` : "None"}</Fact>

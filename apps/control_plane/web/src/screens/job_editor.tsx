@@ -2,10 +2,10 @@
 
 import { useEffect, useState } from "react";
 import { call, type Engine, type Host, type Job, type JobBody, type JobPreview, type Repository, type Retention, type Schedule, type VmRow } from "../api";
-import { count, exact, moment, plain, weekdays } from "../format";
+import { count, exact, moment, OWN_ZONE, plain, weekdays } from "../format";
 import { refresh, useGet, useList } from "../fetching";
 import { go, Link, useQueryValue } from "../route";
-import { useWho } from "../session";
+import { useZoneOf } from "../session";
 import { CheckField, Choice, FormError, LinesField, NumberField, SelectField, type Sending, TextField, useSending } from "../ui/form";
 import { Empty, Loaded, Page, Panel, Time } from "../ui/parts";
 import { Status } from "../ui/status";
@@ -79,21 +79,23 @@ export function JobForm(props: JobFormProps) {
   );
 }
 
-// Those that a host can reach: a folder on a disk is its host's alone. The one that is chosen stays among them.
-const reachable = (repositories: Repository[], hostId: string, chosen?: string) =>
-  repositories.filter((repository) => !repository.host_id || repository.host_id === hostId || repository.id === chosen);
+// Those that a host can reach: its tenant's, of which a folder on a disk is its host's alone. The one that is chosen
+// stays among them.
+const reachable = (repositories: Repository[], host: Host, chosen?: string) =>
+  repositories.filter(
+    ({ id, tenant_id, host_id }) => id === chosen || (tenant_id === host.tenant_id && (!host_id || host_id === host.id)),
+  );
 
 function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobFormProps & { hosts: Host[]; repositories: Repository[] }) {
-  const [form, setForm] = useState<JobBody>(() =>
-    job
-      ? bodyOf(job)
-      : {
-          ...NEW_JOB,
-          host_id: hosts.some((host) => host.id === hostId) ? (hostId ?? "") : hosts[0].id,
-          repository_id: repositoryId || (reachable(repositories, hosts.some((host) => host.id === hostId) ? (hostId ?? "") : hosts[0].id)[0] ?? repositories[0]).id,
-          name: `Nightly, ${hosts.find((host) => host.id === hostId)?.name ?? hosts[0].name}`,
-        },
-  );
+  const hostOf = (id: string | undefined) => hosts.find((host) => host.id === id) ?? hosts[0];
+  const [form, setForm] = useState<JobBody>(() => {
+    if (job) return bodyOf(job);
+    const host = hostOf(hostId);
+    const repository_id = repositoryId || (reachable(repositories, host)[0]?.id ?? "");
+    return { ...NEW_JOB, host_id: host.id, repository_id, name: `Nightly, ${host.name}` };
+  });
+  const host = hostOf(form.host_id);
+  const choices = reachable(repositories, host, job?.repository_id);
   const set = (change: Partial<JobBody>) => setForm({ ...form, ...change });
   const sending = useSending(async () => {
     const { engine, ...change } = form;
@@ -103,9 +105,7 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
   });
   const fields = ["name", "host_id", "repository_id", "sources", "consistency", "schedule", "retention", "vms", "objective_hours", "bandwidth_kib_s"];
   const isVms = form.engine === "hyperv";
-  const { session } = useWho();
-  const tenantId = hosts.find((host) => host.id === form.host_id)?.tenant_id;
-  const zone = session.tenants.find((tenant) => tenant.id === tenantId)?.time_zone;
+  const zone = useZoneOf(host.tenant_id);
   return (
     <form onSubmit={sending.onSubmit} className="editor">
       <div>
@@ -116,18 +116,19 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
               label="Host"
               value={form.host_id}
               onChange={(host_id) => {
-                const [first] = reachable(repositories, host_id);
-                const isReached = reachable(repositories, host_id).some((repository) => repository.id === form.repository_id);
-                set({ host_id, vms: { ...form.vms, guids: [] }, ...(!isReached && first && { repository_id: first.id }) });
+                const reached = reachable(repositories, hostOf(host_id));
+                const isReached = reached.some((repository) => repository.id === form.repository_id);
+                set({ host_id, vms: { ...form.vms, guids: [] }, ...(!isReached && { repository_id: reached[0]?.id ?? "" }) });
               }}
               options={hosts.map((host) => ({ value: host.id, name: host.name }))}
               error={sending.errorOf("host_id")}
             />
             <SelectField
               label="Repository"
+              required
               value={form.repository_id}
               onChange={(repository_id) => set({ repository_id })}
-              options={reachable(repositories, form.host_id, form.repository_id).map((repository) => ({ value: repository.id, name: repository.name }))}
+              options={choices.length ? choices.map((repository) => ({ value: repository.id, name: repository.name })) : [{ value: "", name: "None that this host reaches" }]}
               error={sending.errorOf("repository_id")}
             />
           </div>
@@ -184,6 +185,7 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
               unit="h"
               min={1}
               max={8760}
+              required
               value={form.objective_hours}
               onChange={(objective_hours) => set({ objective_hours })}
               error={sending.errorOf("objective_hours")}
@@ -295,8 +297,6 @@ interface ScheduleProps {
   onChange: (schedule: Schedule) => void;
   sending: Sending;
 }
-
-const OWN_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 function ScheduleFields({ schedule, zone, onChange, sending }: ScheduleProps) {
   const { time_zone, window, spread_minutes } = schedule;
@@ -486,13 +486,17 @@ function Preview({ form }: { form: JobBody }) {
   return (
     <aside className="preview" aria-label="What this job would do">
       <h2>What it would do</h2>
-      <div aria-live="polite">
-        {error && <p className="field-error">{error}</p>}
+      <div>
+        {error && (
+          <p className="field-error" role="alert">
+            {error}
+          </p>
+        )}
         {preview && (
           <>
             {form.engine === "hyperv" && (
               <>
-                <h3>
+                <h3 aria-live="polite">
                   {included.length} of {count(preview.vms.length, "VM")}
                 </h3>
                 {isToldNothing && <p className="muted">The host has not told of its VMs yet; it does within a minute.</p>}

@@ -4,10 +4,13 @@ import { call, type Job, type Run } from "../api";
 import { engineName, scheduleText } from "../format";
 import { useAct, useList } from "../fetching";
 import { go, Link } from "../route";
-import { useMay } from "../session";
+import { useMay, useZoneOf } from "../session";
 import { Empty, Loaded, Page, Panel, Time } from "../ui/parts";
 import { RunStatusMark, Status } from "../ui/status";
 import { Table } from "../ui/table";
+
+// When a job runs, in words.
+export const ScheduleWords = ({ job }: { job: Job }) => <>{scheduleText(job.schedule, useZoneOf(job.tenant_id))}</>;
 
 // What a job covers, in a few words.
 export function coverage(job: Pick<Job, "engine" | "vms" | "sources">): string {
@@ -79,7 +82,7 @@ export function JobsScreen() {
                 },
                 { head: "Host", className: "nowrap", by: (job) => job.host_name, cell: (job) => job.host_name },
                 { head: "Repository", by: (job) => job.repository_name, cell: (job) => job.repository_name },
-                { head: "Schedule", className: "wordy", cell: (job) => (job.status === "paused" ? <Status tone="excused">Paused</Status> : scheduleText(job.schedule)) },
+                { head: "Schedule", className: "wordy", cell: (job) => (job.status === "paused" ? <Status tone="excused">Paused</Status> : <ScheduleWords job={job} />) },
                 {
                   head: "Next run",
                   by: (job) => job.next_run_at ?? "9",
@@ -90,7 +93,7 @@ export function JobsScreen() {
                   className: "end",
                   cell: (job) =>
                     may.operate && (
-                      <button type="button" className="small" aria-label={`Run ${job.name} now`} onClick={() => run.mutate(job.id)}>
+                      <button type="button" className="small" aria-label={`Run ${job.name} now`} disabled={run.isPending} onClick={() => run.mutate(job.id)}>
                         Run now
                       </button>
                     ),

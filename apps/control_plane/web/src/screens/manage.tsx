@@ -1,4 +1,4 @@
-// Managing: the frame of its screens, which owners alone see, and the list that most of them are.
+// Managing: the frame of its screens, whom screens are for, and the list that most of them are.
 
 import type { ReactNode } from "react";
 import type { UseQueryResult } from "@tanstack/react-query";
@@ -7,17 +7,24 @@ import { useMay } from "../session";
 import { Empty, Loaded, Page, Panel, Tabs } from "../ui/parts";
 import { type Column, Table } from "../ui/table";
 
-// A screen of which the server would tell others nothing.
-export function ForOwners({ title, children }: { title: string; children: ReactNode }) {
-  if (useMay().own) return children;
-  return (
-    <Page title={title}>
-      <Panel>
-        <Empty title="This is for owners">Ask an owner of this tenant to do it, or to change your role.</Empty>
-      </Panel>
-    </Page>
-  );
+interface ForProps {
+  title: string;
+  children: ReactNode;
 }
+
+const NotFor = ({ title, whom }: { title: string; whom: string }) => (
+  <Page title={title}>
+    <Panel>
+      <Empty title={`This is for ${whom}`}>Ask an owner of this tenant to do it, or to change your role.</Empty>
+    </Panel>
+  </Page>
+);
+
+// A screen of which the server would tell others nothing.
+export const ForOwners = ({ title, children }: ForProps) => (useMay().own ? children : <NotFor title={title} whom="owners" />);
+
+// A screen that ends with something which the server would refuse others.
+export const ForOperators = ({ title, children }: ForProps) => (useMay().operate ? children : <NotFor title={title} whom="operators and owners" />);
 
 export function Manage({ title, lead, actions, children }: { title: string; lead: string; actions?: ReactNode; children: ReactNode }) {
   const may = useMay();

@@ -4,7 +4,7 @@ import { useState } from "react";
 import { call, type Role, type User } from "../api";
 import { plain } from "../format";
 import { refresh, useAct, useList } from "../fetching";
-import { useTenantOfNew, useWho } from "../session";
+import { useWho } from "../session";
 import { ConfirmButton, Dialog, DialogFooter } from "../ui/dialog";
 import { CheckField, FormError, SelectField, TextField, useSending } from "../ui/form";
 import { Time } from "../ui/parts";
@@ -50,9 +50,10 @@ export function PeopleScreen() {
 }
 
 function PersonDialog({ user, onClose }: { user: User | null; onClose: () => void }) {
-  const { session } = useWho();
-  const fixed = useTenantOfNew();
+  const { session, renew, tenantId: looksAt } = useWho();
   const isOfInstallation = session.user.tenant_id === null;
+  // One's own password and second factor are changed on the page "Your account", where the old one is asked for.
+  const isSelf = user?.id === session.user.id;
   const [name, setName] = useState(user?.name ?? "");
   const [email, setEmail] = useState("");
   const [role, setRole] = useState<Role>(user?.role ?? "operator");
@@ -60,7 +61,7 @@ function PersonDialog({ user, onClose }: { user: User | null; onClose: () => voi
   const [keepsTokens, setKeepsTokens] = useState(false);
   const [isDisabled, setDisabled] = useState(user?.is_disabled ?? false);
   const [resetTotp, setResetTotp] = useState(false);
-  const [tenantId, setTenantId] = useState(fixed.tenant_id ?? "");
+  const [tenantId, setTenantId] = useState(looksAt || (session.tenants.length === 1 ? session.tenants[0].id : ""));
   const again = ["/users"];
   const remove = useAct(() => call("DELETE", `/users/${user?.id}`), { done: "Removed.", again });
   const sending = useSending(async () => {
@@ -70,6 +71,7 @@ function PersonDialog({ user, onClose }: { user: User | null; onClose: () => voi
       await call("POST", "/users", { email, name, role, password, ...(isOfInstallation && tenantId && { tenant_id: tenantId }) });
     }
     await refresh(...again);
+    if (isSelf) await renew();
     onClose();
   });
   return (
@@ -89,17 +91,19 @@ function PersonDialog({ user, onClose }: { user: User | null; onClose: () => voi
               error={sending.errorOf("tenant_id")}
             />
           )}
-          <TextField
-            label={user ? "New password" : "Password"}
-            type="password"
-            autoComplete="new-password"
-            required={!user}
-            minLength={12}
-            hint={user ? "Empty: it stays as it is." : "At least 12 characters. They can change it later."}
-            value={password}
-            onChange={setPassword}
-            error={sending.errorOf("password")}
-          />
+          {!isSelf && (
+            <TextField
+              label={user ? "New password" : "Password"}
+              type="password"
+              autoComplete="new-password"
+              required={!user}
+              minLength={12}
+              hint={user ? "Empty: it stays as it is." : "At least 12 characters. They can change it later."}
+              value={password}
+              onChange={setPassword}
+              error={sending.errorOf("password")}
+            />
+          )}
           {user && password && (
             <CheckField
               label="Keep their API tokens"
@@ -108,24 +112,22 @@ function PersonDialog({ user, onClose }: { user: User | null; onClose: () => voi
               onChange={setKeepsTokens}
             />
           )}
-          {user && (
+          {user && !isSelf && (
             <>
               <CheckField label="Disabled" hint="May not sign in; their sessions end." checked={isDisabled} onChange={setDisabled} />
               {user.has_totp && <CheckField label="Reset the second factor" hint="When they lost their phone." checked={resetTotp} onChange={setResetTotp} />}
-              {user.id !== session.user.id && (
-                <ConfirmButton
-                  className="danger-quiet"
-                  label="Remove…"
-                  confirm="Remove the person"
-                  title={`Remove ${user.name}?`}
-                  onConfirm={async () => {
-                    await remove.mutateAsync(undefined);
-                    onClose();
-                  }}
-                >
-                  <p>Their sessions and API tokens end. What they did stays in the audit log.</p>
-                </ConfirmButton>
-              )}
+              <ConfirmButton
+                className="danger-quiet"
+                label="Remove…"
+                confirm="Remove the person"
+                title={`Remove ${user.name}?`}
+                onConfirm={async () => {
+                  await remove.mutateAsync(undefined);
+                  onClose();
+                }}
+              >
+                <p>Their sessions and API tokens end. What they did stays in the audit log.</p>
+              </ConfirmButton>
             </>
           )}
           <FormError error={sending.error} fields={["name", "email", "role", "tenant_id", "password"]} />

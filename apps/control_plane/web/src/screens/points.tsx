@@ -1,9 +1,9 @@
 // Every point that can be restored, of VMs and of files.
 
-import { useState } from "react";
-import type { Host, Point } from "../api";
+import { useEffect, useState } from "react";
+import type { Host, Job, Point } from "../api";
 import { consistencyName, engineName, moment, plain } from "../format";
-import { useList } from "../fetching";
+import { useGet, useList } from "../fetching";
 import { Link, useQueryValue } from "../route";
 import { useMay } from "../session";
 import { Empty, Loaded, Page, Panel, Size, When } from "../ui/parts";
@@ -11,17 +11,35 @@ import { Table } from "../ui/table";
 import { RestoreDialog } from "./restore";
 import { PointProof } from "./vm";
 
+// A text as it is when nobody has typed for a moment.
+function useSettled(text: string): string {
+  const [settled, setSettled] = useState(text);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(text), 300);
+    return () => clearTimeout(timer);
+  }, [text]);
+  return settled;
+}
+
 export function PointsScreen() {
   const [words, setWords] = useQueryValue("q");
   const [hostId, setHost] = useQueryValue("host");
   const [engine, setEngine] = useQueryValue("engine");
-  const [job] = useQueryValue("job");
+  const [jobId, setJob] = useQueryValue("job");
+  const job = useGet<Job>(`/jobs/${jobId}`, { enabled: jobId !== "" });
   const [restoring, setRestoring] = useState<Point | null>(null);
   const hosts = useList<Host>("/hosts");
   const may = useMay();
-  const query = new URLSearchParams({ ...(hostId && { host_id: hostId }), ...(engine && { engine }), ...(job && { job_id: job }) }).toString();
-  const points = useList<Point>(`/points${query && `?${query}`}`);
-  const sought = words.trim().toLowerCase();
+  const sought = useSettled(words.trim());
+  const query = new URLSearchParams({
+    is_removed: "false",
+    ...(sought && { q: sought }),
+    ...(hostId && { host_id: hostId }),
+    ...(engine && { engine }),
+    ...(jobId && { job_id: jobId }),
+  });
+  const points = useList<Point>(`/points?${query.toString()}`, { keepsShown: true });
+  const isNarrowed = Boolean(sought || hostId || engine || jobId);
   return (
     <Page title="Restore" lead="Choose what to go back to. Nothing that is there now is touched.">
       <div className="filters">
@@ -42,17 +60,22 @@ export function PointsScreen() {
             </option>
           ))}
         </select>
+        {jobId && (
+          <button type="button" onClick={() => setJob("")}>
+            Of {job.data?.name ?? "one job"} alone: show all
+          </button>
+        )}
       </div>
       <Panel className="flush">
         <Loaded from={points}>
           {(items) => (
             <Table
               label="Restore points, newest first"
-              rows={items.filter((point) => !point.expired_at && `${point.name} ${point.host_name}`.toLowerCase().includes(sought))}
+              rows={items}
               keyOf={(point) => point.id}
               empty={
-                <Empty title={items.length ? "No point is like this" : "No points yet"}>
-                  {items.length ? "Change the search or the filter." : "Every good run of a job leaves points that can be restored from here."}
+                <Empty title={isNarrowed ? "No point is like this" : "No points yet"}>
+                  {isNarrowed ? "Change the search or the filter." : "Every good run of a job leaves points that can be restored from here."}
                 </Empty>
               }
               columns={[

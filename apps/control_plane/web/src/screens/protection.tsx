@@ -8,9 +8,10 @@ import { Link, useQueryValue } from "../route";
 import { useMay } from "../session";
 import { Chart } from "../ui/chart";
 import { Empty, Fact, Loaded, Meter, Page, Panel, Size, Time } from "../ui/parts";
-import { HealthStatus, healthName, healthTone, Icon, RunStatusMark, Strip, type Tone } from "../ui/status";
+import { HEALTH_ORDER, HealthStatus, healthName, healthTone, Icon, RunStatusMark, Strip, type Tone } from "../ui/status";
 import { type Column, Table } from "../ui/table";
 import { AlarmList } from "./alarms";
+import { runName } from "./runs";
 
 export function ProtectionScreen() {
   const overview = useGet<Overview>("/overview", { every: 30_000 });
@@ -44,7 +45,7 @@ function Verdict({ overview: { counts, vms } }: { overview: Overview }) {
         <Icon kind={tone} />
       </span>
       <strong>
-        {wanted === 0 ? "No VM needs a backup" : counts.good === wanted ? (wanted === 1 ? "The VM is safe" : `All ${wanted} VMs are safe`) : `${counts.good} of ${count(wanted, "VM")} ${wanted === 1 ? "is" : "are"} safe`}
+        {wanted === 0 ? "No VM needs a backup" : counts.good === wanted ? (wanted === 1 ? "The VM is safe" : `All ${wanted} VMs are safe`) : `${counts.good} of ${count(wanted, "VM")} ${counts.good === 1 || wanted === 1 ? "is" : "are"} safe`}
       </strong>
       {counts.hosts_online < counts.hosts && <Link href="/hosts">{count(counts.hosts - counts.hosts_online, "host")} silent</Link>}
     </span>
@@ -58,7 +59,7 @@ function SetupNote({ setup }: { setup: Overview["setup"] }) {
   return (
     <div className="note">
       <p>
-        <strong>{done === 0 ? "Nothing is backed up yet." : `Set up: ${done} of 4 steps are done.`}</strong> The guide leads you to
+        <strong>{done === 0 ? "Nothing is backed up yet." : `Set up: ${done} of 4 steps ${done === 1 ? "is" : "are"} done.`}</strong> The guide leads you to
         the first backup.
       </p>
       <Link href="/guide" className="button primary">
@@ -96,9 +97,9 @@ function Running({ runs }: { runs: Run[] }) {
         {runs.map((run) => (
           <li key={run.id}>
             <RunStatusMark status={run.status} />
-            <Link href={`/runs/${run.id}`}>{run.job_name ?? (run.kind === "backup" ? "Backup" : "Restore")}</Link>
+            <Link href={`/runs/${run.id}`}>{runName(run)}</Link>
             <span className="muted">{run.host_name}</span>
-            <Meter value={run.progress_pct} label={`Progress of ${run.job_name ?? "the run"}`} />
+            <Meter value={run.progress_pct} label={`Progress of ${runName(run)}`} />
             <span className="figure">
               {Math.floor(run.progress_pct)} %{run.speed_bytes_per_sec > 0 && `, ${size(run.speed_bytes_per_sec)}/s`}
               {run.eta_seconds > 0 && `, ${duration(run.eta_seconds)} left`}
@@ -117,7 +118,7 @@ function Figures({ overview: { now, vms, stored, counts } }: { overview: Overvie
   const wanted = vms.filter((vm) => vm.health !== "excused");
   const kept = vms.filter((vm) => vm.last_point_at);
   const proven = kept.filter((vm) => vm.last_proven_at && Date.parse(now) - Date.parse(vm.last_proven_at) < 30 * DAY_MS);
-  const oldest = kept.map((vm) => vm.last_point_at ?? "").sort()[0];
+  const oldest = kept.filter((vm) => vm.is_protected && !vm.is_excused).map((vm) => vm.last_point_at ?? "").sort()[0];
   const next = vms.map((vm) => vm.next_run_at ?? "").filter(Boolean).sort()[0];
   const last = [...stored].reverse().find((d) => d.stored_bytes);
   return (
@@ -190,11 +191,10 @@ function Shares({ vms }: { vms: VmRow[] }) {
   );
 }
 
-const ORDER: Record<Health, number> = { bad: 0, unprotected: 1, warning: 2, good: 3, excused: 4 };
 const time = (at: string | null) => (at ? Date.parse(at) : 0);
 
 const COLUMNS: Column<VmRow>[] = [
-  { head: "Health", className: "mark", by: (vm) => ORDER[vm.health] ?? 9, cell: (vm) => <HealthStatus health={vm.health} reason={vm.health_reason} /> },
+  { head: "Health", className: "mark", by: (vm) => HEALTH_ORDER[vm.health], cell: (vm) => <HealthStatus health={vm.health} reason={vm.health_reason} /> },
   {
     head: "VM",
     by: (vm) => vm.name,
@@ -223,6 +223,7 @@ const COLUMNS: Column<VmRow>[] = [
 const FILTERS: ("all" | Health)[] = ["all", "bad", "unprotected", "warning", "good", "excused"];
 
 function Vms({ vms }: { vms: VmRow[] }) {
+  const may = useMay();
   const [words, setWords] = useQueryValue("q");
   const [health, setHealth] = useQueryValue("health", "all");
   const [host, setHost] = useQueryValue("host");
@@ -244,7 +245,7 @@ function Vms({ vms }: { vms: VmRow[] }) {
   if (vms.length === 0) {
     return (
       <Panel title="VMs">
-        <Empty title="No VMs yet" action={<Link href="/guide">Enrol a host</Link>}>
+        <Empty title="No VMs yet" action={may.operate && <Link href="/guide">Enrol a host</Link>}>
           As soon as an agent runs on a Hyper-V host, every VM of it appears here by itself, with what protects it.
         </Empty>
       </Panel>

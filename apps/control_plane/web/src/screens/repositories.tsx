@@ -5,12 +5,13 @@ import { call, type Operation, type Repository } from "../api";
 import { capital, count, everyHours, plain, proofName, size } from "../format";
 import { refresh, useAct, useGet, useList } from "../fetching";
 import { go, Link } from "../route";
-import { useMay, useTenantOfNew } from "../session";
+import { useMay } from "../session";
 import { ConfirmButton, Dialog, DialogFooter } from "../ui/dialog";
-import { Choice, FormError, NumberField, TextField, useSending } from "../ui/form";
+import { Choice, ChooseAndDo, FormError, NumberField, TextField, useSending } from "../ui/form";
 import { CopyText, Empty, Fact, Facts, Loaded, Meter, Page, Panel, Size, Time, When } from "../ui/parts";
 import { RunStatusMark, Status } from "../ui/status";
 import { Table } from "../ui/table";
+import { useTenantOfNew } from "../ui/tenant";
 
 const place = (repository: Repository) =>
   repository.kind === "local" ? `${repository.path}${repository.host_name ? ` on ${repository.host_name}` : ""}` : `${repository.bucket}/${repository.prefix ?? ""} on ${repository.endpoint}`;
@@ -115,7 +116,7 @@ interface RepositoryFormProps {
 }
 
 export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormProps) {
-  const tenant = useTenantOfNew();
+  const { tenant, field } = useTenantOfNew();
   const [form, setForm] = useState(() => {
     if (!repository) return NEW_REPOSITORY;
     const { name, kind, endpoint, region, bucket, prefix, path, limit_bytes, quick_every_hours, full_every_hours, verify_every_hours, verify_percent } = repository;
@@ -141,6 +142,7 @@ export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormP
   return (
     <form onSubmit={sending.onSubmit}>
       <div className={onCancel ? "dialog-body" : ""}>
+        {!repository && field}
         {!repository && (
           <Choice
             label="Kind"
@@ -182,12 +184,12 @@ export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormP
             error={sending.errorOf("limit_bytes")}
           />
           <div className="two">
-            <NumberField label="Quick maintenance every" unit="h" min={1} required value={form.quick_every_hours} onChange={(n) => set({ quick_every_hours: n ?? 24 })} />
-            <NumberField label="Full maintenance every" unit="h" min={1} required value={form.full_every_hours} onChange={(n) => set({ full_every_hours: n ?? 168 })} />
+            <NumberField label="Quick maintenance every" hint="0: never" unit="h" min={0} required value={form.quick_every_hours} onChange={(n) => set({ quick_every_hours: n ?? 24 })} />
+            <NumberField label="Full maintenance every" hint="0: never" unit="h" min={0} required value={form.full_every_hours} onChange={(n) => set({ full_every_hours: n ?? 168 })} />
           </div>
           <div className="two">
-            <NumberField label="Verify every" unit="h" min={1} required value={form.verify_every_hours} onChange={(n) => set({ verify_every_hours: n ?? 168 })} />
-            <NumberField label="Of the content" unit="%" min={1} max={100} required value={form.verify_percent} onChange={(n) => set({ verify_percent: n ?? 5 })} />
+            <NumberField label="Verify every" hint="0: never" unit="h" min={0} required value={form.verify_every_hours} onChange={(n) => set({ verify_every_hours: n ?? 168 })} />
+            <NumberField label="Of the content" hint="0: its structure alone" unit="%" min={0} max={100} required value={form.verify_percent} onChange={(n) => set({ verify_percent: n ?? 5 })} />
           </div>
           {!repository && (
             <TextField
@@ -255,14 +257,14 @@ export function RepositoryScreen({ id }: { id: string }) {
             </>
           )}
           {may.operate && (
-            <select aria-label="Do something with the repository" value="" onChange={(event) => event.target.value && begin.mutate(event.target.value)}>
-              <option value="">Do now…</option>
-              {OPERATIONS.map((operation) => (
-                <option key={operation.kind} value={operation.kind}>
-                  {operation.name}
-                </option>
-              ))}
-            </select>
+            <ChooseAndDo
+              label="Do something with the repository"
+              prompt="Do now…"
+              action="Start"
+              options={OPERATIONS.map(({ kind, name }) => ({ value: kind, name }))}
+              isBusy={begin.isPending}
+              onDo={(kind) => begin.mutate(kind)}
+            />
           )}
         </>
       }
@@ -295,7 +297,8 @@ export function RepositoryScreen({ id }: { id: string }) {
                 <Fact name="Verified">
                   <Time at={data.last_verified_at} />
                   <small>
-                    {data.verify_percent} % {everyHours(data.verify_every_hours)}
+                    {data.verify_every_hours > 0 && `${data.verify_percent} % `}
+                    {everyHours(data.verify_every_hours)}
                   </small>
                 </Fact>
                 <Fact name="Points last compared with the repository">
@@ -370,7 +373,7 @@ function OperationResult({ result }: { result: unknown }) {
   if (typeof result === "string") return <>{result}</>;
   const told = result as Record<string, unknown>;
   if (typeof told.error === "string" || typeof told.message === "string") return <>{capital(String(told.error ?? told.message))}</>;
-  const { stored_bytes, deleted_count, sources_count, how, verified_points, listed, ...rest } = told;
+  const { stored_bytes, deleted_count, removed_points: _, sources_count, how, verified_points, damaged_points, listed, ...rest } = told;
   const points = (listed as { points?: unknown[] } | undefined)?.points;
   const ofSources = typeof sources_count === "number" ? ` of ${count(sources_count, "VM or folder", "VMs and folders")}` : "";
   const words = [
@@ -378,6 +381,7 @@ function OperationResult({ result }: { result: unknown }) {
     typeof deleted_count === "number" && `${deleted_count ? count(deleted_count, "point") : "no point"}${ofSources} removed`,
     Array.isArray(points) && `${count(points.length, "point")} found`,
     Array.isArray(verified_points) && `${count(verified_points.length, "point")} found whole`,
+    Array.isArray(damaged_points) && damaged_points.length > 0 && `${count(damaged_points.length, "point")} damaged`,
     typeof how === "string" && proofName(how),
     ...Object.entries(rest).map(([key, value]) => `${plain(key)} ${typeof value === "object" ? JSON.stringify(value) : String(value)}`),
   ].filter(Boolean);

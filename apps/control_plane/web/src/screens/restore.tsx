@@ -23,7 +23,7 @@ export function RestoreDialog({ point, onClose }: { point: Point; onClose: () =>
       <Loaded from={hosts}>
         {(items) => (
           <Loaded from={repository}>
-            {() => <RestoreForm point={point} hosts={items.filter((host) => !host.is_disabled && (!only || host.id === only))} onClose={onClose} />}
+            {() => <RestoreForm point={point} hosts={items.filter((host) => host.tenant_id === point.tenant_id && !host.is_disabled && (!only || host.id === only))} onClose={onClose} />}
           </Loaded>
         )}
       </Loaded>
@@ -31,7 +31,12 @@ export function RestoreDialog({ point, onClose }: { point: Point; onClose: () =>
   );
 }
 
-const stampOf = (point: Point) => point.created_at.slice(0, 16).replace("T", "_").replace(":", "");
+// By the clock of whoever restores, as everywhere on these pages.
+function stampOf(point: Point): string {
+  const at = new Date(point.created_at);
+  const two = (n: number) => String(n).padStart(2, "0");
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}_${two(at.getHours())}${two(at.getMinutes())}`;
+}
 
 // A folder that is surely not in the way of anything, named after the point: where its disks lie on their own host,
 // else on the host's largest volume.

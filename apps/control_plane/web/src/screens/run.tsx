@@ -16,6 +16,9 @@ import { RunStatusMark, Status, type Tone } from "../ui/status";
 import { LevelMark } from "./host";
 import { kindName, runMoment, runName, runSeconds } from "./runs";
 
+// So many events of a run the server keeps at most.
+const EVENTS_MAX = 5_501;
+
 // So long after its end a run's events are looked for once more.
 const LAST_LOOK_MS = 15_000;
 
@@ -30,13 +33,19 @@ function useRunLive(id: string) {
     if (isGoing === null) return;
     const known = new Map<number, RunEvent>();
     const add = (more: RunEvent[]) => {
-      more.forEach((event) => known.set(event.id, event));
+      const fresh = more.filter((event) => !known.has(event.id));
+      // A stream that is taken up again tells all of them again.
+      if (fresh.length === 0) return;
+      fresh.forEach((event) => known.set(event.id, event));
       setEvents([...known.values()].sort((a, b) => a.id - b.id));
     };
     const ended = new AbortController();
     const read = () =>
-      all<RunEvent>(`/runs/${id}/events`, ended.signal)
-        .then(add)
+      all<RunEvent>(`/runs/${id}/events`, ended.signal, EVENTS_MAX)
+        .then((more) => {
+          add(more);
+          setError(null);
+        })
         .catch((cause: Error) => !ended.signal.aborted && setError(cause));
     void read();
     if (!isGoing) {
@@ -56,6 +65,8 @@ function useRunLive(id: string) {
           void refresh(`/runs/${id}`, "/overview", "/jobs", "/vms", "/points");
         }
       });
+      // What was told last is old from then on: what is read holds.
+      source.addEventListener("error", () => setTold(null));
       source.addEventListener("event", (message) => add([JSON.parse(message.data) as RunEvent]));
     });
     return () => {
@@ -205,10 +216,14 @@ const PHASES: Record<Phase, [Tone, string]> = {
   failed: ["bad", "Failed"],
 };
 
-// Agents tell the end of a run before the last of what happened in it: where all went well, nothing is left unfinished.
+// Agents tell the end of a run before the last of what happened in it: what is still "working" then went well where all
+// did, and nobody knows how where the run ended with warnings.
+const UNTOLD: Partial<Record<Run["status"], [Tone, string]>> = { success: PHASES.done, warning: ["excused", "Ended"] };
+const NOT_FINISHED: [Tone, string] = ["excused", "Not finished"];
+
 function PhaseMark({ phase, run }: { phase: Phase; run: Run }) {
   const isOver = !runsStill(run.status) && (phase === "working" || phase === "finishing");
-  const [tone, word] = !isOver ? PHASES[phase] : run.status === "success" ? PHASES.done : (["excused", "Not finished"] as const);
+  const [tone, word] = isOver ? (UNTOLD[run.status] ?? NOT_FINISHED) : PHASES[phase];
   return <Status tone={tone}>{word}</Status>;
 }
 

@@ -6,7 +6,7 @@ import { useList } from "../fetching";
 import { Link, useQueryValue } from "../route";
 import { serverNow } from "../server_time";
 import { Empty, Loaded, Meter, Page, Panel, Size, Time, When } from "../ui/parts";
-import { RunStatusMark } from "../ui/status";
+import { RunStatusMark, runStatusName } from "../ui/status";
 import { Table } from "../ui/table";
 
 export const kindName = (kind: string) => (kind === "backup" ? "Backup" : "Restore");
@@ -64,7 +64,7 @@ export function RunTable({ runs, hideJob }: { runs: Run[]; hideJob?: boolean }) 
   );
 }
 
-const STATES = ["running", "queued", "success", "warning", "failed", "missed", "cancelled"];
+const STATES: Run["status"][] = ["running", "starting", "queued", "success", "warning", "partial_success", "failed", "missed", "cancelled"];
 
 export function RunsScreen() {
   const [status, setStatus] = useQueryValue("status");
@@ -79,7 +79,7 @@ export function RunsScreen() {
           <option value="">Every outcome</option>
           {STATES.map((word) => (
             <option key={word} value={word}>
-              {plain(word)}
+              {runStatusName(word)}
             </option>
           ))}
         </select>

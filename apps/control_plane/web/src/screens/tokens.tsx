@@ -5,11 +5,12 @@ import { type ApiToken, call, type EnrolmentToken, type Role } from "../api";
 import { plain } from "../format";
 import { refresh, useAct, useList } from "../fetching";
 import { serverNow } from "../server_time";
-import { useTenantOfNew, useWho } from "../session";
+import { useWho } from "../session";
 import { ConfirmButton, Dialog, DialogFooter } from "../ui/dialog";
 import { FormError, NumberField, type Sending, SelectField, TextField, useSending } from "../ui/form";
 import { CopyText, Empty, Time } from "../ui/parts";
 import { Status } from "../ui/status";
+import { useTenantOfNew } from "../ui/tenant";
 import { ManagedList } from "./manage";
 import { ROLES } from "./people";
 
@@ -104,14 +105,13 @@ export function TokensScreen() {
 }
 
 function TokenDialog({ onClose }: { onClose: () => void }) {
-  const { tenantId } = useWho();
-  const tenant = useTenantOfNew();
+  const { tenantId, session } = useWho();
   const [name, setName] = useState("");
   const [role, setRole] = useState<Role>("viewer");
   const [days, setDays] = useState("365");
   const [made, setMade] = useState("");
   const sending = useSending(async () => {
-    const token = await call<ApiToken>("POST", "/api-tokens", { ...(tenantId && tenant), name, role, ...inDays(days) });
+    const token = await call<ApiToken>("POST", "/api-tokens", { ...(session.user.tenant_id === null && tenantId && { tenant_id: tenantId }), name, role, ...inDays(days) });
     setMade(token.token ?? "");
     await refresh("/api-tokens");
   });
@@ -168,7 +168,7 @@ export function EnrolmentScreen() {
 }
 
 function EnrolmentDialog({ onClose }: { onClose: () => void }) {
-  const tenant = useTenantOfNew();
+  const { tenant, field } = useTenantOfNew();
   const [description, setDescription] = useState("");
   const [uses, setUses] = useState<number | null>(1);
   const [days, setDays] = useState("1");
@@ -186,6 +186,7 @@ function EnrolmentDialog({ onClose }: { onClose: () => void }) {
       madeNote="Run this on the host as an administrator. The token is not shown again."
       {...{ sending, onClose }}
     >
+      {field}
       <TextField label="For" required placeholder="Hosts in the branch office" value={description} onChange={setDescription} error={sending.errorOf("description")} />
       <div className="two">
         <NumberField label="Hosts" min={1} hint="Empty: any number" value={uses} onChange={setUses} error={sending.errorOf("max_uses")} />

@@ -68,7 +68,7 @@ export function VmScreen({ id }: { id: string }) {
                   <Time at={data.last_proven_at} />
                 </Fact>
                 <Fact name="Objective">
-                  {data.is_excused ? "excused" : data.objective_hours ? `a point every ${data.objective_hours} h` : "that of its job"}
+                  {data.is_excused ? "excused" : data.objective_hours ? `a point every ${data.objective_hours} h` : "none"}
                 </Fact>
                 <Fact name="Next run">
                   <Time at={data.next_run_at} none="none" />
@@ -77,7 +77,7 @@ export function VmScreen({ id }: { id: string }) {
                   <Size bytes={data.change_rate_bytes_per_day} />
                 </Fact>
                 <Fact name="Protected by">
-                  {data.job_ids.length ? <Jobs ids={data.job_ids} /> : <Link href={`/jobs/new?host=${data.host_id}`}>nothing: make a job</Link>}
+                  {data.job_ids.length ? <Jobs ids={data.job_ids} /> : may.operate ? <Link href={`/jobs/new?host=${data.host_id}`}>nothing: make a job</Link> : "nothing"}
                 </Fact>
               </Facts>
             </Panel>
@@ -223,13 +223,17 @@ function Points({ points, onRestore }: { points: Point[]; onRestore: (point: Poi
       {drawn.length > 2 && (
         <div className="columns">
           <Panel title="What changed">
-            <Chart
-              title="The last increments"
-              kind="bars"
-              labels={increments.map((point) => moment(point.created_at))}
-              show={size}
-              series={{ name: "Changed", className: "series-1", values: increments.map((point) => point.changed_bytes) }}
-            />
+            {increments.length > 0 ? (
+              <Chart
+                title="The last increments"
+                kind="bars"
+                labels={increments.map((point) => moment(point.created_at))}
+                show={size}
+                series={{ name: "Changed", className: "series-1", values: increments.map((point) => point.changed_bytes) }}
+              />
+            ) : (
+              <Empty title="No increment among them">The last points were read in full, which says nothing of what had changed.</Empty>
+            )}
           </Panel>
           <Panel title="How long it took">
             <Chart
@@ -335,7 +339,7 @@ function Machine({ vm }: { vm: Vm }) {
 function ObjectiveDialog({ vm, onClose }: { vm: Vm; onClose: () => void }) {
   const [hours, setHours] = useState(vm.objective_hours);
   const [isExcused, setExcused] = useState(vm.is_excused);
-  const save = useAct(() => call("PATCH", `/vms/${vm.id}`, { objective_hours: hours, is_excused: isExcused }), { again: ["/vms", "/overview"] });
+  const save = useAct(() => call("PATCH", `/vms/${vm.id}`, { ...(hours !== vm.objective_hours && { objective_hours: hours }), is_excused: isExcused }), { again: ["/vms", "/overview"] });
   const sending = useSending(async () => {
     await save.mutateAsync(undefined);
     await refresh("/vms");

@@ -97,6 +97,8 @@ type NumberProps = FieldProps & {
 
 export function NumberField({ label, hint, error, className, value, onChange, unit, ...rest }: NumberProps) {
   const { id, attributes } = useField({ label, hint, error });
+  // Whoever empties it to write another number is let, though what has it may hold a number meanwhile.
+  const [isEmptied, setEmptied] = useState(false);
   return (
     <Field {...{ id, label, hint, error, className }}>
       <span className="with-unit">
@@ -105,8 +107,13 @@ export function NumberField({ label, hint, error, className, value, onChange, un
           inputMode="numeric"
           {...rest}
           {...attributes}
-          value={value ?? ""}
-          onChange={(event) => onChange(event.target.value === "" ? null : Number(event.target.value))}
+          value={isEmptied ? "" : (value ?? "")}
+          onChange={(event) => {
+            const isEmpty = event.target.value === "";
+            setEmptied(isEmpty);
+            onChange(isEmpty ? null : Number(event.target.value));
+          }}
+          onBlur={() => setEmptied(false)}
         />
         {unit && <span aria-hidden="true">{unit}</span>}
       </span>
@@ -233,5 +240,47 @@ export function Choice<T extends string>({
         </label>
       ))}
     </fieldset>
+  );
+}
+
+interface ChooseAndDoProps {
+  // For those who do not see that it stands beside its button.
+  label: string;
+  // What is shown while nothing is chosen.
+  prompt: string;
+  action: string;
+  options: { value: string; name: string }[];
+  className?: string;
+  isBusy: boolean;
+  onDo: (value: string) => void;
+}
+
+// One of a few things to do. Choosing does nothing yet: with the keyboard, people pass by some on their way to one.
+export function ChooseAndDo({ label, prompt, action, options, className, isBusy, onDo }: ChooseAndDoProps) {
+  const [value, setValue] = useState("");
+  return (
+    <span className="actions">
+      <select className={className} aria-label={label} value={value} onChange={(event) => setValue(event.target.value)}>
+        <option value="">{prompt}</option>
+        {options.map((option) => (
+          <option key={option.value} value={option.value}>
+            {option.name}
+          </option>
+        ))}
+      </select>
+      {value && (
+        <button
+          type="button"
+          className={className}
+          disabled={isBusy}
+          onClick={() => {
+            onDo(value);
+            setValue("");
+          }}
+        >
+          {action}
+        </button>
+      )}
+    </span>
   );
 }

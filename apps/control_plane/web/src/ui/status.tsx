@@ -52,6 +52,9 @@ export const Icon = ({ kind }: { kind: Tone }) => (
   </svg>
 );
 
+// The worst first.
+export const HEALTH_ORDER: Record<Health, number> = { bad: 0, unprotected: 1, warning: 2, good: 3, excused: 4 };
+
 export const Status = ({ tone, children, title }: { tone: Tone; children: React.ReactNode; title?: string }) => (
   <span className={`status tone-${tone}`} title={title}>
     <Icon kind={tone} />
@@ -91,6 +94,7 @@ const RUNS: Record<string, [Tone, string]> = {
   processing: ["busy", "Running"],
   completed: ["good", "Done"],
 };
+export const runStatusName = (status: string) => RUNS[status]?.[1] ?? status;
 export const RunStatusMark = ({ status, title }: { status: string; title?: string }) => {
   const [tone, word] = RUNS[status] ?? ["calm", status];
   return (

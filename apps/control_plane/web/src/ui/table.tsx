@@ -1,6 +1,7 @@
 // Tables: real ones for screen readers, sorted by their heads, stacked into cards where the screen is narrow.
 
 import { type ReactNode, useEffect, useRef, useState } from "react";
+import { ITEMS_MAX } from "../api";
 
 export interface Column<T> {
   head: string;
@@ -50,9 +51,9 @@ export function Table<T>({ label, rows, columns, keyOf, empty, sort: given, onSo
   const shown = sorted?.by ? [...rows].sort(comparing(sorted.by, isDown)) : rows;
   return (
     <div className="table-box" role="region" aria-label={label} tabIndex={0}>
-      <table role="table" aria-label={label} aria-rowcount={rows.length}>
+      <table role="table" aria-label={label} aria-rowcount={rows.length + 1}>
         <thead role="rowgroup">
-          <tr role="row">
+          <tr role="row" aria-rowindex={1}>
             {columns.map((column) => (
               <th
                 key={column.head}
@@ -79,8 +80,8 @@ export function Table<T>({ label, rows, columns, keyOf, empty, sort: given, onSo
           </tr>
         </thead>
         <tbody role="rowgroup">
-          {shown.slice(0, limit).map((row) => (
-            <tr key={keyOf(row)} role="row">
+          {shown.slice(0, limit).map((row, i) => (
+            <tr key={keyOf(row)} role="row" aria-rowindex={i + 2}>
               {columns.map((column) => (
                 <td
                   key={column.head}
@@ -96,6 +97,9 @@ export function Table<T>({ label, rows, columns, keyOf, empty, sort: given, onSo
         </tbody>
       </table>
       {isMore && <div ref={end} className="more-rows" />}
+      {!isMore && rows.length >= ITEMS_MAX && (
+        <p className="muted cut">These are the newest {rows.length.toLocaleString("en")}. Narrow what is shown to see others.</p>
+      )}
     </div>
   );
 }
