@@ -1,9 +1,8 @@
 //! Running a test of a DLL in a process of its own: the model in a DLL is one for its whole process.
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use crate::environment::{HOST_VARIABLE, MANNERS_VARIABLE, machine_folder};
 
@@ -40,29 +39,12 @@ pub fn apart(dll: Dll, test: &str, manners: &str, work: impl FnOnce()) {
     command.args([test, "--exact", "--nocapture"]);
     command.env(HOST_VARIABLE, &host);
     command.env(MANNERS_VARIABLE, manners);
-    let ran = output(&mut command).expect("a test can be run");
+    let ran = wine::begun(|| command.output()).expect("a test can be run");
     let said = [ran.stdout, ran.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     print!("{said}");
     assert!(ran.status.success(), "{said}");
     assert!(said.contains("1 passed"), "the test did not run: {said}");
-}
-
-/// Runs a command to its end. Wine on a busy machine has let a process die before its first instruction, which it
-/// calls an internal error: nothing of the test ran then, and it is begun again.
-fn output(command: &mut Command) -> io::Result<Output> {
-    const ERROR_INTERNAL_ERROR: i32 = 1359;
-    const TRIES: usize = 5;
-    let never_began = |error: &io::Error| error.raw_os_error() == Some(ERROR_INTERNAL_ERROR);
-    for _ in 1..TRIES {
-        match command.output() {
-            Err(error) if never_began(&error) => {
-                eprintln!("Wine could not begin {command:?}: {error}")
-            }
-            ended => return ended,
-        }
-    }
-    command.output()
 }
 
 /// Returns the folder of the simulated host, in that other process.

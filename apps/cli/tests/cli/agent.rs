@@ -113,7 +113,7 @@ impl Agent {
 
 /// Runs a command to its end.
 pub fn outcome(command: &mut Command) -> Outcome {
-    let output = command.output().unwrap();
+    let output = wine::begun(|| command.output()).unwrap();
     Outcome {
         status: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),

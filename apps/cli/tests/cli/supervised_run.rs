@@ -74,7 +74,7 @@ impl Drop for Service {
 }
 
 fn start(command: &mut Command) -> Child {
-    command.spawn().unwrap()
+    wine::begun(|| command.spawn()).unwrap()
 }
 
 #[test]

@@ -35,14 +35,12 @@ fn a_handle_of_another_process_counts_and_dies_with_it() {
     let world = World::new();
     let vm = world.vm();
     let checkpoint = freeze(&world.host, vm);
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["processes::holder", "--exact", "--nocapture"])
-        .env(HOST, world.host.folder())
-        .env(VM, vm.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["processes::holder", "--exact", "--nocapture"]);
+    command.env(HOST, world.host.folder());
+    command.env(VM, vm.to_string());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = wine::begun(|| command.spawn()).unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(
         lines.any(|line| line.unwrap() == "holding"),

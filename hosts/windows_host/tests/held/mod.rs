@@ -32,9 +32,9 @@ pub fn alone(test: &str, looks: impl FnOnce()) {
         return;
     }
     let program = std::env::current_exe().expect("we are a program");
-    let status = Command::new(program)
-        .args(["--exact", test, "--nocapture"])
-        .env(ALONE, "1")
-        .status();
+    let mut command = Command::new(program);
+    command.args(["--exact", test, "--nocapture"]);
+    command.env(ALONE, "1");
+    let status = wine::begun(|| command.status());
     assert!(status.expect("it can be run").success());
 }

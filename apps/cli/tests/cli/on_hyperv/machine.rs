@@ -100,7 +100,8 @@ impl Machine {
         let mut command = self.agent.command(arguments);
         command.arg("--json").env(MANNERS, manners);
         let (stdout, stderr) = (Stdio::piped(), Stdio::piped());
-        command.stdout(stdout).stderr(stderr).spawn().unwrap()
+        command.stdout(stdout).stderr(stderr);
+        wine::begun(|| command.spawn()).unwrap()
     }
 
     /// Waits while a process runs until what is on the host `fits`; tells whether it came to that.

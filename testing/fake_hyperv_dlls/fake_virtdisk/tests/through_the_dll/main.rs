@@ -295,10 +295,9 @@ fn flushes_and_dies(test: &str) {
     let world = World::new();
     let path = world.new_folder().join("new.vhdx");
     world.real.create(&path, &new_disk()).unwrap();
-    let died = Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact"])
-        .env(DIES, &path)
-        .status();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact"]).env(DIES, &path);
+    let died = wine::begun(|| command.status());
     assert!(died.unwrap().success());
     let mut seen = [0; 4096];
     let disk = world.real.open(&path, Access::Read).unwrap();
