@@ -196,6 +196,40 @@ export async function webhooks(eyes) {
   console.log("  a webhook was called, after its network was allowed");
 }
 
+// Where several tenants are in sight, a new thing asks whose it is, and what is chosen above is all that is shown.
+export async function tenants(eyes, vm) {
+  const { page } = eyes;
+  const dialog = page.getByRole("dialog");
+  const chosen = page.getByRole("combobox", { name: "Tenant", exact: true });
+  await eyes.goto("/manage/tenants");
+  eyes.here = "tenants";
+  await eyes.button("Add a tenant").click();
+  await dialog.getByLabel("Name", { exact: true }).fill("Second Ltd");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await dialog.waitFor({ state: "detached" });
+  await eyes.goto("/manage/enrolment");
+  await eyes.button("Make a token").click();
+  await dialog.getByLabel("For", { exact: true }).fill("Theirs");
+  await dialog.getByRole("button", { name: "Make it" }).click();
+  eyes.expect(await dialog.getByLabel("Tenant").evaluate((field) => field.matches(":invalid")), "a token is made of nobody knows which tenant");
+  await dialog.getByLabel("Tenant").selectOption("Second Ltd");
+  await eyes.shoot("dialog-whose");
+  await dialog.getByRole("button", { name: "Make it" }).click();
+  await dialog.getByLabel("The command to run on the host").waitFor();
+  await dialog.getByRole("button", { name: "Done" }).click();
+  await eyes.goto("/");
+  await page.getByRole("link", { name: vm, exact: true }).first().click();
+  await eyes.heading(vm).waitFor();
+  await chosen.selectOption("Second Ltd");
+  await page.getByText("No VMs yet").waitFor();
+  await eyes.goto("/manage/enrolment");
+  await page.getByRole("cell", { name: "Theirs", exact: true }).waitFor();
+  eyes.expect((await page.getByRole("cell", { name: "A new host" }).count()) === 0, "a tenant shows another's tokens");
+  await chosen.selectOption("All tenants");
+  await page.getByRole("cell", { name: "A new host" }).first().waitFor();
+  console.log("  a second tenant has what was made for it, and nothing else");
+}
+
 const HISTORY = [
   ["Runs, work on repositories", "60"],
   ["Their events and logs", "40"],

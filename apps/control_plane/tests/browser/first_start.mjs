@@ -282,6 +282,10 @@ async function roles(eyes, password) {
     }
     await eyes.goto("/manage/people");
     await page.getByText("This is for owners").waitFor();
+    if (role === "viewer") {
+      await eyes.goto("/jobs/new");
+      await page.getByText("This is for operators and owners").waitFor();
+    }
     await eyes.goto("/");
     await eyes.shoot(`protection-${role}`);
     await eyes.signOut();

@@ -21,7 +21,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { history } from "./effects.mjs";
+import { history, tenants } from "./effects.mjs";
 import { Eyes } from "./eyes.mjs";
 import { firstStart, serverGone } from "./first_start.mjs";
 import { everyScreen } from "./screens.mjs";
@@ -88,6 +88,7 @@ async function everything(eyes) {
   await everyScreen(eyes, options.password);
   if (options.acts) await acts(eyes);
   if (!world) return;
+  await tenants(eyes, "web");
   await history(eyes, world, options);
   await serverGone(eyes, world);
 }

@@ -92,8 +92,7 @@ export function App() {
       chooseTenant(id);
       setTenantId(id);
       queries.clear();
-      // One thing's page may be another tenant's now, and so may what a filter names.
-      go(location.pathname.split("/").slice(0, 2).join("/"), true);
+      go(placeWithoutIds(), true);
     },
     renew: async () => enter(await call<Session>("GET", "/session")),
     signOut: async () => {
@@ -114,6 +113,13 @@ export function App() {
       </Clock>
     </Who>
   );
+}
+
+// Where to be when another tenant is looked at: one thing's page may be another's, and so may what a filter names.
+function placeWithoutIds(): string {
+  const [, kind, id] = location.pathname.split("/");
+  if (!id || kind === "manage" || kind === "alarms") return location.pathname;
+  return kind === "vms" ? "/" : `/${kind}`;
 }
 
 const owners = (title: string, screen: React.ReactNode) => <ForOwners title={title}>{screen}</ForOwners>;
