@@ -47,6 +47,8 @@ export class Eyes {
     there.hostname = ELSEWHERE;
     this.address = there.href;
     await act();
+    // A page that stays open goes on reading.
+    await this.page.goto("about:blank");
     this.address = here;
   }
 
@@ -84,8 +86,8 @@ export class Eyes {
   async settled() {
     await this.page.locator("h1").first().waitFor();
     await this.page.waitForFunction(() => {
-      const preview = document.querySelector(".preview [aria-live]");
-      return !document.querySelector(".loading") && (!preview || preview.childElementCount > 0);
+      const preview = document.querySelector(".preview");
+      return !document.querySelector(".loading") && (!preview || preview.querySelector("h3, .field-error"));
     });
     await this.page.evaluate(() => document.fonts.ready.then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))));
   }
