@@ -3,9 +3,14 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 
 use commands::serve::Serve;
 use commands::user::User;
+
+/// Ten thousand connections come and go: the system's allocator keeps the gaps between them, and grows (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The server that backup agents poll, with a dashboard for people.
 #[derive(Parser)]
