@@ -429,13 +429,18 @@ async fn told(ground: &Ground) -> Vec<(String, String, bool)> {
     told
 }
 
+/// Makes a webhook that takes every message.
+async fn take_messages(ground: &Ground) {
+    let (address, _) = posts(vec![200; 20]).await;
+    allow(ground, "127.0.0.0/8").await;
+    let body = json!({"name": "Hook", "kind": "webhook", "url": format!("http://{address}/hook")});
+    ground.owner.post("/alarm-channels", body).await.expect(201);
+}
+
 #[tokio::test]
 async fn what_gets_worse_is_told_again_and_what_merely_lasts_is_not() {
     let ground = Ground::new().await;
-    let (address, _) = posts(vec![200; 20]).await;
-    allow(&ground, "127.0.0.0/8").await;
-    let body = json!({"name": "Hook", "kind": "webhook", "url": format!("http://{address}/hook")});
-    ground.owner.post("/alarm-channels", body).await.expect(201);
+    take_messages(&ground).await;
     let job = text(&ground.job(ground.wish()).await["id"]);
     let chores = Chores::new(ground.world.plane.clone());
     let look = async || {
@@ -537,10 +542,7 @@ async fn what_was_given_up_is_told_with_the_next_message_that_arrives() {
 #[tokio::test]
 async fn whoever_heard_of_an_alarm_hears_of_its_end_though_it_was_snoozed() {
     let ground = Ground::new().await;
-    let (address, _) = posts(vec![200; 20]).await;
-    allow(&ground, "127.0.0.0/8").await;
-    let body = json!({"name": "Hook", "kind": "webhook", "url": format!("http://{address}/hook")});
-    ground.owner.post("/alarm-channels", body).await.expect(201);
+    take_messages(&ground).await;
     let mut wish = ground.wish();
     wish["schedule"] = json!({"kind": "manual"});
     let job = text(&ground.job(wish).await["id"]);

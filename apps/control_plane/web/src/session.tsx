@@ -45,6 +45,12 @@ export function useWho(): SignedIn {
   return who;
 }
 
+// The tenant whose things people of the installation see alone: the one that they chose, or the only one; else "".
+export function useTenantInSight(): string {
+  const { session, tenantId } = useWho();
+  return tenantId || (session.tenants.length === 1 ? session.tenants[0].id : "");
+}
+
 // By whose clock a tenant's schedules go, where they say no other.
 export function useZoneOf(tenantId: string): string | undefined {
   const { session } = useWho();

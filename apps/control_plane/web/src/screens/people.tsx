@@ -4,7 +4,7 @@ import { useState } from "react";
 import { call, type Role, type User } from "../api";
 import { plain } from "../format";
 import { refresh, useAct, useList } from "../fetching";
-import { useWho } from "../session";
+import { useTenantInSight, useWho } from "../session";
 import { ConfirmButton, Dialog, DialogFooter } from "../ui/dialog";
 import { CheckField, FormError, SelectField, TextField, useSending } from "../ui/form";
 import { Time } from "../ui/parts";
@@ -50,7 +50,8 @@ export function PeopleScreen() {
 }
 
 function PersonDialog({ user, onClose }: { user: User | null; onClose: () => void }) {
-  const { session, renew, tenantId: looksAt } = useWho();
+  const { session, renew } = useWho();
+  const inSight = useTenantInSight();
   const isOfInstallation = session.user.tenant_id === null;
   // One's own password and second factor are changed on the page "Your account", where the old one is asked for.
   const isSelf = user?.id === session.user.id;
@@ -61,7 +62,7 @@ function PersonDialog({ user, onClose }: { user: User | null; onClose: () => voi
   const [keepsTokens, setKeepsTokens] = useState(false);
   const [isDisabled, setDisabled] = useState(user?.is_disabled ?? false);
   const [resetTotp, setResetTotp] = useState(false);
-  const [tenantId, setTenantId] = useState(looksAt || (session.tenants.length === 1 ? session.tenants[0].id : ""));
+  const [tenantId, setTenantId] = useState(inSight);
   const again = ["/users"];
   const remove = useAct(() => call("DELETE", `/users/${user?.id}`), { done: "Removed.", again });
   const sending = useSending(async () => {

@@ -1,7 +1,7 @@
 // Whose a new thing is to be.
 
 import { type ReactNode, useState } from "react";
-import { useWho } from "../session";
+import { useTenantInSight, useWho } from "../session";
 import { SelectField } from "./form";
 
 interface TenantOfNew {
@@ -12,10 +12,10 @@ interface TenantOfNew {
 }
 
 export function useTenantOfNew(): TenantOfNew {
-  const { session, tenantId } = useWho();
+  const { session } = useWho();
+  const known = useTenantInSight();
   const [chosen, setChosen] = useState("");
   if (session.user.tenant_id !== null) return { tenant: {}, field: null };
-  const known = tenantId || (session.tenants.length === 1 ? session.tenants[0].id : "");
   if (known) return { tenant: { tenant_id: known }, field: null };
   const options = [{ value: "", name: "Choose one" }, ...session.tenants.map(({ id, name }) => ({ value: id, name }))];
   return {
