@@ -162,13 +162,13 @@ impl Store {
     async fn used_channels(&self) -> Result<Vec<Channel>, DbErr> {
         let rows = alarm_channel::Entity::find()
             .filter(alarm_channel::Column::IsEnabled.eq(true))
-            .all(self.db())
+            .all(self.reading())
             .await?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
         let tenants: HashMap<String, tenant::Model> = tenant::Entity::find()
-            .all(self.db())
+            .all(self.reading())
             .await?
             .into_iter()
             .map(|tenant| (tenant.id.clone(), tenant))
@@ -202,19 +202,19 @@ impl Store {
                     .is_null()
                     .or(alarm::Column::SnoozedUntil.lte(now_ms)),
             )
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let over = alarm::Entity::find()
             .filter(alarm::Column::OpenKey.is_null())
             .filter(alarm::Column::ResolvedAt.gt(now_ms - RESOLVED_MS))
-            .all(self.db())
+            .all(self.reading())
             .await?;
         let ids: Vec<i64> = open.iter().chain(&over).map(|alarm| alarm.id).collect();
         let mut told: HashMap<(i64, String, String), Told> = HashMap::new();
         for ids in ids.chunks(IDS_PER_QUERY) {
             let notices = notice::Entity::find()
                 .filter(notice::Column::AlarmId.is_in(ids.iter().copied()))
-                .all(self.db())
+                .all(self.reading())
                 .await?;
             told.extend(notices.into_iter().map(|it| {
                 let told = Told {
@@ -352,7 +352,7 @@ impl Store {
             .filter(delivery::Column::DueAt.lte(now_ms))
             .order_by_asc(delivery::Column::DueAt)
             .limit(MESSAGES_PER_TURN)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -415,7 +415,7 @@ impl Store {
     /// Returns the last day of a tenant.
     pub async fn summary(&self, tenant_id: &str, day: &str, now_ms: i64) -> Result<Summary, DbErr> {
         use sea_orm::PaginatorTrait as _;
-        let db = self.db();
+        let db = self.reading();
         let ended: Vec<(String, i64)> = run::Entity::find()
             .select_only()
             .column(run::Column::Status)

@@ -100,7 +100,7 @@ impl Store {
                 .order_by_asc(at)
                 .limit(ROWS_PER_STATEMENT as u64)
                 .into_tuple()
-                .all(self.db())
+                .all(self.reading())
                 .await?;
             let is_last = ids.len() < ROWS_PER_STATEMENT;
             if !ids.is_empty() {
@@ -128,7 +128,7 @@ impl Store {
                 .order_by_asc(alarm::Column::ResolvedAt)
                 .limit(ROWS_PER_STATEMENT as u64)
                 .into_tuple()
-                .all(self.db())
+                .all(self.reading())
                 .await?;
             if ids.is_empty() {
                 break;
@@ -169,7 +169,7 @@ impl Store {
                 .order_by_asc(Column::Id)
                 .limit(ROWS_PER_STATEMENT as u64)
                 .into_tuple()
-                .all(self.db())
+                .all(self.reading())
                 .await?;
             let is_last = looked_at.len() < ROWS_PER_STATEMENT;
             behind = looked_at.last().cloned();
@@ -179,7 +179,7 @@ impl Store {
                 .filter(Column::Id.is_in(looked_at.into_iter().map(|(_, id)| id)))
                 .filter(says_nothing_more())
                 .into_tuple()
-                .all(self.db())
+                .all(self.reading())
                 .await?;
             if !ids.is_empty() {
                 count += run::Entity::delete_many()

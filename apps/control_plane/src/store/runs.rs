@@ -447,7 +447,7 @@ impl Store {
     pub async fn watchdog(&self, now: i64, awake_since: i64) -> Result<Vec<run::Model>, DbErr> {
         let open = run::Entity::find()
             .filter(run::Column::Status.is_in(OPEN))
-            .all(&self.db)
+            .all(self.reading())
             .await?;
         let mut changed = Vec::new();
         for run in open {
@@ -547,7 +547,7 @@ impl Store {
     async fn end_lost_commands(&self, now: i64) -> Result<(), DbErr> {
         let handed_out = command::Entity::find()
             .filter(command::Column::Status.eq("processing"))
-            .all(&self.db)
+            .all(self.reading())
             .await?;
         for command in handed_out {
             if !is_command_lost(&command, false, now) {
@@ -582,7 +582,7 @@ impl Store {
     async fn end_lost_operations(&self, now: i64) -> Result<(), DbErr> {
         let handed_out = repo_operation::Entity::find()
             .filter(repo_operation::Column::Status.eq("running"))
-            .all(&self.db)
+            .all(self.reading())
             .await?;
         for operation in handed_out {
             if !is_operation_lost(&operation, now) {

@@ -30,7 +30,7 @@ impl Store {
     pub async fn upkeep_records(
         &self,
     ) -> Result<Vec<(repository::Model, Vec<(Upkeep, Record)>)>, DbErr> {
-        let db = self.db();
+        let db = self.reading();
         let repositories = self.used_repositories().all(db).await?;
         let kinds = Upkeep::ALL.map(Upkeep::kind);
         let open: HashSet<(String, String)> = repo_operation::Entity::find()
@@ -240,7 +240,7 @@ impl Store {
                         .filter(vm::Column::HostId.eq(&host_id))
                         .filter(vm::Column::GoneAt.is_null())
                         .into_tuple()
-                        .all(self.db())
+                        .all(self.reading())
                         .await?;
                     if guids.is_empty() {
                         continue;
@@ -276,7 +276,7 @@ impl Store {
         &self,
         now_ms: i64,
     ) -> Result<Vec<(String, String, inventory::Record)>, DbErr> {
-        let db = self.db();
+        let db = self.reading();
         let hosts: Vec<(String, String, Option<i64>)> = host::Entity::find()
             .select_only()
             .columns([

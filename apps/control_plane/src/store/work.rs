@@ -87,7 +87,7 @@ impl Store {
             .order_by_asc(Column::Name)
             .order_by_asc(Column::Id)
             .limit(limit)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -113,7 +113,7 @@ impl Store {
             .filter(Column::Status.is_in(["active", "paused"]))
             .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
             .order_by_asc(Column::Id)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -131,7 +131,7 @@ impl Store {
             .column_as(job::Column::Id.count(), "jobs")
             .group_by(of)
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         Ok(rows.into_iter().collect())
     }
@@ -151,7 +151,7 @@ impl Store {
             .into_query();
         let rows = run::Entity::find()
             .filter(Column::Id.in_subquery(newest))
-            .all(self.db())
+            .all(self.reading())
             .await?;
         Ok(rows
             .into_iter()
@@ -215,7 +215,7 @@ impl Store {
             .apply_if(wanted.below.as_ref(), |q, it| q.filter(Column::Id.lt(it)))
             .order_by_desc(Column::Id)
             .limit(limit)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -226,7 +226,7 @@ impl Store {
             .apply_if(tenant_id, |q, it| q.filter(run::Column::TenantId.eq(it)))
             .order_by_desc(run::Column::Id)
             .limit(500)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
@@ -238,7 +238,7 @@ impl Store {
             .select_only()
             .columns([run::Column::HostId, run::Column::Id])
             .into_tuple()
-            .all(self.db())
+            .all(self.reading())
             .await?;
         Ok(rows.into_iter().collect())
     }
@@ -451,7 +451,7 @@ impl Store {
             .apply_if(below, |q, it| q.filter(Column::Id.lt(it)))
             .order_by_desc(Column::Id)
             .limit(limit)
-            .all(self.db())
+            .all(self.reading())
             .await
     }
 
