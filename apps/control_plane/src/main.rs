@@ -41,6 +41,9 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
+    // What thousands of small buffers touch would be 2 MiB each time. A kernel that knows no such pages refuses.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another provider of cryptography was chosen before"))?;
