@@ -172,16 +172,34 @@ async fn copies<E: EntityTrait>(ground: &Ground, anew: &[(&str, &str)], from: &s
     db.execute_unprepared(&sql).await.expect(&sql);
 }
 
-/// Measures what one look at 5,000 hosts with ten VMs each and thirty points of each costs, and how long others wait
-/// meanwhile. The short form is the same with a hundredth of it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_look_at_a_large_fleet_is_short_and_small() {
-    let hosts = match std::env::var_os("E3_TEST_LONG") {
+/// Returns the most memory that this process took since the kernel last counted anew.
+fn most_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    line.unwrap_or("VmHWM: unknown").to_owned()
+}
+
+/// Has the kernel count the most memory anew, and returns what is taken now.
+fn counted_anew() -> String {
+    match std::fs::write("/proc/self/clear_refs", "5") {
+        Ok(()) => most_memory(),
+        Err(error) => format!("{} (not counted anew: {error})", most_memory()),
+    }
+}
+
+/// Returns how many hosts there are: 5,000 in the long form, a few in the short one, which does the same with them.
+fn hosts() -> usize {
+    match std::env::var_os("E3_TEST_LONG") {
         Some(_) => 5_000,
         None => 20,
-    };
+    }
+}
+
+/// Returns a ground with so many hosts beside its own, with ten VMs and a job each, and thirty nights of them. The ground's
+/// own host has one VM, with a point of last night.
+async fn large_fleet(hosts: usize) -> Ground {
     let ground = Ground::new().await;
-    let (store, now) = (ground.world.plane.store.clone(), ground.now());
+    let now = ground.now();
     let vm_id = ground.vm("web").await;
     let job = text(&ground.job(ground.wish()).await["id"]);
     let run = ground.run(&job, "success", 1).await;
@@ -240,7 +258,16 @@ async fn a_look_at_a_large_fleet_is_short_and_small() {
     ];
     let of_point = "points of JOIN n ON i <= 30 JOIN vms v ON v.host_id LIKE 'h%'";
     copies::<point::Entity>(&ground, &anew, of_point).await;
+    ground
+}
 
+/// Measures what one look at 5,000 hosts with ten VMs each and thirty points of each costs, and how long others wait
+/// meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_at_a_large_fleet_is_short_and_small() {
+    let hosts = hosts();
+    let ground = large_fleet(hosts).await;
+    let (store, now) = (ground.world.plane.store.clone(), ground.now());
     let clock = SystemClock::new();
     let stop = StopSignal::new();
     let others = tokio::spawn({
@@ -256,14 +283,7 @@ async fn a_look_at_a_large_fleet_is_short_and_small() {
             longest
         }
     });
-    let memory = || {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmHWM"));
-        line.unwrap_or("VmHWM: unknown").to_owned()
-    };
-    // From here on the kernel counts the most memory anew.
-    let is_counted_anew = std::fs::write("/proc/self/clear_refs", "5").is_ok();
-    let (before, begun) = (memory(), clock.monotonic());
+    let (before, begun) = (counted_anew(), clock.monotonic());
     let facts = store.facts(now, now).await.expect("read");
     let read = clock.monotonic() - begun;
     let findings = control_plane::watch::judge(&facts, now);
@@ -272,9 +292,9 @@ async fn a_look_at_a_large_fleet_is_short_and_small() {
     let longest = others.await.expect("no panic");
     println!(
         "{hosts} hosts: read in {read:?}, judged in {judged:?} with {} findings; others waited {longest:?} at most; \
-         memory before {before} (counted anew: {is_counted_anew}), most {}",
+         memory before {before}, most {}",
         findings.len(),
-        memory()
+        most_memory()
     );
     assert_eq!(facts.vms.len(), hosts * 10 + 1);
     let newest = facts.vms.iter().filter_map(|vm| vm.newest.as_ref());
@@ -283,4 +303,31 @@ async fn a_look_at_a_large_fleet_is_short_and_small() {
     let runs = facts.jobs.iter().filter_map(|job| job.last_run.as_ref());
     assert!(runs.clone().all(|run| run.finished_at >= now - DAY));
     assert_eq!(runs.count(), hosts + 1);
+}
+
+/// Measures what the first screen of 5,000 hosts costs.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_screen_of_a_large_fleet_takes_no_more_memory_than_it_shows() {
+    let hosts = hosts();
+    let ground = large_fleet(hosts).await;
+    let clock = SystemClock::new();
+    let (before, begun) = (counted_anew(), clock.monotonic());
+    let screen = ground.viewer.get("/overview").await.expect(200);
+    println!(
+        "{hosts} hosts: answered in {:?}; memory before {before}, most {}",
+        clock.monotonic() - begun,
+        most_memory()
+    );
+    assert_eq!(screen["counts"]["vms"], json!(hosts * 10 + 1));
+    let vms = screen["vms"].as_array().expect("VMs");
+    let of_fleet = vms.iter().filter(|vm| vm["name"] != "web");
+    let nights = of_fleet.map(|vm| {
+        let strip = vm["strip"].as_array().expect("days");
+        strip.iter().filter(|day| day["outcome"] == "good").count()
+    });
+    assert!(nights.clone().all(|nights| nights == 30), "{}", vms[1]);
+    assert_eq!(nights.count(), hosts * 10);
+    let stored = screen["stored"].as_array().expect("days");
+    let last = stored.last().expect("today");
+    assert_eq!(last["source_bytes"], json!((hosts * 10 + 1) * 1_000));
 }
