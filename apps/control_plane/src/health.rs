@@ -5,7 +5,7 @@
 //! ```
 
 use jiff::civil::Date;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::run_rules::points::DAMAGED;
@@ -19,7 +19,7 @@ pub const AHEAD_MS: i64 = 10 * 60_000;
 pub const OBJECTIVE_HOURS: i64 = 24;
 
 /// How well a VM is protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// Its last good point is as young as it is to be.
@@ -32,6 +32,19 @@ pub enum Health {
     Unprotected,
     /// Somebody decided that it needs no backup.
     Excused,
+}
+
+impl Health {
+    /// Returns how soon somebody should look at a VM of this kind: those with the smallest number first.
+    pub fn urgency(self) -> u8 {
+        match self {
+            Self::Bad => 0,
+            Self::Unprotected => 1,
+            Self::Warning => 2,
+            Self::Good => 3,
+            Self::Excused => 4,
+        }
+    }
 }
 
 /// How something of a VM went on a day.

@@ -18,14 +18,19 @@ use crate::people_api::hosts::is_online;
 use crate::people_api::input::Params;
 use crate::people_api::request::{LookRefusals, OfTenant};
 use crate::people_api::runs::{Run, run_views};
-use crate::people_api::vm_row::{HISTORY_MS, STRIP_DAYS, VmRow, day};
-use crate::people_api::vms::all_rows;
+use crate::people_api::vm_row::{DAY_MS, Glance, HISTORY_MS, STRIP_DAYS, VmRow, day};
+use crate::people_api::vms::at_a_glance;
 use crate::plane::{SharedPlane, rfc3339};
 use crate::store::entity::{alarm, repository_size};
 use crate::store::history::SizedPoint;
 
+/// A proof is counted for so many days.
+const PROOF_DAYS: i64 = 30;
+
 pub(super) fn routes() -> OpenApiRouter<SharedPlane> {
-    OpenApiRouter::new().routes(routes!(overview))
+    OpenApiRouter::new()
+        .routes(routes!(overview))
+        .routes(routes!(stored))
 }
 
 /// What the first screen shows.
@@ -35,14 +40,16 @@ pub struct Overview {
     pub now: String,
     /// Open alarms that are not snoozed, the worst first.
     pub decisions: Vec<Alarm>,
-    /// All VMs.
+    /// VMs, 1,000 at most: those that need to be looked at most come first.
     pub vms: Vec<VmRow>,
     /// How many of each there are.
     pub counts: Counts,
+    /// When the oldest last point of a VM that is to be protected was made.
+    pub oldest_last_point_at: Option<String>,
+    /// When a VM is backed up next.
+    pub next_run_at: Option<String>,
     /// Runs that have not ended.
     pub running: Vec<Run>,
-    /// How much was stored, and of how much, on each of the last thirty days.
-    pub stored: Vec<StoredDay>,
     /// What has been set up.
     pub setup: SetUp,
 }
@@ -62,10 +69,23 @@ pub struct Counts {
     pub bad: usize,
     /// VMs that no active job protects, and nobody excused.
     pub unprotected: usize,
+    /// VMs of which somebody decided that they need no backup.
+    pub excused: usize,
+    /// VMs with a point.
+    pub with_point: usize,
+    /// VMs with a point that was proven in the last thirty days.
+    pub proven: usize,
     /// Hosts that were heard of within three minutes.
     pub hosts_online: usize,
     /// Hosts.
     pub hosts: usize,
+}
+
+/// How much was stored on the last thirty days.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Stored {
+    /// Each day, the oldest first.
+    pub days: Vec<StoredDay>,
 }
 
 /// How much was stored on a day.
@@ -105,22 +125,26 @@ async fn overview(
     let tenant = tenant.as_deref();
     let now = plane.now_ms();
     let store = &plane.store;
-    let vms = all_rows(&plane, tenant).await?;
+    let (glances, vms) = at_a_glance(&plane, tenant).await?;
     let hosts = store.all_hosts(tenant).await?;
-    let since = now - HISTORY_MS;
-    let sizes = store.repository_sizes(tenant, since).await?;
-    let points = store.sized_points(tenant, since).await?;
     let running = store.runs_going_on(tenant).await?;
+    let is_wanted = |it: &&Glance| it.is_protected && it.health != Health::Excused;
+    let wanted = glances.iter().filter(is_wanted);
     Ok(Json(Overview {
         now: rfc3339(now),
         decisions: decisions(store.open_alarms_of(tenant, now).await?),
         counts: Counts {
             hosts_online: hosts.iter().filter(|host| is_online(host, now)).count(),
             hosts: hosts.len(),
-            ..counts(&vms)
+            ..counts(&glances, now)
         },
+        oldest_last_point_at: wanted.filter_map(|it| it.last_point_at).min().map(rfc3339),
+        next_run_at: glances
+            .iter()
+            .filter_map(|it| it.next_run_at)
+            .min()
+            .map(rfc3339),
         running: run_views(&plane, running).await?,
-        stored: stored(now, &sizes, &points),
         setup: SetUp {
             has_host: !hosts.is_empty(),
             has_repository: !store.repositories_of(tenant, None, 1).await?.is_empty(),
@@ -141,54 +165,121 @@ fn decisions(mut open: Vec<alarm::Model>) -> Vec<Alarm> {
     open.into_iter().map(Alarm::from).collect()
 }
 
-fn counts(vms: &[VmRow]) -> Counts {
-    let of = |health| vms.iter().filter(|vm| vm.health == health).count();
+fn counts(vms: &[Glance], now: i64) -> Counts {
+    let count = |is: &dyn Fn(&Glance) -> bool| vms.iter().filter(|vm| is(vm)).count();
+    let of = |health| count(&|vm| vm.health == health);
+    let proven_since = now - PROOF_DAYS * DAY_MS;
     Counts {
         vms: vms.len(),
-        protected: vms.iter().filter(|vm| vm.is_protected).count(),
+        protected: count(&|vm| vm.is_protected),
         good: of(Health::Good),
         warning: of(Health::Warning),
         bad: of(Health::Bad),
         unprotected: of(Health::Unprotected),
+        excused: of(Health::Excused),
+        with_point: count(&|vm| vm.last_point_at.is_some()),
+        proven: count(&|vm| {
+            vm.last_point_at.is_some() && vm.last_proven_at.is_some_and(|at| at > proven_since)
+        }),
         ..Counts::default()
     }
 }
 
-/// Returns how much was stored on the last days. What was measured, or made, counts until there is something newer; a
-/// point that went with nothing newer behind it, as the last one of a VM that is gone, counts until it went.
-fn stored(now: i64, sizes: &[repository_size::Model], points: &[SizedPoint]) -> Vec<StoredDay> {
-    let today = day(now, &jiff::tz::TimeZone::UTC);
-    let mut held: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut of: BTreeMap<(Option<i64>, Option<&str>, &str), &SizedPoint> = BTreeMap::new();
-    let mut sizes = sizes.iter().peekable();
-    let mut points = points.iter().peekable();
-    days_until(today, STRIP_DAYS)
-        .into_iter()
-        .map(|on| {
-            let name = on.to_string();
+/// Shows how much was stored on the last thirty days.
+#[utoipa::path(get, path = "/stored", tag = "overview", params(OfTenant),
+    responses((status = 200, body = Stored), LookRefusals))]
+async fn stored(
+    Viewer(caller): Viewer,
+    State(plane): State<SharedPlane>,
+    Params(of): Params<OfTenant>,
+) -> ApiResult<Json<Stored>> {
+    let tenant = caller.scope(of.tenant_id.as_deref())?;
+    let tenant = tenant.as_deref();
+    let now = plane.now_ms();
+    let since = now - HISTORY_MS;
+    let mut sums = StoredSums::until(now);
+    let sizes = plane.store.repository_sizes(tenant, since).await?;
+    let take = |point| sums.take(point);
+    plane.store.each_sized_point(tenant, since, take).await?;
+    let days = sums.with(&sizes);
+    Ok(Json(Stored { days }))
+}
+
+/// What is backed up: a VM by its number, whichever jobs protect it; else a name of a job.
+type Kept = (Option<i64>, Option<String>, String);
+
+/// How much the last points held on each of the last days, summed up while points come in the order in which they were made.
+/// What was made counts until there is something newer; a point that went with nothing newer behind it, as the last one of
+/// a VM that is gone, counts until it went.
+#[derive(Debug)]
+struct StoredSums {
+    days: Vec<Date>,
+    // What the points held on the days that no more points come for.
+    sums: Vec<i64>,
+    // Of everything what its last point holds, and when that went.
+    last: BTreeMap<Kept, (i64, Option<Date>)>,
+}
+
+impl StoredSums {
+    fn until(now: i64) -> Self {
+        Self {
+            days: days_until(utc_day(now), STRIP_DAYS),
+            sums: Vec::new(),
+            last: BTreeMap::new(),
+        }
+    }
+
+    fn take(&mut self, point: SizedPoint) {
+        let made_on = utc_day(point.created_at);
+        while self
+            .days
+            .get(self.sums.len())
+            .is_some_and(|day| *day < made_on)
+        {
+            self.end_day();
+        }
+        let key = match point.vm_id {
+            Some(_) => (point.vm_id, None, String::new()),
+            None => (None, point.job_id, point.name),
+        };
+        let gone_on = point.expired_at.map(utc_day);
+        self.last.insert(key, (point.total_bytes, gone_on));
+    }
+
+    fn end_day(&mut self) {
+        let today = self.days[self.sums.len()];
+        let there = self
+            .last
+            .values()
+            .filter(|(_, gone_on)| gone_on.is_none_or(|on| on > today));
+        self.sums.push(there.map(|(bytes, _)| bytes).sum());
+    }
+
+    /// Adds what the repositories held, as it was measured on days, the oldest first.
+    fn with(mut self, sizes: &[repository_size::Model]) -> Vec<StoredDay> {
+        while self.sums.len() < self.days.len() {
+            self.end_day();
+        }
+        let mut held: BTreeMap<&str, i64> = BTreeMap::new();
+        let mut sizes = sizes.iter().peekable();
+        let days = self.days.into_iter().zip(self.sums);
+        days.map(|(day, source_bytes)| {
+            let name = day.to_string();
             while let Some(size) = sizes.next_if(|size| size.day <= name) {
                 held.insert(&size.repository_id, size.stored_bytes);
             }
-            let is_by_then = |at: i64| day(at, &jiff::tz::TimeZone::UTC) <= on;
-            let is_made = |point: &&SizedPoint| is_by_then(point.created_at);
-            while let Some(point) = points.next_if(is_made) {
-                // A VM is one, whichever jobs protect it.
-                let key = match point.vm_id {
-                    Some(_) => (point.vm_id, None, ""),
-                    None => (None, point.job_id.as_deref(), &*point.name),
-                };
-                of.insert(key, point);
-            }
-            let there = of
-                .values()
-                .filter(|it| !it.expired_at.is_some_and(is_by_then));
             StoredDay {
-                day: on,
+                day,
                 stored_bytes: (!held.is_empty()).then(|| held.values().sum()),
-                source_bytes: there.map(|point| point.total_bytes).sum(),
+                source_bytes,
             }
         })
         .collect()
+    }
+}
+
+fn utc_day(at: i64) -> Date {
+    day(at, &jiff::tz::TimeZone::UTC)
 }
 
 #[cfg(test)]
@@ -231,7 +322,9 @@ mod tests {
             point(None, "x", 7, ago(1)),
             point(None, "z", 3, ago(0)),
         ];
-        let stored = stored(now, &sizes, &points);
+        let mut sums = StoredSums::until(now);
+        points.into_iter().for_each(|point| sums.take(point));
+        let stored = sums.with(&sizes);
         assert_eq!(stored.len(), 30);
         let figures: Vec<(Option<i64>, i64)> = stored
             .iter()

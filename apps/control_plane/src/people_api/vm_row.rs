@@ -10,8 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::health::{
-    Consistency, Facts, Happening, Health, LastPoint, OBJECTIVE_HOURS, Outcome, StripDay,
-    change_rate, judge, strip,
+    Consistency, Facts, Happening, Health, Judgement, LastPoint, OBJECTIVE_HOURS, Outcome,
+    StripDay, change_rate, judge, strip,
 };
 use crate::plane::{Plane, rfc3339};
 use crate::run_rules::listing::unconfirmed_since;
@@ -27,7 +27,7 @@ pub(super) const STRIP_DAYS: usize = 30;
 /// How far back points and runs are read: the strip's days, and one for zones.
 pub(super) const HISTORY_MS: i64 = 31 * DAY_MS;
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 
 /// How many days the rate of change is taken from.
 const RATE_DAYS: i64 = 14;
@@ -150,7 +150,10 @@ impl Ground {
         self.jobs_of(vm).map(|job| job.row.id.clone()).collect()
     }
 
-    fn jobs_of<'a>(&'a self, vm: &'a vm::Model) -> impl Iterator<Item = &'a VmJob> {
+    fn jobs_of<'a, 'v>(
+        &'a self,
+        vm: &'v vm::Model,
+    ) -> impl Iterator<Item = &'a VmJob> + use<'a, 'v> {
         let of_host = self.jobs.get(&vm.host_id).into_iter().flatten();
         of_host.filter(move |job| job.rules.is_chosen(&vm.guid, &vm.name))
     }
@@ -172,33 +175,87 @@ impl Ground {
             .collect()
     }
 
-    fn row(&self, vm: vm::Model, history: &Sorted<'_>, now: i64) -> VmRow {
-        let jobs: Vec<&VmJob> = self.jobs_of(&vm).collect();
-        let is_host_disabled = self.disabled_hosts.contains(&vm.host_id);
-        let active = || {
-            let active = jobs.iter().filter(|job| job.row.status == "active");
-            active.filter(|_| !is_host_disabled)
+    /// Judges VMs by what is newest of them, in the order in which they are given.
+    pub(super) fn glances(&self, vms: &[vm::Model], newest: &VmHistory, now: i64) -> Vec<Glance> {
+        let history = Sorted::of(newest);
+        let glance = |vm: &vm::Model| {
+            let judged = self.judged(vm, &history, now);
+            Glance {
+                health: judged.judgement.health,
+                is_protected: judged.is_protected,
+                next_run_at: judged.next_run_at(),
+                last_point_at: judged.last.map(|last| last.created_at),
+                last_proven_at: newest.proven.get(&vm.id).copied(),
+            }
         };
+        vms.iter().map(glance).collect()
+    }
+
+    fn row(&self, vm: vm::Model, history: &Sorted<'_>, now: i64) -> VmRow {
+        let judged = self.judged(&vm, history, now);
+        let last = judged.last;
+        let zone = self.zone(&vm.tenant_id);
+        let today = day(now, &zone);
+        VmRow {
+            host_name: self.hosts.get(&vm.host_id).cloned().unwrap_or_default(),
+            is_protected: judged.is_protected,
+            job_ids: judged.jobs.iter().map(|job| job.row.id.clone()).collect(),
+            objective_hours: judged.objective_hours,
+            last_point_at: last.map(|last| rfc3339(last.created_at)),
+            last_point_id: last.map(|last| last.id),
+            last_consistency: last
+                .map(|last| last.consistency.clone())
+                .filter(|word| !word.is_empty()),
+            last_proven_at: history.all.proven.get(&vm.id).copied().map(rfc3339),
+            size_bytes: disks_bytes(&vm.disks_json).or(last.map(|last| last.total_bytes)),
+            change_rate_bytes_per_day: rate(history.points(vm.id), today, &zone),
+            next_run_at: judged.next_run_at().map(rfc3339),
+            health: judged.judgement.health,
+            health_reason: judged.judgement.reason(),
+            strip: strip(today, STRIP_DAYS, &judged.happenings),
+            id: vm.id,
+            tenant_id: vm.tenant_id,
+            host_id: vm.host_id,
+            name: vm.name,
+            guid: vm.guid,
+            state: vm.state,
+            is_linux: vm.is_linux,
+            generation: vm.generation,
+            is_tracked: vm.is_tracked,
+            is_excused: vm.is_excused,
+        }
+    }
+
+    fn judged<'a>(&'a self, vm: &vm::Model, history: &Sorted<'a>, now: i64) -> Judged<'a> {
+        let jobs: Vec<&VmJob> = self.jobs_of(vm).collect();
+        let is_host_disabled = self.disabled_hosts.contains(&vm.host_id);
+        let active: Vec<&VmJob> = jobs
+            .iter()
+            .copied()
+            .filter(|job| job.row.status == "active" && !is_host_disabled)
+            .collect();
         let last = history.all.last.get(&vm.id);
         let zone = self.zone(&vm.tenant_id);
-        let asked = active()
+        let asked = active
+            .iter()
             .filter_map(|job| Consistency::of(&job.row.consistency))
             .min();
-        let happenings = happenings(&vm, &jobs, history, asked, &zone);
-        let objective = vm
+        let happenings = happenings(vm, &jobs, history, asked, &zone);
+        let objective_hours = vm
             .objective_hours
-            .or_else(|| active().map(|job| job.row.objective_hours).min());
+            .or_else(|| active.iter().map(|job| job.row.objective_hours).min());
         let warnings: Vec<String> = last
             .and_then(|last| serde_json::from_str(&last.warnings_json).ok())
             .unwrap_or_default();
         let facts = Facts {
             is_excused: vm.is_excused,
-            protected_since: active()
+            protected_since: active
+                .iter()
                 .map(|job| job.row.created_at.max(vm.first_seen_at))
                 .min(),
             is_host_disabled,
             is_paused: jobs.iter().any(|job| job.row.status == "paused"),
-            objective_hours: objective.unwrap_or(OBJECTIVE_HOURS),
+            objective_hours: objective_hours.unwrap_or(OBJECTIVE_HOURS),
             last: last.map(|last| LastPoint {
                 at: last.created_at,
                 consistency: Consistency::of(&last.consistency),
@@ -212,41 +269,50 @@ impl Ground {
                 .iter()
                 .max_by_key(|it| it.at)
                 .map(|it| (it.at, it.outcome)),
-            passed_over_at: passed_over_at(&vm, &jobs, history),
+            passed_over_at: passed_over_at(vm, &jobs, history),
         };
-        let judgement = judge(&facts, now);
-        let today = day(now, &zone);
-        VmRow {
-            host_name: self.hosts.get(&vm.host_id).cloned().unwrap_or_default(),
+        Judged {
+            judgement: judge(&facts, now),
             is_protected: facts.protected_since.is_some(),
-            job_ids: jobs.iter().map(|job| job.row.id.clone()).collect(),
-            objective_hours: objective,
-            last_point_at: last.map(|last| rfc3339(last.created_at)),
-            last_point_id: last.map(|last| last.id),
-            last_consistency: last
-                .map(|last| last.consistency.clone())
-                .filter(|word| !word.is_empty()),
-            last_proven_at: history.all.proven.get(&vm.id).copied().map(rfc3339),
-            size_bytes: disks_bytes(&vm.disks_json).or(last.map(|last| last.total_bytes)),
-            change_rate_bytes_per_day: rate(history.points(vm.id), today, &zone),
-            next_run_at: active()
-                .filter_map(|job| job.row.next_run_at)
-                .min()
-                .map(rfc3339),
-            health: judgement.health,
-            health_reason: judgement.reason(),
-            strip: strip(today, STRIP_DAYS, &happenings),
-            id: vm.id,
-            tenant_id: vm.tenant_id,
-            host_id: vm.host_id,
-            name: vm.name,
-            guid: vm.guid,
-            state: vm.state,
-            is_linux: vm.is_linux,
-            generation: vm.generation,
-            is_tracked: vm.is_tracked,
-            is_excused: vm.is_excused,
+            last,
+            jobs,
+            active,
+            objective_hours,
+            happenings,
         }
+    }
+}
+
+/// What is counted of a VM.
+#[derive(Debug)]
+pub(super) struct Glance {
+    /// How well it is protected.
+    pub(super) health: Health,
+    /// Whether an active job protects it.
+    pub(super) is_protected: bool,
+    /// When it is backed up next.
+    pub(super) next_run_at: Option<i64>,
+    /// When its last good point was made.
+    pub(super) last_point_at: Option<i64>,
+    /// When one of its points was last proven.
+    pub(super) last_proven_at: Option<i64>,
+}
+
+/// A VM, judged, and what by.
+struct Judged<'a> {
+    judgement: Judgement,
+    is_protected: bool,
+    last: Option<&'a point::Model>,
+    jobs: Vec<&'a VmJob>,
+    active: Vec<&'a VmJob>,
+    objective_hours: Option<i64>,
+    happenings: Vec<Happening>,
+}
+
+impl Judged<'_> {
+    fn next_run_at(&self) -> Option<i64> {
+        let next = self.active.iter().filter_map(|job| job.row.next_run_at);
+        next.min()
     }
 }
 

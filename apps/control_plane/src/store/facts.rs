@@ -451,10 +451,7 @@ fn vms_behind(id: i64) -> Select<vm::Entity> {
     let newest = Query::select()
         .column(point::Column::Id)
         .from(point::Entity)
-        .and_where(same(
-            (point::Entity, point::Column::VmId),
-            (vm::Entity, vm::Column::Id),
-        ))
+        .and_where(is_of_vm())
         .and_where(point::Column::ExpiredAt.is_null())
         .order_by(point::Column::Id, Order::Desc)
         .limit(1)
@@ -583,7 +580,15 @@ where
     Expr::col(one).eq(Expr::col(other))
 }
 
-fn subquery(select: SelectStatement) -> Expr {
+/// Tells of a point that it is one of the VM at hand.
+pub(super) fn is_of_vm() -> Expr {
+    same(
+        (point::Entity, point::Column::VmId),
+        (vm::Entity, vm::Column::Id),
+    )
+}
+
+pub(super) fn subquery(select: SelectStatement) -> Expr {
     Expr::from(SubQueryStatement::SelectStatement(select))
 }
 

@@ -2,14 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Func, LikeExpr, SelectStatement};
+use futures_util::TryStreamExt as _;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, LikeExpr, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait as _, Condition, DbErr, EntityTrait as _, FromQueryResult, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    ColumnTrait as _, Condition, DbErr, EntityTrait as _, FromQueryResult, Order, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, QueryTrait as _, Select,
 };
 
 use crate::store::Store;
-use crate::store::entity::{agent_event, alarm, point, run, run_event, run_log};
+use crate::store::entity::{agent_event, alarm, job, point, run, run_event, run_log, vm};
+use crate::store::facts::{is_of_vm, subquery};
 
 /// Which points are wanted.
 #[derive(Clone, Debug, Default)]
@@ -79,10 +81,20 @@ impl RecentRun {
     }
 }
 
+/// Of which VMs history is wanted, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub enum HistoryOf<'a> {
+    /// All that happened to these VMs.
+    Vms(&'a [i64]),
+    /// Of every VM that a tenant has, or of every tenant's, the newest point, and of every job the newest run of each
+    /// outcome: what a VM is judged by, whatever else there is.
+    Newest(Option<&'a str>),
+}
+
 /// What happened to VMs in the last weeks.
 #[derive(Clone, Debug, Default)]
 pub struct VmHistory {
-    /// The last point of each VM, however old.
+    /// The last point of each VM that is still there, however old.
     pub last: HashMap<i64, point::Model>,
     /// When a point of each VM was last proven.
     pub proven: HashMap<i64, i64>,
@@ -109,6 +121,72 @@ pub struct SizedPoint {
     pub created_at: i64,
     /// When it was found to be removed.
     pub expired_at: Option<i64>,
+}
+
+impl HistoryOf<'_> {
+    fn vms(self) -> Select<vm::Entity> {
+        use vm::Column;
+        let vms = vm::Entity::find();
+        match self {
+            Self::Vms(ids) => vms.filter(Column::Id.is_in(ids.iter().copied())),
+            Self::Newest(tenant_id) => vms
+                .filter(Column::GoneAt.is_null())
+                .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it))),
+        }
+    }
+
+    /// The numbers of the newest points of the VMs, one each, of those that are like this: an index finds each.
+    fn newest_points(self, which: Expr) -> SelectStatement {
+        let newest = Query::select()
+            .column(point::Column::Id)
+            .from(point::Entity)
+            .and_where(is_of_vm())
+            .and_where(which)
+            .order_by(point::Column::Id, Order::Desc)
+            .limit(1)
+            .to_owned();
+        let vms = self.vms().select_only();
+        vms.expr_as(subquery(newest), "newest").into_query()
+    }
+
+    /// The backup runs since `since` that tell how the VMs fared: those of their hosts' jobs.
+    fn runs(self, since: i64) -> Condition {
+        use run::Column;
+        let backups = Condition::all()
+            .add(Column::CreatedAt.gte(since))
+            .add(Column::Kind.eq("backup"))
+            .add(Column::Engine.eq("hyperv"));
+        match self {
+            Self::Vms(_) => {
+                let hosts = self.vms().select_only().column(vm::Column::HostId);
+                let jobs = job::Entity::find()
+                    .filter(job::Column::HostId.in_subquery(hosts.into_query()))
+                    .select_only()
+                    .column(job::Column::Id);
+                backups.add(Column::JobId.in_subquery(jobs.into_query()))
+            }
+            Self::Newest(tenant_id) => {
+                let newest = run::Entity::find()
+                    .filter(backups)
+                    .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
+                    .select_only()
+                    .column_as(Column::Id.max(), "newest")
+                    .group_by(Column::JobId)
+                    .group_by(Column::Status);
+                Condition::all().add(Column::Id.in_subquery(newest.into_query()))
+            }
+        }
+    }
+}
+
+/// When a point of the VM at hand was last proven.
+fn last_proof() -> Expr {
+    let proof = Query::select()
+        .expr(point::Column::ProvenAt.max())
+        .from(point::Entity)
+        .and_where(is_of_vm())
+        .to_owned();
+    subquery(proof)
 }
 
 /// Tells whether a column holds a text, in any case: of letters beyond ASCII, SQLite knows the case as it was typed alone.
@@ -218,44 +296,28 @@ impl Store {
             .await
     }
 
-    /// Returns what happened to VMs since `since`: to those with `vm_ids`, or to all of the tenant. The number of
-    /// statements does not depend on how many VMs there are.
-    pub async fn vm_history(
-        &self,
-        tenant_id: Option<&str>,
-        vm_ids: Option<&[i64]>,
-        since: i64,
-    ) -> Result<VmHistory, DbErr> {
+    /// Returns what happened to VMs since `since`. The number of statements does not depend on how many VMs there are, and
+    /// of [`HistoryOf::Newest`] nothing depends on how many points there are.
+    pub async fn vm_history(&self, of: HistoryOf<'_>, since: i64) -> Result<VmHistory, DbErr> {
         use point::Column;
-        let of_vms = || {
-            point::Entity::find()
-                .filter(Column::VmId.is_not_null())
-                .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
-                .apply_if(vm_ids, |q, ids| {
-                    q.filter(Column::VmId.is_in(ids.iter().copied()))
-                })
-        };
-        let newest: SelectStatement = of_vms()
-            .select_only()
-            .column_as(Column::Id.max(), "newest")
-            .filter(Column::ExpiredAt.is_null())
-            .group_by(Column::VmId)
-            .into_query();
         let last = point::Entity::find()
-            .filter(Column::Id.in_subquery(newest))
+            .filter(Column::Id.in_subquery(of.newest_points(Column::ExpiredAt.is_null())))
             .all(self.reading())
             .await?;
-        let proven: Vec<(i64, Option<i64>)> = of_vms()
+        let proven: Vec<(i64, Option<i64>)> = of
+            .vms()
             .select_only()
-            .column(Column::VmId)
-            .column_as(Column::ProvenAt.max(), "proven")
-            .filter(Column::ProvenAt.is_not_null())
-            .group_by(Column::VmId)
+            .column(vm::Column::Id)
+            .expr_as(last_proof(), "proven")
             .into_tuple()
             .all(self.reading())
             .await?;
-        let points = of_vms()
-            .filter(Column::CreatedAt.gte(since))
+        let is_recent = Column::CreatedAt.gte(since);
+        let points = point::Entity::find()
+            .filter(match of {
+                HistoryOf::Vms(ids) => Column::VmId.is_in(ids.iter().copied()).and(is_recent),
+                HistoryOf::Newest(_) => Column::Id.in_subquery(of.newest_points(is_recent)),
+            })
             .select_only()
             .columns([
                 Column::VmId,
@@ -279,20 +341,15 @@ impl Store {
                 .filter_map(|(vm_id, proven)| Some((vm_id, proven?)))
                 .collect(),
             points,
-            runs: self.recent_runs(tenant_id, since).await?,
-            failed: self.failed_vms(tenant_id, since).await?,
+            runs: self.recent_runs(of, since).await?,
+            failed: self.failed_vms(of, since).await?,
         })
     }
 
-    async fn recent_runs(
-        &self,
-        tenant_id: Option<&str>,
-        since: i64,
-    ) -> Result<Vec<RecentRun>, DbErr> {
+    async fn recent_runs(&self, of: HistoryOf<'_>, since: i64) -> Result<Vec<RecentRun>, DbErr> {
         use run::Column;
         run::Entity::find()
-            .filter(Self::is_recent_vm_backup(since))
-            .apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)))
+            .filter(of.runs(since))
             .select_only()
             .columns([
                 Column::Id,
@@ -307,29 +364,20 @@ impl Store {
             .await
     }
 
-    fn is_recent_vm_backup(since: i64) -> Condition {
-        use run::Column;
-        Condition::all()
-            .add(Column::CreatedAt.gte(since))
-            .add(Column::Kind.eq("backup"))
-            .add(Column::Engine.eq("hyperv"))
-    }
-
     async fn failed_vms(
         &self,
-        tenant_id: Option<&str>,
+        of: HistoryOf<'_>,
         since: i64,
     ) -> Result<HashMap<String, HashSet<String>>, DbErr> {
         use run_event::Column;
         let runs: SelectStatement = run::Entity::find()
-            .filter(Self::is_recent_vm_backup(since))
+            .filter(of.runs(since))
             .filter(run::Column::Status.is_in([
                 "failed",
                 "partial_success",
                 "warning",
                 "cancelled",
             ]))
-            .apply_if(tenant_id, |q, it| q.filter(run::Column::TenantId.eq(it)))
             .select_only()
             .column(run::Column::Id)
             .into_query();
@@ -351,13 +399,14 @@ impl Store {
         Ok(failed)
     }
 
-    /// Returns what is needed to tell how much was backed up on the days since `since`: the points made since then,
-    /// and of each VM, or each name of a job, the last one before.
-    pub async fn sized_points(
+    /// Hands out what is needed to tell how much was backed up on the days since `since`: the points made since then,
+    /// and of each VM, or each name of a job, the last one before; in the order in which they were made, one by one.
+    pub async fn each_sized_point(
         &self,
         tenant_id: Option<&str>,
         since: i64,
-    ) -> Result<Vec<SizedPoint>, DbErr> {
+        mut take: impl FnMut(SizedPoint),
+    ) -> Result<(), DbErr> {
         use point::Column;
         let of_tenant =
             || point::Entity::find().apply_if(tenant_id, |q, it| q.filter(Column::TenantId.eq(it)));
@@ -369,7 +418,7 @@ impl Store {
             .group_by(Column::VmId)
             .group_by(Column::Name)
             .into_query();
-        of_tenant()
+        let mut points = of_tenant()
             .filter(
                 Condition::any()
                     .add(Column::CreatedAt.gte(since))
@@ -386,8 +435,12 @@ impl Store {
             ])
             .order_by_asc(Column::Id)
             .into_model::<SizedPoint>()
-            .all(self.reading())
-            .await
+            .stream(self.reading())
+            .await?;
+        while let Some(point) = points.try_next().await? {
+            take(point);
+        }
+        Ok(())
     }
 
     /// Returns alarms that are open and not snoozed.

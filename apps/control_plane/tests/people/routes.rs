@@ -112,6 +112,7 @@ pub const TABLE: &[(&str, &str, Least)] = &[
     ("post", "/alarm-channels/{id}/test", W),
     // First screen.
     ("get", "/overview", V),
+    ("get", "/stored", V),
 ];
 
 /// A route that the document names.

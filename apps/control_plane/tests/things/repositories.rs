@@ -444,8 +444,8 @@ async fn what_an_agent_measured_after_its_work_is_what_a_repository_holds() {
     let shown = ground.viewer.get(&path).await.expect(200);
     assert_eq!(shown["stored_bytes"], 5_000);
     assert_eq!(shown["measured_at"], shown["last_full_at"]);
-    let overview = ground.viewer.get("/overview").await.expect(200);
-    assert_eq!(overview["stored"][29]["stored_bytes"], 5_000);
+    let stored = ground.viewer.get("/stored").await.expect(200);
+    assert_eq!(stored["days"][29]["stored_bytes"], 5_000);
 }
 
 #[tokio::test]

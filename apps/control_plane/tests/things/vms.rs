@@ -1,8 +1,14 @@
 //! VMs: how well they are protected, and the first screen.
 
+use std::time::Duration;
+
 use control_plane::store::entity::{alarm, host, point, repository, run, vm};
-use sea_orm::{ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, EntityTrait as _};
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, ConnectionTrait as _,
+    EntityTrait as _,
+};
 use serde_json::{Value, json};
+use time_and_chance::Chance;
 
 use crate::ground::{self, Ground, HOUR, PointOf, text};
 
@@ -101,10 +107,7 @@ async fn a_row_says_how_a_vm_fares_and_why() {
         (&bare["health"], &bare["last_point_at"]),
         (&json!("warning"), &json!(null))
     );
-    ground
-        .world
-        .clock
-        .advance(std::time::Duration::from_secs(27 * 3_600));
+    ground.world.clock.advance(Duration::from_secs(27 * 3_600));
     // The session has ended meanwhile.
     let viewer = &ground.viewer;
     let viewer = ground.world.session(&viewer.user_id, &viewer.email).await;
@@ -163,10 +166,7 @@ async fn a_row_is_not_good_where_there_is_a_reason_to_doubt_it() {
     );
     disks(&["a.vhdx"]).update(db).await.expect("changed");
     // A run that ended well without it.
-    ground
-        .world
-        .clock
-        .advance(std::time::Duration::from_secs(60));
+    ground.world.clock.advance(Duration::from_secs(60));
     let without = ground.run(&job, "success", 0).await;
     let (health, why) = judged().await;
     assert!(
@@ -225,12 +225,7 @@ async fn what_ran_on_a_host_before_a_vm_came_there_says_nothing_of_it() {
     let there = text(&ground.job(wish).await["id"]);
     let vm = ground.vm("web01").await;
     backed_up(&ground, &job, vm, "web01", 1).await;
-    let pass = || {
-        ground
-            .world
-            .clock
-            .advance(std::time::Duration::from_secs(60))
-    };
+    let pass = || ground.world.clock.advance(Duration::from_secs(60));
     for status in ["failed", "success"] {
         pass();
         ground.run(&there, status, 0).await;
@@ -486,10 +481,18 @@ async fn the_first_screen_shows_what_needs_a_decision_and_whether_all_is_safe() 
     assert_eq!(decisions, [&json!("2"), &json!("1")]);
     assert_eq!(
         shown["counts"],
-        json!({"vms": 1, "protected": 1, "good": 1, "warning": 0, "bad": 0, "unprotected": 0, "hosts_online": 1, "hosts": 1})
+        json!({
+            "vms": 1, "protected": 1, "good": 1, "warning": 0, "bad": 0, "unprotected": 0, "excused": 0, "with_point": 1,
+            "proven": 0, "hosts_online": 1, "hosts": 1,
+        })
     );
     assert_eq!(shown["running"][0]["status"], "queued");
-    let today = &shown["stored"][29];
+    assert_eq!(
+        shown["oldest_last_point_at"],
+        shown["vms"][0]["last_point_at"]
+    );
+    assert_eq!(shown["next_run_at"], shown["vms"][0]["next_run_at"]);
+    let today = &ground.viewer.get("/stored").await.expect(200)["days"][29];
     assert_eq!(
         (&today["stored_bytes"], &today["source_bytes"]),
         (&json!(700), &json!(1_000))
@@ -527,4 +530,99 @@ async fn a_proof_of_any_point_counts_for_its_vm() {
         .expect("proven");
     let row = ground.viewer.get(&format!("/vms/{vm}")).await.expect(200);
     assert_eq!(row["last_proven_at"], "2026-03-01T08:00:00Z");
+}
+
+/// The first screen counts VMs by what is newest of them, and shows them by their days: both must say the same.
+#[tokio::test]
+async fn what_is_newest_judges_a_vm_as_all_its_days_do() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..4 {
+        let chance = Chance::from_seed(seed);
+        let ground = Ground::new().await;
+        let one_of = |words: &[&'static str]| words[chance.below(words.len() as u64) as usize];
+        let mut jobs = Vec::new();
+        for name in ["Nightly", "Noon"] {
+            let mut wish = ground.wish();
+            wish["name"] = json!(name);
+            wish["objective_hours"] = json!(100);
+            jobs.push(text(&ground.job(wish).await["id"]));
+        }
+        let mut vms = Vec::new();
+        for number in 0..25 {
+            let name = format!("vm{number}");
+            vms.push((ground.vm(&name).await, name));
+        }
+        let db = ground.world.plane.store.db();
+        for since_ever in [
+            "UPDATE jobs SET created_at = 0, updated_at = 0",
+            "UPDATE vms SET first_seen_at = 0",
+        ] {
+            db.execute_unprepared(since_ever).await.expect(since_ever);
+        }
+        for hours_ago in [500, 300, 200, 120, 90, 60, 40, 20, 8, 3] {
+            // Ids sort by when they were made.
+            ground.world.clock.advance(Duration::from_millis(1));
+            let job = &jobs[chance.below(2) as usize];
+            let status = one_of(&[
+                "success",
+                "warning",
+                "partial_success",
+                "failed",
+                "cancelled",
+                "missed",
+            ]);
+            let run = ground.run(job, status, hours_ago).await;
+            for (vm, name) in &vms {
+                match chance.below(4) {
+                    0 | 1 if status != "missed" => {
+                        let of = PointOf {
+                            job: Some(job),
+                            run: &run,
+                            vm: Some(*vm),
+                            name,
+                            consistency: one_of(&["application", "crash"]),
+                            hours_ago,
+                            ..PointOf::default()
+                        };
+                        let point = ground.point(of).await;
+                        if chance.below(4) == 0 {
+                            let gone =
+                                format!("UPDATE points SET expired_at = 1 WHERE id = {point}");
+                            db.execute_unprepared(&gone).await.expect("removed");
+                        }
+                    }
+                    2 => {
+                        let which = json!({"vm_name": name});
+                        ground.event(&run, "HYPERV_VM_FAILED", which).await;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let ids = |page: &Value, health: &str| -> Vec<Value> {
+            let rows = page["items"].as_array().expect("rows").iter();
+            rows.filter(|row| row["health"] == health)
+                .map(|row| row["id"].clone())
+                .collect()
+        };
+        let all = ground.viewer.get("/vms").await.expect(200);
+        let counts = ground.viewer.get("/overview").await.expect(200)["counts"].clone();
+        for health in ["good", "warning", "bad", "unprotected", "excused"] {
+            let by_days = ids(&all, health);
+            let path = format!("/vms?health={health}");
+            let by_newest = ground.viewer.get(&path).await.expect(200);
+            assert_eq!(ids(&by_newest, health), by_days, "{health}, seed {seed}");
+            assert_eq!(
+                counts[health],
+                json!(by_days.len()),
+                "{health}, seed {seed}"
+            );
+            if !by_days.is_empty() {
+                seen.insert(health);
+            }
+        }
+        let refused = ground.viewer.get("/vms?health=fine").await;
+        refused.refused(422, "invalid");
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
 }

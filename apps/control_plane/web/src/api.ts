@@ -462,12 +462,22 @@ export interface Overview {
     warning: number;
     bad: number;
     unprotected: number;
+    excused: number;
+    with_point: number;
+    proven: number;
     hosts_online: number;
     hosts: number;
   };
+  oldest_last_point_at: string | null;
+  next_run_at: string | null;
   running: Run[];
-  stored: { day: string; stored_bytes: number | null; source_bytes: number }[];
   setup: { has_host: boolean; has_repository: boolean; has_job: boolean; has_point: boolean };
+}
+
+export interface StoredDay {
+  day: string;
+  stored_bytes: number | null;
+  source_bytes: number;
 }
 
 export interface List<T> {
@@ -493,7 +503,7 @@ const FIELDS: Record<string, string | undefined> = { email_taken: "email", setup
 const BASE = "/api/v1";
 // Lists that people of the installation may narrow to one tenant.
 const OF_TENANT =
-  /^\/(overview|hosts|vms|repositories|jobs|runs|points|alarms|alarm-channels|users|api-tokens|enrolment-tokens|audit)(\?|$)/;
+  /^\/(overview|stored|hosts|vms|repositories|jobs|runs|points|alarms|alarm-channels|users|api-tokens|enrolment-tokens|audit)(\?|$)/;
 
 let csrfToken = "";
 let chosenTenant = "";
@@ -544,8 +554,9 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
   );
 }
 
-// So many items of a list a screen can still show.
+// So many items of a list a screen can still show; of VMs, each with its days, fewer.
 export const ITEMS_MAX = 5_000;
+export const VMS_MAX = 1_000;
 
 // Every item of a list, page after page, up to a bound.
 export async function all<T>(path: string, signal?: AbortSignal, most = ITEMS_MAX): Promise<T[]> {

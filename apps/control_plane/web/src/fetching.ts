@@ -1,6 +1,7 @@
 // How screens read from the API and change things: what is read is kept, and read again when something changed.
 
 import { keepPreviousData, QueryClient, useMutation, useQuery } from "@tanstack/react-query";
+import { useEffect, useState } from "react";
 import { all, ApiError, call } from "./api";
 import { say } from "./ui/toasts";
 
@@ -22,6 +23,8 @@ interface Reading {
   every?: number;
   // Whether what was shown stays until what is asked for instead is there.
   keepsShown?: boolean;
+  // So many items of a list are read.
+  most?: number;
 }
 
 export const useGet = <T>(path: string, { enabled, every }: Reading = {}) =>
@@ -32,14 +35,24 @@ export const useGet = <T>(path: string, { enabled, every }: Reading = {}) =>
     ...(every && { refetchInterval: every }),
   });
 
-export const useList = <T>(path: string, { enabled, every, keepsShown }: Reading = {}) =>
+export const useList = <T>(path: string, { enabled, every, keepsShown, most }: Reading = {}) =>
   useQuery({
     queryKey: [path, "all"],
-    queryFn: ({ signal }) => all<T>(path, signal),
+    queryFn: ({ signal }) => all<T>(path, signal, most),
     enabled,
     ...(keepsShown && { placeholderData: keepPreviousData }),
     ...(every && { refetchInterval: every }),
   });
+
+// A text to ask for, as it is when nobody has typed for a moment.
+export function useSettled(text: string): string {
+  const [settled, setSettled] = useState(text);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(text), 300);
+    return () => clearTimeout(timer);
+  }, [text]);
+  return settled;
+}
 
 // Reads again what begins with one of the paths.
 export const refresh = (...paths: string[]) =>

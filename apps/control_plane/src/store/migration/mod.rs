@@ -3,6 +3,7 @@
 mod m0001_first;
 mod m0002_moved_vms;
 mod m0003_damaged_points;
+mod m0004_found_points;
 mod table;
 
 use sea_orm_migration::prelude::*;
@@ -16,6 +17,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_first::Migration),
             Box::new(m0002_moved_vms::Migration),
             Box::new(m0003_damaged_points::Migration),
+            Box::new(m0004_found_points::Migration),
         ]
     }
 }

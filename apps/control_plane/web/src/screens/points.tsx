@@ -1,25 +1,15 @@
 // Every point that can be restored, of VMs and of files.
 
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import type { Host, Job, Point } from "../api";
 import { consistencyName, engineName, moment, plain } from "../format";
-import { useGet, useList } from "../fetching";
+import { useGet, useList, useSettled } from "../fetching";
 import { Link, useQueryValue } from "../route";
 import { useMay } from "../session";
 import { Empty, Loaded, Page, Panel, Size, When } from "../ui/parts";
 import { Table } from "../ui/table";
 import { RestoreDialog } from "./restore";
 import { PointProof } from "./vm";
-
-// A text as it is when nobody has typed for a moment.
-function useSettled(text: string): string {
-  const [settled, setSettled] = useState(text);
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(text), 300);
-    return () => clearTimeout(timer);
-  }, [text]);
-  return settled;
-}
 
 export function PointsScreen() {
   const [words, setWords] = useQueryValue("q");

@@ -1,9 +1,9 @@
 // The first screen: what needs a decision, then every VM.
 
-import { useDeferredValue, useMemo } from "react";
-import type { Alarm, Health, Overview, Run, VmRow } from "../api";
+import { useMemo } from "react";
+import { type Alarm, type Health, type Host, type Overview, type Run, type StoredDay, type VmRow, VMS_MAX } from "../api";
 import { capital, count, day, duration, moment, size } from "../format";
-import { useGet } from "../fetching";
+import { useGet, useList, useSettled } from "../fetching";
 import { Link, useQueryValue } from "../route";
 import { useMay } from "../session";
 import { Chart } from "../ui/chart";
@@ -15,6 +15,7 @@ import { runName } from "./runs";
 
 export function ProtectionScreen() {
   const overview = useGet<Overview>("/overview", { every: 30_000 });
+  const stored = useGet<{ days: StoredDay[] }>("/stored", { every: 300_000 }).data?.days ?? [];
   return (
     <Page title="Protection" lead={overview.error ? "The server does not answer: what stands here is old." : overview.data && <Verdict overview={overview.data} />}>
       <Loaded from={overview}>
@@ -23,9 +24,9 @@ export function ProtectionScreen() {
             <SetupNote setup={data.setup} />
             <Decisions alarms={data.decisions} />
             {data.running.length > 0 && <Running runs={data.running} />}
-            {data.setup.has_point && <Figures overview={data} />}
-            <Vms vms={data.vms} />
-            {data.stored.filter((d) => d.stored_bytes).length > 2 && <Stored stored={data.stored} />}
+            {data.setup.has_point && <Figures overview={data} stored={stored} />}
+            <Vms overview={data} />
+            {stored.filter((d) => d.stored_bytes).length > 2 && <Stored stored={stored} />}
           </>
         )}
       </Loaded>
@@ -34,10 +35,10 @@ export function ProtectionScreen() {
 }
 
 // The answer that people come for, in one line.
-function Verdict({ overview: { counts, vms } }: { overview: Overview }) {
+function Verdict({ overview: { counts } }: { overview: Overview }) {
   if (counts.vms === 0) return <>No VMs are known yet.</>;
-  const wanted = counts.vms - vms.filter((vm) => vm.health === "excused").length;
-  const worst = FILTERS.find((health) => health !== "all" && vms.some((vm) => vm.health === health)) as Health;
+  const wanted = counts.vms - counts.excused;
+  const worst = HEALTHS.find((health) => counts[health] > 0) ?? "good";
   const tone: Tone = counts.good === wanted ? "good" : healthTone(worst);
   return (
     <span className="verdict">
@@ -111,42 +112,35 @@ function Running({ runs }: { runs: Run[] }) {
   );
 }
 
-const DAY_MS = 86_400_000;
-
 // What an administrator asks next: how many are safe, is it proven, when does it go on, what does it cost.
-function Figures({ overview: { now, vms, stored, counts } }: { overview: Overview }) {
-  const wanted = vms.filter((vm) => vm.health !== "excused");
-  const kept = vms.filter((vm) => vm.last_point_at);
-  const proven = kept.filter((vm) => vm.last_proven_at && Date.parse(now) - Date.parse(vm.last_proven_at) < 30 * DAY_MS);
-  const oldest = kept.filter((vm) => vm.is_protected && !vm.is_excused).map((vm) => vm.last_point_at ?? "").sort()[0];
-  const next = vms.map((vm) => vm.next_run_at ?? "").filter(Boolean).sort()[0];
+function Figures({ overview: { counts, oldest_last_point_at, next_run_at }, stored }: { overview: Overview; stored: StoredDay[] }) {
   const last = [...stored].reverse().find((d) => d.stored_bytes);
   return (
     <Panel className="figures">
       <div className="share">
         <p className="muted">
-          {count(wanted.length, "VM")} on {count(counts.hosts, "host")}
+          {count(counts.vms - counts.excused, "VM")} on {count(counts.hosts, "host")}
         </p>
-        <Shares vms={wanted} />
+        <Shares counts={counts} />
       </div>
       <dl>
         <Fact name="Oldest last point">
           <strong>
-            <Time at={oldest} none="none" />
+            <Time at={oldest_last_point_at} none="none" />
           </strong>
           <small>of the protected VMs</small>
         </Fact>
         <Fact name="Proven in 30 days">
           <strong className="figure">
-            {proven.length} of {kept.length}
+            {counts.proven} of {counts.with_point}
           </strong>
           <small>read back or restored</small>
         </Fact>
         <Fact name="Next run">
           <strong>
-            <Time at={next} none="none" />
+            <Time at={next_run_at} none="none" />
           </strong>
-          {next && <small>{moment(next)}</small>}
+          {next_run_at && <small>{moment(next_run_at)}</small>}
         </Fact>
         {last && (
           <Fact name="Stored">
@@ -162,18 +156,18 @@ function Figures({ overview: { now, vms, stored, counts } }: { overview: Overvie
 }
 
 // How many VMs are how safe, as one bar; each part says its number and leads to its rows.
-function Shares({ vms }: { vms: VmRow[] }) {
+function Shares({ counts }: { counts: Overview["counts"] }) {
   const [, setHealth] = useQueryValue("health", "all");
-  const parts = FILTERS.flatMap((health) => {
-    const n = health === "all" ? 0 : vms.filter((vm) => vm.health === health).length;
-    return n && health !== "all" ? [{ health, n }] : [];
-  }).reverse();
+  const parts = HEALTHS.filter((health) => health !== "excused" && counts[health] > 0)
+    .map((health) => ({ health, n: counts[health] }))
+    .reverse();
+  const all = counts.vms - counts.excused;
   let x = 0;
   return (
     <>
       <svg viewBox="0 0 300 10" preserveAspectRatio="none" className="shares" aria-hidden="true">
         {parts.map(({ health, n }) => {
-          const w = (n / Math.max(1, vms.length)) * 300;
+          const w = (n / Math.max(1, all)) * 300;
           x += w;
           return <rect key={health} x={x - w} width={Math.max(0, w - (x < 299 ? 2 : 0))} height="10" className={`share-${health}`} />;
         })}
@@ -220,16 +214,17 @@ const COLUMNS: Column<VmRow>[] = [
   { head: "Next run", by: (vm) => time(vm.next_run_at) || Infinity, cell: (vm) => <Time at={vm.next_run_at} none="none" /> },
 ];
 
-const FILTERS: ("all" | Health)[] = ["all", "bad", "unprotected", "warning", "good", "excused"];
+// The worst first.
+const HEALTHS: Health[] = ["bad", "unprotected", "warning", "good", "excused"];
 
-function Vms({ vms }: { vms: VmRow[] }) {
-  const may = useMay();
-  const [words, setWords] = useQueryValue("q");
-  const [health, setHealth] = useQueryValue("health", "all");
-  const [host, setHost] = useQueryValue("host");
-  const [sort, setSort] = useQueryValue("sort", "Health");
-  const sought = useDeferredValue(words.trim().toLowerCase());
-  const hosts = useMemo(() => [...new Map(vms.map((vm) => [vm.host_id, vm.host_name]))], [vms]);
+// The VMs that are looked for. Of more than come with the first screen the server looks, by what is asked for.
+function useFound({ vms, counts }: Overview, host: string, health: string, words: string) {
+  const isHere = vms.length === counts.vms;
+  const sought = useSettled(words.trim().toLowerCase());
+  const query = new URLSearchParams({ ...(sought && { q: sought }), ...(host && { host_id: host }), ...(health !== "all" && { health }) });
+  const isAsked = !isHere && query.size > 0;
+  const answer = useList<VmRow>(`/vms?${query.toString()}`, { enabled: isAsked, keepsShown: true, every: 30_000, most: VMS_MAX });
+  const hosts = useList<Host>("/hosts", { enabled: !isHere });
   const found = useMemo(
     () =>
       vms
@@ -242,7 +237,29 @@ function Vms({ vms }: { vms: VmRow[] }) {
     [vms, host, sought],
   );
   const shown = useMemo(() => found.filter((vm) => health === "all" || vm.health === health), [found, health]);
-  if (vms.length === 0) {
+  return {
+    shown: (isAsked && answer.data) || shown,
+    error: isAsked ? answer.error : null,
+    isLooking: isAsked && answer.isPending,
+    hosts: useMemo(
+      () => (isHere ? [...new Map(vms.map((vm) => [vm.host_id, vm.host_name]))] : (hosts.data ?? []).map(({ id, name }) => [id, name])),
+      [isHere, vms, hosts.data],
+    ),
+    many: (of: "all" | Health) =>
+      isHere ? (of === "all" ? found : found.filter((vm) => vm.health === of)).length : of === "all" ? counts.vms : counts[of],
+    // Which are shown, where not all are.
+    cut: isHere ? "" : !isAsked ? "those that need a look first" : (answer.data?.length ?? 0) >= VMS_MAX ? "the first by name" : "",
+  };
+}
+
+function Vms({ overview }: { overview: Overview }) {
+  const may = useMay();
+  const [words, setWords] = useQueryValue("q");
+  const [health, setHealth] = useQueryValue("health", "all");
+  const [host, setHost] = useQueryValue("host");
+  const [sort, setSort] = useQueryValue("sort", "Health");
+  const { shown, error, isLooking, hosts, many, cut } = useFound(overview, host, health, words);
+  if (overview.counts.vms === 0) {
     return (
       <Panel title="VMs">
         <Empty title="No VMs yet" action={may.operate && <Link href="/guide">Enrol a host</Link>}>
@@ -266,8 +283,8 @@ function Vms({ vms }: { vms: VmRow[] }) {
           </select>
         )}
         <div className="chips" role="group" aria-label="Health">
-          {FILTERS.map((filter) => {
-            const n = filter === "all" ? found.length : found.filter((vm) => vm.health === filter).length;
+          {(["all", ...HEALTHS] as const).map((filter) => {
+            const n = many(filter);
             if (n === 0 && filter !== "all" && filter !== health) return null;
             return (
               <button key={filter} type="button" aria-pressed={health === filter} onClick={() => setHealth(filter)}>
@@ -285,8 +302,21 @@ function Vms({ vms }: { vms: VmRow[] }) {
         keyOf={(vm) => vm.id}
         sort={sort}
         onSort={setSort}
-        empty={<Empty title="No VM is like this">Change the search or the filter.</Empty>}
+        empty={
+          error ? (
+            <Empty title="The VMs cannot be shown">{error.message}</Empty>
+          ) : isLooking ? (
+            <Empty title="Looking">The server looks at all VMs.</Empty>
+          ) : (
+            <Empty title="No VM is like this">Change the search or the filter.</Empty>
+          )
+        }
       />
+      {cut && (
+        <p className="muted cut">
+          {shown.length.toLocaleString("en")} of {overview.counts.vms.toLocaleString("en")} VMs are shown, {cut}. Search or filter to see others.
+        </p>
+      )}
     </Panel>
   );
 }
@@ -310,10 +340,10 @@ const StripLegend = () => (
 );
 
 // How much less is stored, with all points, than the disks of the last points are large.
-const savedPercent = ({ stored_bytes, source_bytes }: Overview["stored"][number]) =>
+const savedPercent = ({ stored_bytes, source_bytes }: StoredDay) =>
   source_bytes ? Math.max(0, 1 - (stored_bytes ?? 0) / source_bytes) * 100 : 0;
 
-function Stored({ stored }: { stored: Overview["stored"] }) {
+function Stored({ stored }: { stored: StoredDay[] }) {
   const known = stored.filter((d) => d.stored_bytes !== null);
   const labels = known.map((d) => day(d.day));
   return (
