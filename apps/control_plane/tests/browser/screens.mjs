@@ -109,7 +109,7 @@ async function crowded(eyes) {
   await page.getByText("300 of 40,300 VMs are shown, those that need a look first.").waitFor();
   await eyes.shoot("protection-40300-vms", { isWhole: false });
   await page.getByLabel("Search VMs").fill("somewhere");
-  await page.getByRole("button", { name: "Good 40129" }).click();
+  await page.getByRole("button", { name: "Safe 40,129" }).click();
   await page.getByText("VMs are shown, those").waitFor({ state: "detached" });
   await page.getByRole("row").nth(1).waitFor();
   const last = asked.at(-1);

@@ -63,7 +63,9 @@ export function moment(at: string): string {
 export const clock = (at: string) => new Date(at).toLocaleTimeString("en-GB");
 export const day = (date: string) => dayWords.format(new Date(`${date.slice(0, 10)}T12:00:00Z`));
 
-export const count = (n: number, one: string, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+export const number = (n: number) => n.toLocaleString("en");
+
+export const count = (n: number, one: string, many = `${one}s`) => `${number(n)} ${n === 1 ? one : many}`;
 
 const ENGINES: Record<string, string> = {
   hyperv: "Hyper-V VMs",

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "react";
 import { call, type Engine, type Host, type Job, type JobBody, type JobPreview, type Repository, type Retention, type Schedule, type VmRow } from "../api";
-import { count, exact, moment, OWN_ZONE, plain, weekdays } from "../format";
+import { count, exact, moment, number, OWN_ZONE, plain, weekdays } from "../format";
 import { refresh, useGet, useList } from "../fetching";
 import { go, Link, useQueryValue } from "../route";
 import { useZoneOf } from "../session";
@@ -533,7 +533,7 @@ function Preview({ form }: { form: JobBody }) {
             <h3>Points kept after a year</h3>
             <RetentionPicture kept={preview.retention.kept} />
             <p className="muted">
-              {count(preview.retention.kept_count ?? preview.retention.kept.length, "point")} kept, {preview.retention.dropped_count.toLocaleString("en")} removed by then.
+              {count(preview.retention.kept_count ?? preview.retention.kept.length, "point")} kept, {number(preview.retention.dropped_count)} removed by then.
               {preview.retention.pinned?.length ? ` ${count(preview.retention.pinned.length, "pinned point stays", "pinned points stay")} whatever the rule says.` : ""}
             </p>
           </>

@@ -2,7 +2,7 @@
 
 import { useMemo } from "react";
 import { type Alarm, type Health, type Host, type Overview, type Run, type StoredDay, type VmRow, VMS_MAX } from "../api";
-import { capital, count, day, duration, moment, size } from "../format";
+import { capital, count, day, duration, moment, number, size } from "../format";
 import { useGet, useList, useSettled } from "../fetching";
 import { Link, useQueryValue } from "../route";
 import { useMay } from "../session";
@@ -46,7 +46,7 @@ function Verdict({ overview: { counts } }: { overview: Overview }) {
         <Icon kind={tone} />
       </span>
       <strong>
-        {wanted === 0 ? "No VM needs a backup" : counts.good === wanted ? (wanted === 1 ? "The VM is safe" : `All ${wanted} VMs are safe`) : `${counts.good} of ${count(wanted, "VM")} ${counts.good === 1 || wanted === 1 ? "is" : "are"} safe`}
+        {wanted === 0 ? "No VM needs a backup" : counts.good === wanted ? (wanted === 1 ? "The VM is safe" : `All ${number(wanted)} VMs are safe`) : `${number(counts.good)} of ${count(wanted, "VM")} ${counts.good === 1 || wanted === 1 ? "is" : "are"} safe`}
       </strong>
       {counts.hosts_online < counts.hosts && <Link href="/hosts">{count(counts.hosts - counts.hosts_online, "host")} silent</Link>}
     </span>
@@ -76,12 +76,12 @@ function Decisions({ alarms }: { alarms: Alarm[] }) {
   const shown = isAll ? alarms : alarms.slice(0, 4);
   return (
     <Panel
-      title={`Needs a decision (${alarms.length})`}
+      title={`Needs a decision (${number(alarms.length)})`}
       className={`decisions worst-${alarms.some((alarm) => alarm.severity === "critical") ? "bad" : "warning"}`}
       actions={
         alarms.length > 4 && (
           <button type="button" className="quiet" aria-expanded={Boolean(isAll)} onClick={() => setAll(isAll ? "" : "all")}>
-            {isAll ? "Show fewer" : `Show all ${alarms.length}`}
+            {isAll ? "Show fewer" : `Show all ${number(alarms.length)}`}
           </button>
         )
       }
@@ -132,7 +132,7 @@ function Figures({ overview: { counts, oldest_last_point_at, next_run_at }, stor
         </Fact>
         <Fact name="Proven in 30 days">
           <strong className="figure">
-            {counts.proven} of {counts.with_point}
+            {number(counts.proven)} of {number(counts.with_point)}
           </strong>
           <small>read back or restored</small>
         </Fact>
@@ -176,7 +176,7 @@ function Shares({ counts }: { counts: Overview["counts"] }) {
         {parts.map(({ health, n }) => (
           <li key={health}>
             <button type="button" className={`link tone-${healthTone(health)}`} onClick={() => setHealth(health)}>
-              <Icon kind={healthTone(health)} /> {n} {healthName(health).toLowerCase()}
+              <Icon kind={healthTone(health)} /> {number(n)} {healthName(health).toLowerCase()}
             </button>
           </li>
         ))}
@@ -288,7 +288,7 @@ function Vms({ overview }: { overview: Overview }) {
             if (n === 0 && filter !== "all" && filter !== health) return null;
             return (
               <button key={filter} type="button" aria-pressed={health === filter} onClick={() => setHealth(filter)}>
-                {filter === "all" ? "All" : healthName(filter)} <span className="figure">{n}</span>
+                {filter === "all" ? "All" : healthName(filter)} <span className="figure">{number(n)}</span>
               </button>
             );
           })}
@@ -314,7 +314,7 @@ function Vms({ overview }: { overview: Overview }) {
       />
       {cut && (
         <p className="muted cut">
-          {shown.length.toLocaleString("en")} of {overview.counts.vms.toLocaleString("en")} VMs are shown, {cut}. Search or filter to see others.
+          {number(shown.length)} of {number(overview.counts.vms)} VMs are shown, {cut}. Search or filter to see others.
         </p>
       )}
     </Panel>

@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from "react";
 import { all, call, type Run, type RunEvent, runsStill } from "../api";
-import { baseName, capital, clock, duration, exact, moment, plain, size } from "../format";
+import { baseName, capital, clock, duration, exact, moment, number, plain, size } from "../format";
 import { refresh, useAct, useGet } from "../fetching";
 import { listen } from "../listening";
 import { Link } from "../route";
@@ -181,7 +181,7 @@ function ProgressPanel({ run, events }: { run: Run; events: RunEvent[] }) {
         {run.objects_total > 0 && (
           <Fact name={run.engine === "hyperv" ? "VMs" : "Files"}>
             <span className="figure">
-              {run.objects_transferred.toLocaleString("en")} of {run.objects_total.toLocaleString("en")}
+              {number(run.objects_transferred)} of {number(run.objects_total)}
             </span>
           </Fact>
         )}

@@ -3,7 +3,7 @@
 import { createContext, type ReactNode, useContext, useEffect, useRef, useState } from "react";
 import type { UseQueryResult } from "@tanstack/react-query";
 import { ApiError } from "../api";
-import { exact, moment, relative, size } from "../format";
+import { exact, moment, number, relative, size } from "../format";
 import { Link } from "../route";
 import { onServerTime, serverNow } from "../server_time";
 
@@ -48,7 +48,7 @@ export const When = ({ at }: { at: string }) => (
 );
 
 export const Size = ({ bytes }: { bytes: number | null | undefined }) => (
-  <span className="figure" title={bytes ? `${bytes.toLocaleString("en")} bytes` : undefined}>
+  <span className="figure" title={bytes ? `${number(bytes)} bytes` : undefined}>
     {size(bytes)}
   </span>
 );

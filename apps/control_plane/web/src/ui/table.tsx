@@ -2,6 +2,7 @@
 
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { ITEMS_MAX } from "../api";
+import { number } from "../format";
 
 export interface Column<T> {
   head: string;
@@ -98,7 +99,7 @@ export function Table<T>({ label, rows, columns, keyOf, empty, sort: given, onSo
       </table>
       {isMore && <div ref={end} className="more-rows" />}
       {!isMore && rows.length >= ITEMS_MAX && (
-        <p className="muted cut">These are the newest {rows.length.toLocaleString("en")}. Narrow what is shown to see others.</p>
+        <p className="muted cut">These are the newest {number(rows.length)}. Narrow what is shown to see others.</p>
       )}
     </div>
   );
