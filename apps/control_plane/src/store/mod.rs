@@ -13,7 +13,8 @@
 //!
 //! Who only learns from a later row which earlier one is meant reads the later one first, without a lock, then locks the
 //! earlier one. New rows may be inserted at any time. Nothing is computed for long while a transaction is open: on SQLite
-//! it holds the only connection that writes. What reads much reads beside it ([`Store::reading`]).
+//! it holds the only connection that writes. What reads much reads beside it ([`Store::reading`]), where people's
+//! questions may take long: what fires schedules reads little, and does not wait there.
 
 pub mod agents;
 pub mod alarms;

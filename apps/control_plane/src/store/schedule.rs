@@ -41,7 +41,7 @@ pub struct Fired {
 impl Store {
     /// Returns the zones of all tenants by their ids. One that is not known any more counts as UTC.
     pub async fn tenant_zones(&self) -> Result<HashMap<String, TimeZone>, DbErr> {
-        let tenants = tenant::Entity::find().all(self.reading()).await?;
+        let tenants = tenant::Entity::find().all(self.db()).await?;
         let zone = |tenant: tenant::Model| {
             let zone = TimeZone::get(&tenant.time_zone).unwrap_or(TimeZone::UTC);
             (tenant.id, zone)
@@ -56,7 +56,7 @@ impl Store {
             .filter(job::Column::NextRunAt.lte(now_ms))
             .order_by_asc(job::Column::NextRunAt)
             .limit(JOBS_PER_TURN)
-            .all(self.reading())
+            .all(self.db())
             .await
     }
 
@@ -141,7 +141,7 @@ impl Store {
         let jobs = job::Entity::find()
             .filter(job::Column::Status.eq("active"))
             .filter(job::Column::NextRunAt.is_null())
-            .all(self.reading())
+            .all(self.db())
             .await?;
         for job in jobs {
             let Ok(schedule) = serde_json::from_str::<Schedule>(&job.schedule_json) else {
