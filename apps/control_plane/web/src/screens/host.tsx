@@ -9,7 +9,7 @@ import { useMay } from "../session";
 import { ConfirmButton, Dialog, DialogFooter } from "../ui/dialog";
 import { FormError, TextField, useSending } from "../ui/form";
 import { Empty, Fact, Facts, Loaded, Page, Panel, Problem, Size, Time } from "../ui/parts";
-import { HEALTH_ORDER, HealthStatus, Status, Strip } from "../ui/status";
+import { healthOrder, HealthStatus, Status, Strip } from "../ui/status";
 import { Table } from "../ui/table";
 import { HostState } from "./hosts";
 
@@ -84,7 +84,7 @@ export function HostScreen({ id }: { id: string }) {
                     keyOf={(vm) => vm.id}
                     empty={<Empty title="No VMs">The agent has told of none. On a Hyper-V host, press Refresh to ask again.</Empty>}
                     columns={[
-                      { head: "Health", className: "mark", by: (vm) => HEALTH_ORDER[vm.health], cell: (vm) => <HealthStatus health={vm.health} reason={vm.health_reason} /> },
+                      { head: "Health", className: "mark", by: healthOrder, cell: (vm) => <HealthStatus health={vm.health} reason={vm.health_reason} /> },
                       { head: "VM", isName: true, by: (vm) => vm.name, cell: (vm) => <Link href={`/vms/${vm.id}`}>{vm.name}</Link> },
                       { head: "State", className: "mark", by: (vm) => vm.state, cell: (vm) => plain(vm.state) },
                       { head: "Last 30 days", className: "strip-cell", cell: (vm) => <Strip strip={vm.strip} /> },

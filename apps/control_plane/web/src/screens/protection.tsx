@@ -1,6 +1,6 @@
 // The first screen: what needs a decision, then every VM.
 
-import { useMemo } from "react";
+import { useDeferredValue, useMemo } from "react";
 import { type Alarm, type Health, type Host, type Overview, type Run, type StoredDay, type VmRow, VMS_MAX } from "../api";
 import { capital, count, day, duration, moment, number, size } from "../format";
 import { useGet, useList, useSettled } from "../fetching";
@@ -8,7 +8,7 @@ import { Link, useQueryValue } from "../route";
 import { useMay } from "../session";
 import { Chart } from "../ui/chart";
 import { Empty, Fact, Loaded, Meter, Page, Panel, Size, Time } from "../ui/parts";
-import { HEALTH_ORDER, HealthStatus, healthName, healthTone, Icon, RunStatusMark, Strip, type Tone } from "../ui/status";
+import { BY_URGENCY, HealthStatus, healthName, healthOrder, healthTone, Icon, RunStatusMark, Strip, type Tone } from "../ui/status";
 import { type Column, Table } from "../ui/table";
 import { AlarmList } from "./alarms";
 import { runName } from "./runs";
@@ -38,7 +38,7 @@ export function ProtectionScreen() {
 function Verdict({ overview: { counts } }: { overview: Overview }) {
   if (counts.vms === 0) return <>No VMs are known yet.</>;
   const wanted = counts.vms - counts.excused;
-  const worst = HEALTHS.find((health) => counts[health] > 0) ?? "good";
+  const worst = BY_URGENCY.find((health) => counts[health] > 0) ?? "good";
   const tone: Tone = counts.good === wanted ? "good" : healthTone(worst);
   return (
     <span className="verdict">
@@ -158,7 +158,7 @@ function Figures({ overview: { counts, oldest_last_point_at, next_run_at }, stor
 // How many VMs are how safe, as one bar; each part says its number and leads to its rows.
 function Shares({ counts }: { counts: Overview["counts"] }) {
   const [, setHealth] = useQueryValue("health", "all");
-  const parts = HEALTHS.filter((health) => health !== "excused" && counts[health] > 0)
+  const parts = BY_URGENCY.filter((health) => health !== "excused" && counts[health] > 0)
     .map((health) => ({ health, n: counts[health] }))
     .reverse();
   const all = counts.vms - counts.excused;
@@ -188,7 +188,7 @@ function Shares({ counts }: { counts: Overview["counts"] }) {
 const time = (at: string | null) => (at ? Date.parse(at) : 0);
 
 const COLUMNS: Column<VmRow>[] = [
-  { head: "Health", className: "mark", by: (vm) => HEALTH_ORDER[vm.health], cell: (vm) => <HealthStatus health={vm.health} reason={vm.health_reason} /> },
+  { head: "Health", className: "mark", by: healthOrder, cell: (vm) => <HealthStatus health={vm.health} reason={vm.health_reason} /> },
   {
     head: "VM",
     by: (vm) => vm.name,
@@ -214,14 +214,12 @@ const COLUMNS: Column<VmRow>[] = [
   { head: "Next run", by: (vm) => time(vm.next_run_at) || Infinity, cell: (vm) => <Time at={vm.next_run_at} none="none" /> },
 ];
 
-// The worst first.
-const HEALTHS: Health[] = ["bad", "unprotected", "warning", "good", "excused"];
-
 // The VMs that are looked for. Of more than come with the first screen the server looks, by what is asked for.
 function useFound({ vms, counts }: Overview, host: string, health: string, words: string) {
   const isHere = vms.length === counts.vms;
-  const sought = useSettled(words.trim().toLowerCase());
-  const query = new URLSearchParams({ ...(sought && { q: sought }), ...(host && { host_id: host }), ...(health !== "all" && { health }) });
+  const sought = useDeferredValue(words.trim().toLowerCase());
+  const asked = useSettled(words.trim());
+  const query = new URLSearchParams({ ...(asked && { q: asked }), ...(host && { host_id: host }), ...(health !== "all" && { health }) });
   const isAsked = !isHere && query.size > 0;
   const answer = useList<VmRow>(`/vms?${query.toString()}`, { enabled: isAsked, keepsShown: true, every: 30_000, most: VMS_MAX });
   const hosts = useList<Host>("/hosts", { enabled: !isHere });
@@ -283,7 +281,7 @@ function Vms({ overview }: { overview: Overview }) {
           </select>
         )}
         <div className="chips" role="group" aria-label="Health">
-          {(["all", ...HEALTHS] as const).map((filter) => {
+          {(["all", ...BY_URGENCY] as const).map((filter) => {
             const n = many(filter);
             if (n === 0 && filter !== "all" && filter !== health) return null;
             return (

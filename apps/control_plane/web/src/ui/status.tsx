@@ -53,7 +53,9 @@ export const Icon = ({ kind }: { kind: Tone }) => (
 );
 
 // The worst first.
-export const HEALTH_ORDER: Record<Health, number> = { bad: 0, unprotected: 1, warning: 2, good: 3, excused: 4 };
+export const BY_URGENCY: Health[] = ["bad", "unprotected", "warning", "good", "excused"];
+
+export const healthOrder = (vm: { health: Health }) => BY_URGENCY.indexOf(vm.health);
 
 export const Status = ({ tone, children, title }: { tone: Tone; children: React.ReactNode; title?: string }) => (
   <span className={`status tone-${tone}`} title={title}>
