@@ -19,6 +19,9 @@ const WINDOWS_NAME: &str = r"\\?\";
 /// What volumes have names that begin like which Linux puts together: mostly LVM's.
 const MAPPED_NAME: &str = "/dev/mapper/";
 
+/// File systems of what is only read: discs, and images of programs.
+const NEVER_WRITTEN: [&str; 6] = ["cdfs", "erofs", "iso9660", "romfs", "squashfs", "udf"];
+
 /// So often it is looked whether disks are still being listed for somebody else.
 const TURN_LOOK: Duration = Duration::from_millis(100);
 
@@ -151,6 +154,9 @@ fn told_volume(
         kind,
         label: volume.map_or_else(String::new, mount_point),
         size_bytes,
+        free_bytes: volume
+            .filter(|it| is_written(it))
+            .and_then(|it| it.free_bytes),
         filesystem: volume
             .and_then(|it| it.file_system.clone())
             .unwrap_or_default(),
@@ -158,6 +164,13 @@ fn told_volume(
         is_network: false,
         path,
     }
+}
+
+/// Tells whether a volume is of a kind that is written to: the others are always full, and nobody is to be warned.
+fn is_written(volume: &Volume) -> bool {
+    let file_system = volume.file_system.as_deref().unwrap_or_default();
+    let is_kind = |kind: &&str| file_system.eq_ignore_ascii_case(kind);
+    !NEVER_WRITTEN.iter().any(|kind| is_kind(&kind))
 }
 
 fn told_disk(disk: &Disk, volumes: &[Volume]) -> ToldDisk {
@@ -287,7 +300,7 @@ mod tests {
             file_system: Some("NTFS".to_owned()),
             label: Some("Data".to_owned()),
             total_bytes: 900,
-            free_bytes: None,
+            free_bytes: Some(300),
             extents: place
                 .into_iter()
                 .map(|(disk, range)| Extent {
@@ -310,6 +323,13 @@ mod tests {
         };
         assert_eq!((&*data.path, &*data.label), (r"D:\", "Data"));
         assert_eq!((data.kind, data.size_bytes), (VolumeKind::Fixed, 900));
+        assert_eq!(data.free_bytes, Some(300));
+        let disc = Volume {
+            file_system: Some("UDF".to_owned()),
+            ..volumes[0].clone()
+        };
+        let told_disc = told_volumes(std::slice::from_ref(&disk), &[disc]);
+        assert_eq!(told_disc[0].free_bytes, None);
         let told = told_disk(&disk, &volumes);
         assert_eq!(told.path, r"\\.\PhysicalDrive0");
         assert_eq!((&*told.model, &*told.partition_style), ("Fast One", "gpt"));

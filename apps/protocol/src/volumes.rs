@@ -36,6 +36,14 @@ pub struct Volume {
     /// How large it is.
     #[serde(default, deserialize_with = "lenient::count")]
     pub size_bytes: u64,
+    /// How much of it is free, where something can be written to it and that is known. Beyond the contract
+    /// (`docs/decisions/own-control-plane-extensions.md`).
+    #[serde(
+        default,
+        deserialize_with = "lenient::optional_count",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub free_bytes: Option<u64>,
     /// Its file system.
     #[serde(default, deserialize_with = "lenient::text")]
     pub filesystem: String,

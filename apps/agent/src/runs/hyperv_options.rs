@@ -13,6 +13,7 @@ pub fn options(run: &Run, free_bytes_min: u64, workers: usize) -> Options {
     Options {
         full: !config.reads_changes_only(),
         consistency: match config.wants_application_consistency() {
+            true if config.is_consistency_required => ConsistencyPolicy::RequireApplication,
             true => ConsistencyPolicy::Application,
             false => ConsistencyPolicy::Crash,
         },
@@ -49,6 +50,9 @@ mod tests {
         }
         let crash = json!({"consistency_level": "crash", "quiesce_timeout_seconds": "45"});
         assert_eq!(told(crash), (false, ConsistencyPolicy::Crash, within(45)));
+        let required = json!({"consistency_level": "application", "is_consistency_required": true});
+        let or_none = ConsistencyPolicy::RequireApplication;
+        assert_eq!(told(required), (false, or_none, within(300)));
         let full = json!({"enable_rct": false, "quiesce_timeout_seconds": 7});
         assert_eq!(told(full), (true, application, within(7)));
         let on = json!({"enable_rct": 1, "consistency_level": "application"});

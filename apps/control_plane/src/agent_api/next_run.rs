@@ -158,6 +158,7 @@ fn hyperv_config(rules: &VmRules, consistency: &str, vms: &[vm::Model]) -> Hyper
             _ => "application",
         }
         .to_owned(),
+        is_consistency_required: consistency == "require-application",
         quiesce_timeout_seconds: None,
         instant_restore_enabled: false,
     }
@@ -212,6 +213,7 @@ mod tests {
         let config = hyperv_config(&rules(r#"{"all":true}"#), "crash", &vms);
         assert!(config.backup_all_vms && config.exclude_vms.is_empty());
         assert_eq!(config.consistency_level, "crash");
+        assert!(!config.is_consistency_required);
         let config = hyperv_config(&rules(r#"{"all":true,"exclude":["DB"]}"#), "", &vms);
         assert!(config.backup_all_vms);
         assert_eq!(config.exclude_vms, ["DB", vms[1].guid.as_str()]);
@@ -219,6 +221,7 @@ mod tests {
         let config = hyperv_config(&wild, "require-application", &vms);
         assert!(!config.backup_all_vms && config.exclude_vms.is_empty());
         assert_eq!(config.consistency_level, "application");
+        assert!(config.is_consistency_required);
         assert_eq!(names(&wild, &vms), ["1 web"]);
     }
 

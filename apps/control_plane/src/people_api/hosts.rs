@@ -87,6 +87,9 @@ pub struct HostVolume {
     /// How large it is.
     #[serde(default)]
     pub size_bytes: u64,
+    /// How much of it is free; null where its agent does not say.
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
     /// Its file system.
     #[serde(default)]
     pub filesystem: String,

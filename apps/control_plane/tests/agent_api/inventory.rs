@@ -256,6 +256,7 @@ async fn volumes_are_replaced_and_so_many_are_kept(world: World) {
         path,
         label: "System".to_owned(),
         size_bytes: 7,
+        free_bytes: Some(3),
         filesystem: "NTFS".to_owned(),
         kind: VolumeKind::Fixed,
         unc_path: String::new(),

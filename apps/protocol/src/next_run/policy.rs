@@ -117,6 +117,13 @@ pub struct HypervConfig {
         skip_serializing_if = "String::is_empty"
     )]
     pub consistency_level: String,
+    /// Whether a VM is to have no point at all rather than one that is less consistent. Our own control plane says
+    /// it beyond the contract (`docs/decisions/own-control-plane-extensions.md`).
+    #[serde(
+        deserialize_with = "lenient::boolean",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_consistency_required: bool,
     /// How long guests may take to prepare; use [`HypervConfig::quiesce_timeout_seconds_or_default`].
     #[serde(
         deserialize_with = "lenient::optional_count",

@@ -695,6 +695,7 @@ fn everything_else_that_is_reported_is_within_the_contract() {
     let taken = pair.take_run();
     let id = taken.run_id.clone();
     let volume = Volume {
+        free_bytes: None,
         path: "/dev/sda1".to_owned(),
         label: String::new(),
         size_bytes: 5,
