@@ -341,17 +341,6 @@ impl Window {
     pub fn is_open(self, now: Timestamp, zone: &TimeZone) -> bool {
         self.holds(civil(now, zone))
     }
-
-    /// Returns the first moment from `now` on at which it is not open.
-    pub fn end_after(self, now: Timestamp, zone: &TimeZone) -> Timestamp {
-        let at = civil(now, zone);
-        if !self.holds(at) {
-            return now;
-        }
-        moment(at + self.seconds_left(at), zone)
-            .unwrap_or(now)
-            .max(now)
-    }
 }
 
 impl TimeOfDay {

@@ -56,6 +56,9 @@ const CLOCK_TRUSTED_MS: i64 = 12 * 3_600_000;
 const UNTAKEN: &str =
     "the host did not take it for twelve hours; see whether it is on and its agent runs";
 
+/// Why a run was given up whose window closed before it began.
+const OUT_OF_WINDOW: &str = "the host did not take it before the job's window closed; see whether it is on, its agent runs, and whether the window leaves time for all of its jobs";
+
 /// A thing to do again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Chore {
@@ -307,6 +310,12 @@ async fn carry_out(plane: SharedPlane, chore: Chore) -> Result<(), DbErr> {
                 .give_up_untaken_runs(now - UNTAKEN_MS, now, UNTAKEN)
                 .await?;
             tell_runs(plane, &untaken);
+            let zones = plane.store.tenant_zones().await?;
+            let too_late = plane
+                .store
+                .give_up_runs_out_of_window(plane.clock.now(), &zones, OUT_OF_WINDOW)
+                .await?;
+            tell_runs(plane, &too_late);
             let awake_since = plane.store.awake_since(now).await?;
             for run in plane.store.watchdog(now, awake_since).await? {
                 plane.live.tell(&run.tenant_id, What::Run, &run.id);

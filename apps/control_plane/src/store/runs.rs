@@ -184,7 +184,7 @@ impl Store {
             let Some(mut offer) = self.offer(run.clone(), false).await? else {
                 continue;
             };
-            if offer.job.status != "active" {
+            if offer.job.status != "active" || !self.may_start(run, &offer.job, now).await? {
                 continue;
             }
             let claimed = run::Entity::update_many()

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, TransactionTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, TransactionTrait as _,
 };
 
 use super::Store;
@@ -256,6 +256,78 @@ impl Store {
             .limit(RUNS_PER_TURN)
             .all(self.reading())
             .await?;
+        self.record_as_missed(runs, now_ms, why).await
+    }
+
+    /// Records backups as missed whose host did not take them before their job's window closed.
+    pub async fn give_up_runs_out_of_window(
+        &self,
+        now: Timestamp,
+        zones: &HashMap<String, TimeZone>,
+        why: &str,
+    ) -> Result<Vec<Fired>, DbErr> {
+        let waits = Condition::all()
+            .add(run::Column::Status.eq("queued"))
+            .add(run::Column::Kind.eq("backup"))
+            .add(run::Column::ScheduledFor.is_not_null());
+        let of_those = run::Entity::find()
+            .select_only()
+            .column(run::Column::JobId)
+            .filter(waits.clone())
+            .into_query();
+        let schedules: HashMap<String, String> = job::Entity::find()
+            .select_only()
+            .columns([job::Column::Id, job::Column::ScheduleJson])
+            .filter(job::Column::Id.in_subquery(of_those))
+            .into_tuple::<(String, String)>()
+            .all(self.reading())
+            .await?
+            .into_iter()
+            .collect();
+        let waiting = run::Entity::find()
+            .filter(waits)
+            .all(self.reading())
+            .await?;
+        let too_late = waiting.into_iter().filter(|run| {
+            let schedule = run.job_id.as_ref().and_then(|id| schedules.get(id));
+            let zone = zones.get(&run.tenant_id).cloned();
+            let zone = zone.unwrap_or(TimeZone::UTC);
+            schedule.is_some_and(|schedule| !is_in_its_window(run, schedule, &zone, now))
+        });
+        let too_late = too_late.take(RUNS_PER_TURN as usize).collect();
+        self.record_as_missed(too_late, now.as_millisecond(), why)
+            .await
+    }
+
+    /// Tells whether a run that waits may still be handed out: what a schedule started, only in the window it started in.
+    pub(super) async fn may_start(
+        &self,
+        run: &run::Model,
+        job: &job::Model,
+        now_ms: i64,
+    ) -> Result<bool, DbErr> {
+        if run.scheduled_for.is_none() {
+            return Ok(true);
+        }
+        let tenant = tenant::Entity::find_by_id(&run.tenant_id)
+            .one(&self.db)
+            .await?;
+        let zone = tenant.and_then(|tenant| TimeZone::get(&tenant.time_zone).ok());
+        let now = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::MAX);
+        Ok(is_in_its_window(
+            run,
+            &job.schedule_json,
+            &zone.unwrap_or(TimeZone::UTC),
+            now,
+        ))
+    }
+
+    async fn record_as_missed(
+        &self,
+        runs: Vec<run::Model>,
+        now_ms: i64,
+        why: &str,
+    ) -> Result<Vec<Fired>, DbErr> {
         let mut given_up = Vec::new();
         for run in runs {
             let changed = run::Entity::update_many()
@@ -276,6 +348,23 @@ impl Store {
             }
         }
         Ok(given_up)
+    }
+}
+
+/// Tells whether a schedule's run that waits has not outlived the window that it was to start in; one without a window
+/// may start whenever its host takes it.
+fn is_in_its_window(
+    run: &run::Model,
+    schedule_json: &str,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> bool {
+    let moment = run
+        .scheduled_for
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    match (moment, serde_json::from_str::<Schedule>(schedule_json)) {
+        (Some(moment), Ok(schedule)) => schedule.may_still_start(moment, now, zone, i64::MAX),
+        _ => true,
     }
 }
 

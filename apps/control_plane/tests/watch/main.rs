@@ -140,6 +140,45 @@ async fn a_due_job_is_queued_by_one_of_many_who_try_at_once() {
 }
 
 #[tokio::test]
+async fn what_its_host_did_not_take_in_the_window_is_missed_and_never_handed_out() {
+    let ground = Ground::new().await;
+    let mut wish = ground.wish();
+    wish["schedule"]["window"] = json!({"from": "20:00", "to": "06:00"});
+    ground.job(wish).await;
+    let chores = Chores::new(ground.world.plane.clone());
+    // 22:00 in Berlin, and a host that is off.
+    ground.world.clock.advance(Duration::from_secs(13 * 3_600));
+    chores.turn().await;
+    // Two minutes before six it would still be handed out, and at six no more.
+    let store = &ground.world.plane.store;
+    ground
+        .world
+        .clock
+        .advance(Duration::from_secs(8 * 3_600 - 120));
+    chores.turn().await;
+    let waiting = runs(&ground).await;
+    assert_eq!(waiting[0].status, "queued");
+    let until_six = waiting[0].scheduled_for.expect("scheduled") + 8 * HOUR;
+    let offered = store.offer_run(&ground.host, until_six).await;
+    assert_eq!(offered.expect("no trouble").map(|it| it.run.id), None);
+    ground.world.clock.advance(Duration::from_secs(180));
+    chores.turn().await;
+    let missed = runs(&ground).await.remove(0);
+    assert_eq!(missed.status, "missed", "{missed:?}");
+    assert!(missed.error_summary.contains("window"));
+    assert!(
+        open_alarms(&ground)
+            .await
+            .contains(&"run_missed".to_owned())
+    );
+    // The next night it is taken in time.
+    ground.world.clock.advance(Duration::from_secs(16 * 3_600));
+    chores.turn().await;
+    let offered = store.offer_run(&ground.host, ground.now()).await;
+    assert!(offered.expect("no trouble").is_some());
+}
+
+#[tokio::test]
 async fn nights_that_nobody_fired_are_recorded_and_the_newest_is_made_up_for() {
     let ground = Ground::new().await;
     ground.job(ground.wish()).await;
