@@ -56,6 +56,16 @@ pub struct Pointer {
     pub is_tracked: bool,
 }
 
+impl NewPoint {
+    /// Adds to what it warns of.
+    pub fn warn(&mut self, said: &[String]) {
+        let mut warnings: Vec<String> =
+            serde_json::from_str(&self.warnings_json).unwrap_or_default();
+        warnings.extend_from_slice(said);
+        self.warnings_json = json(&warnings);
+    }
+}
+
 /// What is recorded of an ending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
@@ -66,6 +76,9 @@ pub struct Recorded {
     /// What is only logged.
     pub logged: Vec<String>,
 }
+
+/// What points say in their warnings of disks whose changes could not be told.
+pub const READ_IN_FULL: &str = "read in full";
 
 /// What a point warns of that a verification found damaged.
 pub const DAMAGED: &str =
@@ -159,6 +172,38 @@ fn vm_of<'v>(
     by_number
         .or_else(|| vms.iter().filter(is_named).find(|vm| vm.gone_at.is_none()))
         .or_else(|| vms.iter().find(is_named))
+}
+
+/// Why a disk is read in full though nothing went wrong, in the words of agents of ours.
+const FULL_AS_EXPECTED: [&str; 4] = [
+    "this is the VM's first backup",
+    "a full backup was asked for",
+    "the disk is new",
+    "the last full read was",
+];
+
+/// Returns what to say of disks that had to be read in full though there was something to build on, by their VM's id in
+/// Hyper-V: what agents of ours tell beyond the contract.
+pub fn disks_in_full(update: &UpdateRun) -> HashMap<String, Vec<String>> {
+    let vms = update.stats_json.get("vms").and_then(|it| it.as_array());
+    let said = vms.into_iter().flatten().filter_map(|vm| {
+        let disks = vm.get("disks")?.as_array()?;
+        let said: Vec<String> = disks
+            .iter()
+            .filter(|disk| disk["type"] == "full")
+            .filter_map(|disk| Some((disk["path"].as_str()?, disk["full_reason"].as_str()?)))
+            .filter(|(_, why)| !FULL_AS_EXPECTED.iter().any(|it| why.starts_with(it)))
+            .map(|(path, why)| {
+                let why = shortened(why, NAME_CHARS_MAX);
+                format!(
+                    "{} was {READ_IN_FULL}: {why}",
+                    shortened(path, NAME_CHARS_MAX)
+                )
+            })
+            .collect();
+        Some((bare_guid(vm.get("vm_guid")?.as_str()?), said))
+    });
+    said.collect()
 }
 
 /// Returns how long before the end of a run the disks of each VM were frozen (milliseconds), by its id in Hyper-V: what
@@ -351,6 +396,27 @@ mod tests {
             recorded.pointers[0].checkpoint_id, None,
             "the old one stays"
         );
+    }
+
+    #[test]
+    fn disks_that_had_to_be_read_in_full_are_told_with_the_reason() {
+        let document = json!({"stats_json": {"vms": [
+            {"vm_guid": "{AB}", "disks": [
+                {"path": "a", "type": "incremental", "full_reason": null},
+                {"path": "b", "type": "full", "full_reason": "the disk was resized"},
+                {"path": "c", "type": "full", "full_reason": "the last full read was 30 days ago"},
+                {"path": "d", "type": "full", "full_reason": "the disk is new"},
+            ]},
+            {"vm_guid": "cd", "disks": 7},
+        ]}});
+        let update: UpdateRun = serde_json::from_value(document).expect("an update");
+        let said = disks_in_full(&update);
+        assert_eq!(said.len(), 1);
+        let expected = format!("b was {READ_IN_FULL}: the disk was resized");
+        assert_eq!(said["AB"], [expected.as_str()]);
+        let mut point = of_vms(&[result(json!({"warnings": ["odd"]}))], &[], &[]).points;
+        point[0].warn(&said["AB"]);
+        assert_eq!(point[0].warnings_json, json(&["odd", &expected]));
     }
 
     #[test]

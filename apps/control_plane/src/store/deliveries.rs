@@ -452,6 +452,7 @@ impl Store {
             let place = match alarm.kind.as_str() {
                 "vm_unprotected"
                 | "vm_objective_missed"
+                | "job_objective_missed"
                 | "tracking_wrong"
                 | "point_damaged"
                 | "points_damaged" => &mut summary.at_risk,

@@ -271,7 +271,11 @@ impl Store {
                 .filter_map(|row| row.newest.as_deref())
                 .collect();
             let mut last = self.last_runs_by_id(&newest).await?;
+            let of_files = rows.iter().filter(|row| row.engine != "hyperv");
+            let of_files: Vec<&str> = of_files.map(|row| row.id.as_str()).collect();
+            let last_good = self.newest_points_of_jobs(&of_files).await?;
             facts.extend(rows.into_iter().map(|row| JobFacts {
+                last_good_at: last_good.get(&row.id).copied(),
                 last_run: row.newest.and_then(|id| last.remove(&id)),
                 missed: missed.remove(&row.id).unwrap_or_default(),
                 is_hyperv: row.engine == "hyperv",
@@ -288,6 +292,24 @@ impl Store {
                 return Ok(facts);
             }
         }
+    }
+
+    /// Returns when the newest point of each of these jobs was made.
+    async fn newest_points_of_jobs(&self, ids: &[&str]) -> Result<HashMap<String, i64>, DbErr> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let newest: Vec<(String, i64)> = point::Entity::find()
+            .select_only()
+            .column(point::Column::JobId)
+            .column_as(point::Column::CreatedAt.max(), "created_at")
+            .filter(point::Column::JobId.is_in(ids.iter().copied()))
+            .filter(point::Column::ExpiredAt.is_null())
+            .group_by(point::Column::JobId)
+            .into_tuple()
+            .all(self.reading())
+            .await?;
+        Ok(newest.into_iter().collect())
     }
 
     /// Returns how these runs ended.
@@ -592,7 +614,7 @@ pub(super) fn subquery(select: SelectStatement) -> Expr {
     Expr::from(SubQueryStatement::SelectStatement(select))
 }
 
-/// Reads the volumes whose free space an agent tells; the contract has no such member, agents of ours send it.
+/// Reads the volumes whose free space an agent tells; the contract has no such member, our own agent sends it.
 fn volumes(json: &str) -> Vec<VolumeFacts> {
     let list: Vec<Value> = serde_json::from_str(json).unwrap_or_default();
     list.iter()

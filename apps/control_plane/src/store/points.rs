@@ -14,7 +14,7 @@ use crate::run_rules::finish::{Work, is_understood, sources_of, work_after};
 use crate::run_rules::listing::{Known, LIST_POINTS, Listed, is_list_due, reconcile};
 use crate::run_rules::pin::Pin;
 use crate::run_rules::points::{
-    DAMAGED, NewPoint, Recorded, frozen_before_end, made_at, of_files, of_vms,
+    DAMAGED, NewPoint, Recorded, disks_in_full, frozen_before_end, made_at, of_files, of_vms,
 };
 use crate::run_rules::told::ToldOfPoints;
 use crate::store::Store;
@@ -92,10 +92,15 @@ impl Store {
             }
         };
         let frozen = frozen_before_end(report.update);
+        let in_full = disks_in_full(report.update);
         for new in &recorded.points {
             let vm = vms.iter().find(|vm| Some(vm.id) == new.vm_id);
+            let mut new = new.clone();
+            if let Some(said) = vm.and_then(|vm| in_full.get(&vm.guid)) {
+                new.warn(said);
+            }
             let before_end = vm.and_then(|vm| frozen.get(&vm.guid)).copied();
-            let mut row = row(run, repository_id, new, now);
+            let mut row = row(run, repository_id, &new, now);
             row.created_at = Set(made_at(run, before_end.unwrap_or(0), now));
             row.insert(txn).await?;
         }

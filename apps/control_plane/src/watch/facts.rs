@@ -132,6 +132,8 @@ pub struct JobFacts {
     pub created_at: i64,
     /// The newest run that has ended and that did happen.
     pub last_run: Option<RunFacts>,
+    /// When its newest point was made, if there is one; told of jobs of files and disks alone.
+    pub last_good_at: Option<i64>,
     /// Runs that did not happen, lately, oldest first.
     pub missed: Vec<MissedFacts>,
 }

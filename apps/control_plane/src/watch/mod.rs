@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::chores::upkeep::Upkeep;
 use crate::health::AHEAD_MS;
 use crate::run_rules::finish::is_older;
-use crate::run_rules::points::DAMAGED;
+use crate::run_rules::points::{DAMAGED, READ_IN_FULL};
 use crate::watch::facts::{Facts, HostFacts, JobFacts, PointFacts, VmFacts};
 
 const MINUTE_MS: i64 = 60_000;
@@ -41,9 +41,6 @@ const FULL_PROOF_MS: i64 = 26 * DAY_MS;
 
 /// What an agent says in a point's warnings when a sample showed that tracking had missed writes.
 const TRACKING_WRONG: &str = "may lack writes";
-
-/// What an agent says in a point's warnings when it read a disk in full.
-const READ_IN_FULL: &str = "read in full";
 
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,13 +149,16 @@ impl Subject<'_> {
 /// Judges the state of everything at `now` (milliseconds since 1970).
 pub fn judge(facts: &Facts, now: i64) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let hosts: HashMap<&str, &HostFacts> =
+        facts.hosts.iter().map(|it| (it.id.as_str(), it)).collect();
     let mut jobs_of: HashMap<&str, Vec<&JobFacts>> = HashMap::new();
     for job in &facts.jobs {
         jobs_of.entry(&job.host_id).or_default().push(job);
         findings.extend(job_findings(job));
+        if hosts.contains_key(job.host_id.as_str()) {
+            findings.extend(job_objective_finding(job, now));
+        }
     }
-    let hosts: HashMap<&str, &HostFacts> =
-        facts.hosts.iter().map(|it| (it.id.as_str(), it)).collect();
     for host in &facts.hosts {
         let has_jobs = jobs_of.contains_key(host.id.as_str());
         findings.extend(host_findings(facts, host, has_jobs, now));
@@ -249,6 +249,40 @@ fn job_findings(job: &JobFacts) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// Judges how old the last good point of a job's files or disks is; of VMs each is judged by itself.
+fn job_objective_finding(job: &JobFacts, now: i64) -> Option<Finding> {
+    if job.is_hyperv || job.objective_hours <= 0 {
+        return None;
+    }
+    // One that is dated in the future, by a clock that was wrong, says nothing.
+    let last_good_at = job.last_good_at.filter(|at| at - now <= AHEAD_MS);
+    let since = last_good_at.unwrap_or(job.created_at);
+    let late = now - since - job.objective_hours.saturating_mul(HOUR_MS);
+    if late <= 0 {
+        return None;
+    }
+    let (age, hours) = (age(now - since), job.objective_hours);
+    let how_old = match last_good_at {
+        Some(_) => format!("The last good point of {} is {age} old", job.name),
+        None => format!("{} has no point yet, {age} after it was made", job.name),
+    };
+    let subject = Subject {
+        tenant_id: &job.tenant_id,
+        kind: "job",
+        id: job.id.clone(),
+        name: &job.name,
+    };
+    Some(Finding {
+        detail: json!({"objective_hours": hours, "last_point_at": last_good_at.map(crate::plane::rfc3339)}),
+        extent: 1 + late / DAY_MS,
+        ..subject.finding(
+            "job_objective_missed",
+            Severity::Critical,
+            format!("{how_old}; its objective is {hours} h. Look at its last runs, and start one."),
+        )
+    })
 }
 
 fn because(why: &str) -> String {
@@ -488,6 +522,16 @@ fn point_findings(
     }
     // What is off has nothing in memory that could be lost.
     let is_off = ["off", "saved"].contains(&vm.state.to_lowercase().as_str());
+    if !is_off && point.consistency == "crash-no-checkpoint" && !wants_application {
+        findings.push(about_point(subject.finding(
+            "consistency_below",
+            Severity::Warning,
+            format!(
+                "The newest point of {} was read from its running disks, without a checkpoint: its parts may be of different moments. Crash consistency was asked for; see in the run's log why the host made no checkpoint.",
+                vm.name
+            ),
+        )));
+    }
     if wants_application && !is_off && point.consistency.starts_with("crash") {
         let warnings = point.warnings.iter().map(String::as_str);
         let mut told = warnings.filter(|it| it.contains("crash-consistent"));
@@ -516,11 +560,12 @@ fn point_findings(
         )));
     } else if is_rebased(point) {
         let why = point.warnings.iter().find(|it| it.contains(READ_IN_FULL));
+        let part = if point.is_full { "was" } else { "was in part" };
         findings.push(about_point(subject.finding(
             "tracking_rebased",
             Severity::Warning,
             format!(
-                "The newest point of {} was read in full instead of by its changes{}. Nothing is lost; if it happens again, see what resets change tracking: restored checkpoints, resized disks, backups by another product.",
+                "The newest point of {} {part} read in full instead of by its changes{}. Nothing is lost; if it happens again, see what resets change tracking: restored checkpoints, resized disks, backups by another product.",
                 vm.name,
                 because(why.map_or("", String::as_str))
             ),
@@ -529,10 +574,13 @@ fn point_findings(
     findings
 }
 
-/// Tells whether a point is full although there was one to build on, and no proof of tracking was due.
+/// Tells whether a point is full although there was one to build on, and no proof of tracking was due; of one that is
+/// full in part, its warnings say so.
 fn is_rebased(point: &PointFacts) -> bool {
-    point.is_full
-        && point.before_at.is_some()
+    if !point.is_full {
+        return point.warnings.iter().any(|it| it.contains(READ_IN_FULL));
+    }
+    point.before_at.is_some()
         && point
             .full_before_at
             .is_none_or(|full| point.created_at - full < FULL_PROOF_MS)

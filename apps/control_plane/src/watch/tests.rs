@@ -7,6 +7,15 @@ use crate::vm_choice::VmRules;
 
 const NOW: i64 = 1_000 * DAY_MS;
 
+/// A job of files beside that of VMs, whose newest point was made then.
+fn of_files(last_good_at: Option<i64>) -> JobFacts {
+    let mut job = well().jobs.remove(0);
+    job.id = "files".to_owned();
+    job.is_hyperv = false;
+    job.last_good_at = last_good_at;
+    job
+}
+
 /// A world in which all is well: a host with a VM that was backed up an hour ago.
 fn well() -> Facts {
     Facts {
@@ -54,6 +63,7 @@ fn well() -> Facts {
             wants_application: true,
             objective_hours: 26,
             created_at: NOW - 100 * DAY_MS,
+            last_good_at: None,
             last_run: Some(run("success", "")),
             missed: vec![missed(NOW - 3 * DAY_MS)],
         }],
@@ -245,6 +255,34 @@ fn each_kind_of_trouble_is_found_and_its_neighbour_is_not() {
             Some(("vm_objective_missed", Critical)),
         ),
         (
+            "old files",
+            |it| it.jobs.push(of_files(Some(NOW - 26 * HOUR_MS - 1))),
+            Some(("job_objective_missed", Critical)),
+        ),
+        (
+            "files that nothing was stored of",
+            |it| it.jobs.push(of_files(None)),
+            Some(("job_objective_missed", Critical)),
+        ),
+        (
+            "files of a time to come",
+            |it| it.jobs.push(of_files(Some(NOW + DAY_MS))),
+            Some(("job_objective_missed", Critical)),
+        ),
+        (
+            "files in time",
+            |it| it.jobs.push(of_files(Some(NOW - 26 * HOUR_MS))),
+            None,
+        ),
+        (
+            "old files without an objective",
+            |it| {
+                it.jobs.push(of_files(None));
+                it.jobs[1].objective_hours = 0;
+            },
+            None,
+        ),
+        (
             "no objective",
             |it| {
                 it.jobs[0].objective_hours = 0;
@@ -285,6 +323,23 @@ fn each_kind_of_trouble_is_found_and_its_neighbour_is_not() {
                 it.vms[0].state = "Off".to_owned();
             },
             None,
+        ),
+        (
+            "a point of running disks where crash consistency was asked for",
+            |it| {
+                let point = it.vms[0].newest.as_mut().expect("a point");
+                point.consistency = "crash-no-checkpoint".to_owned();
+                it.jobs[0].wants_application = false;
+            },
+            Some(("consistency_below", Warning)),
+        ),
+        (
+            "a point that is full in part",
+            |it| {
+                let point = it.vms[0].newest.as_mut().expect("a point");
+                point.warnings = vec!["D:\\b.vhdx was read in full: it was resized".to_owned()];
+            },
+            Some(("tracking_rebased", Warning)),
         ),
         (
             "a full point",
