@@ -374,6 +374,7 @@ async fn pin(
             ),
         ));
     }
+    within_reach(&plane, &txn, &point.repository_id, &host).await?;
     let pin = Pin {
         restore_point_id: point.id,
         is_pinned: wish.is_pinned,

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::chores::upkeep::Upkeep;
 use crate::credentials::{Refused, check_again};
 use crate::live::What;
 use crate::people_api::caller::{Operator, Owner, Viewer};
@@ -25,7 +26,7 @@ use crate::people_api::request::{
 };
 use crate::people_api::tenant_choice::new_thing_tenant;
 use crate::plane::{Plane, SharedPlane, rfc3339};
-use crate::run_rules::finish::retention_payload;
+use crate::run_rules::finish::{OWN_KINDS_SINCE, retention_payload};
 use crate::store::entity::{host, job, point, repo_operation, repository, repository_size, vm};
 use crate::store::folders::is_folder_of_one;
 use crate::vm_choice::VmRules;
@@ -235,7 +236,7 @@ struct RepositoryPassword {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewOperation {
-    /// `maintenance_quick`, `maintenance_full` or `retention_apply`.
+    /// `maintenance_quick`, `maintenance_full`, `retention_apply` or `verify`.
     kind: String,
 }
 
@@ -763,7 +764,13 @@ async fn operate(
     Id(id): Id,
     Input(new): Input<NewOperation>,
 ) -> ApiResult<(StatusCode, Json<Operation>)> {
-    let known = ["maintenance_quick", "maintenance_full", "retention_apply"];
+    let verify = Upkeep::Verify.kind();
+    let known = [
+        "maintenance_quick",
+        "maintenance_full",
+        "retention_apply",
+        verify,
+    ];
     let kind = word("kind", &new.kind, &known)?;
     let now = plane.now_ms();
     let txn = plane.store.begin().await?;
@@ -774,6 +781,15 @@ async fn operate(
             "no_host",
             format!(
                 "no host that may work has stored a point in {} yet, and only who has knows its password; let a job run first",
+                row.name
+            ),
+        ));
+    }
+    if kind == verify && !plane.store.can_be_verified(&id).await? {
+        return Err(ApiError::conflict(
+            "agent_outdated",
+            format!(
+                "no agent that works on {} knows how to verify: update one of them to {OWN_KINDS_SINCE}",
                 row.name
             ),
         ));
@@ -811,6 +827,7 @@ async fn operate(
     }
     let payloads = match &*kind {
         "retention_apply" => rules_of_jobs(&txn, &id).await?,
+        it if it == verify => vec![json!({"percent": row.verify_percent})],
         _ => vec![json!({})],
     };
     let mut queued = None;

@@ -23,6 +23,7 @@ use crate::people_api::repositories::within_reach;
 use crate::people_api::request::{ChangeRefusals, Id, list, path};
 use crate::people_api::runs::{Run, run_views};
 use crate::plane::SharedPlane;
+use crate::run_rules::finish::{OWN_KINDS_SINCE, is_older};
 use crate::store::entity::{host, point, run, vm};
 use crate::store::runs::{NewRun, new_run};
 use crate::store::work::CommandOrder;
@@ -199,11 +200,15 @@ fn plan(
     let is_vm = point.engine == "hyperv";
     match wish {
         RestoreWish::Files { paths, .. } => {
-            if is_vm {
-                return Err(ApiError::conflict(
-                    "no_files",
-                    "this point holds a VM; restore its disks, or the VM",
-                ));
+            let why = match &*point.engine {
+                "hyperv" => Some("this point holds a VM; restore its disks, or the VM"),
+                "disk_image" => Some(
+                    "this point holds the image of a disk; restore it with the tools of the agent that made it, or with a stock Kopia",
+                ),
+                _ => None,
+            };
+            if let Some(why) = why {
+                return Err(ApiError::conflict("no_files", why));
             }
             let paths = list("paths", paths, inside)?;
             Ok(Plan {
@@ -236,6 +241,15 @@ fn plan(
             })
         }
         RestoreWish::Vm { register, .. } => {
+            if is_older(&host.agent_version, OWN_KINDS_SINCE) {
+                return Err(ApiError::conflict(
+                    "agent_outdated",
+                    format!(
+                        "the agent on {} brings back disks, and does not register VMs: update it to {OWN_KINDS_SINCE}, choose another host, or restore the disks and make the VM of them yourself",
+                        host.name
+                    ),
+                ));
+            }
             let name = register.name.as_deref();
             let switch = register.switch.as_deref();
             let mut payload = vm_payload(point, chain, vm, &target_path, run_id, &disks_of(point))?;

@@ -155,6 +155,13 @@ impl Store {
         Ok(workers)
     }
 
+    /// Tells whether an agent that works on a repository knows how to verify it.
+    pub async fn can_be_verified(&self, repository_id: &String) -> Result<bool, DbErr> {
+        let workers = self.workers(Some(&[repository_id])).await?;
+        let mut versions = workers.values().flatten().map(|(_, version)| version);
+        Ok(versions.any(|version| is_understood(Upkeep::Verify.kind(), version)))
+    }
+
     /// Queues work on repositories that is due, and returns the tenants and hosts that may take it.
     pub async fn queue_due_upkeep(&self, now_ms: i64) -> Result<Vec<(String, String)>, DbErr> {
         let workers = self.workers(None).await?;

@@ -241,6 +241,20 @@ async fn upkeep_is_due_after_its_hours_and_is_queued_once_for_a_host_that_can_do
         .post(&operations, full)
         .await
         .refused(404, "not_found");
+    // The ground's agent is an older one.
+    let verify = json!({"kind": "verify"});
+    ground
+        .operator
+        .post(&operations, verify.clone())
+        .await
+        .refused(409, "agent_outdated");
+    host::Entity::update_many()
+        .col_expr(host::Column::AgentVersion, "2.0.0".into())
+        .exec(ground.world.plane.store.db())
+        .await
+        .expect("updated");
+    let verification = ground.operator.post(&operations, verify).await.expect(202);
+    assert_eq!(verification["kind"], "verify");
     // Retention is ordered by each job's own rule, for its own VMs.
     ground.vm("web01").await;
     let retention = json!({"kind": "retention_apply"});
@@ -264,7 +278,8 @@ async fn upkeep_is_due_after_its_hours_and_is_queued_once_for_a_host_that_can_do
         (&json!(30), Some(1))
     );
     let listed = ground.viewer.get(&operations).await.expect(200);
-    assert_eq!(listed["items"][1]["id"], queued["id"]);
+    assert_eq!(listed["items"][1]["id"], verification["id"]);
+    assert_eq!(listed["items"][2]["id"], queued["id"]);
     assert!(!listed.to_string().contains("token"));
 }
 

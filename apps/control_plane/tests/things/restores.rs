@@ -25,6 +25,15 @@ fn disks() -> Value {
     json!({"D:\\VM\\z.vhdx": "m-z", "D:\\VM\\a.vhdx": "m-a"})
 }
 
+/// Brings the agents of all hosts to a version that knows what only ours do.
+async fn update_agents(ground: &Ground) {
+    host::Entity::update_many()
+        .col_expr(host::Column::AgentVersion, "2.0.0".into())
+        .exec(ground.world.plane.store.db())
+        .await
+        .expect("updated");
+}
+
 #[tokio::test]
 async fn files_are_restored_by_a_command_that_names_its_run() {
     let ground = Ground::new().await;
@@ -98,6 +107,13 @@ async fn a_vm_is_restored_with_its_chain_and_what_is_to_be_made_of_it() {
     let path = format!("/points/{newest}/restore");
     let wish = json!({"kind": "vm", "host_id": ground.host, "target_path": r"D:\Restore",
         "register": {"new_id": true, "start": true, "switch": "LAN", "name": "web01-restored"}});
+    // The ground's agent is an older one, which would bring back disks and tell of success.
+    ground
+        .operator
+        .post(&path, wish.clone())
+        .await
+        .refused(409, "agent_outdated");
+    update_agents(&ground).await;
     let run = ground.operator.post(&path, wish).await.expect(202);
     assert_eq!(run["kind"], "hyperv_restore");
     let (row, command) = queued(&ground).await;
@@ -162,6 +178,18 @@ async fn what_a_point_does_not_hold_cannot_be_restored() {
             ..Default::default()
         })
         .await;
+    let of_image = point::ActiveModel {
+        id: Set(ground
+            .point(PointOf {
+                manifest: "image",
+                ..Default::default()
+            })
+            .await),
+        engine: Set("disk_image".to_owned()),
+        ..Default::default()
+    };
+    let db = ground.world.plane.store.db();
+    let of_image = of_image.update(db).await.expect("an image").id;
     let foreign_host = ground::host(&ground.world, "another tenant", "theirs").await;
     let wish = |kind: &str| json!({"kind": kind, "host_id": ground.host, "target_path": r"D:\R"});
     let with = |mut wish: Value, name: &str, value: Value| {
@@ -170,6 +198,7 @@ async fn what_a_point_does_not_hold_cannot_be_restored() {
     };
     for (point, wish, status, code) in [
         (of_vm, wish("files"), 409, "no_files"),
+        (of_image, wish("files"), 409, "no_files"),
         (of_files, wish("vm"), 409, "no_vm"),
         (of_files, wish("disks"), 409, "no_vm"),
         (
