@@ -17,6 +17,13 @@ use crate::test_totals::{TestTotals, run_counted};
 /// So many programs run beside each other; each runs its own tests on all cores.
 const AT_ONCE: usize = 2;
 
+/// Tests whose server stands on SQLite, and once more on PostgreSQL.
+const ON_BOTH_DATABASES: [&str; 3] = [
+    "apps/control_plane/tests/people/main.rs",
+    "apps/control_plane/tests/things/main.rs",
+    "apps/control_plane/tests/watch/main.rs",
+];
+
 /// A program that was built to be run as a test.
 #[derive(Debug, PartialEq, Eq)]
 struct TestProgram {
@@ -106,6 +113,19 @@ fn test_program(message: &Value, root: &Path) -> Option<TestProgram> {
     })
 }
 
+/// What a program runs on, in words and as variables of its environment.
+type On = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// Returns on which databases a program is run, one after the other; most have none.
+fn databases_of(program: &TestProgram) -> &'static [On] {
+    const ALONE: On = ("", &[]);
+    const POSTGRESQL: On = (" on PostgreSQL", &[("E3_TEST_DATABASE", "postgresql")]);
+    match ON_BOTH_DATABASES.contains(&program.source.as_str()) {
+        true => &[ALONE, POSTGRESQL],
+        false => &[ALONE],
+    }
+}
+
 /// Runs programs until none is left to come.
 fn work(
     queue: &Mutex<Receiver<TestProgram>>,
@@ -118,14 +138,16 @@ fn work(
         let Ok(program) = next else {
             return Ok((passed, totals));
         };
-        let (program_passed, output) = run_program(&program, variables)?;
-        let mut found = TestTotals::default();
-        output.lines().for_each(|line| found.add_line(line));
-        let verdict = if program_passed { "passed" } else { "FAILED" };
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "\n-- {} {verdict}\n{output}", program.source)?;
-        passed &= program_passed && found.failed == 0;
-        totals.add(&found);
+        for (on, also) in databases_of(&program) {
+            let (program_passed, output) = run_program(&program, &[variables, also].concat())?;
+            let mut found = TestTotals::default();
+            output.lines().for_each(|line| found.add_line(line));
+            let verdict = if program_passed { "passed" } else { "FAILED" };
+            let mut stdout = io::stdout().lock();
+            writeln!(stdout, "\n-- {}{on} {verdict}\n{output}", program.source)?;
+            passed &= program_passed && found.failed == 0;
+            totals.add(&found);
+        }
     }
 }
 

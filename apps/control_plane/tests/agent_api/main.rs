@@ -10,6 +10,7 @@ mod idle;
 mod inventory;
 mod operations;
 mod polls;
+#[path = "../server/postgres.rs"]
 mod postgres;
 mod program;
 mod rows;

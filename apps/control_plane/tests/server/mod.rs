@@ -1,9 +1,11 @@
 //! A server for tests: a plane on a database of its own, a clock that is moved by hand, and people who call it.
 //!
-//! The database is SQLite in a temporary folder, or, where `E3_TEST_POSTGRES` holds the URL of a PostgreSQL server
-//! whose user may make databases, a new database there.
+//! The database is SQLite in a temporary folder, or, where `E3_TEST_DATABASE` is `postgresql`, a new one of a PostgreSQL
+//! server that lives as long as the test program: `./check` runs these tests on both.
 
 #![expect(dead_code, reason = "each test program uses a part of it")]
+
+mod postgres;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use control_plane::sealing::Sealing;
 use control_plane::serve::routes;
 use control_plane::store::Store;
 use control_plane::store::entity::{session, tenant, user};
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ConnectionTrait as _, Database};
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set};
 use serde_json::Value;
 use tempfile::TempDir;
 use time_and_chance::{Chance, ManualClock, Timestamp};
@@ -192,20 +194,12 @@ fn password_hash() -> String {
 }
 
 async fn store(folder: &TempDir) -> Store {
-    let Ok(server) = std::env::var("E3_TEST_POSTGRES") else {
+    if std::env::var("E3_TEST_DATABASE").as_deref() != Ok("postgresql") {
         return Store::in_folder(folder.path()).await.expect("a database");
-    };
-    let name = format!("e3_test_{}", Chance::from_system().uuid().simple());
-    let admin = Database::connect(&server).await.expect("a server");
-    admin
-        .execute_unprepared(&format!("CREATE DATABASE {name}"))
-        .await
-        .expect("a new database");
-    let (base, query) = server.split_once('?').unwrap_or((&server, ""));
-    let base = base.rsplit_once('/').expect("a URL with a database").0;
-    Store::at(&format!("{base}/{name}?{query}"))
-        .await
-        .expect("a database")
+    }
+    let server = postgres::server().expect("PostgreSQL's programs are there");
+    let url = server.new_database().await;
+    Store::at(&url).await.expect("a database")
 }
 
 /// Somebody who calls the server: a person with a session, a program with a token, or a stranger.
