@@ -173,8 +173,11 @@ async function files(eyes, world) {
   eyes.here = "restore-files";
   await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Restore" }).click();
   await page.getByLabel("Kind", { exact: true }).selectOption({ label: "Files and folders" });
+  const asked = page.waitForRequest((request) => /\/points\/\d+\/browse$/.test(request.url()));
   await page.getByRole("button", { name: /^Restore .* as it was/ }).first().click();
   const dialog = page.getByRole("dialog");
+  const chosen = await dialog.getByLabel("To host").inputValue();
+  eyes.expect(chosen && (await asked).postDataJSON().host_id === chosen, "another host than the one that is chosen looks into the point");
   await dialog.getByRole("button", { name: "letters" }).click();
   await dialog.getByRole("checkbox", { name: "Choose to-ann.txt" }).check();
   await eyes.shoot("dialog-restore-files");
