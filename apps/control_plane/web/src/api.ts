@@ -99,7 +99,8 @@ export interface Volume {
   path: string;
   label: string;
   size_bytes: number;
-  free_bytes?: number;
+  // Null where the agent does not tell it.
+  free_bytes: number | null;
   filesystem: string;
   type: string;
 }

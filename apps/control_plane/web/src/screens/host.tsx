@@ -106,7 +106,20 @@ export function HostScreen({ id }: { id: string }) {
                   { head: "Label", cell: (volume) => volume.label || "–" },
                   { head: "File system", cell: (volume) => volume.filesystem || "–" },
                   { head: "Kind", cell: (volume) => plain(volume.type || "") },
-                  { head: "Size", isNumber: true, cell: (volume) => <Size bytes={volume.size_bytes} /> },
+                  {
+                    head: "Size",
+                    isNumber: true,
+                    cell: (volume) => (
+                      <>
+                        <Size bytes={volume.size_bytes} />
+                        {typeof volume.free_bytes === "number" && (
+                          <small>
+                            <Size bytes={volume.free_bytes} /> free
+                          </small>
+                        )}
+                      </>
+                    ),
+                  },
                 ]}
               />
             </Panel>
