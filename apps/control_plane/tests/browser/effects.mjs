@@ -57,6 +57,20 @@ export async function movedFolder(eyes, host, useAgain) {
   console.log("  a folder was given free and taken again");
 }
 
+// A verification that is asked for by hand is done by the host that stores there.
+export async function verifiedByHand(eyes) {
+  const { page } = eyes;
+  await eyes.goto("/repositories");
+  await page.getByRole("table").getByRole("link").first().click();
+  await eyes.button("Verify now…").click();
+  eyes.here = "verified by hand";
+  await eyes.shoot("dialog-verify");
+  await page.getByRole("dialog").getByRole("button", { name: "Verify now", exact: true }).click();
+  await page.getByText("Queued: a host that uses the repository does it next.").waitFor();
+  await page.getByRole("row").filter({ hasText: "Verification" }).first().getByText(/points? found whole/).waitFor();
+  console.log("  a repository was verified by hand");
+}
+
 // Makes an API token and returns it.
 export async function makeToken(eyes, name, shot) {
   const { page } = eyes;
