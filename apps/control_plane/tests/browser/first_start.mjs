@@ -3,7 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { makeToken, movedFolder, pins, ticksOfTokens, verifiedByHand, webhooks } from "./effects.mjs";
+import { makeToken, movedFolder, passwordAnew, pins, ticksOfTokens, verifiedByHand, webhooks } from "./effects.mjs";
 import { PHONE } from "./eyes.mjs";
 import { restoreByKeyboard } from "./keyboard.mjs";
 
@@ -32,6 +32,7 @@ export async function firstStart(eyes, world, { email, password }) {
   await restoreVm(eyes, world);
   await pins(eyes, "web");
   await movedFolder(eyes, "hv-01", () => files(eyes, world));
+  await passwordAnew(eyes, password);
   await verifiedByHand(eyes);
   await alarm(eyes, world);
   await people(eyes, password);

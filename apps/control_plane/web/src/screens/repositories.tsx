@@ -131,10 +131,10 @@ export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormP
     // Where it lies is settled when it is made: what is there would be left behind otherwise.
     const reached = kind === "s3" ? { endpoint: form.endpoint, region: form.region, ...(keys.access_key && keys) } : {};
     const lies = kind === "s3" ? { bucket: form.bucket, prefix: form.prefix } : { path: form.path };
-    const body = { name, ...reached, limit_bytes, quick_every_hours, full_every_hours, verify_every_hours, verify_percent };
+    const body = { name, ...reached, limit_bytes, quick_every_hours, full_every_hours, verify_every_hours, verify_percent, ...(password && { password }) };
     const saved = repository
       ? await call<Repository>("PATCH", `/repositories/${repository.id}`, body)
-      : await call<Repository>("POST", "/repositories", { ...body, ...lies, kind, ...tenant, ...(password && { password }) });
+      : await call<Repository>("POST", "/repositories", { ...body, ...lies, kind, ...tenant });
     await refresh("/repositories", "/overview");
     onDone(saved);
   });
@@ -192,17 +192,19 @@ export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormP
             <NumberField label="Verify every" hint="0: never" unit="h" min={0} required value={form.verify_every_hours} onChange={(n) => set({ verify_every_hours: n ?? 168 })} />
             <NumberField label="Of the content" hint="0: its structure alone" unit="%" min={0} max={100} required value={form.verify_percent} onChange={(n) => set({ verify_percent: n ?? 5 })} />
           </div>
-          {!repository && (
-            <TextField
-              label="Password"
-              type="password"
-              autoComplete="new-password"
-              hint="Only for a repository that exists already. Empty: a strong one is made, and you can look it up later."
-              value={password}
-              onChange={setPassword}
-              error={sending.errorOf("password")}
-            />
-          )}
+          <TextField
+            label="Password"
+            type="password"
+            autoComplete="new-password"
+            hint={
+              repository
+                ? "The one that opens the repository, where the server's is wrong or lost. Empty: it stays. The repository's own is not changed by it."
+                : "Only for a repository that exists already. Empty: a strong one is made, and you can look it up later."
+            }
+            value={password}
+            onChange={setPassword}
+            error={sending.errorOf("password")}
+          />
         </details>
         <FormError error={sending.error} fields={fields} />
         {!onCancel && (
