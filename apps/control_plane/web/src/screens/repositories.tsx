@@ -129,7 +129,7 @@ export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormP
   const sending = useSending(async () => {
     const { name, kind, limit_bytes, quick_every_hours, full_every_hours, verify_every_hours, verify_percent } = form;
     // Where it lies is settled when it is made: what is there would be left behind otherwise.
-    const reached = kind === "s3" ? { endpoint: form.endpoint, region: form.region, ...(keys.access_key && keys) } : {};
+    const reached = kind === "s3" ? { endpoint: form.endpoint, region: form.region, ...(keys.access_key && { access_key: keys.access_key }), ...(keys.secret_key && { secret_key: keys.secret_key }) } : {};
     const lies = kind === "s3" ? { bucket: form.bucket, prefix: form.prefix } : { path: form.path };
     const body = { name, ...reached, limit_bytes, quick_every_hours, full_every_hours, verify_every_hours, verify_percent, ...(password && { password }) };
     const saved = repository
@@ -168,7 +168,7 @@ export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormP
               <TextField label="Access key" required={!repository} autoComplete="off" spellCheck={false} value={keys.access_key} onChange={(access_key) => setKeys({ ...keys, access_key })} error={sending.errorOf("access_key")} />
               <TextField label="Secret key" required={!repository || Boolean(keys.access_key)} type="password" autoComplete="new-password" value={keys.secret_key} onChange={(secret_key) => setKeys({ ...keys, secret_key })} error={sending.errorOf("secret_key")} />
             </div>
-            {repository && <p className="hint">Leave both keys empty to keep those that are set.</p>}
+            {repository && <p className="hint">A key that is left empty stays as it is.</p>}
           </>
         ) : (
           <TextField label="Folder" required readOnly={Boolean(repository)} spellCheck={false} placeholder="E:\Backups or /srv/backups" value={form.path} onChange={(path) => set({ path })} error={sending.errorOf("path")} />
