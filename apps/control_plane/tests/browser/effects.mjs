@@ -238,7 +238,14 @@ export async function webhooks(eyes) {
     eyes.expect(found === value, `${label} was saved as “${value}” and is now “${found}”`);
   }
   await dialog.getByText("One is set. Leave empty to keep it.").waitFor();
-  await page.keyboard.press("Escape");
+  await dialog.getByRole("checkbox", { name: "Forget the secret that is set" }).check();
+  await eyes.shoot("dialog-channel-secret");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await dialog.waitFor({ state: "detached" });
+  const tested = page.waitForResponse((response) => response.url().endsWith("/test"));
+  await eyes.button("Test").click();
+  await tested;
+  eyes.expect(heard.length === 2 && !heard[1]["x-e3-signature"], "a webhook whose secret was to be forgotten is still signed");
   receiver.close();
   console.log("  a webhook was called, after its network was allowed");
 }
