@@ -155,9 +155,16 @@ async function files(eyes, world) {
   const { page } = eyes;
   await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Jobs" }).click();
   await page.getByRole("link", { name: "New job" }).click();
-  await page.getByRole("radio", { name: /^Files/ }).check();
+  // While no disk or folder is named there is nothing to preview, which the server refuses.
+  await eyes.refused(async () => {
+    await page.getByRole("radio", { name: /^Disk/ }).check();
+    await page.getByText("hv-01 does not make images of disks.").waitFor();
+    await eyes.shoot("job-disk-image");
+    await page.getByRole("radio", { name: /^Files/ }).check();
+    await page.getByLabel("Folders", { exact: true }).fill(world.files);
+    await page.locator(".preview .field-error").waitFor({ state: "detached" });
+  });
   await page.getByLabel("Name", { exact: true }).fill("Papers");
-  await page.getByLabel("Folders", { exact: true }).fill(world.files);
   await page.getByRole("radio", { name: "Cron" }).check();
   await eyes.refused(async () => {
     await page.getByLabel("Cron expression").fill("every day");

@@ -8,13 +8,42 @@ import { firstChoice, inReach } from "../reach";
 import { go } from "../route";
 import { Dialog, DialogFooter } from "../ui/dialog";
 import { CheckField, Choice, FormError, SelectField, TextField, useSending } from "../ui/form";
-import { Loaded } from "../ui/parts";
+import { CopyText, Loaded } from "../ui/parts";
 import { say } from "../ui/toasts";
 import { Browser } from "./browser";
 
 type Kind = "vm" | "disks" | "files";
 
-export function RestoreDialog({ point, onClose }: { point: Point; onClose: () => void }) {
+interface DialogProps {
+  point: Point;
+  onClose: () => void;
+}
+
+export const RestoreDialog = (props: DialogProps) => (props.point.engine === "disk_image" ? <DiskImageDialog {...props} /> : <WizardDialog {...props} />);
+
+// An image of a disk is not restored from here: how it is.
+const DiskImageDialog = ({ point, onClose }: DialogProps) => (
+  <Dialog title={`Restore ${point.name}`} onClose={onClose}>
+    <div className="dialog-body">
+      <p>
+        This point is the image of a disk as it was {moment(point.created_at)}, made by the older agent on {point.host_name || "a host that was removed"}. Agents of
+        version 2 do not restore such images yet, so it is not done from here.
+      </p>
+      <p>
+        Restore it with the older agent's own tools. Its recovery medium gets no points from this server, so where the machine cannot start, take stock Kopia
+        on another one: with the password of {point.repository_name}, it restores the snapshot named here as one file, the whole disk.
+      </p>
+      <CopyText text={point.manifest_id} label="The snapshot in the repository" />
+    </div>
+    <footer>
+      <button type="button" onClick={onClose}>
+        Close
+      </button>
+    </footer>
+  </Dialog>
+);
+
+function WizardDialog({ point, onClose }: DialogProps) {
   const hosts = useList<Host>("/hosts");
   const repository = useGet<Repository>(`/repositories/${point.repository_id}`);
   return (
