@@ -134,6 +134,31 @@ async function protection(eyes) {
   await eyes.shoot("protection-first-morning");
 }
 
+// To a host whose agent is older than 2.0.0, disks come back, and no VM as a whole.
+async function olderAgent(eyes) {
+  const { page } = eyes;
+  await page.route("**/api/v1/hosts?*", async (route) => {
+    const answer = await route.fetch();
+    const list = await answer.json();
+    list.items = list.items.map((host) => ({ ...host, agent_version: "1.9.0" }));
+    return route.fulfill({ response: answer, json: list });
+  });
+  await page.reload();
+  await eyes.heading("web").waitFor();
+  await eyes.settled();
+  await eyes.button("Restore the newest…").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("Its agent (1.9.0) restores disks alone").waitFor();
+  await eyes.shoot("dialog-restore-older-agent");
+  eyes.expect(await dialog.getByRole("radio", { name: /^The whole VM/ }).isDisabled(), "a whole VM is offered to an older agent");
+  eyes.expect(await dialog.getByRole("radio", { name: /^Disks only/ }).isChecked(), "the disks are not what is left to choose");
+  await page.keyboard.press("Escape");
+  await page.unroute("**/api/v1/hosts?*");
+  await page.reload();
+  await eyes.heading("web").waitFor();
+  await eyes.settled();
+}
+
 // Two clicks from the page of a VM.
 async function restoreVm(eyes, world) {
   const { page } = eyes;
@@ -141,6 +166,7 @@ async function restoreVm(eyes, world) {
   await eyes.heading("web").waitFor();
   await eyes.settled();
   await eyes.shoot("vm-one-point");
+  await olderAgent(eyes);
   await eyes.button("Restore the newest…").click();
   await page.getByRole("dialog").getByLabel("Into folder").waitFor();
   await eyes.shoot("dialog-restore-vm");

@@ -4,7 +4,7 @@ import { useEffect, useState } from "react";
 import { call, type Command, type Host, type Point, type Repository, type Run } from "../api";
 import { baseName, moment } from "../format";
 import { refresh, useGet, useList } from "../fetching";
-import { firstChoice, inReach } from "../reach";
+import { firstChoice, inReach, isOlderAgent } from "../reach";
 import { go } from "../route";
 import { Dialog, DialogFooter } from "../ui/dialog";
 import { CheckField, Choice, FormError, SelectField, TextField, useSending } from "../ui/form";
@@ -82,9 +82,14 @@ function suggestion(point: Point, host: Host | undefined): string {
 
 // What is to be known of the host that is chosen, or why there is none.
 function hostHint(point: Point, hosts: Host[], host: Host | undefined, only: string | null): string | undefined {
-  if (host?.is_online) return undefined;
-  if (host && point.engine === "hyperv") return "This host is silent: the restore begins when its agent is back.";
-  if (host) return "This host is silent: it cannot look into the point now, and the restore begins when its agent is back.";
+  if (host) {
+    const isVm = point.engine === "hyperv";
+    const parts = [
+      !host.is_online && (isVm ? "This host is silent: the restore begins when its agent is back." : "This host is silent: it cannot look into the point now, and the restore begins when its agent is back."),
+      isVm && isOlderAgent(host) && `Its agent (${host.agent_version || "of a version that is not known"}) restores disks alone: whole VMs take 2.0.0 or newer.`,
+    ];
+    return parts.filter(Boolean).join(" ") || undefined;
+  }
   if (hosts.length) return "The one that was chosen cannot be used any more.";
   if (only) return `${point.repository_name} is a folder of ${only}, which is disabled: enable it first.`;
   return `No host that is enabled reaches ${point.repository_name}: enable one, or enrol one.`;
@@ -101,9 +106,12 @@ interface RestoreProps {
 
 function RestoreForm({ point, hosts, only, onClose }: RestoreProps) {
   const isVm = point.engine === "hyperv";
-  const [kind, setKind] = useState<Kind>(isVm ? "vm" : "files");
+  const [wanted, setWanted] = useState<Kind>(isVm ? "vm" : "files");
   const [hostId, setHostId] = useState(() => firstChoice(hosts, point)?.id ?? "");
   const host = hosts.find((h) => h.id === hostId);
+  // Whoever chooses another host gets back what they wanted.
+  const lacksVms = host !== undefined && isOlderAgent(host);
+  const kind = wanted === "vm" && lacksVms ? "disks" : wanted;
   const [path, setPath] = useState(() => suggestion(point, host));
   const [isPathOwn, setPathOwn] = useState(false);
   const [isBrowsing, setBrowsing] = useState(false);
@@ -153,9 +161,14 @@ function RestoreForm({ point, hosts, only, onClose }: RestoreProps) {
           <Choice
             label="What"
             value={kind}
-            onChange={setKind}
+            onChange={setWanted}
             options={[
-              { value: "vm", name: "The whole VM", hint: "Its disks, registered as a VM on the host" },
+              {
+                value: "vm",
+                name: "The whole VM",
+                hint: lacksVms ? "Not on this host: its agent is older than 2.0.0" : "Its disks, registered as a VM on the host",
+                isDisabled: lacksVms,
+              },
               { value: "disks", name: "Disks only", hint: "VHDX files in a folder" },
             ]}
           />
