@@ -414,7 +414,7 @@ export interface Point {
   proven_at: string | null;
   proven_how: string;
   is_pinned: boolean;
-  // Since when no listing of the repository has named it, though one should have.
+  // Since when nobody has confirmed that it is in the repository, where that is longer than a week ago.
   unconfirmed_since?: string | null;
   expired_at: string | null;
 }

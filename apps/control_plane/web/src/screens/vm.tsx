@@ -110,7 +110,7 @@ export function PointProof({ point }: { point: Point }) {
   if (point.expired_at) return <Status tone="excused">Removed</Status>;
   if (point.unconfirmed_since) {
     return (
-      <Status tone="warning" title="The repository was listed since, and this point was not in it.">
+      <Status tone="warning" title="No agent has confirmed since then that it is in the repository; those before 2.0 never do. If it is gone, a restore fails and says so.">
         Not confirmed since <Time at={point.unconfirmed_since} />
       </Status>
     );
