@@ -150,9 +150,9 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
             <VmRulesFields form={form} set={set} error={sending.errorOf("vms")} />
           ) : (
             <LinesField
-              label={form.engine === "kopia" ? "Folders" : "Disks or volumes"}
-              hint="One path on each line."
-              placeholder={form.engine === "kopia" ? "C:\\Data" : "D:"}
+              label={form.engine === "disk_image" ? "Disk or volume" : "Folders"}
+              hint={form.engine === "disk_image" ? "The path of one; another one takes another job." : "One path on each line."}
+              placeholder={form.engine === "disk_image" ? "D:" : "C:\\Data"}
               value={form.sources}
               onChange={(sources) => set({ sources })}
               error={sending.errorOf("sources")}
