@@ -57,6 +57,53 @@ export async function movedFolder(eyes, host, useAgain) {
   console.log("  a folder was given free and taken again");
 }
 
+// A verification that is asked for by hand is done by the host that stores there.
+export async function verifiedByHand(eyes) {
+  const { page } = eyes;
+  await eyes.goto("/repositories");
+  await page.getByRole("table").getByRole("link").first().click();
+  await eyes.button("Verify now…").click();
+  eyes.here = "verified by hand";
+  await eyes.shoot("dialog-verify");
+  await page.getByRole("dialog").getByRole("button", { name: "Verify now", exact: true }).click();
+  await page.getByText("Queued: a host that uses the repository does it next.").waitFor();
+  await page.getByRole("row").filter({ hasText: "Verification" }).first().getByText(/points? found whole/).waitFor();
+  console.log("  a repository was verified by hand");
+}
+
+// The password of a repository is given to the server anew, as after a lost key; another one is kept then, and shown.
+export async function passwordAnew(eyes, mine) {
+  const { page } = eyes;
+  const dialog = page.getByRole("dialog");
+  await eyes.goto("/repositories");
+  await page.getByRole("table").getByRole("link").first().click();
+  const shown = async () => {
+    await eyes.button("Password…").click();
+    await dialog.getByLabel("Your password").fill(mine);
+    await dialog.getByRole("button", { name: "Show it" }).click();
+    const password = await dialog.getByLabel("The repository's password").innerText();
+    await page.keyboard.press("Escape");
+    return password.trim();
+  };
+  const give = async (password, shot) => {
+    await eyes.button("Edit").click();
+    await dialog.getByText("Limit, maintenance, password").click();
+    await dialog.getByLabel("Password", { exact: true }).fill(password);
+    if (shot) await eyes.shoot(shot);
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.waitFor({ state: "detached" });
+  };
+  const right = await shown();
+  eyes.here = "a repository's password given anew";
+  await give("not what opens it", "dialog-repository-edit");
+  eyes.expect((await shown()) === "not what opens it", "the password that was given for a repository is not kept");
+  await give("");
+  eyes.expect((await shown()) === "not what opens it", "a password that was left empty took the place of the one that is kept");
+  await give(right);
+  eyes.expect((await shown()) === right, "the right password of a repository is not kept");
+  console.log("  the password of a repository was given anew");
+}
+
 // Makes an API token and returns it.
 export async function makeToken(eyes, name, shot) {
   const { page } = eyes;
@@ -191,7 +238,14 @@ export async function webhooks(eyes) {
     eyes.expect(found === value, `${label} was saved as “${value}” and is now “${found}”`);
   }
   await dialog.getByText("One is set. Leave empty to keep it.").waitFor();
-  await page.keyboard.press("Escape");
+  await dialog.getByRole("checkbox", { name: "Forget the secret that is set" }).check();
+  await eyes.shoot("dialog-channel-secret");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await dialog.waitFor({ state: "detached" });
+  const tested = page.waitForResponse((response) => response.url().endsWith("/test"));
+  await eyes.button("Test").click();
+  await tested;
+  eyes.expect(heard.length === 2 && !heard[1]["x-e3-signature"], "a webhook whose secret was to be forgotten is still signed");
   receiver.close();
   console.log("  a webhook was called, after its network was allowed");
 }

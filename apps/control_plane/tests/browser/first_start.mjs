@@ -3,7 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { makeToken, movedFolder, pins, ticksOfTokens, webhooks } from "./effects.mjs";
+import { makeToken, movedFolder, passwordAnew, pins, ticksOfTokens, verifiedByHand, webhooks } from "./effects.mjs";
 import { PHONE } from "./eyes.mjs";
 import { restoreByKeyboard } from "./keyboard.mjs";
 
@@ -32,6 +32,8 @@ export async function firstStart(eyes, world, { email, password }) {
   await restoreVm(eyes, world);
   await pins(eyes, "web");
   await movedFolder(eyes, "hv-01", () => files(eyes, world));
+  await passwordAnew(eyes, password);
+  await verifiedByHand(eyes);
   await alarm(eyes, world);
   await people(eyes, password);
   await webhooks(eyes);
@@ -132,6 +134,31 @@ async function protection(eyes) {
   await eyes.shoot("protection-first-morning");
 }
 
+// To a host whose agent is older than 2.0.0, disks come back, and no VM as a whole.
+async function olderAgent(eyes) {
+  const { page } = eyes;
+  await page.route("**/api/v1/hosts?*", async (route) => {
+    const answer = await route.fetch();
+    const list = await answer.json();
+    list.items = list.items.map((host) => ({ ...host, agent_version: "1.9.0" }));
+    return route.fulfill({ response: answer, json: list });
+  });
+  await page.reload();
+  await eyes.heading("web").waitFor();
+  await eyes.settled();
+  await eyes.button("Restore the newest…").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("Its agent (1.9.0) restores disks alone").waitFor();
+  await eyes.shoot("dialog-restore-older-agent");
+  eyes.expect(await dialog.getByRole("radio", { name: /^The whole VM/ }).isDisabled(), "a whole VM is offered to an older agent");
+  eyes.expect(await dialog.getByRole("radio", { name: /^Disks only/ }).isChecked(), "the disks are not what is left to choose");
+  await page.keyboard.press("Escape");
+  await page.unroute("**/api/v1/hosts?*");
+  await page.reload();
+  await eyes.heading("web").waitFor();
+  await eyes.settled();
+}
+
 // Two clicks from the page of a VM.
 async function restoreVm(eyes, world) {
   const { page } = eyes;
@@ -139,6 +166,7 @@ async function restoreVm(eyes, world) {
   await eyes.heading("web").waitFor();
   await eyes.settled();
   await eyes.shoot("vm-one-point");
+  await olderAgent(eyes);
   await eyes.button("Restore the newest…").click();
   await page.getByRole("dialog").getByLabel("Into folder").waitFor();
   await eyes.shoot("dialog-restore-vm");
@@ -153,9 +181,16 @@ async function files(eyes, world) {
   const { page } = eyes;
   await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Jobs" }).click();
   await page.getByRole("link", { name: "New job" }).click();
-  await page.getByRole("radio", { name: /^Files/ }).check();
+  // While no disk or folder is named there is nothing to preview, which the server refuses.
+  await eyes.refused(async () => {
+    await page.getByRole("radio", { name: /^Disk/ }).check();
+    await page.getByText("hv-01 does not make images of disks.").waitFor();
+    await eyes.shoot("job-disk-image");
+    await page.getByRole("radio", { name: /^Files/ }).check();
+    await page.getByLabel("Folders", { exact: true }).fill(world.files);
+    await page.locator(".preview .field-error").waitFor({ state: "detached" });
+  });
   await page.getByLabel("Name", { exact: true }).fill("Papers");
-  await page.getByLabel("Folders", { exact: true }).fill(world.files);
   await page.getByRole("radio", { name: "Cron" }).check();
   await eyes.refused(async () => {
     await page.getByLabel("Cron expression").fill("every day");
@@ -173,8 +208,11 @@ async function files(eyes, world) {
   eyes.here = "restore-files";
   await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Restore" }).click();
   await page.getByLabel("Kind", { exact: true }).selectOption({ label: "Files and folders" });
+  const asked = page.waitForRequest((request) => /\/points\/\d+\/browse$/.test(request.url()));
   await page.getByRole("button", { name: /^Restore .* as it was/ }).first().click();
   const dialog = page.getByRole("dialog");
+  const chosen = await dialog.getByLabel("To host").inputValue();
+  eyes.expect(chosen && (await asked).postDataJSON().host_id === chosen, "another host than the one that is chosen looks into the point");
   await dialog.getByRole("button", { name: "letters" }).click();
   await dialog.getByRole("checkbox", { name: "Choose to-ann.txt" }).check();
   await eyes.shoot("dialog-restore-files");

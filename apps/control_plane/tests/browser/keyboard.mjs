@@ -87,7 +87,7 @@ export async function restoreByKeyboard(eyes, vm, { email, password }) {
   await eyes.settled();
   const opener = await eyes.tabTo(({ name }) => name.startsWith("Restore from "), "a point's button");
   await eyes.snap("keyboard-point");
-  await inDialog(eyes, eyes.button(opener.name).first(), /^Restore web$|^The whole VM/);
+  await inDialog(eyes, eyes.button(opener.name).first(), /^Restore web$|^To host/);
   await page.keyboard.press("Enter");
   await page.getByRole("dialog").getByLabel("Into folder").waitFor();
   await eyes.snap("keyboard-dialog");

@@ -56,6 +56,7 @@ export async function everyScreen(eyes, password) {
   }
   await dialogs(eyes, password);
   await crowded(eyes);
+  await alarmOfJob(eyes);
   await notUnderstood(eyes);
   await byKeyboard(eyes);
   await menuOnPhone(eyes);
@@ -138,6 +139,39 @@ async function secondFactor(eyes, password) {
   await dialog.getByRole("button", { name: "Next" }).click();
   await dialog.getByRole("img").waitFor();
   await eyes.shoot("dialog-second-factor-code");
+}
+
+// An alarm about a job that has no VMs, such as one of files whose last point is too old, leads to the job.
+async function alarmOfJob(eyes) {
+  const { page } = eyes;
+  const opened = new Date(Date.now() - 7_200_000).toISOString();
+  const alarm = {
+    id: 1,
+    tenant_id: "a-tenant",
+    kind: "objective_missed",
+    severity: "critical",
+    subject_kind: "job",
+    subject_id: "a-job",
+    subject_name: "Papers",
+    message: "The last good point of Papers is 30 h old; its objective is 26 h. Look at its last runs, and start one.",
+    detail: {},
+    opened_at: opened,
+    last_seen_at: opened,
+    acknowledged_at: null,
+    acknowledged_by: "",
+    snoozed_until: null,
+    resolved_at: null,
+    resolved_by: "",
+  };
+  await page.route("**/api/v1/alarms?*", (route) => route.fulfill({ json: { items: [alarm], next: null } }));
+  await eyes.goto("/alarms");
+  eyes.here = "an alarm about a job";
+  const item = page.locator(".alarms > li");
+  await item.getByText(/^Objective missed, opened/).waitFor();
+  const href = await item.getByRole("link", { name: "Papers", exact: true }).getAttribute("href");
+  eyes.expect(href === "/jobs/a-job", `an alarm about a job leads to ${href}`);
+  await eyes.shoot("alarms-of-job");
+  await page.unroute("**/api/v1/alarms?*");
 }
 
 // What a newer or older server tells may not be understood: the screen says so, and the others can be reached.

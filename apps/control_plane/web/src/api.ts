@@ -99,7 +99,8 @@ export interface Volume {
   path: string;
   label: string;
   size_bytes: number;
-  free_bytes?: number;
+  // Null where the agent does not tell it.
+  free_bytes: number | null;
   filesystem: string;
   type: string;
 }
@@ -413,7 +414,7 @@ export interface Point {
   proven_at: string | null;
   proven_how: string;
   is_pinned: boolean;
-  // Since when no listing of the repository has named it, though one should have.
+  // Since when nobody has confirmed that it is in the repository, where that is longer than a week ago.
   unconfirmed_since?: string | null;
   expired_at: string | null;
 }

@@ -264,10 +264,11 @@ function ChannelDialog({ channel, onClose }: { channel: Channel | null; onClose:
     return { name, kind, addresses, url, min_severity, quiet_hours, summary_at, is_enabled };
   });
   const [secret, setSecret] = useState("");
+  const [isCleared, setCleared] = useState(false);
   const set = (change: Partial<typeof form>) => setForm({ ...form, ...change });
   const sending = useSending(async () => {
     const { kind, addresses, url, ...rest } = form;
-    const body = { ...rest, ...(kind === "email" ? { addresses } : { url, ...(secret && { secret }) }) };
+    const body = { ...rest, ...(kind === "email" ? { addresses } : { url, ...(isCleared ? { secret: "" } : secret && { secret }) }) };
     if (channel) await call("PATCH", `/alarm-channels/${channel.id}`, body);
     else await call("POST", "/alarm-channels", { ...body, kind, ...tenant });
     await refresh("/alarm-channels");
@@ -299,11 +300,15 @@ function ChannelDialog({ channel, onClose }: { channel: Channel | null; onClose:
                 label="Secret"
                 type="password"
                 autoComplete="off"
-                hint={channel?.has_secret ? "One is set. Leave empty to keep it." : "Signs each message, so that the receiver knows it is ours."}
-                value={secret}
+                hint={!channel?.has_secret ? "Signs each message, so that the receiver knows it is ours." : isCleared ? undefined : "One is set. Leave empty to keep it."}
+                disabled={isCleared}
+                value={isCleared ? "" : secret}
                 onChange={setSecret}
                 error={sending.errorOf("secret")}
               />
+              {channel?.has_secret && (
+                <CheckField label="Forget the secret that is set" hint="Messages are then not signed." checked={isCleared} onChange={setCleared} />
+              )}
             </>
           )}
           <SelectField

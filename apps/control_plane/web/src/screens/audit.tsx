@@ -17,7 +17,7 @@ const ACTIONS: Record<string, string> = {
   "user.totp_remove": "Switched the second factor off",
   "user.password": "Changed the password",
   "repository.password": "Looked at the password",
-  "repository.operation": "Ordered maintenance",
+  "repository.operation": "Ordered work",
   "point.restore": "Restored",
   "point.pin": "Pinned",
   "point.unpin": "Unpinned",

@@ -2,7 +2,7 @@
 
 import { useState } from "react";
 import { call, type Command, commandDone, type Host, type HostEvent, type LogTail, type VmRow } from "../api";
-import { moment, plain } from "../format";
+import { count, moment, plain } from "../format";
 import { refresh, useAct, useGet, useList } from "../fetching";
 import { go, Link } from "../route";
 import { useMay } from "../session";
@@ -106,7 +106,20 @@ export function HostScreen({ id }: { id: string }) {
                   { head: "Label", cell: (volume) => volume.label || "–" },
                   { head: "File system", cell: (volume) => volume.filesystem || "–" },
                   { head: "Kind", cell: (volume) => plain(volume.type || "") },
-                  { head: "Size", isNumber: true, cell: (volume) => <Size bytes={volume.size_bytes} /> },
+                  {
+                    head: "Size",
+                    isNumber: true,
+                    cell: (volume) => (
+                      <>
+                        <Size bytes={volume.size_bytes} />
+                        {typeof volume.free_bytes === "number" && (
+                          <small>
+                            <Size bytes={volume.free_bytes} /> free
+                          </small>
+                        )}
+                      </>
+                    ),
+                  },
                 ]}
               />
             </Panel>
@@ -126,7 +139,15 @@ export function HostScreen({ id }: { id: string }) {
                     go("/hosts");
                   }}
                 >
-                  <p>Its agent can no longer sign in and its jobs end. What is in repositories stays, and can be restored to other hosts.</p>
+                  {data.job_count > 0 && (
+                    <p>
+                      <strong>It has {count(data.job_count, "job")}, so the server refuses.</strong> Remove its jobs first, or move them to another host.
+                    </p>
+                  )}
+                  <p>
+                    A host is removed when it has no job and no run that goes on. Its agent can no longer sign in then, and its VMs count as gone.
+                    What is in repositories stays, and can be restored to other hosts; a folder on its disk is that of the next host that uses it.
+                  </p>
                 </ConfirmButton>
               </p>
             )}

@@ -4,6 +4,7 @@ import { useEffect, useState } from "react";
 import { call, type Engine, type Host, type Job, type JobBody, type JobPreview, type Repository, type Retention, type Schedule, type VmRow } from "../api";
 import { count, exact, moment, number, OWN_ZONE, plain, weekdays } from "../format";
 import { refresh, useGet, useList } from "../fetching";
+import { isOlderAgent } from "../reach";
 import { go, Link, useQueryValue } from "../route";
 import { useZoneOf } from "../session";
 import { CheckField, Choice, FormError, LinesField, NumberField, SelectField, type Sending, TextField, useSending } from "../ui/form";
@@ -140,17 +141,18 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
               options={[
                 { value: "hyperv", name: "VMs", hint: "Whole Hyper-V VMs, from the host" },
                 { value: "kopia", name: "Files", hint: "Files and folders" },
-                { value: "disk_image", name: "Disk", hint: "A whole disk or volume" },
+                { value: "disk_image", name: "Disk", hint: "A whole disk or volume, by the older agent alone" },
               ]}
             />
           )}
+          <div role="status">{form.engine === "disk_image" && <DiskImageNote host={host} />}</div>
           {isVms ? (
             <VmRulesFields form={form} set={set} error={sending.errorOf("vms")} />
           ) : (
             <LinesField
-              label={form.engine === "kopia" ? "Folders" : "Disks or volumes"}
-              hint="One path on each line."
-              placeholder={form.engine === "kopia" ? "C:\\Data" : "D:"}
+              label={form.engine === "disk_image" ? "Disk or volume" : "Folders"}
+              hint={form.engine === "disk_image" ? "The path of one; another one takes another job." : "One path on each line."}
+              placeholder={form.engine === "disk_image" ? "D:" : "C:\\Data"}
               value={form.sources}
               onChange={(sources) => set({ sources })}
               error={sending.errorOf("sources")}
@@ -226,6 +228,19 @@ function Editor({ job, hostId, repositoryId, onDone, hosts, repositories }: JobF
     </form>
   );
 }
+
+// Which hosts make images of disks, and whether this one does.
+const DiskImageNote = ({ host }: { host: Host }) =>
+  isOlderAgent(host) ? (
+    <p className="hint">Agents of version 2 do not make images of disks yet: such jobs run on hosts with the older agent only.</p>
+  ) : (
+    <div className="note tone-warning">
+      <p>
+        <strong>{host.name} does not make images of disks.</strong> Its agent is {host.agent_version}, and agents of version 2 do not make them yet: each
+        run of this job would fail. Choose a host with the older agent, or back up files.
+      </p>
+    </div>
+  );
 
 function VmRulesFields({ form, set, error }: { form: JobBody; set: (change: Partial<JobBody>) => void; error?: string }) {
   const vms = useList<VmRow>(`/vms?host_id=${form.host_id}`);

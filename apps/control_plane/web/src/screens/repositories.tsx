@@ -12,6 +12,7 @@ import { CopyText, Empty, Fact, Facts, Loaded, Meter, Page, Panel, Size, Time, W
 import { RunStatusMark, Status } from "../ui/status";
 import { Table } from "../ui/table";
 import { useTenantOfNew } from "../ui/tenant";
+import { say } from "../ui/toasts";
 
 const place = (repository: Repository) =>
   repository.kind === "local" ? `${repository.path}${repository.host_name ? ` on ${repository.host_name}` : ""}` : `${repository.bucket}/${repository.prefix ?? ""} on ${repository.endpoint}`;
@@ -128,12 +129,12 @@ export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormP
   const sending = useSending(async () => {
     const { name, kind, limit_bytes, quick_every_hours, full_every_hours, verify_every_hours, verify_percent } = form;
     // Where it lies is settled when it is made: what is there would be left behind otherwise.
-    const reached = kind === "s3" ? { endpoint: form.endpoint, region: form.region, ...(keys.access_key && keys) } : {};
+    const reached = kind === "s3" ? { endpoint: form.endpoint, region: form.region, ...(keys.access_key && { access_key: keys.access_key }), ...(keys.secret_key && { secret_key: keys.secret_key }) } : {};
     const lies = kind === "s3" ? { bucket: form.bucket, prefix: form.prefix } : { path: form.path };
-    const body = { name, ...reached, limit_bytes, quick_every_hours, full_every_hours, verify_every_hours, verify_percent };
+    const body = { name, ...reached, limit_bytes, quick_every_hours, full_every_hours, verify_every_hours, verify_percent, ...(password && { password }) };
     const saved = repository
       ? await call<Repository>("PATCH", `/repositories/${repository.id}`, body)
-      : await call<Repository>("POST", "/repositories", { ...body, ...lies, kind, ...tenant, ...(password && { password }) });
+      : await call<Repository>("POST", "/repositories", { ...body, ...lies, kind, ...tenant });
     await refresh("/repositories", "/overview");
     onDone(saved);
   });
@@ -167,7 +168,7 @@ export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormP
               <TextField label="Access key" required={!repository} autoComplete="off" spellCheck={false} value={keys.access_key} onChange={(access_key) => setKeys({ ...keys, access_key })} error={sending.errorOf("access_key")} />
               <TextField label="Secret key" required={!repository || Boolean(keys.access_key)} type="password" autoComplete="new-password" value={keys.secret_key} onChange={(secret_key) => setKeys({ ...keys, secret_key })} error={sending.errorOf("secret_key")} />
             </div>
-            {repository && <p className="hint">Leave both keys empty to keep those that are set.</p>}
+            {repository && <p className="hint">A key that is left empty stays as it is.</p>}
           </>
         ) : (
           <TextField label="Folder" required readOnly={Boolean(repository)} spellCheck={false} placeholder="E:\Backups or /srv/backups" value={form.path} onChange={(path) => set({ path })} error={sending.errorOf("path")} />
@@ -191,17 +192,19 @@ export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormP
             <NumberField label="Verify every" hint="0: never" unit="h" min={0} required value={form.verify_every_hours} onChange={(n) => set({ verify_every_hours: n ?? 168 })} />
             <NumberField label="Of the content" hint="0: its structure alone" unit="%" min={0} max={100} required value={form.verify_percent} onChange={(n) => set({ verify_percent: n ?? 5 })} />
           </div>
-          {!repository && (
-            <TextField
-              label="Password"
-              type="password"
-              autoComplete="new-password"
-              hint="Only for a repository that exists already. Empty: a strong one is made, and you can look it up later."
-              value={password}
-              onChange={setPassword}
-              error={sending.errorOf("password")}
-            />
-          )}
+          <TextField
+            label="Password"
+            type="password"
+            autoComplete="new-password"
+            hint={
+              repository
+                ? "The one that opens the repository, where the server's is wrong or lost. Empty: it stays. The repository's own is not changed by it."
+                : "Only for a repository that exists already. Empty: a strong one is made, and you can look it up later."
+            }
+            value={password}
+            onChange={setPassword}
+            error={sending.errorOf("password")}
+          />
         </details>
         <FormError error={sending.error} fields={fields} />
         {!onCancel && (
@@ -215,23 +218,25 @@ export function RepositoryForm({ repository, onDone, onCancel }: RepositoryFormP
   );
 }
 
+const QUEUED = "Queued: a host that uses the repository does it next.";
 const OPERATIONS = [
   { kind: "maintenance_quick", name: "Quick maintenance" },
   { kind: "maintenance_full", name: "Full maintenance" },
   { kind: "retention_apply", name: "Apply retention" },
 ];
-// Those that are done by themselves alone.
-const OWN_OPERATIONS: Record<string, string> = { verify: "Verification", list_points: "List of points" };
-const operationName = (kind: string) => OPERATIONS.find((o) => o.kind === kind)?.name ?? OWN_OPERATIONS[kind] ?? plain(kind);
+// A verification is asked for by a button of its own, which says what it costs; points are listed by themselves alone.
+const OTHER_OPERATIONS: Record<string, string> = { verify: "Verification", list_points: "List of points" };
+const operationName = (kind: string) => OPERATIONS.find((o) => o.kind === kind)?.name ?? OTHER_OPERATIONS[kind] ?? plain(kind);
 
 export function RepositoryScreen({ id }: { id: string }) {
   const repository = useGet<Repository>(`/repositories/${id}`);
   const operations = useGet<{ items: Operation[] }>(`/repositories/${id}/operations?limit=50`, { every: 10_000 });
   const [isEditing, setEditing] = useState(false);
   const [isShowing, setShowing] = useState(false);
+  const [isVerifying, setVerifying] = useState(false);
   const may = useMay();
   const begin = useAct((kind: string) => call("POST", `/repositories/${id}/operations`, { kind }), {
-    done: "Queued: a host that uses the repository does it next.",
+    done: QUEUED,
     again: ["/repositories"],
   });
   const move = useAct(() => call("PATCH", `/repositories/${id}`, { host_id: null }), {
@@ -255,6 +260,11 @@ export function RepositoryScreen({ id }: { id: string }) {
                 Edit
               </button>
             </>
+          )}
+          {may.operate && repository.data && (
+            <button type="button" onClick={() => setVerifying(true)}>
+              Verify now…
+            </button>
           )}
           {may.operate && (
             <ChooseAndDo
@@ -360,6 +370,7 @@ export function RepositoryScreen({ id }: { id: string }) {
               </Dialog>
             )}
             {isShowing && <PasswordDialog id={id} onClose={() => setShowing(false)} />}
+            {isVerifying && <VerifyDialog repository={data} onClose={() => setVerifying(false)} />}
           </>
         )}
       </Loaded>
@@ -386,6 +397,33 @@ function OperationResult({ result }: { result: unknown }) {
     ...Object.entries(rest).map(([key, value]) => `${plain(key)} ${typeof value === "object" ? JSON.stringify(value) : String(value)}`),
   ].filter(Boolean);
   return <>{capital(words.join(", "))}</>;
+}
+
+function VerifyDialog({ repository, onClose }: { repository: Repository; onClose: () => void }) {
+  const sending = useSending(async () => {
+    await call("POST", `/repositories/${repository.id}/operations`, { kind: "verify" });
+    await refresh("/repositories");
+    say("good", QUEUED);
+    onClose();
+  });
+  return (
+    <Dialog title={`Verify ${repository.name}?`} onClose={onClose}>
+      <form onSubmit={sending.onSubmit}>
+        <div className="dialog-body">
+          <p>
+            A host that uses the repository, with an agent of 2.0 or newer, reads the structure of every point, and looks whether all that it needs is
+            stored.{" "}
+            {repository.verify_percent > 0
+              ? `Of the content, ${repository.verify_percent} % is read back too, decrypted and compared: another sample each time.`
+              : "The content itself is not read: the repository's settings say 0 %."}
+          </p>
+          <p className="muted">No data is changed, and backups go on meanwhile. It can take hours, and storage may charge for what is read. Damaged points raise an alarm.</p>
+          <FormError error={sending.error} />
+        </div>
+        <DialogFooter onClose={onClose} disabled={sending.isBusy} action="Verify now" />
+      </form>
+    </Dialog>
+  );
 }
 
 function PasswordDialog({ id, onClose }: { id: string; onClose: () => void }) {

@@ -4,26 +4,54 @@ import { useEffect, useState } from "react";
 import { call, type Command, type Host, type Point, type Repository, type Run } from "../api";
 import { baseName, moment } from "../format";
 import { refresh, useGet, useList } from "../fetching";
+import { firstChoice, inReach, isOlderAgent } from "../reach";
 import { go } from "../route";
 import { Dialog, DialogFooter } from "../ui/dialog";
 import { CheckField, Choice, FormError, SelectField, TextField, useSending } from "../ui/form";
-import { Loaded } from "../ui/parts";
+import { CopyText, Loaded } from "../ui/parts";
 import { say } from "../ui/toasts";
 import { Browser } from "./browser";
 
 type Kind = "vm" | "disks" | "files";
 
-export function RestoreDialog({ point, onClose }: { point: Point; onClose: () => void }) {
+interface DialogProps {
+  point: Point;
+  onClose: () => void;
+}
+
+export const RestoreDialog = (props: DialogProps) => (props.point.engine === "disk_image" ? <DiskImageDialog {...props} /> : <WizardDialog {...props} />);
+
+// An image of a disk is not restored from here: how it is.
+const DiskImageDialog = ({ point, onClose }: DialogProps) => (
+  <Dialog title={`Restore ${point.name}`} onClose={onClose}>
+    <div className="dialog-body">
+      <p>
+        This point is the image of a disk as it was {moment(point.created_at)}, made by the older agent on {point.host_name || "a host that was removed"}. Agents of
+        version 2 do not restore such images yet, so it is not done from here.
+      </p>
+      <p>
+        Restore it with the older agent's own tools. Its recovery medium gets no points from this server, so where the machine cannot start, take stock Kopia
+        on another one: with the password of {point.repository_name}, it restores the snapshot named here as one file, the whole disk.
+      </p>
+      <CopyText text={point.manifest_id} label="The snapshot in the repository" />
+    </div>
+    <footer>
+      <button type="button" onClick={onClose}>
+        Close
+      </button>
+    </footer>
+  </Dialog>
+);
+
+function WizardDialog({ point, onClose }: DialogProps) {
   const hosts = useList<Host>("/hosts");
   const repository = useGet<Repository>(`/repositories/${point.repository_id}`);
-  // A folder on a disk is reached by its host alone.
-  const only = repository.data?.host_id;
   return (
     <Dialog title={`Restore ${point.name}`} onClose={onClose} wide>
       <Loaded from={hosts}>
         {(items) => (
           <Loaded from={repository}>
-            {() => <RestoreForm point={point} hosts={items.filter((host) => host.tenant_id === point.tenant_id && !host.is_disabled && (!only || host.id === only))} onClose={onClose} />}
+            {(of) => <RestoreForm point={point} hosts={inReach(items, point, of)} only={of.host_id ? of.host_name : null} onClose={onClose} />}
           </Loaded>
         )}
       </Loaded>
@@ -52,11 +80,38 @@ function suggestion(point: Point, host: Host | undefined): string {
   return `${(largest?.path ?? "D:").slice(0, 2)}\\Restore\\${name}_${stamp}`;
 }
 
-function RestoreForm({ point, hosts, onClose }: { point: Point; hosts: Host[]; onClose: () => void }) {
+// What is to be known of the host that is chosen, or why there is none.
+function hostHint(point: Point, hosts: Host[], host: Host | undefined, only: string | null): string | undefined {
+  if (host) {
+    const isVm = point.engine === "hyperv";
+    const parts = [
+      !host.is_online && (isVm ? "This host is silent: the restore begins when its agent is back." : "This host is silent: it cannot look into the point now, and the restore begins when its agent is back."),
+      isVm && isOlderAgent(host) && `Its agent (${host.agent_version || "of a version that is not known"}) restores disks alone: whole VMs take 2.0.0 or newer.`,
+    ];
+    return parts.filter(Boolean).join(" ") || undefined;
+  }
+  if (hosts.length) return "The one that was chosen cannot be used any more.";
+  if (only) return `${point.repository_name} is a folder of ${only}, which is disabled: enable it first.`;
+  return `No host that is enabled reaches ${point.repository_name}: enable one, or enrol one.`;
+}
+
+interface RestoreProps {
+  point: Point;
+  // Those that reach it.
+  hosts: Host[];
+  // The name of the one host that can reach it, where there is but one.
+  only: string | null;
+  onClose: () => void;
+}
+
+function RestoreForm({ point, hosts, only, onClose }: RestoreProps) {
   const isVm = point.engine === "hyperv";
-  const [kind, setKind] = useState<Kind>(isVm ? "vm" : "files");
-  const [hostId, setHostId] = useState(() => (hosts.find((host) => host.id === point.host_id) ?? hosts[0])?.id ?? "");
+  const [wanted, setWanted] = useState<Kind>(isVm ? "vm" : "files");
+  const [hostId, setHostId] = useState(() => firstChoice(hosts, point)?.id ?? "");
   const host = hosts.find((h) => h.id === hostId);
+  // Whoever chooses another host gets back what they wanted.
+  const lacksVms = host !== undefined && isOlderAgent(host);
+  const kind = wanted === "vm" && lacksVms ? "disks" : wanted;
   const [path, setPath] = useState(() => suggestion(point, host));
   const [isPathOwn, setPathOwn] = useState(false);
   const [isBrowsing, setBrowsing] = useState(false);
@@ -88,25 +143,43 @@ function RestoreForm({ point, hosts, onClose }: { point: Point; hosts: Host[]; o
     <form onSubmit={sending.onSubmit}>
       <div className="dialog-body">
         <p className="muted">
-          As it was {moment(point.created_at)} on {point.host_name}, from {point.repository_name}. What is there now is not touched.
+          As it was {moment(point.created_at)} on {point.host_name || "a host that was removed"}, from {point.repository_name}. What is there now is not touched.
         </p>
+        <SelectField
+          label="To host"
+          required
+          value={host?.id ?? ""}
+          onChange={setHostId}
+          error={sending.errorOf("host_id")}
+          hint={hostHint(point, hosts, host, only)}
+          options={[
+            ...(host ? [] : [{ value: "", name: hosts.length ? "Choose one" : "None that can be used" }]),
+            ...hosts.map((h) => ({ value: h.id, name: `${h.name}${h.is_online ? "" : " (silent)"}` })),
+          ]}
+        />
         {isVm && (
           <Choice
             label="What"
             value={kind}
-            onChange={setKind}
+            onChange={setWanted}
             options={[
-              { value: "vm", name: "The whole VM", hint: "Its disks, registered as a VM on the host" },
+              {
+                value: "vm",
+                name: "The whole VM",
+                hint: lacksVms ? "Not on this host: its agent is older than 2.0.0" : "Its disks, registered as a VM on the host",
+                isDisabled: lacksVms,
+              },
               { value: "disks", name: "Disks only", hint: "VHDX files in a folder" },
             ]}
           />
         )}
-        {kind === "files" && (
+        {kind === "files" && host && (
           <fieldset className="plain">
             <legend>Which files and folders</legend>
             <Browser
+              key={hostId}
               label="Files in this point"
-              start={(folder) => call<Command>("POST", `/points/${point.id}/browse`, { path: folder })}
+              start={(folder) => call<Command>("POST", `/points/${point.id}/browse`, { path: folder, host_id: hostId })}
               chosen={paths}
               onChoose={setPaths}
             />
@@ -127,15 +200,6 @@ function RestoreForm({ point, hosts, onClose }: { point: Point; hosts: Host[]; o
             ))}
           </fieldset>
         )}
-        <SelectField
-          label="To host"
-          required
-          value={hostId}
-          onChange={setHostId}
-          error={sending.errorOf("host_id")}
-          hint={host && !host.is_online ? "This host is silent: the restore begins when its agent is back." : undefined}
-          options={hosts.map((h) => ({ value: h.id, name: `${h.name}${h.is_online ? "" : " (silent)"}` }))}
-        />
         <div className="with-button">
           <TextField
             label="Into folder"
@@ -148,11 +212,11 @@ function RestoreForm({ point, hosts, onClose }: { point: Point; hosts: Host[]; o
             }}
             error={sending.errorOf("target_path")}
           />
-          <button type="button" aria-expanded={isBrowsing} onClick={() => setBrowsing(!isBrowsing)}>
+          <button type="button" disabled={!host} aria-expanded={isBrowsing} onClick={() => setBrowsing(!isBrowsing)}>
             Browse
           </button>
         </div>
-        {isBrowsing && (
+        {isBrowsing && host && (
           <Browser
             key={hostId}
             label="Folders of the host"
@@ -175,7 +239,7 @@ function RestoreForm({ point, hosts, onClose }: { point: Point; hosts: Host[]; o
         )}
         <FormError error={sending.error} fields={["host_id", "target_path"]} />
       </div>
-      <DialogFooter onClose={onClose} disabled={sending.isBusy || !hostId || (kind === "disks" && disks.length === 0)} action="Restore" />
+      <DialogFooter onClose={onClose} disabled={sending.isBusy || !host || (kind === "disks" && disks.length === 0)} action="Restore" />
     </form>
   );
 }

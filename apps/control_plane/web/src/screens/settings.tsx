@@ -3,7 +3,7 @@
 import { useState } from "react";
 import { call, type HistoryMember, type Settings, type Smtp } from "../api";
 import { refresh, useGet } from "../fetching";
-import { FormError, LinesField, NumberField, SelectField, TextField, useSending } from "../ui/form";
+import { CheckField, FormError, LinesField, NumberField, SelectField, TextField, useSending } from "../ui/form";
 import { Loaded, Panel } from "../ui/parts";
 import { say } from "../ui/toasts";
 import { Manage } from "./manage";
@@ -32,11 +32,13 @@ const HISTORY: { member: HistoryMember; name: string; least: number }[] = [
 function SettingsForm({ settings }: { settings: Settings }) {
   const [form, setForm] = useState({ ...settings, smtp: settings.smtp ?? NO_SMTP });
   const [password, setPassword] = useState("");
+  const [isCleared, setCleared] = useState(false);
   const setSmtp = (change: Partial<Smtp>) => setForm({ ...form, smtp: { ...form.smtp, ...change } });
   const sending = useSending(async () => {
     const { public_url, min_agent_version, webhook_networks, history, smtp } = form;
-    await call("PUT", "/settings", { public_url, min_agent_version, webhook_networks, history, smtp: smtp.host ? { ...smtp, ...(password && { password }) } : null });
+    await call("PUT", "/settings", { public_url, min_agent_version, webhook_networks, history, smtp: smtp.host ? { ...smtp, ...(isCleared ? { password: "" } : password && { password }) } : null });
     setPassword("");
+    setCleared(false);
     await refresh("/settings");
     say("good", "Saved.");
   });
@@ -91,12 +93,16 @@ function SettingsForm({ settings }: { settings: Settings }) {
             label="Password"
             type="password"
             autoComplete="new-password"
-            hint={settings.has_smtp_password ? "One is set. Empty: it stays." : undefined}
-            value={password}
+            hint={settings.has_smtp_password && !isCleared ? "One is set. Empty: it stays." : undefined}
+            disabled={isCleared}
+            value={isCleared ? "" : password}
             onChange={setPassword}
             error={sending.errorOf("smtp.password")}
           />
         </div>
+        {settings.has_smtp_password && (
+          <CheckField label="Forget the password that is set" hint="Mail is then sent without one." checked={isCleared} onChange={setCleared} />
+        )}
         <TextField label="Sender" placeholder="backup@example.com" value={form.smtp.from} onChange={(from) => setSmtp({ from })} error={sending.errorOf("smtp.from")} />
       </Panel>
       <Panel title="How long history is kept">

@@ -4,6 +4,7 @@ import { useState } from "react";
 import { call, type Command, commandDone, type Host, type Job, type Point, type Vm } from "../api";
 import { baseName, capital, consistencyName, count, duration, exact, moment, plain, proofName, size } from "../format";
 import { refresh, useAct, useGet, useList } from "../fetching";
+import { pinningHost } from "../reach";
 import { go, Link } from "../route";
 import { useMay } from "../session";
 import { Chart } from "../ui/chart";
@@ -109,7 +110,7 @@ export function PointProof({ point }: { point: Point }) {
   if (point.expired_at) return <Status tone="excused">Removed</Status>;
   if (point.unconfirmed_since) {
     return (
-      <Status tone="warning" title="The repository was listed since, and this point was not in it.">
+      <Status tone="warning" title="No agent has confirmed since then that it is in the repository; those before 2.0 never do. If it is gone, a restore fails and says so.">
         Not confirmed since <Time at={point.unconfirmed_since} />
       </Status>
     );
@@ -125,7 +126,8 @@ export function PointProof({ point }: { point: Point }) {
 // Whether retention leaves a point alone. Pins are in the repository, so a host sets them.
 function Pin({ point }: { point: Point }) {
   const pin = useAct(
-    async (is_pinned: boolean) => commandDone(await call<Command>("POST", `/points/${point.id}/pin`, { is_pinned })),
+    async (is_pinned: boolean) =>
+      commandDone(await call<Command>("POST", `/points/${point.id}/pin`, { is_pinned, host_id: await pinningHost(point) })),
     { done: () => (point.is_pinned ? "Unpinned: retention may remove it." : "Pinned: it stays whatever retention says."), again: ["/points", "/vms"] },
   );
   return (

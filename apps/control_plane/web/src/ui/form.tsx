@@ -218,19 +218,21 @@ export function Choice<T extends string>({
   label: string;
   value: T;
   onChange: (value: T) => void;
-  options: { value: T; name: string; hint?: string }[];
+  // What cannot be chosen says why in its hint.
+  options: { value: T; name: string; hint?: string; isDisabled?: boolean }[];
 }) {
   const name = useId();
   return (
     <fieldset className="choice">
       <legend>{label}</legend>
       {options.map((option) => (
-        <label key={option.value} className={option.value === value ? "is-chosen" : ""}>
+        <label key={option.value} className={option.isDisabled ? "is-disabled" : option.value === value ? "is-chosen" : ""}>
           <input
             type="radio"
             name={name}
             value={option.value}
             checked={option.value === value}
+            disabled={option.isDisabled}
             onChange={() => onChange(option.value)}
           />
           <span>
