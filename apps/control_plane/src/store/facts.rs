@@ -16,6 +16,7 @@ use super::Store;
 use super::entity::{alarm_channel, delivery, host, job, point, repository, run, run_event, vm};
 use super::settings::MIN_AGENT_VERSION;
 use crate::chores::upkeep::Upkeep;
+use crate::health::AHEAD_MS;
 use crate::leftovers;
 use crate::run_rules::change::ENDED_BY_SERVER;
 use crate::run_rules::finish::is_understood;
@@ -258,7 +259,7 @@ impl Store {
         let mut facts = Vec::new();
         let mut behind = String::new();
         loop {
-            let rows = active_jobs_behind(&behind)
+            let rows = active_jobs_behind(&behind, now_ms)
                 .into_model::<JobRow>()
                 .all(self.reading())
                 .await?;
@@ -478,20 +479,27 @@ fn vms_behind(id: i64) -> Select<vm::Entity> {
 }
 
 /// Tells of a run by whose end its job is judged: one that a person stopped says nothing, and what was wrong before it
-/// still is. `of` names a column of the run.
-pub(super) fn tells_how_its_job_fares(of: impl Fn(run::Column) -> Expr) -> Condition {
+/// still is. Neither does one that was made while the server's clock was ahead: it would be the job's newest until that
+/// time comes, whatever happens till then. `of` names a column of the run.
+pub(super) fn tells_how_its_job_fares(now_ms: i64, of: impl Fn(run::Column) -> Expr) -> Condition {
     let by_server = format!("%\"{ENDED_BY_SERVER}\":true%");
-    Condition::any()
+    let tells = Condition::any()
         .add(of(run::Column::Status).is_in(TELLING))
         .add(
             Condition::all()
                 .add(of(run::Column::Status).eq("cancelled"))
                 .add(of(run::Column::StatsJson).like(by_server)),
-        )
+        );
+    tells_the_time(of(run::Column::CreatedAt), now_ms).add(tells)
+}
+
+/// Tells of a row that it was made by a clock that was not ahead.
+pub(super) fn tells_the_time(created_at: Expr, now_ms: i64) -> Condition {
+    Condition::all().add(created_at.lte(now_ms.saturating_add(AHEAD_MS)))
 }
 
 /// The next active jobs, by their ids, each with the id of its newest run that tells how it fares.
-fn active_jobs_behind(id: &str) -> Select<job::Entity> {
+fn active_jobs_behind(id: &str, now_ms: i64) -> Select<job::Entity> {
     let newest = Query::select()
         .column(run::Column::Id)
         .from(run::Entity)
@@ -500,7 +508,7 @@ fn active_jobs_behind(id: &str) -> Select<job::Entity> {
             (job::Entity, job::Column::Id),
         ))
         .and_where(run::Column::Kind.eq("backup"))
-        .cond_where(tells_how_its_job_fares(|column| {
+        .cond_where(tells_how_its_job_fares(now_ms, |column| {
             Expr::col((run::Entity, column))
         }))
         .order_by(run::Column::Id, Order::Desc)
@@ -647,7 +655,7 @@ mod tests {
         let backend = store.db().get_database_backend();
         for (query, expected) in [
             (vms_behind(7).build(backend), "points_vm_id_id"),
-            (active_jobs_behind("a").build(backend), "runs_job_id_id"),
+            (active_jobs_behind("a", 7).build(backend), "runs_job_id_id"),
             (missed_since(7).build(backend), "runs_status_created_at"),
             (
                 used_channels().build(backend),

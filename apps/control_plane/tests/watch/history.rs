@@ -21,6 +21,8 @@ async fn history_goes_when_it_is_old_and_what_still_says_something_stays() {
     let last = run_of("failed", 450).await;
     let missed = run_of("missed", 440).await;
     let young = run_of("missed", 399).await;
+    // Made by a clock that was ahead: the one before is still the last that tells.
+    let ahead = run_of("success", -400).await;
     for (run, removed_days_ago) in [
         (&restorable, None),
         (&removed_lately, Some(89)),
@@ -130,6 +132,7 @@ async fn history_goes_when_it_is_old_and_what_still_says_something_stays() {
         (&last, true),
         (&missed, false),
         (&young, true),
+        (&ahead, true),
     ] {
         assert_eq!(runs.contains(run), stays, "{run}");
     }

@@ -320,6 +320,28 @@ async fn alarms_open_once_resolve_by_themselves_and_are_answered_by_people() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_dated_in_the_future_does_not_speak_for_its_job() {
+    let ground = Ground::new().await;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let last = async || {
+        let job = ground.viewer.get(&format!("/jobs/{job}")).await.expect(200);
+        text(&job["last_run"]["id"])
+    };
+    let chores = Chores::new(ground.world.plane.clone());
+    // Made by a clock that was 400 days ahead.
+    ground.run(&job, "success", -400 * 24).await;
+    let failed = ground.run(&job, "failed", 1).await;
+    chores.turn().await;
+    assert_eq!(open_alarms(&ground).await, ["run_failed"]);
+    assert_eq!(last().await, failed);
+    ground.run(&job, "success", 0).await;
+    ground.run(&job, "failed", -400 * 24).await;
+    ground.world.clock.advance(Duration::from_secs(60));
+    chores.turn().await;
+    assert_eq!(open_alarms(&ground).await, [""; 0]);
+}
+
+#[tokio::test]
 async fn what_the_server_slept_through_opens_no_alarm_of_silence_at_once() {
     let ground = Ground::new().await;
     let chores = Chores::new(ground.world.plane.clone());
