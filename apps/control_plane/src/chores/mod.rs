@@ -293,10 +293,12 @@ async fn carry_out(plane: SharedPlane, chore: Chore) -> Result<(), DbErr> {
     match chore {
         Chore::Plans => {
             let zones = plane.store.tenant_zones().await?;
-            let mended = plane.store.mend_plans(plane.clock.now(), &zones).await?;
-            if mended > 0 {
+            let plans = plane.store.mend_plans(plane.clock.now(), &zones).await?;
+            let times = plane.store.pull_back_times(now).await?;
+            if plans + times > 0 {
                 log::warn(format_args!(
-                    "the server's clock was ahead for a while: {mended} next runs of jobs and moments of runs were mended"
+                    "the server's clock was ahead for a while: {plans} next runs of jobs and moments of runs, and \
+                     {times} other times that had yet to come were mended"
                 ));
             }
         }

@@ -231,15 +231,15 @@ impl Store {
         count_damaged(txn, repository_id, !told.damaged_points.is_empty()).await
     }
 
-    /// Brings the points of a repository in line with a page of its list, which was asked for at `asked_at`: those that
-    /// are not in it are gone, whoever removed them.
+    /// Brings the points of a repository in line with a page of its list, which was asked for and came at `times`: those
+    /// that are not in it are gone, whoever removed them.
     pub(super) async fn note_listed<C: ConnectionTrait>(
         &self,
         txn: &C,
         repository_id: &str,
         after: &str,
         listed: &Listed,
-        (asked_at, now): (i64, i64),
+        times: (i64, i64),
     ) -> Result<(), DbErr> {
         use point::Column;
         let known: Vec<Known> = point::Entity::find()
@@ -255,7 +255,8 @@ impl Store {
             .into_model::<Known>()
             .all(txn)
             .await?;
-        let changes = reconcile(&known, after, listed, asked_at);
+        let (_, now) = times;
+        let changes = reconcile(&known, after, listed, times);
         let set = |ids: Vec<i64>, row: point::ActiveModel| async move {
             for ids in ids.chunks(IDS_MAX) {
                 point::Entity::update_many()

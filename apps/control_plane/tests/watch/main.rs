@@ -342,6 +342,105 @@ async fn a_run_that_is_dated_in_the_future_does_not_speak_for_its_job() {
 }
 
 #[tokio::test]
+async fn times_that_a_clock_left_in_the_future_keep_nothing_waiting() {
+    let ground = Ground::new().await;
+    let (store, db) = (&ground.world.plane.store, ground.world.plane.store.db());
+    let chores = Chores::new(ground.world.plane.clone());
+    let now = ground.now();
+    ground.vm("web").await;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    ground.run(&job, "failed", 1).await;
+    ground.run(&job, "running", 0).await;
+    chores.turn().await;
+    assert_eq!(open_alarms(&ground).await, ["run_failed"]);
+    let list = NewCommand {
+        tenant_id: ground.tenant.clone(),
+        host_id: ground.host.clone(),
+        kind: "list_hyperv_vms".to_owned(),
+        ..NewCommand::default()
+    };
+    let list = store.queue_command(db, list, now).await.expect("queued");
+    for status in ["queued", "running", "failed"] {
+        repo_operation::ActiveModel {
+            id: NotSet,
+            tenant_id: Set(ground.tenant.clone()),
+            repository_id: Set(ground.repository.clone()),
+            kind: Set("verify".to_owned()),
+            token: Set(status.to_owned()),
+            payload_json: Set("{}".to_owned()),
+            status: Set(status.to_owned()),
+            host_id: Set(None),
+            attempts: Set(0),
+            not_before: Set(now),
+            locked_until: Set((status == "running").then_some(now)),
+            result_json: Set("{}".to_owned()),
+            created_at: Set(now),
+            finished_at: Set((status == "failed").then_some(now)),
+        }
+        .insert(db)
+        .await
+        .expect("work");
+    }
+    delivery::ActiveModel {
+        id: NotSet,
+        tenant_id: Set(ground.tenant.clone()),
+        channel_id: Set("a channel".to_owned()),
+        subject: Set(String::new()),
+        body_json: Set("{}".to_owned()),
+        status: Set("due".to_owned()),
+        due_at: Set(now),
+        attempts: Set(1),
+        error: Set(String::new()),
+        created_at: Set(now),
+        sent_at: Set(None),
+    }
+    .insert(db)
+    .await
+    .expect("a message");
+    // Each of the times that something waits for, of the rows that count.
+    let times = [
+        ("hosts", "last_seen_at", "1 = 1"),
+        ("vms", "first_seen_at", "1 = 1"),
+        ("jobs", "created_at", "1 = 1"),
+        ("repositories", "last_quick_at", "1 = 1"),
+        ("repositories", "last_full_at", "1 = 1"),
+        ("repositories", "last_verified_at", "1 = 1"),
+        ("repositories", "last_listed_at", "1 = 1"),
+        ("repositories", "created_at", "1 = 1"),
+        ("repo_operations", "not_before", "status = 'queued'"),
+        ("repo_operations", "created_at", "status = 'queued'"),
+        ("repo_operations", "locked_until", "status = 'running'"),
+        ("repo_operations", "finished_at", "status = 'failed'"),
+        ("commands", "created_at", "1 = 1"),
+        ("commands", "finished_at", "status = 'completed'"),
+        ("runs", "started_at", "1 = 1"),
+        ("runs", "heartbeat_at", "1 = 1"),
+        ("runs", "finished_at", "status = 'failed'"),
+        ("alarms", "opened_at", "1 = 1"),
+        ("alarms", "graded_at", "1 = 1"),
+        ("deliveries", "due_at", "1 = 1"),
+        ("deliveries", "created_at", "1 = 1"),
+    ];
+    store
+        .answer_command(&ground.host, list.id, true, "", None, now)
+        .await
+        .expect("answered");
+    let ahead = now + 400 * DAY;
+    for (table, at, which) in times {
+        let sql = format!("UPDATE {table} SET {at} = {ahead} WHERE {which}");
+        let changed = db.execute_unprepared(&sql).await.expect(&sql);
+        assert_ne!(changed.rows_affected(), 0, "{sql}");
+    }
+    assert_ne!(store.pull_back_times(now).await.expect("done"), 0);
+    for (table, at, which) in times {
+        let sql = format!("UPDATE {table} SET {at} = {at} WHERE {which} AND {at} <> {now}");
+        let left = db.execute_unprepared(&sql).await.expect(&sql);
+        assert_eq!(left.rows_affected(), 0, "{table}.{at}");
+    }
+    assert_eq!(store.pull_back_times(now).await.expect("done"), 0);
+}
+
+#[tokio::test]
 async fn what_the_server_slept_through_opens_no_alarm_of_silence_at_once() {
     let ground = Ground::new().await;
     let chores = Chores::new(ground.world.plane.clone());
