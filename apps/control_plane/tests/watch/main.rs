@@ -602,6 +602,28 @@ async fn what_gets_worse_is_told_again_and_what_merely_lasts_is_not() {
 }
 
 #[tokio::test]
+async fn a_message_counts_the_alarms_that_it_does_not_name() {
+    let ground = Ground::new().await;
+    take_messages(&ground).await;
+    for number in 0..103 {
+        ground.vm(&format!("vm{number}")).await;
+    }
+    let chores = Chores::new(ground.world.plane.clone());
+    for _ in 0..8 {
+        ground.world.clock.advance(Duration::from_secs(60));
+        call(&ground).await;
+        turn_and_send(&ground, &chores).await;
+    }
+    let all = messages(&ground).await;
+    assert_eq!(all.len(), 1, "{all:?}");
+    let message: Value = serde_json::from_str(&all[0].body_json).expect("JSON");
+    assert_eq!(message["opened"].as_array().map(Vec::len), Some(100));
+    assert_eq!(message["more_opened"], 3);
+    let subject = text(&message["subject"]);
+    assert!(subject.contains("103 alarms"), "{subject}");
+}
+
+#[tokio::test]
 async fn what_was_given_up_is_told_with_the_next_message_that_arrives() {
     let ground = Ground::new().await;
     let (gone, _) = posts(Vec::new()).await;
