@@ -20,6 +20,7 @@ use crate::store::Store;
 use crate::store::entity::{
     command, host, job, log_chunk, repo_operation, repository, run, run_event, run_log, vm,
 };
+use crate::store::repo_operations::GIVEN_UP;
 
 /// A run keeps so many events (contract 3.3).
 pub const EVENTS_MAX: u64 = 5_000;
@@ -591,9 +592,7 @@ impl Store {
             repo_operation::Entity::update_many()
                 .set(repo_operation::ActiveModel {
                     status: Set("failed".to_owned()),
-                    result_json: Set(
-                        json!({"error": "the agent took it and never reported"}).to_string()
-                    ),
+                    result_json: Set(GIVEN_UP.to_owned()),
                     locked_until: Set(None),
                     finished_at: Set(Some(now)),
                     ..Default::default()
