@@ -30,6 +30,7 @@ use crate::live::What;
 use crate::log;
 use crate::people_api::caller::IDLE_MS;
 use crate::plane::{Plane, SharedPlane};
+use crate::run_rules::watchdog::waits_since;
 use crate::store::schedule::Fired;
 use crate::watch;
 
@@ -304,12 +305,13 @@ async fn carry_out(plane: SharedPlane, chore: Chore) -> Result<(), DbErr> {
         }
         Chore::Schedule => fire_due(plane).await?,
         Chore::Runs => {
+            let awake_since = plane.store.awake_since(now).await?;
+            let before = waits_since(UNTAKEN_MS, now, awake_since);
             let untaken = plane
                 .store
-                .give_up_untaken_runs(now - UNTAKEN_MS, now, UNTAKEN)
+                .give_up_untaken_runs(before, now, UNTAKEN)
                 .await?;
             tell_runs(plane, &untaken);
-            let awake_since = plane.store.awake_since(now).await?;
             for run in plane.store.watchdog(now, awake_since).await? {
                 plane.live.tell(&run.tenant_id, What::Run, &run.id);
             }

@@ -459,8 +459,8 @@ impl Store {
                 changed.push(run);
             }
         }
-        self.end_lost_commands(now).await?;
-        self.end_lost_operations(now).await?;
+        self.end_lost_commands(now, awake_since).await?;
+        self.end_lost_operations(now, awake_since).await?;
         Ok(changed)
     }
 
@@ -545,13 +545,13 @@ impl Store {
         Ok(Some(after))
     }
 
-    async fn end_lost_commands(&self, now: i64) -> Result<(), DbErr> {
+    async fn end_lost_commands(&self, now: i64, awake_since: i64) -> Result<(), DbErr> {
         let handed_out = command::Entity::find()
             .filter(command::Column::Status.eq("processing"))
             .all(self.reading())
             .await?;
         for command in handed_out {
-            if !is_command_lost(&command, false, now) {
+            if !is_command_lost(&command, false, now, awake_since) {
                 continue;
             }
             let run = match &command.run_id {
@@ -559,7 +559,7 @@ impl Store {
                 None => None,
             };
             let is_run_open = run.is_some_and(|run| OPEN.contains(&run.status.as_str()));
-            if !is_command_lost(&command, is_run_open, now) {
+            if !is_command_lost(&command, is_run_open, now, awake_since) {
                 continue;
             }
             command::Entity::update_many()
@@ -580,13 +580,13 @@ impl Store {
         Ok(())
     }
 
-    async fn end_lost_operations(&self, now: i64) -> Result<(), DbErr> {
+    async fn end_lost_operations(&self, now: i64, awake_since: i64) -> Result<(), DbErr> {
         let handed_out = repo_operation::Entity::find()
             .filter(repo_operation::Column::Status.eq("running"))
             .all(self.reading())
             .await?;
         for operation in handed_out {
-            if !is_operation_lost(&operation, now) {
+            if !is_operation_lost(&operation, now, awake_since) {
                 continue;
             }
             repo_operation::Entity::update_many()
