@@ -18,7 +18,7 @@ use super::settings::MIN_AGENT_VERSION;
 use crate::chores::upkeep::Upkeep;
 use crate::health::AHEAD_MS;
 use crate::leftovers;
-use crate::run_rules::change::ENDED_BY_SERVER;
+use crate::run_rules::change::{ENDED_BY_SERVER, STOPPED_BY_SERVER};
 use crate::run_rules::finish::is_understood;
 use crate::vm_choice::VmRules;
 use crate::watch::facts::{
@@ -31,7 +31,7 @@ const DAY_MS: i64 = 86_400_000;
 /// Runs that did not happen count this far back.
 const MISSED_DAYS: i64 = 30;
 
-/// How runs end that tell how their job fares, but for those that the server ended.
+/// How runs end that tell how their job fares, but for those that the server ended or stopped.
 const TELLING: [&str; 4] = ["success", "warning", "partial_success", "failed"];
 
 /// So many rows, or rows of so many ids, are read in one query.
@@ -482,13 +482,14 @@ fn vms_behind(id: i64) -> Select<vm::Entity> {
 /// still is. Neither does one that was made while the server's clock was ahead: it would be the job's newest until that
 /// time comes, whatever happens till then. `of` names a column of the run.
 pub(super) fn tells_how_its_job_fares(now_ms: i64, of: impl Fn(run::Column) -> Expr) -> Condition {
-    let by_server = format!("%\"{ENDED_BY_SERVER}\":true%");
+    let by_server = |mark: &str| of(run::Column::StatsJson).like(format!("%\"{mark}\":true%"));
+    let by_server = by_server(ENDED_BY_SERVER).or(by_server(STOPPED_BY_SERVER));
     let tells = Condition::any()
         .add(of(run::Column::Status).is_in(TELLING))
         .add(
             Condition::all()
                 .add(of(run::Column::Status).eq("cancelled"))
-                .add(of(run::Column::StatsJson).like(by_server)),
+                .add(by_server),
         );
     tells_the_time(of(run::Column::CreatedAt), now_ms).add(tells)
 }

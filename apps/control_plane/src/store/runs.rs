@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use serde_json::{Value, json};
 
-use crate::run_rules::change::{ENDED_BY_SERVER, apply, object};
+use crate::run_rules::change::{ENDED_BY_SERVER, STOPPED_BY_SERVER, apply, mark};
 use crate::run_rules::claim::offers;
 use crate::run_rules::told::ToldOfPoints;
 use crate::run_rules::watchdog::{OfRun, is_command_lost, is_operation_lost, of_run};
@@ -489,6 +489,7 @@ impl Store {
             OfRun::Leave => return Ok(None),
             OfRun::AskToStop => {
                 after.cancel_requested_at = Some(now);
+                mark(&mut after, STOPPED_BY_SERVER);
                 let why = "the agent has been silent for more than 12 minutes; it is told to stop this run when \
                            it comes back";
                 cancelled("CANCEL_REQUESTED", why)
@@ -497,9 +498,7 @@ impl Store {
                 let why = "the agent is offline: it has been silent for more than 12 minutes; look at the host, \
                            its service and its network";
                 end(&mut after, "cancelled", why);
-                let mut stats = object(&after.stats_json);
-                stats.insert(ENDED_BY_SERVER.to_owned(), Value::Bool(true));
-                after.stats_json = Value::Object(stats).to_string();
+                mark(&mut after, ENDED_BY_SERVER);
                 cancelled("CANCELLED", why)
             }
             OfRun::Stop => {

@@ -450,6 +450,24 @@ async fn times_that_a_clock_left_in_the_future_keep_nothing_waiting() {
 }
 
 #[tokio::test]
+async fn a_run_that_the_watchdog_stopped_is_no_persons_doing() {
+    let ground = Ground::new().await;
+    let (store, db) = (&ground.world.plane.store, ground.world.plane.store.db());
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let run = ground.run(&job, "running", 1).await;
+    let asked = store.watchdog(ground.now(), 0).await.expect("watched");
+    assert!(asked[0].cancel_requested_at.is_some(), "{asked:?}");
+    // The agent comes back, is told to stop, and says that it did.
+    let cancelled = run::Entity::update_many()
+        .col_expr(run::Column::Status, Expr::value("cancelled"))
+        .col_expr(run::Column::FinishedAt, Expr::value(ground.now()))
+        .filter(run::Column::Id.eq(&run));
+    cancelled.exec(db).await.expect("ended");
+    Chores::new(ground.world.plane.clone()).turn().await;
+    assert_eq!(open_alarms(&ground).await, ["run_failed"]);
+}
+
+#[tokio::test]
 async fn what_the_server_slept_through_opens_no_alarm_of_silence_at_once() {
     let ground = Ground::new().await;
     let chores = Chores::new(ground.world.plane.clone());
