@@ -219,6 +219,27 @@ async fn a_clock_that_was_ahead_costs_no_night_once_it_is_right_again() {
 }
 
 #[tokio::test]
+async fn a_tenants_new_time_zone_is_that_of_its_jobs_at_once() {
+    let ground = Ground::new().await;
+    let next = async |job: &Value| {
+        let path = format!("/jobs/{}", text(&job["id"]));
+        ground.viewer.get(&path).await.expect(200)["next_run_at"].clone()
+    };
+    let follows = ground.job(ground.wish()).await;
+    let mut wish = ground.wish();
+    wish["name"] = json!("Its own");
+    wish["schedule"]["time_zone"] = json!("Europe/Berlin");
+    let own = ground.job(wish).await;
+    assert_eq!(next(&follows).await, "2026-03-01T21:00:00Z");
+    let zone = json!({"time_zone": "America/New_York"});
+    let path = format!("/tenants/{}", ground.tenant);
+    ground.owner.patch(&path, zone).await.expect(200);
+    Chores::new(ground.world.plane.clone()).turn().await;
+    assert_eq!(next(&follows).await, "2026-03-02T03:00:00Z");
+    assert_eq!(next(&own).await, "2026-03-01T21:00:00Z");
+}
+
+#[tokio::test]
 async fn alarms_open_once_resolve_by_themselves_and_are_answered_by_people() {
     let ground = Ground::new().await;
     let vm = ground.vm("web").await;
