@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::sea_query::{Expr, IntoIden, Query, SelectStatement, SubQueryStatement};
+use sea_orm::sea_query::{Expr, Func, IntoIden, Query, SelectStatement, SubQueryStatement};
 use sea_orm::{
     ColumnTrait as _, Condition, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult, Order,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Select,
@@ -36,6 +36,9 @@ const TELLING: [&str; 4] = ["success", "warning", "partial_success", "failed"];
 
 /// So many rows, or rows of so many ids, are read in one query.
 const ROWS_PER_QUERY: usize = 500;
+
+/// So many jobs are named in one query with a moment of each: SQLite takes no condition that is deeper than a thousand.
+const JOBS_PER_CONDITION: usize = 200;
 
 /// What of a VM is read, with the number of its newest point.
 #[derive(FromQueryResult)]
@@ -79,6 +82,16 @@ struct JobRow {
     objective_hours: i64,
     created_at: i64,
     newest: Option<String>,
+}
+
+/// What runs of a job did not happen.
+#[derive(Clone, FromQueryResult)]
+struct Missed {
+    job_id: String,
+    count: i64,
+    newest: String,
+    first_at: i64,
+    last_at: i64,
 }
 
 /// What of a run is read.
@@ -255,7 +268,7 @@ impl Store {
     }
 
     async fn job_facts(&self, now_ms: i64) -> Result<Vec<JobFacts>, DbErr> {
-        let mut missed = self.missed_runs(now_ms).await?;
+        let all_missed = self.all_missed_runs(now_ms).await?;
         let mut facts = Vec::new();
         let mut behind = String::new();
         loop {
@@ -272,9 +285,21 @@ impl Store {
                 .filter_map(|row| row.newest.as_deref())
                 .collect();
             let mut last = self.last_runs_by_id(&newest).await?;
-            facts.extend(rows.into_iter().map(|row| JobFacts {
-                last_run: row.newest.and_then(|id| last.remove(&id)),
-                missed: missed.remove(&row.id).unwrap_or_default(),
+            let rows: Vec<(JobRow, Option<RunFacts>)> = rows
+                .into_iter()
+                .map(|mut row| {
+                    let last = row.newest.take().and_then(|id| last.remove(&id));
+                    (row, last)
+                })
+                .collect();
+            let since = rows.iter().filter_map(|(row, last)| {
+                let since = last.as_ref().map_or(i64::MIN, |run| run.finished_at);
+                Some((row.id.as_str(), since, all_missed.get(&row.id)?))
+            });
+            let mut missed = self.missed_runs(since, now_ms).await?;
+            facts.extend(rows.into_iter().map(|(row, last_run)| JobFacts {
+                last_run,
+                missed: missed.remove(&row.id),
                 is_hyperv: row.engine == "hyperv",
                 vms: VmRules::of_json(&row.vms_json),
                 wants_application: row.consistency != "crash",
@@ -351,24 +376,66 @@ impl Store {
         Ok(failed.into_iter().collect())
     }
 
-    /// Returns the runs of each job that did not happen lately, oldest first.
-    async fn missed_runs(&self, now_ms: i64) -> Result<HashMap<String, Vec<MissedFacts>>, DbErr> {
-        type Row = (String, Option<String>, Option<i64>, i64, String);
-        let rows: Vec<Row> = missed_since(now_ms - MISSED_DAYS * DAY_MS)
-            .into_tuple()
+    /// Returns of each job what runs there are that did not happen lately. They are counted where they lie: a job that is
+    /// due each minute has thousands.
+    async fn all_missed_runs(&self, now_ms: i64) -> Result<HashMap<String, Missed>, DbErr> {
+        let rows = missed_by_job(now_ms)
+            .into_model::<Missed>()
             .all(self.reading())
             .await?;
-        let mut missed: HashMap<String, Vec<MissedFacts>> = HashMap::new();
-        for (id, job, scheduled_for, created_at, why) in rows {
-            let at = scheduled_for.unwrap_or(created_at);
-            if let Some(job) = job {
-                missed
-                    .entry(job)
-                    .or_default()
-                    .push(MissedFacts { id, at, why });
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.job_id.clone(), row))
+            .collect())
+    }
+
+    /// Returns which runs of these jobs did not happen since a moment of each. Only those of which a part was before it are
+    /// counted again.
+    async fn missed_runs(
+        &self,
+        jobs: impl Iterator<Item = (&str, i64, &Missed)>,
+        now_ms: i64,
+    ) -> Result<HashMap<String, MissedFacts>, DbErr> {
+        let mut counted: Vec<Missed> = Vec::new();
+        let mut in_part: Vec<Condition> = Vec::new();
+        for (job, since, missed) in jobs.filter(|(_, since, missed)| missed.last_at > *since) {
+            if missed.first_at > since {
+                counted.push(missed.clone());
+                continue;
             }
+            let of_job = Condition::all().add(run::Column::JobId.eq(job));
+            in_part.push(of_job.add(missed_at().gt(since)));
         }
-        Ok(missed)
+        for jobs in in_part.chunks(JOBS_PER_CONDITION) {
+            let any = jobs.iter().cloned().fold(Condition::any(), Condition::add);
+            let rows = missed_by_job(now_ms)
+                .filter(any)
+                .into_model::<Missed>()
+                .all(self.reading())
+                .await?;
+            counted.extend(rows);
+        }
+        let mut why: HashMap<String, String> = HashMap::new();
+        for missed in counted.chunks(ROWS_PER_QUERY) {
+            let ids = missed.iter().map(|it| it.newest.as_str());
+            let reasons: Vec<(String, String)> = run::Entity::find()
+                .select_only()
+                .columns([run::Column::Id, run::Column::ErrorSummary])
+                .filter(run::Column::Id.is_in(ids))
+                .into_tuple()
+                .all(self.reading())
+                .await?;
+            why.extend(reasons);
+        }
+        let facts = counted.into_iter().map(|missed| {
+            let facts = MissedFacts {
+                count: missed.count,
+                why: why.remove(&missed.newest).unwrap_or_default(),
+                id: missed.newest,
+            };
+            (missed.job_id, facts)
+        });
+        Ok(facts.collect())
     }
 
     async fn repository_facts(&self) -> Result<Vec<RepositoryFacts>, DbErr> {
@@ -535,20 +602,26 @@ fn active_jobs_behind(id: &str, now_ms: i64) -> Select<job::Entity> {
         .limit(ROWS_PER_QUERY as u64)
 }
 
-/// Runs of since then that did not happen, oldest first.
-fn missed_since(since_ms: i64) -> Select<run::Entity> {
+/// What runs of each job did not happen in the last weeks. What was noted while the server's clock was ahead does not count.
+fn missed_by_job(now_ms: i64) -> Select<run::Entity> {
     run::Entity::find()
         .select_only()
-        .columns([
-            run::Column::Id,
-            run::Column::JobId,
-            run::Column::ScheduledFor,
-            run::Column::CreatedAt,
-            run::Column::ErrorSummary,
-        ])
+        .column(run::Column::JobId)
+        .column_as(run::Column::Id.count(), "count")
+        .column_as(run::Column::Id.max(), "newest")
+        .expr_as(missed_at().min(), "first_at")
+        .expr_as(missed_at().max(), "last_at")
         .filter(run::Column::Status.eq("missed"))
-        .filter(run::Column::CreatedAt.gt(since_ms))
-        .order_by_asc(run::Column::Id)
+        .filter(run::Column::CreatedAt.gt(now_ms.saturating_sub(MISSED_DAYS * DAY_MS)))
+        .filter(tells_the_time(run::Column::CreatedAt.into_expr(), now_ms))
+        .filter(run::Column::JobId.is_not_null())
+        .group_by(run::Column::JobId)
+}
+
+/// When a run should have happened.
+fn missed_at() -> Expr {
+    let at = [run::Column::ScheduledFor, run::Column::CreatedAt];
+    Func::coalesce(at.map(|column| Expr::col((run::Entity, column)))).into()
 }
 
 /// Channels that are used, each with the numbers of its last message that was given up and of its last that arrived.
@@ -657,7 +730,7 @@ mod tests {
         for (query, expected) in [
             (vms_behind(7).build(backend), "points_vm_id_id"),
             (active_jobs_behind("a", 7).build(backend), "runs_job_id_id"),
-            (missed_since(7).build(backend), "runs_status_created_at"),
+            (missed_by_job(7).build(backend), "runs_status_created_at"),
             (
                 used_channels().build(backend),
                 "deliveries_channel_id_status_id",
