@@ -75,6 +75,8 @@ pub const DAMAGED: &str =
 /// `there` are the run's points that exist.
 pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model]) -> Recorded {
     let mut recorded = Recorded::default();
+    let vms = KnownVms::of(vms);
+    let mut is_there = There::of(there);
     let numbers = results
         .iter()
         .filter_map(|result| i64::try_from(result.vm_id.0).ok());
@@ -90,25 +92,14 @@ pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model
             recorded.logged.push(why);
             continue;
         };
-        let vm = vm_of(result, vms, &numbered);
+        let vm = vms.of_result(result, &numbered);
         let name = match (name.is_empty(), vm) {
             (true, Some(vm)) => vm.name.clone(),
             _ => name,
         };
         let manifest_id = shortened(manifest_id, MANIFEST_CHARS_MAX);
         let vm_id = vm.map(|vm| vm.id);
-        let is_same = |known_vm: Option<i64>, known_name: &str, known_manifest: &str| {
-            let is_same_vm = (known_vm.is_some() && known_vm == vm_id) || known_name == name;
-            known_manifest == manifest_id && is_same_vm
-        };
-        let is_there = there
-            .iter()
-            .any(|it| is_same(it.vm_id, &it.name, &it.manifest_id))
-            || recorded
-                .points
-                .iter()
-                .any(|it| is_same(it.vm_id, &it.name, &it.manifest_id));
-        if is_there {
+        if !is_there.add(&manifest_id, vm_id, &name) {
             continue;
         }
         if let Some(vm_id) = vm_id {
@@ -142,23 +133,70 @@ pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model
     recorded
 }
 
-/// Returns the VM that a result is of: by its number, else by its name on the run's host (a number of 0 is a VM that
-/// the agent found by itself).
-///
-/// One that another result names by its number is not meant by its name: copies bear their original's.
-fn vm_of<'v>(
-    result: &HypervResult,
-    vms: &'v [vm::Model],
-    numbered: &HashSet<i64>,
-) -> Option<&'v vm::Model> {
-    let number = i64::try_from(result.vm_id.0).ok().filter(|&id| id > 0);
-    let by_number = number.and_then(|id| vms.iter().find(|vm| vm.id == id));
-    let is_named = |vm: &&vm::Model| {
-        !numbered.contains(&vm.id) && vm.name.to_lowercase() == result.vm_name.to_lowercase()
-    };
-    by_number
-        .or_else(|| vms.iter().filter(is_named).find(|vm| vm.gone_at.is_none()))
-        .or_else(|| vms.iter().find(is_named))
+/// The points of a run that are known: of a VM, or of a name, under their manifest.
+#[derive(Default)]
+struct There {
+    of_vms: HashSet<(String, i64)>,
+    of_names: HashSet<(String, String)>,
+}
+
+impl There {
+    fn of(points: &[point::Model]) -> Self {
+        let mut there = Self::default();
+        for point in points {
+            there.add(&point.manifest_id, point.vm_id, &point.name);
+        }
+        there
+    }
+
+    /// Adds a point. Tells whether it is new.
+    fn add(&mut self, manifest_id: &str, vm_id: Option<i64>, name: &str) -> bool {
+        let of_name = (manifest_id.to_owned(), name.to_owned());
+        let of_vm = vm_id.map(|vm_id| (manifest_id.to_owned(), vm_id));
+        let is_known = self.of_names.contains(&of_name)
+            || of_vm.as_ref().is_some_and(|it| self.of_vms.contains(it));
+        if !is_known {
+            self.of_names.insert(of_name);
+            self.of_vms.extend(of_vm);
+        }
+        !is_known
+    }
+}
+
+/// VMs by their numbers and by their names, of which several may have one.
+struct KnownVms<'v> {
+    by_number: HashMap<i64, &'v vm::Model>,
+    by_name: HashMap<String, Vec<&'v vm::Model>>,
+}
+
+impl<'v> KnownVms<'v> {
+    fn of(vms: &'v [vm::Model]) -> Self {
+        let mut by_name: HashMap<String, Vec<&vm::Model>> = HashMap::new();
+        for vm in vms {
+            by_name.entry(vm.name.to_lowercase()).or_default().push(vm);
+        }
+        Self {
+            by_number: vms.iter().map(|vm| (vm.id, vm)).collect(),
+            by_name,
+        }
+    }
+
+    /// Returns the VM that a result is of: by its number, else by its name on the run's host (a number of 0 is a VM that
+    /// the agent found by itself).
+    ///
+    /// One that another result names by its number is not meant by its name: copies bear their original's.
+    fn of_result(&self, result: &HypervResult, numbered: &HashSet<i64>) -> Option<&'v vm::Model> {
+        let number = i64::try_from(result.vm_id.0).ok().filter(|&id| id > 0);
+        let by_number = number.and_then(|id| self.by_number.get(&id).copied());
+        let named = self.by_name.get(&result.vm_name.to_lowercase());
+        let named = || {
+            let all = named.into_iter().flatten().copied();
+            all.filter(|vm| !numbered.contains(&vm.id))
+        };
+        by_number
+            .or_else(|| named().find(|vm| vm.gone_at.is_none()))
+            .or_else(|| named().next())
+    }
 }
 
 /// Returns how long before the end of a run the disks of each VM were frozen (milliseconds), by its id in Hyper-V: what

@@ -1,6 +1,6 @@
 //! Restore points: recorded with the end of their run, and what they leave to be done.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr,
@@ -19,7 +19,7 @@ use crate::run_rules::points::{
 use crate::run_rules::told::ToldOfPoints;
 use crate::store::Store;
 use crate::store::entity::{command, host, job, point, repo_operation, repository, run, vm};
-use crate::store::runs::{NewLog, Report, insert_logs};
+use crate::store::runs::{NewLog, Report, insert_logs, room_for_logs};
 use crate::vm_choice::VmRules;
 
 /// Ids in one query, at most.
@@ -57,12 +57,14 @@ async fn count_damaged(
 
 impl Store {
     /// Records the points of a run that ended well, and what its VMs are handed back the next time. What is there
-    /// already is left alone. Returns how many points are new.
+    /// already is left alone. What is not recorded is logged when the run `has_just_ended`, and not each time that its end
+    /// is told again. Returns how many points are new.
     pub(super) async fn record_points<C: ConnectionTrait>(
         &self,
         txn: &C,
         run: &run::Model,
         report: &Report<'_>,
+        has_just_ended: bool,
         now: i64,
     ) -> Result<usize, DbErr> {
         let Some(repository_id) = &run.repository_id else {
@@ -76,7 +78,9 @@ impl Store {
         let recorded = if run.engine == "hyperv" {
             vms = vms_for(txn, run, report).await?;
             let mut recorded = of_vms(report.results, &vms, &there);
-            recorded.logged.extend(report.unreadable.iter().cloned());
+            recorded
+                .logged
+                .splice(..0, report.unreadable.iter().cloned());
             recorded
         } else {
             let job = match &run.job_id {
@@ -92,9 +96,10 @@ impl Store {
             }
         };
         let frozen = frozen_before_end(report.update);
+        let guids: HashMap<i64, &str> = vms.iter().map(|vm| (vm.id, vm.guid.as_str())).collect();
         for new in &recorded.points {
-            let vm = vms.iter().find(|vm| Some(vm.id) == new.vm_id);
-            let before_end = vm.and_then(|vm| frozen.get(&vm.guid)).copied();
+            let guid = new.vm_id.and_then(|id| guids.get(&id));
+            let before_end = guid.and_then(|guid| frozen.get(*guid)).copied();
             let mut row = row(run, repository_id, new, now);
             row.created_at = Set(made_at(run, before_end.unwrap_or(0), now));
             row.insert(txn).await?;
@@ -120,12 +125,20 @@ impl Store {
                     .await?;
             }
         }
-        let logs = recorded.logged.into_iter().map(|message| NewLog {
-            level: "warn".to_owned(),
-            code: "RESULT_NOT_RECORDED".to_owned(),
-            message: protocol::limit::shortened(&message, 1_000),
-            details_json: "{}".to_owned(),
-        });
+        if !has_just_ended {
+            return Ok(recorded.points.len());
+        }
+        let room = room_for_logs(txn, &run.id).await?;
+        let logs = recorded
+            .logged
+            .into_iter()
+            .take(room)
+            .map(|message| NewLog {
+                level: "warn".to_owned(),
+                code: "RESULT_NOT_RECORDED".to_owned(),
+                message: protocol::limit::shortened(&message, 1_000),
+                details_json: "{}".to_owned(),
+            });
         insert_logs(txn, &run.id, logs.collect(), now).await?;
         Ok(recorded.points.len())
     }

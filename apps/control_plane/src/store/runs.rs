@@ -270,7 +270,9 @@ impl Store {
         };
         let run = &updated.run;
         if change.records_points && is_backup(run) {
-            updated.recorded = self.record_points(&txn, run, report, now).await?;
+            updated.recorded = self
+                .record_points(&txn, run, report, updated.has_ended, now)
+                .await?;
         }
         let mut leaves_out = false;
         if change.has_ended
@@ -354,12 +356,8 @@ impl Store {
             }
         }
         if !logs.is_empty() {
-            let of_run = run_log::Entity::find().filter(run_log::Column::RunId.eq(run_id));
-            let room = LOGS_MAX.saturating_sub(of_run.count(&txn).await?);
-            let logs: Vec<_> = logs
-                .into_iter()
-                .take(usize::try_from(room).unwrap_or(usize::MAX))
-                .collect();
+            let room = room_for_logs(&txn, run_id).await?;
+            let logs: Vec<_> = logs.into_iter().take(room).collect();
             taken.logs_inserted = logs.len() as u64;
             insert_logs(&txn, run_id, logs, now).await?;
         }
@@ -900,6 +898,16 @@ async fn insert_events<C: ConnectionTrait>(
             .await?;
     }
     Ok(())
+}
+
+/// Returns how many more lines of the structured log a run keeps.
+pub(super) async fn room_for_logs<C: ConnectionTrait>(
+    txn: &C,
+    run_id: &str,
+) -> Result<usize, DbErr> {
+    let of_run = run_log::Entity::find().filter(run_log::Column::RunId.eq(run_id));
+    let room = LOGS_MAX.saturating_sub(of_run.count(txn).await?);
+    Ok(usize::try_from(room).unwrap_or(usize::MAX))
 }
 
 /// Writes lines of a run's structured log.
