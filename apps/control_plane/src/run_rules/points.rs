@@ -73,7 +73,12 @@ pub const DAMAGED: &str =
 
 /// Returns what of the results of VMs is recorded. `vms` are those of the run's host and those that the results name;
 /// `there` are the run's points that exist.
-pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model]) -> Recorded {
+pub fn of_vms(
+    run: &run::Model,
+    results: &[HypervResult],
+    vms: &[vm::Model],
+    there: &[point::Model],
+) -> Recorded {
     let mut recorded = Recorded::default();
     let vms = KnownVms::of(vms);
     let mut is_there = There::of(there);
@@ -93,6 +98,11 @@ pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model
             continue;
         };
         let vm = vms.of_result(result, &numbered);
+        if vm.is_some_and(|vm| !may_be_of(run, vm)) {
+            let why = format!("{name}: there is no point, for its number is another host's VM");
+            recorded.logged.push(why);
+            continue;
+        }
         let name = match (name.is_empty(), vm) {
             (true, Some(vm)) => vm.name.clone(),
             _ => name,
@@ -131,6 +141,12 @@ pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model
         });
     }
     recorded
+}
+
+/// Tells whether a run may have backed up a VM: one of its host, or one that has moved to another since the run was made. No
+/// host vouches for what another one has.
+fn may_be_of(run: &run::Model, vm: &vm::Model) -> bool {
+    vm.host_id == run.host_id || vm.came_at.is_some_and(|at| at >= run.created_at)
 }
 
 /// The points of a run that are known: of a VM, or of a name, under their manifest.
@@ -353,7 +369,7 @@ mod tests {
     #[test]
     fn a_vm_has_a_point_whose_first_manifest_is_the_primary_one() {
         let vms = [test_vm(7, "web01")];
-        let recorded = of_vms(&[result(json!({}))], &vms, &[]);
+        let recorded = of_vms(&test_run("success"), &[result(json!({}))], &vms, &[]);
         let point = &recorded.points[0];
         assert_eq!((point.vm_id, point.manifest_id.as_str()), (Some(7), "9c41"));
         assert_eq!(
@@ -382,7 +398,7 @@ mod tests {
             result(json!({"vm_name": "empty", "disk_manifests": {}})),
             result(json!({"checkpoint_id": "", "rct_ids": {}})),
         ];
-        let recorded = of_vms(&results, &[test_vm(7, "web01")], &[]);
+        let recorded = of_vms(&test_run("success"), &results, &[test_vm(7, "web01")], &[]);
         assert_eq!(recorded.points.len(), 1);
         assert_eq!(recorded.logged.len(), 2);
         assert_eq!(
@@ -403,10 +419,25 @@ mod tests {
             (0, "unknown", None),
         ] {
             let result = result(json!({"vm_id": number, "vm_name": name}));
-            let recorded = of_vms(&[result], &vms, &[]);
+            let recorded = of_vms(&test_run("success"), &[result], &vms, &[]);
             assert_eq!(recorded.points[0].vm_id, expected, "{number} {name}");
             assert_eq!(recorded.points[0].name, name);
             assert_eq!(recorded.pointers.len(), usize::from(expected.is_some()));
+        }
+    }
+
+    #[test]
+    fn another_hosts_vm_is_vouched_for_only_if_it_has_moved_there_meanwhile() {
+        let mut run = test_run("success");
+        run.created_at = 100;
+        for (came_at, is_recorded) in [(None, false), (Some(99), false), (Some(100), true)] {
+            let mut vm = test_vm(7, "web01");
+            vm.host_id = "there".to_owned();
+            vm.came_at = came_at;
+            let recorded = of_vms(&run, &[result(json!({}))], &[vm], &[]);
+            assert_eq!(recorded.points.len(), usize::from(is_recorded));
+            assert_eq!(recorded.pointers.len(), usize::from(is_recorded));
+            assert_eq!(recorded.logged.len(), usize::from(!is_recorded));
         }
     }
 
@@ -415,10 +446,15 @@ mod tests {
         let vms = [test_vm(7, "web01"), test_vm(8, "db")];
         let first = result(json!({}));
         let second = result(json!({"vm_id": 8, "vm_name": "db"}));
-        let once = of_vms(&[first.clone(), first.clone()], &vms, &[]);
+        let once = of_vms(
+            &test_run("success"),
+            &[first.clone(), first.clone()],
+            &vms,
+            &[],
+        );
         assert_eq!(once.points.len(), 1, "twice in one update");
         let there = [recorded_as(&once.points[0])];
-        let again = of_vms(&[first.clone(), second], &vms, &there);
+        let again = of_vms(&test_run("success"), &[first.clone(), second], &vms, &there);
         assert_eq!(again.points.len(), 1, "what was missing is added");
         assert_eq!(again.points[0].vm_id, Some(8));
         assert_eq!(again.pointers[0].vm_id, 8);
@@ -428,7 +464,10 @@ mod tests {
             ..once.points[0].clone()
         };
         let there = [recorded_as(&unnumbered)];
-        assert_eq!(of_vms(&[first], &vms, &there), Recorded::default());
+        assert_eq!(
+            of_vms(&test_run("success"), &[first], &vms, &there),
+            Recorded::default()
+        );
     }
 
     #[test]

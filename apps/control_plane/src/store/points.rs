@@ -77,7 +77,7 @@ impl Store {
         let mut vms = Vec::new();
         let recorded = if run.engine == "hyperv" {
             vms = vms_for(txn, run, report).await?;
-            let mut recorded = of_vms(report.results, &vms, &there);
+            let mut recorded = of_vms(run, report.results, &vms, &there);
             recorded
                 .logged
                 .splice(..0, report.unreadable.iter().cloned());
