@@ -68,10 +68,7 @@ pub fn works_in_a_browser(root: &Path) -> Result<bool> {
         fs::remove_dir_all(&folder).context("failed to empty target/browser")?;
     }
     fs::create_dir_all(&folder).context("failed to make target/browser")?;
-    let is_new_well = {
-        let new = NewServer::start(&programs, &folder)?;
-        look(root, &new.url, &folder.join("new"), &[])?
-    };
+    let is_new_well = try_out(root, &programs, &folder.join("new"))?;
     let nights = Nights::play(&programs, &folder)?;
     let shots = folder.join("used");
     let account = [
@@ -105,12 +102,24 @@ pub fn stands_a_load(root: &Path) -> Result<bool> {
     ]))
 }
 
+/// Does what people do with a server of its own, from its first start on.
+fn try_out(root: &Path, programs: &Path, shots: &Path) -> Result<bool> {
+    let mut node = browser(root);
+    node.arg("--server").arg(programs.join("e3-control-plane"));
+    node.arg("--agent").arg(programs.join("e3-backup-agent"));
+    succeeds(node.arg(shots))
+}
+
 fn look(root: &Path, url: &str, shots: &Path, account: &[&str]) -> Result<bool> {
+    let mut node = browser(root);
+    succeeds(node.arg(url).arg(shots).args(account))
+}
+
+fn browser(root: &Path) -> Command {
     let mut node = Command::new("node");
     node.current_dir(root);
-    node.arg("apps/control_plane/tests/browser/run.mjs")
-        .arg(url);
-    succeeds(node.arg(shots).args(account))
+    node.arg("apps/control_plane/tests/browser/run.mjs");
+    node
 }
 
 /// Builds the programs, and returns the folder they are in.
@@ -152,47 +161,6 @@ fn install(root: &Path, packages: &[&str]) -> Result<()> {
     install.arg("cargo xtask check --long").args(packages);
     ensure!(succeeds(&mut install)?, "failed to install {packages:?}");
     Ok(())
-}
-
-/// A server that nobody has used yet.
-struct NewServer {
-    child: Child,
-    url: String,
-}
-
-impl NewServer {
-    fn start(programs: &Path, folder: &Path) -> Result<Self> {
-        let mut child = Command::new(programs.join("e3-control-plane"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.join("new-server"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("failed to start the server")?;
-        let said = child.stderr.take().context("it has no standard error")?;
-        let mut new = Self {
-            child,
-            url: String::new(),
-        };
-        let mut lines = BufReader::new(said).lines();
-        for line in lines.by_ref() {
-            let line = line.context("failed to read what the server says")?;
-            println!("{line}");
-            if let Some((_, url)) = line.split_once(" listens at ") {
-                url.trim().clone_into(&mut new.url);
-                // Whoever writes is not to wait for a reader.
-                std::thread::spawn(move || lines.for_each(drop));
-                return Ok(new);
-            }
-        }
-        bail!("the server does not listen")
-    }
-}
-
-impl Drop for NewServer {
-    fn drop(&mut self) {
-        end(&mut self.child, "TERM");
-    }
 }
 
 /// A server with a history, an agent that works, and a simulated host.

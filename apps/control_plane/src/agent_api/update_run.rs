@@ -12,6 +12,9 @@ use crate::live::What;
 use crate::plane::SharedPlane;
 use crate::store::runs::{NotTheRuns, Report};
 
+/// So many results of VMs are looked at: ten times as many as Hyper-V runs VMs at once.
+const RESULTS_MAX: usize = 10_000;
+
 /// How much of what is wrong with a result is kept.
 const REASON_CHARS_MAX: usize = 300;
 
@@ -20,6 +23,7 @@ pub(super) async fn update_run(State(plane): State<SharedPlane>, call: AgentCall
     let members = call.members()?;
     let run_id = uuid_of(&members, "run_id")?;
     let (update, results, unreadable) = read(&call, members)?;
+    let (results, unreadable) = within_limit(results, unreadable);
     call.pass_gate(&plane, &update.program.version).await?;
     seen(&plane, &call.host, &update.program).await?;
     let report = Report {
@@ -55,6 +59,23 @@ pub(super) fn not_the_runs(not: NotTheRuns) -> Refusal {
     )
 }
 
+/// Leaves out results beyond the limit, and says so. The run's end counts all the same.
+fn within_limit(
+    mut results: Vec<HypervResult>,
+    mut unreadable: Vec<String>,
+) -> (Vec<HypervResult>, Vec<String>) {
+    let sent = results.len() + unreadable.len();
+    results.truncate(RESULTS_MAX);
+    unreadable.truncate(RESULTS_MAX - results.len());
+    let left_out = sent - results.len() - unreadable.len();
+    if left_out > 0 {
+        let why = format!("{left_out} results beyond {RESULTS_MAX} were not looked at");
+        // First, for a run keeps so many lines and no more.
+        unreadable.insert(0, why);
+    }
+    (results, unreadable)
+}
+
 /// Reads an update, the results of VMs one by one, so that one that makes no sense costs neither the others nor the
 /// run's end.
 fn read(
@@ -85,4 +106,25 @@ fn read(
         }
     }
     Ok((update, results, unreadable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_beyond_the_limit_are_counted() {
+        let result: HypervResult = serde_json::from_value(json!({
+            "vm_id": 0, "vm_name": "web", "backup_type": "Full", "checkpoint_id": "", "rct_ids": {},
+            "disk_manifests": {}, "total_bytes": 0, "changed_bytes": 0, "consistency_level": "Crash",
+            "duration_seconds": 0, "warnings": [],
+        }))
+        .expect("a result");
+        let odd = vec!["odd".to_owned(); 3];
+        let few = within_limit(vec![result.clone(); RESULTS_MAX - 3], odd.clone());
+        assert_eq!((few.0.len(), few.1.len()), (RESULTS_MAX - 3, 3));
+        let (results, said) = within_limit(vec![result; RESULTS_MAX + 4], odd);
+        assert_eq!(results.len(), RESULTS_MAX);
+        assert_eq!(said, ["7 results beyond 10000 were not looked at"]);
+    }
 }

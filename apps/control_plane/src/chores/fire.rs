@@ -14,6 +14,10 @@ const OLDEST_SECONDS: i64 = 40 * 86_400;
 /// Of one job, at most so many missed moments are recorded at a time; the oldest are left out.
 const RECORDED_MAX: usize = 200;
 
+/// How far back moments are looked for first. Where that finds fewer than are recorded, it is four times as far each time: a
+/// schedule of every minute has none looked at that is not recorded.
+const FIRST_LOOK_SECONDS: i64 = 3_600;
+
 /// Why a moment was missed: the server was not there.
 pub const SERVER_DOWN: &str = "the server was not running at that time";
 
@@ -68,8 +72,8 @@ impl Judgement {
     }
 }
 
-/// Judges a job whose next start was to be at `due`, which has come; the run before counts as over. It may take a while,
-/// where a schedule has many moments and none was judged for long.
+/// Judges a job whose next start was to be at `due`, which has come; the run before counts as over. However long none was
+/// judged, some hundred moments are looked at: those that are recorded, and others in the last look back for them.
 pub fn judge(
     schedule: &Schedule,
     zone: &TimeZone,
@@ -77,17 +81,15 @@ pub fn judge(
     due: Timestamp,
     now: Timestamp,
 ) -> Judgement {
-    let mut moments = Vec::new();
-    let mut at = Some(due);
-    if now.as_second() - due.as_second() > OLDEST_SECONDS {
-        at = Timestamp::from_second(now.as_second() - OLDEST_SECONDS)
-            .ok()
-            .and_then(|oldest| schedule.next_after(oldest, zone, job_id));
-    }
-    while let Some(moment) = at.filter(|moment| *moment <= now) {
-        moments.push((moment, Verdict::Missed(SERVER_DOWN)));
-        at = schedule.next_after(moment, zone, job_id);
-    }
+    let mut looked_back = FIRST_LOOK_SECONDS;
+    let (mut moments, next) = loop {
+        let is_last = looked_back >= OLDEST_SECONDS.min(now.as_second() - due.as_second());
+        let (moments, next) = missed(schedule, zone, job_id, due, now, looked_back);
+        if is_last || moments.len() >= RECORDED_MAX {
+            break (moments, next);
+        }
+        looked_back = OLDEST_SECONDS.min(4 * looked_back);
+    };
     if let Some((moment, verdict)) = moments.last_mut()
         && schedule.may_still_start(*moment, now, zone, GRACE_SECONDS)
     {
@@ -95,7 +97,30 @@ pub fn judge(
     }
     let surplus = moments.len().saturating_sub(RECORDED_MAX);
     moments.drain(..surplus);
-    Judgement { moments, next: at }
+    Judgement { moments, next }
+}
+
+/// Returns the moments from `due` to `now`, none older than so many seconds, and the next one after now.
+fn missed(
+    schedule: &Schedule,
+    zone: &TimeZone,
+    job_id: &str,
+    due: Timestamp,
+    now: Timestamp,
+    seconds: i64,
+) -> (Vec<(Timestamp, Verdict)>, Option<Timestamp>) {
+    let mut moments = Vec::new();
+    let mut at = Some(due);
+    if now.as_second() - due.as_second() > seconds {
+        at = Timestamp::from_second(now.as_second() - seconds)
+            .ok()
+            .and_then(|oldest| schedule.next_after(oldest, zone, job_id));
+    }
+    while let Some(moment) = at.filter(|moment| *moment <= now) {
+        moments.push((moment, Verdict::Missed(SERVER_DOWN)));
+        at = schedule.next_after(moment, zone, job_id);
+    }
+    (moments, at)
 }
 
 #[cfg(test)]
@@ -205,5 +230,33 @@ mod tests {
             Some(&(at("2026-03-01T20:00:00Z"), Verdict::Start))
         );
         assert_eq!(judged.next, Some(at("2026-03-01T20:10:00Z")));
+    }
+
+    #[test]
+    fn weeks_of_minutes_are_judged_as_soon_as_those_that_are_recorded() {
+        // Each of 57,600 moments would take a look at 720 before it: minutes, in which no other job is fired.
+        let judged = judged(
+            r#"{"kind":"cron","expression":"* * * * *","spread_minutes":720}"#,
+            "2026-01-20T20:00:00Z",
+            "2026-03-01T20:00:30Z",
+            None,
+        );
+        assert_eq!(judged.moments.len(), RECORDED_MAX);
+        let newest = (at("2026-03-01T20:00:00Z"), Verdict::Start);
+        assert_eq!(judged.moments.last(), Some(&newest));
+        assert_eq!(judged.next, Some(at("2026-03-01T20:01:00Z")));
+    }
+
+    #[test]
+    fn moments_far_apart_are_found_however_far_back_they_lie() {
+        let judged = judged(
+            r#"{"kind":"cron","expression":"0 6 1 * *"}"#,
+            "2026-03-01T06:00:00Z",
+            "2026-04-03T20:00:00Z",
+            None,
+        );
+        let moments = ["2026-03-01T06:00:00Z", "2026-04-01T06:00:00Z"];
+        let moments = moments.map(|moment| (at(moment), Verdict::Missed(SERVER_DOWN)));
+        assert_eq!(judged.moments, moments);
     }
 }

@@ -30,6 +30,7 @@ use crate::live::What;
 use crate::log;
 use crate::people_api::caller::IDLE_MS;
 use crate::plane::{Plane, SharedPlane};
+use crate::run_rules::watchdog::waits_since;
 use crate::store::schedule::Fired;
 use crate::watch;
 
@@ -296,18 +297,22 @@ async fn carry_out(plane: SharedPlane, chore: Chore) -> Result<(), DbErr> {
     match chore {
         Chore::Plans => {
             let zones = plane.store.tenant_zones().await?;
-            let mended = plane.store.mend_plans(plane.clock.now(), &zones).await?;
-            if mended > 0 {
+            let plans = plane.store.mend_plans(plane.clock.now(), &zones).await?;
+            let times = plane.store.pull_back_times(now).await?;
+            if plans + times > 0 {
                 log::warn(format_args!(
-                    "the server's clock was ahead for a while: {mended} next runs of jobs and moments of runs were mended"
+                    "the server's clock was ahead for a while: {plans} next runs of jobs and moments of runs, and \
+                     {times} other times that had yet to come were mended"
                 ));
             }
         }
         Chore::Schedule => fire_due(plane).await?,
         Chore::Runs => {
+            let awake_since = plane.store.awake_since(now).await?;
+            let before = waits_since(UNTAKEN_MS, now, awake_since);
             let untaken = plane
                 .store
-                .give_up_untaken_runs(now - UNTAKEN_MS, now, UNTAKEN)
+                .give_up_untaken_runs(before, now, UNTAKEN)
                 .await?;
             tell_runs(plane, &untaken);
             let zones = plane.store.tenant_zones().await?;
@@ -316,7 +321,6 @@ async fn carry_out(plane: SharedPlane, chore: Chore) -> Result<(), DbErr> {
                 .give_up_runs_out_of_window(plane.clock.now(), &zones, OUT_OF_WINDOW)
                 .await?;
             tell_runs(plane, &too_late);
-            let awake_since = plane.store.awake_since(now).await?;
             for run in plane.store.watchdog(now, awake_since).await? {
                 plane.live.tell(&run.tenant_id, What::Run, &run.id);
             }

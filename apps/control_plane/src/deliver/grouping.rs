@@ -6,11 +6,16 @@ use jiff::tz::TimeZone;
 use crate::schedule::Window;
 use crate::watch::Severity;
 
+const MINUTE_MS: i64 = 60_000;
+
 /// Changes that are not critical wait this long for others, so that a channel gets one message in this time.
-pub const GROUP_MS: i64 = 5 * 60_000;
+pub const GROUP_MS: i64 = 5 * MINUTE_MS;
 
 /// How long a message is tried again.
 pub const TRIES_MS: i64 = 24 * 3_600_000;
+
+/// Between two tries there is no longer pause.
+pub const PAUSE_MAX_MS: i64 = 60 * MINUTE_MS;
 
 /// A change of an alarm that a channel has not been told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,15 +83,15 @@ pub fn choose(
 
 /// Returns when a message is tried again after it failed for the `attempts`th time; none when it is given up.
 pub fn next_try(attempts: i64, created_at: i64, now_ms: i64) -> Option<i64> {
-    let minutes = match attempts {
-        ..=1 => 1,
-        2 => 2,
-        3 => 5,
-        4 => 15,
-        5 => 30,
-        _ => 60,
+    let pause_ms = match attempts {
+        ..=1 => MINUTE_MS,
+        2 => 2 * MINUTE_MS,
+        3 => 5 * MINUTE_MS,
+        4 => 15 * MINUTE_MS,
+        5 => 30 * MINUTE_MS,
+        _ => PAUSE_MAX_MS,
     };
-    let next = now_ms + minutes * 60_000;
+    let next = now_ms + pause_ms;
     (next - created_at <= TRIES_MS).then_some(next)
 }
 

@@ -21,8 +21,14 @@ pub struct Message {
     pub url: String,
     /// Alarms that have begun.
     pub opened: Vec<Item>,
+    /// How many more have begun than are named.
+    #[serde(default)]
+    pub more_opened: usize,
     /// Alarms that are over.
     pub resolved: Vec<Item>,
+    /// How many more are over than are named.
+    #[serde(default)]
+    pub more_resolved: usize,
     /// The last day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
@@ -111,12 +117,22 @@ pub struct Stored {
 }
 
 /// Returns the subject of a message about alarms.
-pub fn alarm_subject(tenant: &str, opened: &[Item], resolved: &[Item]) -> String {
+pub fn alarm_subject(message: &Message) -> String {
+    let Message {
+        tenant_name: tenant,
+        opened,
+        resolved,
+        ..
+    } = message;
     let worst = opened
         .iter()
         .find(|item| item.severity == "critical")
         .or_else(|| opened.first());
-    match (worst, opened.len(), resolved.len()) {
+    let counts = (
+        opened.len() + message.more_opened,
+        resolved.len() + message.more_resolved,
+    );
+    match (worst, counts.0, counts.1) {
         (Some(worst), 1, _) => format!(
             "[{tenant}] {}: {} ({})",
             words(&worst.kind),
@@ -258,6 +274,15 @@ impl Message {
                 .collect();
             parts.push(alarms(&words(severity), &items));
         }
+        let more = |count: usize, one: &str, many: &str| Part {
+            heading: "More".to_owned(),
+            lines: match count {
+                0 => Vec::new(),
+                1 => vec![(String::new(), format!("1 more alarm {one}"))],
+                _ => vec![(String::new(), format!("{count} more alarms {many}"))],
+            },
+        };
+        parts.push(more(self.more_opened, "has begun", "have begun"));
         let resolved = self.resolved.iter().map(|item| {
             let when = item.resolved_at.as_deref().unwrap_or_default();
             (
@@ -269,6 +294,7 @@ impl Message {
             heading: "Resolved".to_owned(),
             lines: resolved.collect(),
         });
+        parts.push(more(self.more_resolved, "is over", "are over"));
         if let Some(summary) = &self.summary {
             parts.extend(summary.parts());
         }
@@ -354,14 +380,15 @@ mod tests {
             item("vm_unprotected", "warning"),
             item("run_failed", "critical"),
         ];
-        let message = Message {
+        let mut message = Message {
             kind: "alarms".to_owned(),
-            subject: alarm_subject("ACME", &opened, &[]),
+            tenant_name: "ACME".to_owned(),
             url: "https://backup.example".to_owned(),
             opened,
             resolved: vec![item("agent_silent", "critical")],
             ..Message::default()
         };
+        message.subject = alarm_subject(&message);
         assert_eq!(
             message.subject,
             "[ACME] 2 alarms, Run failed: <web> (critical)"
@@ -373,6 +400,28 @@ mod tests {
         let html = message.html();
         assert!(!html.contains("<web>"), "{html}");
         assert!(html.contains("&lt;web&gt; &amp; co."), "{html}");
+    }
+
+    #[test]
+    fn alarms_that_are_not_named_are_counted() {
+        let mut message = Message {
+            tenant_name: "ACME".to_owned(),
+            opened: vec![item("run_failed", "critical")],
+            more_opened: 41,
+            resolved: vec![item("agent_silent", "critical")],
+            more_resolved: 1,
+            ..Message::default()
+        };
+        let subject = "[ACME] 42 alarms, Run failed: <web> (critical)";
+        assert_eq!(alarm_subject(&message), subject);
+        for said in [message.text(), message.html()] {
+            assert!(said.contains("41 more alarms have begun"), "{said}");
+            assert!(said.contains("1 more alarm is over"), "{said}");
+        }
+        message.opened.clear();
+        message.more_opened = 0;
+        assert_eq!(alarm_subject(&message), "[ACME] Resolved: 2 alarms");
+        assert!(!message.text().contains("begun"));
     }
 
     #[test]

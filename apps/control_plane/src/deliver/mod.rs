@@ -95,20 +95,23 @@ fn about_alarms(state: &ChannelState, now: jiff::Timestamp) -> Option<(Vec<Untol
             .filter_map(|it| Some((state.alarm(it.alarm_id)?, it.is_worse)))
             .collect();
         items.sort_by_key(|(alarm, _)| std::cmp::Reverse(Severity::of(&alarm.severity)));
-        items
-            .into_iter()
-            .take(ITEMS_MAX)
+        let more = items.len().saturating_sub(ITEMS_MAX);
+        let named = items.into_iter().take(ITEMS_MAX);
+        let named: Vec<Item> = named
             .map(|(alarm, is_worse)| item(alarm, is_worse))
-            .collect::<Vec<_>>()
+            .collect();
+        (named, more)
     };
-    let (opened, resolved) = (items(false), items(true));
-    let message = Message {
+    let ((opened, more_opened), (resolved, more_resolved)) = (items(false), items(true));
+    let mut message = Message {
         kind: "alarms".to_owned(),
-        subject: alarm_subject(&channel.tenant_name, &opened, &resolved),
         opened,
+        more_opened,
         resolved,
+        more_resolved,
         ..empty(channel)
     };
+    message.subject = alarm_subject(&message);
     Some((chosen, message))
 }
 

@@ -490,7 +490,7 @@ async fn views(plane: &Plane, rows: Vec<job::Model>) -> ApiResult<Vec<Job>> {
     let repositories: Vec<&str> = rows.iter().map(|row| &*row.repository_id).collect();
     let names = plane.store.names(&hosts, &repositories, &[]).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
-    let last = plane.store.last_runs(&ids).await?;
+    let last = plane.store.last_runs(&ids, plane.now_ms()).await?;
     let last = run_views(plane, last.into_values().collect()).await?;
     let mut last: std::collections::HashMap<String, Run> = last
         .into_iter()

@@ -203,6 +203,7 @@ async fn update(
     let txn = plane.store.begin().await?;
     let row = tenant::Entity::find_by_id(&id).one(&txn).await?;
     let row = row.ok_or_else(unknown)?;
+    let has_moved = zone.as_ref().is_some_and(|zone| *zone != row.time_zone);
     let change = tenant::ActiveModel {
         id: Set(row.id.clone()),
         name: Set(name.unwrap_or(row.name)),
@@ -210,11 +211,15 @@ async fn update(
         created_at: Set(row.created_at),
     };
     let row = change.update(&txn).await?;
+    let now = plane.now_ms();
+    if has_moved {
+        plane.store.plan_anew(&txn, &id, now).await?;
+    }
     let entry = caller
         .did("tenant.update", "tenant", &id)
         .of_tenant(Some(&id))
         .with(json!({"name": row.name, "time_zone": row.time_zone}));
-    plane.store.audit(&txn, plane.now_ms(), entry).await?;
+    plane.store.audit(&txn, now, entry).await?;
     let mut tenants = with_counts(&txn, vec![row]).await?;
     txn.commit().await?;
     Ok(Json(tenants.remove(0)))

@@ -21,6 +21,9 @@ const DOCUMENT_BYTES_MAX: usize = 256 << 10;
 /// The member of a run's figures that says that the server ended it, for its agent was silent. Only then does the
 /// agent's own ending still count: it knows better.
 pub const ENDED_BY_SERVER: &str = "ended_by_server";
+/// The member that says that the server asked for its end, for its agent was silent. An agent that comes back then ends
+/// it as if a person had asked, and only this tells that nobody did.
+pub const STOPPED_BY_SERVER: &str = "stopped_by_server";
 
 /// What an update comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +94,7 @@ pub fn apply(before: &run::Model, update: &UpdateRun, now: i64) -> Change {
             run.progress_pct = 100.0;
             run.error_summary = shortened(summary, SUMMARY_CHARS_MAX);
         }
-        forget_server_ending(&mut run);
+        forget_marks(&mut run);
     }
     Change {
         run,
@@ -123,9 +126,19 @@ fn ended_by_server(run: &run::Model) -> bool {
     object(&run.stats_json).get(ENDED_BY_SERVER) == Some(&Value::Bool(true))
 }
 
-fn forget_server_ending(run: &mut run::Model) {
+/// Writes one of the server's own members into a run's figures.
+pub fn mark(run: &mut run::Model, name: &str) {
     let mut stats = object(&run.stats_json);
-    if stats.remove(ENDED_BY_SERVER).is_some() {
+    stats.insert(name.to_owned(), Value::Bool(true));
+    run.stats_json = Value::Object(stats).to_string();
+}
+
+/// Takes the server's own members out of the figures of a run that its agent ended.
+fn forget_marks(run: &mut run::Model) {
+    let mut stats = object(&run.stats_json);
+    let was_ended = stats.remove(ENDED_BY_SERVER).is_some();
+    let was_in_vain = run.status != "cancelled" && stats.remove(STOPPED_BY_SERVER).is_some();
+    if was_ended || was_in_vain {
         run.stats_json = Value::Object(stats).to_string();
     }
 }
@@ -179,6 +192,7 @@ fn take_progress(run: &mut run::Model, update: &UpdateRun) {
         let mut stats = Value::Object(object(&run.stats_json));
         let mut sent = update.stats_json.clone();
         sent.remove(ENDED_BY_SERVER);
+        sent.remove(STOPPED_BY_SERVER);
         merge(&mut stats, Value::Object(sent));
         keep(&mut run.stats_json, stats);
     }
@@ -297,6 +311,27 @@ mod tests {
         assert_eq!(change.run.error_summary, "");
         assert_eq!(change.run.stats_json, r#"{"a":1}"#);
         assert!(change.has_ended && change.records_points);
+    }
+
+    #[test]
+    fn a_run_that_the_server_stopped_is_known_by_it_unless_it_ended_otherwise() {
+        for status in ["running", "cancelled"] {
+            let mut run = test_run(status);
+            mark(&mut run, STOPPED_BY_SERVER);
+            if status == "cancelled" {
+                mark(&mut run, ENDED_BY_SERVER);
+            }
+            let cancelled = apply(&run, &ended(RunStatus::Cancelled), NOW).run;
+            assert_eq!(cancelled.stats_json, r#"{"stopped_by_server":true}"#);
+            for otherwise in [RunStatus::Success, RunStatus::Failed] {
+                let run = apply(&run, &ended(otherwise), NOW).run;
+                assert_eq!(run.stats_json, "{}");
+            }
+        }
+        let mut update = UpdateRun::heartbeat(id(), &program());
+        update.stats_json = object(r#"{"stopped_by_server":true}"#);
+        let said = apply(&test_run("running"), &update, NOW).run;
+        assert_eq!(said.stats_json, "{}", "no agent says so");
     }
 
     #[test]

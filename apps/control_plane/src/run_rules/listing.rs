@@ -7,6 +7,8 @@ use std::collections::HashSet;
 use sea_orm::FromQueryResult;
 use serde::Deserialize;
 
+use crate::health::AHEAD_MS;
+
 /// The kind of operation that lists points.
 pub const LIST_POINTS: &str = "list_points";
 
@@ -58,15 +60,22 @@ pub struct Changes {
 }
 
 /// Compares what is known of a repository's points with a page of its list, which begins behind `after` and was asked
-/// for at `asked_at`. What was told of a point since then counts before the list, which may be older.
-pub fn reconcile(known: &[Known], after: &str, listed: &Listed, asked_at: i64) -> Changes {
+/// for at `asked_at` and came at `now`. What was told of a point since then counts before the list, which may be older;
+/// what a clock that was ahead wrote down does not.
+pub fn reconcile(
+    known: &[Known],
+    after: &str,
+    listed: &Listed,
+    (asked_at, now): (i64, i64),
+) -> Changes {
+    let since = asked_at..=now.saturating_add(AHEAD_MS);
     let there: HashSet<&str> = listed.points.iter().map(String::as_str).collect();
     let pinned: HashSet<&str> = listed.pinned.iter().map(String::as_str).collect();
     let mut changes = Changes::default();
     for point in known {
         let manifest = point.manifest_id.as_str();
         if there.contains(manifest) {
-            if point.expired_at.is_some_and(|at| at >= asked_at) {
+            if point.expired_at.is_some_and(|at| since.contains(&at)) {
                 continue;
             }
             changes.there.push(point.id);
@@ -78,7 +87,7 @@ pub fn reconcile(known: &[Known], after: &str, listed: &Listed, asked_at: i64) -
         } else {
             let is_on_page =
                 manifest > after && (listed.next.is_empty() || manifest <= &*listed.next);
-            if is_on_page && point.expired_at.is_none() && point.confirmed_at < asked_at {
+            if is_on_page && point.expired_at.is_none() && !since.contains(&point.confirmed_at) {
                 changes.gone.push(point.id);
             }
         }
@@ -128,7 +137,7 @@ mod tests {
             ("a", listed(&["b"], &[], "b"), vec![2], vec![]),
             ("", listed(&[], &[], ""), vec![], vec![1, 2, 3, 4]),
         ] {
-            let changes = reconcile(&all, after, &page, 20);
+            let changes = reconcile(&all, after, &page, (20, 30));
             assert_eq!((changes.there, changes.gone), (there, gone), "{page:?}");
         }
     }
@@ -147,9 +156,25 @@ mod tests {
             expired_at: Some(19),
             ..known(3, "c")
         };
-        let all = [made_since, removed_since, removed_by_mistake];
-        let changes = reconcile(&all, "", &listed(&["b", "c"], &[], ""), 20);
-        assert_eq!((changes.there, changes.gone), (vec![3], vec![]));
+        let ahead = AHEAD_MS + 31;
+        let made_in_the_future = Known {
+            confirmed_at: ahead,
+            ..known(4, "d")
+        };
+        let removed_in_the_future = Known {
+            expired_at: Some(ahead),
+            ..known(5, "e")
+        };
+        let all = [
+            made_since,
+            removed_since,
+            removed_by_mistake,
+            made_in_the_future,
+            removed_in_the_future,
+        ];
+        let page = listed(&["b", "c", "e"], &[], "");
+        let changes = reconcile(&all, "", &page, (20, 30));
+        assert_eq!((changes.there, changes.gone), (vec![3, 5], vec![4]));
     }
 
     #[test]
@@ -159,7 +184,7 @@ mod tests {
             ..known(1, "a")
         };
         let page = listed(&["a", "b"], &["b"], "");
-        let changes = reconcile(&[was_pinned, known(2, "b")], "", &page, 20);
+        let changes = reconcile(&[was_pinned, known(2, "b")], "", &page, (20, 30));
         assert_eq!((changes.pinned, changes.unpinned), (vec![2], vec![1]));
     }
 

@@ -86,8 +86,15 @@ pub const DAMAGED: &str =
 
 /// Returns what of the results of VMs is recorded. `vms` are those of the run's host and those that the results name;
 /// `there` are the run's points that exist.
-pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model]) -> Recorded {
+pub fn of_vms(
+    run: &run::Model,
+    results: &[HypervResult],
+    vms: &[vm::Model],
+    there: &[point::Model],
+) -> Recorded {
     let mut recorded = Recorded::default();
+    let vms = KnownVms::of(vms);
+    let mut is_there = There::of(there);
     let numbers = results
         .iter()
         .filter_map(|result| i64::try_from(result.vm_id.0).ok());
@@ -103,25 +110,19 @@ pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model
             recorded.logged.push(why);
             continue;
         };
-        let vm = vm_of(result, vms, &numbered);
+        let vm = vms.of_result(result, &numbered);
+        if vm.is_some_and(|vm| !may_be_of(run, vm)) {
+            let why = format!("{name}: there is no point, for its number is another host's VM");
+            recorded.logged.push(why);
+            continue;
+        }
         let name = match (name.is_empty(), vm) {
             (true, Some(vm)) => vm.name.clone(),
             _ => name,
         };
         let manifest_id = shortened(manifest_id, MANIFEST_CHARS_MAX);
         let vm_id = vm.map(|vm| vm.id);
-        let is_same = |known_vm: Option<i64>, known_name: &str, known_manifest: &str| {
-            let is_same_vm = (known_vm.is_some() && known_vm == vm_id) || known_name == name;
-            known_manifest == manifest_id && is_same_vm
-        };
-        let is_there = there
-            .iter()
-            .any(|it| is_same(it.vm_id, &it.name, &it.manifest_id))
-            || recorded
-                .points
-                .iter()
-                .any(|it| is_same(it.vm_id, &it.name, &it.manifest_id));
-        if is_there {
+        if !is_there.add(&manifest_id, vm_id, &name) {
             continue;
         }
         if let Some(vm_id) = vm_id {
@@ -155,23 +156,76 @@ pub fn of_vms(results: &[HypervResult], vms: &[vm::Model], there: &[point::Model
     recorded
 }
 
-/// Returns the VM that a result is of: by its number, else by its name on the run's host (a number of 0 is a VM that
-/// the agent found by itself).
-///
-/// One that another result names by its number is not meant by its name: copies bear their original's.
-fn vm_of<'v>(
-    result: &HypervResult,
-    vms: &'v [vm::Model],
-    numbered: &HashSet<i64>,
-) -> Option<&'v vm::Model> {
-    let number = i64::try_from(result.vm_id.0).ok().filter(|&id| id > 0);
-    let by_number = number.and_then(|id| vms.iter().find(|vm| vm.id == id));
-    let is_named = |vm: &&vm::Model| {
-        !numbered.contains(&vm.id) && vm.name.to_lowercase() == result.vm_name.to_lowercase()
-    };
-    by_number
-        .or_else(|| vms.iter().filter(is_named).find(|vm| vm.gone_at.is_none()))
-        .or_else(|| vms.iter().find(is_named))
+/// Tells whether a run may have backed up a VM: one of its host, or one that has moved to another since the run was made. No
+/// host vouches for what another one has.
+fn may_be_of(run: &run::Model, vm: &vm::Model) -> bool {
+    vm.host_id == run.host_id || vm.came_at.is_some_and(|at| at >= run.created_at)
+}
+
+/// The points of a run that are known: of a VM, or of a name, under their manifest.
+#[derive(Default)]
+struct There {
+    of_vms: HashSet<(String, i64)>,
+    of_names: HashSet<(String, String)>,
+}
+
+impl There {
+    fn of(points: &[point::Model]) -> Self {
+        let mut there = Self::default();
+        for point in points {
+            there.add(&point.manifest_id, point.vm_id, &point.name);
+        }
+        there
+    }
+
+    /// Adds a point. Tells whether it is new.
+    fn add(&mut self, manifest_id: &str, vm_id: Option<i64>, name: &str) -> bool {
+        let of_name = (manifest_id.to_owned(), name.to_owned());
+        let of_vm = vm_id.map(|vm_id| (manifest_id.to_owned(), vm_id));
+        let is_known = self.of_names.contains(&of_name)
+            || of_vm.as_ref().is_some_and(|it| self.of_vms.contains(it));
+        if !is_known {
+            self.of_names.insert(of_name);
+            self.of_vms.extend(of_vm);
+        }
+        !is_known
+    }
+}
+
+/// VMs by their numbers and by their names, of which several may have one.
+struct KnownVms<'v> {
+    by_number: HashMap<i64, &'v vm::Model>,
+    by_name: HashMap<String, Vec<&'v vm::Model>>,
+}
+
+impl<'v> KnownVms<'v> {
+    fn of(vms: &'v [vm::Model]) -> Self {
+        let mut by_name: HashMap<String, Vec<&vm::Model>> = HashMap::new();
+        for vm in vms {
+            by_name.entry(vm.name.to_lowercase()).or_default().push(vm);
+        }
+        Self {
+            by_number: vms.iter().map(|vm| (vm.id, vm)).collect(),
+            by_name,
+        }
+    }
+
+    /// Returns the VM that a result is of: by its number, else by its name on the run's host (a number of 0 is a VM that
+    /// the agent found by itself).
+    ///
+    /// One that another result names by its number is not meant by its name: copies bear their original's.
+    fn of_result(&self, result: &HypervResult, numbered: &HashSet<i64>) -> Option<&'v vm::Model> {
+        let number = i64::try_from(result.vm_id.0).ok().filter(|&id| id > 0);
+        let by_number = number.and_then(|id| self.by_number.get(&id).copied());
+        let named = self.by_name.get(&result.vm_name.to_lowercase());
+        let named = || {
+            let all = named.into_iter().flatten().copied();
+            all.filter(|vm| !numbered.contains(&vm.id))
+        };
+        by_number
+            .or_else(|| named().find(|vm| vm.gone_at.is_none()))
+            .or_else(|| named().next())
+    }
 }
 
 /// Why a disk is read in full though nothing went wrong, in the words of agents of ours.
@@ -360,7 +414,7 @@ mod tests {
     #[test]
     fn a_vm_has_a_point_whose_first_manifest_is_the_primary_one() {
         let vms = [test_vm(7, "web01")];
-        let recorded = of_vms(&[result(json!({}))], &vms, &[]);
+        let recorded = of_vms(&test_run("success"), &[result(json!({}))], &vms, &[]);
         let point = &recorded.points[0];
         assert_eq!((point.vm_id, point.manifest_id.as_str()), (Some(7), "9c41"));
         assert_eq!(
@@ -389,7 +443,7 @@ mod tests {
             result(json!({"vm_name": "empty", "disk_manifests": {}})),
             result(json!({"checkpoint_id": "", "rct_ids": {}})),
         ];
-        let recorded = of_vms(&results, &[test_vm(7, "web01")], &[]);
+        let recorded = of_vms(&test_run("success"), &results, &[test_vm(7, "web01")], &[]);
         assert_eq!(recorded.points.len(), 1);
         assert_eq!(recorded.logged.len(), 2);
         assert_eq!(
@@ -414,7 +468,8 @@ mod tests {
         assert_eq!(said.len(), 1);
         let expected = format!("b was {READ_IN_FULL}: the disk was resized");
         assert_eq!(said["AB"], [expected.as_str()]);
-        let mut point = of_vms(&[result(json!({"warnings": ["odd"]}))], &[], &[]).points;
+        let results = [result(json!({"warnings": ["odd"]}))];
+        let mut point = of_vms(&test_run("success"), &results, &[], &[]).points;
         point[0].warn(&said["AB"]);
         assert_eq!(point[0].warnings_json, json(&["odd", &expected]));
     }
@@ -431,10 +486,25 @@ mod tests {
             (0, "unknown", None),
         ] {
             let result = result(json!({"vm_id": number, "vm_name": name}));
-            let recorded = of_vms(&[result], &vms, &[]);
+            let recorded = of_vms(&test_run("success"), &[result], &vms, &[]);
             assert_eq!(recorded.points[0].vm_id, expected, "{number} {name}");
             assert_eq!(recorded.points[0].name, name);
             assert_eq!(recorded.pointers.len(), usize::from(expected.is_some()));
+        }
+    }
+
+    #[test]
+    fn another_hosts_vm_is_vouched_for_only_if_it_has_moved_there_meanwhile() {
+        let mut run = test_run("success");
+        run.created_at = 100;
+        for (came_at, is_recorded) in [(None, false), (Some(99), false), (Some(100), true)] {
+            let mut vm = test_vm(7, "web01");
+            vm.host_id = "there".to_owned();
+            vm.came_at = came_at;
+            let recorded = of_vms(&run, &[result(json!({}))], &[vm], &[]);
+            assert_eq!(recorded.points.len(), usize::from(is_recorded));
+            assert_eq!(recorded.pointers.len(), usize::from(is_recorded));
+            assert_eq!(recorded.logged.len(), usize::from(!is_recorded));
         }
     }
 
@@ -443,10 +513,15 @@ mod tests {
         let vms = [test_vm(7, "web01"), test_vm(8, "db")];
         let first = result(json!({}));
         let second = result(json!({"vm_id": 8, "vm_name": "db"}));
-        let once = of_vms(&[first.clone(), first.clone()], &vms, &[]);
+        let once = of_vms(
+            &test_run("success"),
+            &[first.clone(), first.clone()],
+            &vms,
+            &[],
+        );
         assert_eq!(once.points.len(), 1, "twice in one update");
         let there = [recorded_as(&once.points[0])];
-        let again = of_vms(&[first.clone(), second], &vms, &there);
+        let again = of_vms(&test_run("success"), &[first.clone(), second], &vms, &there);
         assert_eq!(again.points.len(), 1, "what was missing is added");
         assert_eq!(again.points[0].vm_id, Some(8));
         assert_eq!(again.pointers[0].vm_id, 8);
@@ -456,7 +531,10 @@ mod tests {
             ..once.points[0].clone()
         };
         let there = [recorded_as(&unnumbered)];
-        assert_eq!(of_vms(&[first], &vms, &there), Recorded::default());
+        assert_eq!(
+            of_vms(&test_run("success"), &[first], &vms, &there),
+            Recorded::default()
+        );
     }
 
     #[test]

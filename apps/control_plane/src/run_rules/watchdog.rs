@@ -14,6 +14,22 @@ const LONG_COMMAND_MAX_MS: i64 = 24 * 3_600_000;
 /// Work on a repository that was handed out and not reported after so long has failed.
 const OPERATION_MAX_MS: i64 = 24 * 3_600_000;
 
+/// A sleep of the server puts off the end of what waits by this at most: else one that is started anew each night would
+/// never give up what takes a day.
+const SLEEP_MAX_MS: i64 = 7 * 24 * 3_600_000;
+
+/// Returns before when something must have been asked for, or handed out, to have waited for longer than `max_ms`.
+/// `awake_since`: since when there has been a server to hear of it. Of several servers on one database one is enough, for
+/// agents go to whichever is there.
+pub fn waits_since(max_ms: i64, now: i64, awake_since: i64) -> i64 {
+    let before = now.saturating_sub(max_ms);
+    if awake_since < before {
+        before
+    } else {
+        before.saturating_sub(SLEEP_MAX_MS)
+    }
+}
+
 /// What to do with a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfRun {
@@ -32,10 +48,10 @@ pub enum OfRun {
 /// Judges a run that is not over. `awake_since`: since when the server has been there to hear anything.
 pub fn of_run(run: &run::Model, now: i64, awake_since: i64) -> OfRun {
     if run.status == "queued" {
-        let age = now.saturating_sub(run.created_at);
+        let limit = waits_since(QUEUED_RESTORE_MAX_MS, now, awake_since);
         return match run.cancel_requested_at {
             Some(_) => OfRun::Stop,
-            None if !is_backup(run) && age > QUEUED_RESTORE_MAX_MS => OfRun::FailRestore,
+            None if !is_backup(run) && run.created_at < limit => OfRun::FailRestore,
             None => OfRun::Leave,
         };
     }
@@ -56,7 +72,12 @@ pub fn of_run(run: &run::Model, now: i64, awake_since: i64) -> OfRun {
 
 /// Tells whether a command that was handed out has been silent for too long. `is_run_open`: whether the run that it
 /// is about goes on; a restore is answered when it is done.
-pub fn is_command_lost(command: &command::Model, is_run_open: bool, now: i64) -> bool {
+pub fn is_command_lost(
+    command: &command::Model,
+    is_run_open: bool,
+    now: i64,
+    awake_since: i64,
+) -> bool {
     let is_long = command.kind.starts_with("maintenance_") || command.kind == "agent_update";
     let age_max = if is_long {
         LONG_COMMAND_MAX_MS
@@ -64,14 +85,16 @@ pub fn is_command_lost(command: &command::Model, is_run_open: bool, now: i64) ->
         COMMAND_MAX_MS
     };
     let handed_out = command.delivered_at.unwrap_or(command.created_at);
-    command.status == "processing" && !is_run_open && now.saturating_sub(handed_out) > age_max
+    let is_late = handed_out < waits_since(age_max, now, awake_since);
+    command.status == "processing" && !is_run_open && is_late
 }
 
 /// Tells whether work on a repository that was handed out has been silent for too long.
-pub fn is_operation_lost(operation: &repo_operation::Model, now: i64) -> bool {
+pub fn is_operation_lost(operation: &repo_operation::Model, now: i64, awake_since: i64) -> bool {
     // The lock begins when the work is handed out, and lasts for a fixed time.
     let locked_until = operation.locked_until.unwrap_or(operation.created_at);
-    operation.status == "running" && now.saturating_sub(locked_until) > OPERATION_MAX_MS
+    let limit = waits_since(OPERATION_MAX_MS, now, awake_since);
+    operation.status == "running" && locked_until < limit
 }
 
 #[cfg(test)]
@@ -116,6 +139,27 @@ mod tests {
     }
 
     #[test]
+    fn what_waited_while_the_server_slept_has_time_again_but_not_for_ever() {
+        let hour = 3_600_000;
+        for (asked_ago, awake_for, is_late) in [
+            (13, 13, true),
+            (12, 12, false),
+            (25, 12, false),
+            (25, 13, true),
+            (7 * 24 + 12, 1, false),
+            (7 * 24 + 13, 1, true),
+        ] {
+            let limit = waits_since(12 * hour, NOW, NOW - awake_for * hour);
+            let said = format!("{asked_ago} {awake_for}");
+            assert_eq!(NOW - asked_ago * hour < limit, is_late, "{said}");
+        }
+        let mut run = test_run("queued");
+        run.kind = "restore".to_owned();
+        run.created_at = NOW - 25 * hour;
+        assert_eq!(of_run(&run, NOW, NOW - hour), OfRun::Leave);
+    }
+
+    #[test]
     fn a_command_is_lost_after_an_hour_unless_its_run_goes_on() {
         let command = |kind: &str, status: &str, ago_ms: i64| command::Model {
             id: 1,
@@ -146,7 +190,7 @@ mod tests {
             let command = command(kind, status, ago_ms);
             let said = format!("{kind} {status} {ago_ms} {is_run_open}");
             assert_eq!(
-                is_command_lost(&command, is_run_open, NOW),
+                is_command_lost(&command, is_run_open, NOW, 0),
                 is_lost,
                 "{said}"
             );

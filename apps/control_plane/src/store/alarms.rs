@@ -22,6 +22,9 @@ const REFRESH_MS: i64 = 10 * 60_000;
 /// A state that somebody declared resolved opens an alarm anew when it still lasts after this time.
 const REOPEN_MS: i64 = DAY_MS;
 
+/// So many findings, or alarms that are over, are written down in one transaction: whoever else writes waits for no more.
+const CHANGES_PER_TRANSACTION: usize = 1_000;
+
 /// Ids in one query, at most: SQLite takes no endless list.
 const IDS_PER_QUERY: usize = 500;
 
@@ -53,7 +56,8 @@ impl Store {
         Ok(since)
     }
 
-    /// Brings alarms in line with what was found, in one transaction, and returns those that were opened or resolved.
+    /// Brings alarms in line with what was found, a part at a time, and returns those that were opened or resolved. Each
+    /// alarm stands for itself: what one part brought stays when another fails, and the next look does the rest.
     ///
     /// Two instances may do it at once: of one thing one alarm is open.
     pub async fn apply_findings(
@@ -61,16 +65,46 @@ impl Store {
         findings: &[Finding],
         now_ms: i64,
     ) -> Result<Vec<AlarmChange>, DbErr> {
-        let txn = self.db().begin().await?;
         let open: HashMap<String, alarm::Model> = alarm::Entity::find()
             .filter(alarm::Column::OpenKey.is_not_null())
-            .all(&txn)
+            .all(self.reading())
             .await?
             .into_iter()
             .filter_map(|alarm| Some((alarm.open_key.clone()?, alarm)))
             .collect();
         let mut changes = Vec::new();
-        let mut true_now = HashSet::new();
+        for findings in findings.chunks(CHANGES_PER_TRANSACTION) {
+            changes.extend(self.apply_some(findings, &open, now_ms).await?);
+        }
+        let true_now: HashSet<String> = findings.iter().map(Finding::key).collect();
+        let over = open.iter().filter(|(key, _)| !true_now.contains(*key));
+        let over: Vec<&alarm::Model> = over.map(|(_, alarm)| alarm).collect();
+        for alarms in over.chunks(CHANGES_PER_TRANSACTION) {
+            let txn = self.db().begin().await?;
+            for alarm in alarms {
+                if !lasts(&txn, alarm).await?
+                    && resolve_alarm(&txn, alarm.id, "system", now_ms).await?
+                {
+                    changes.push(AlarmChange {
+                        tenant_id: alarm.tenant_id.clone(),
+                        alarm_id: alarm.id,
+                    });
+                }
+            }
+            txn.commit().await?;
+        }
+        Ok(changes)
+    }
+
+    /// Opens and refreshes the alarms of some findings, in one transaction.
+    async fn apply_some(
+        &self,
+        findings: &[Finding],
+        open: &HashMap<String, alarm::Model>,
+        now_ms: i64,
+    ) -> Result<Vec<AlarmChange>, DbErr> {
+        let txn = self.db().begin().await?;
+        let mut changes = Vec::new();
         let mut new = Vec::new();
         for finding in findings {
             let key = finding.key();
@@ -82,7 +116,6 @@ impl Store {
                 None if !finding.is_unknown => new.push(finding),
                 None => {}
             }
-            true_now.insert(key);
         }
         let silenced = silenced(&txn, &new, now_ms).await?;
         for finding in new {
@@ -93,17 +126,6 @@ impl Store {
                 changes.push(AlarmChange {
                     tenant_id: finding.tenant_id.clone(),
                     alarm_id,
-                });
-            }
-        }
-        for (key, alarm) in &open {
-            if !true_now.contains(key)
-                && !lasts(&txn, alarm).await?
-                && resolve_alarm(&txn, alarm.id, "system", now_ms).await?
-            {
-                changes.push(AlarmChange {
-                    tenant_id: alarm.tenant_id.clone(),
-                    alarm_id: alarm.id,
                 });
             }
         }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::sea_query::{Expr, IntoIden, Query, SelectStatement, SubQueryStatement};
+use sea_orm::sea_query::{Expr, Func, IntoIden, Query, SelectStatement, SubQueryStatement};
 use sea_orm::{
     ColumnTrait as _, Condition, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult, Order,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Select,
@@ -16,8 +16,9 @@ use super::Store;
 use super::entity::{alarm_channel, delivery, host, job, point, repository, run, run_event, vm};
 use super::settings::MIN_AGENT_VERSION;
 use crate::chores::upkeep::Upkeep;
+use crate::health::AHEAD_MS;
 use crate::leftovers;
-use crate::run_rules::change::ENDED_BY_SERVER;
+use crate::run_rules::change::{ENDED_BY_SERVER, STOPPED_BY_SERVER};
 use crate::run_rules::finish::is_understood;
 use crate::vm_choice::VmRules;
 use crate::watch::facts::{
@@ -30,11 +31,14 @@ const DAY_MS: i64 = 86_400_000;
 /// Runs that did not happen count this far back.
 const MISSED_DAYS: i64 = 30;
 
-/// How runs end that tell how their job fares, but for those that the server ended.
+/// How runs end that tell how their job fares, but for those that the server ended or stopped.
 const TELLING: [&str; 4] = ["success", "warning", "partial_success", "failed"];
 
 /// So many rows, or rows of so many ids, are read in one query.
 const ROWS_PER_QUERY: usize = 500;
+
+/// So many jobs are named in one query with a moment of each: SQLite takes no condition that is deeper than a thousand.
+const JOBS_PER_CONDITION: usize = 200;
 
 /// What of a VM is read, with the number of its newest point.
 #[derive(FromQueryResult)]
@@ -78,6 +82,16 @@ struct JobRow {
     objective_hours: i64,
     created_at: i64,
     newest: Option<String>,
+}
+
+/// What runs of a job did not happen.
+#[derive(Clone, FromQueryResult)]
+struct Missed {
+    job_id: String,
+    count: i64,
+    newest: String,
+    first_at: i64,
+    last_at: i64,
 }
 
 /// What of a run is read.
@@ -254,11 +268,11 @@ impl Store {
     }
 
     async fn job_facts(&self, now_ms: i64) -> Result<Vec<JobFacts>, DbErr> {
-        let mut missed = self.missed_runs(now_ms).await?;
+        let all_missed = self.all_missed_runs(now_ms).await?;
         let mut facts = Vec::new();
         let mut behind = String::new();
         loop {
-            let rows = active_jobs_behind(&behind)
+            let rows = active_jobs_behind(&behind, now_ms)
                 .into_model::<JobRow>()
                 .all(self.reading())
                 .await?;
@@ -274,10 +288,22 @@ impl Store {
             let of_files = rows.iter().filter(|row| row.engine != "hyperv");
             let of_files: Vec<&str> = of_files.map(|row| row.id.as_str()).collect();
             let last_good = self.newest_points_of_jobs(&of_files).await?;
-            facts.extend(rows.into_iter().map(|row| JobFacts {
+            let rows: Vec<(JobRow, Option<RunFacts>)> = rows
+                .into_iter()
+                .map(|mut row| {
+                    let last = row.newest.take().and_then(|id| last.remove(&id));
+                    (row, last)
+                })
+                .collect();
+            let since = rows.iter().filter_map(|(row, last)| {
+                let since = last.as_ref().map_or(i64::MIN, |run| run.finished_at);
+                Some((row.id.as_str(), since, all_missed.get(&row.id)?))
+            });
+            let mut missed = self.missed_runs(since, now_ms).await?;
+            facts.extend(rows.into_iter().map(|(row, last_run)| JobFacts {
                 last_good_at: last_good.get(&row.id).copied(),
-                last_run: row.newest.and_then(|id| last.remove(&id)),
-                missed: missed.remove(&row.id).unwrap_or_default(),
+                last_run,
+                missed: missed.remove(&row.id),
                 is_hyperv: row.engine == "hyperv",
                 vms: VmRules::of_json(&row.vms_json),
                 wants_application: row.consistency != "crash",
@@ -372,24 +398,66 @@ impl Store {
         Ok(failed.into_iter().collect())
     }
 
-    /// Returns the runs of each job that did not happen lately, oldest first.
-    async fn missed_runs(&self, now_ms: i64) -> Result<HashMap<String, Vec<MissedFacts>>, DbErr> {
-        type Row = (String, Option<String>, Option<i64>, i64, String);
-        let rows: Vec<Row> = missed_since(now_ms - MISSED_DAYS * DAY_MS)
-            .into_tuple()
+    /// Returns of each job what runs there are that did not happen lately. They are counted where they lie: a job that is
+    /// due each minute has thousands.
+    async fn all_missed_runs(&self, now_ms: i64) -> Result<HashMap<String, Missed>, DbErr> {
+        let rows = missed_by_job(now_ms)
+            .into_model::<Missed>()
             .all(self.reading())
             .await?;
-        let mut missed: HashMap<String, Vec<MissedFacts>> = HashMap::new();
-        for (id, job, scheduled_for, created_at, why) in rows {
-            let at = scheduled_for.unwrap_or(created_at);
-            if let Some(job) = job {
-                missed
-                    .entry(job)
-                    .or_default()
-                    .push(MissedFacts { id, at, why });
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.job_id.clone(), row))
+            .collect())
+    }
+
+    /// Returns which runs of these jobs did not happen since a moment of each. Only those of which a part was before it are
+    /// counted again.
+    async fn missed_runs(
+        &self,
+        jobs: impl Iterator<Item = (&str, i64, &Missed)>,
+        now_ms: i64,
+    ) -> Result<HashMap<String, MissedFacts>, DbErr> {
+        let mut counted: Vec<Missed> = Vec::new();
+        let mut in_part: Vec<Condition> = Vec::new();
+        for (job, since, missed) in jobs.filter(|(_, since, missed)| missed.last_at > *since) {
+            if missed.first_at > since {
+                counted.push(missed.clone());
+                continue;
             }
+            let of_job = Condition::all().add(run::Column::JobId.eq(job));
+            in_part.push(of_job.add(missed_at().gt(since)));
         }
-        Ok(missed)
+        for jobs in in_part.chunks(JOBS_PER_CONDITION) {
+            let any = jobs.iter().cloned().fold(Condition::any(), Condition::add);
+            let rows = missed_by_job(now_ms)
+                .filter(any)
+                .into_model::<Missed>()
+                .all(self.reading())
+                .await?;
+            counted.extend(rows);
+        }
+        let mut why: HashMap<String, String> = HashMap::new();
+        for missed in counted.chunks(ROWS_PER_QUERY) {
+            let ids = missed.iter().map(|it| it.newest.as_str());
+            let reasons: Vec<(String, String)> = run::Entity::find()
+                .select_only()
+                .columns([run::Column::Id, run::Column::ErrorSummary])
+                .filter(run::Column::Id.is_in(ids))
+                .into_tuple()
+                .all(self.reading())
+                .await?;
+            why.extend(reasons);
+        }
+        let facts = counted.into_iter().map(|missed| {
+            let facts = MissedFacts {
+                count: missed.count,
+                why: why.remove(&missed.newest).unwrap_or_default(),
+                id: missed.newest,
+            };
+            (missed.job_id, facts)
+        });
+        Ok(facts.collect())
     }
 
     async fn repository_facts(&self) -> Result<Vec<RepositoryFacts>, DbErr> {
@@ -500,20 +568,28 @@ fn vms_behind(id: i64) -> Select<vm::Entity> {
 }
 
 /// Tells of a run by whose end its job is judged: one that a person stopped says nothing, and what was wrong before it
-/// still is. `of` names a column of the run.
-pub(super) fn tells_how_its_job_fares(of: impl Fn(run::Column) -> Expr) -> Condition {
-    let by_server = format!("%\"{ENDED_BY_SERVER}\":true%");
-    Condition::any()
+/// still is. Neither does one that was made while the server's clock was ahead: it would be the job's newest until that
+/// time comes, whatever happens till then. `of` names a column of the run.
+pub(super) fn tells_how_its_job_fares(now_ms: i64, of: impl Fn(run::Column) -> Expr) -> Condition {
+    let by_server = |mark: &str| of(run::Column::StatsJson).like(format!("%\"{mark}\":true%"));
+    let by_server = by_server(ENDED_BY_SERVER).or(by_server(STOPPED_BY_SERVER));
+    let tells = Condition::any()
         .add(of(run::Column::Status).is_in(TELLING))
         .add(
             Condition::all()
                 .add(of(run::Column::Status).eq("cancelled"))
-                .add(of(run::Column::StatsJson).like(by_server)),
-        )
+                .add(by_server),
+        );
+    tells_the_time(of(run::Column::CreatedAt), now_ms).add(tells)
+}
+
+/// Tells of a row that it was made by a clock that was not ahead.
+pub(super) fn tells_the_time(created_at: Expr, now_ms: i64) -> Condition {
+    Condition::all().add(created_at.lte(now_ms.saturating_add(AHEAD_MS)))
 }
 
 /// The next active jobs, by their ids, each with the id of its newest run that tells how it fares.
-fn active_jobs_behind(id: &str) -> Select<job::Entity> {
+fn active_jobs_behind(id: &str, now_ms: i64) -> Select<job::Entity> {
     let newest = Query::select()
         .column(run::Column::Id)
         .from(run::Entity)
@@ -522,7 +598,7 @@ fn active_jobs_behind(id: &str) -> Select<job::Entity> {
             (job::Entity, job::Column::Id),
         ))
         .and_where(run::Column::Kind.eq("backup"))
-        .cond_where(tells_how_its_job_fares(|column| {
+        .cond_where(tells_how_its_job_fares(now_ms, |column| {
             Expr::col((run::Entity, column))
         }))
         .order_by(run::Column::Id, Order::Desc)
@@ -548,20 +624,26 @@ fn active_jobs_behind(id: &str) -> Select<job::Entity> {
         .limit(ROWS_PER_QUERY as u64)
 }
 
-/// Runs of since then that did not happen, oldest first.
-fn missed_since(since_ms: i64) -> Select<run::Entity> {
+/// What runs of each job did not happen in the last weeks. What was noted while the server's clock was ahead does not count.
+fn missed_by_job(now_ms: i64) -> Select<run::Entity> {
     run::Entity::find()
         .select_only()
-        .columns([
-            run::Column::Id,
-            run::Column::JobId,
-            run::Column::ScheduledFor,
-            run::Column::CreatedAt,
-            run::Column::ErrorSummary,
-        ])
+        .column(run::Column::JobId)
+        .column_as(run::Column::Id.count(), "count")
+        .column_as(run::Column::Id.max(), "newest")
+        .expr_as(missed_at().min(), "first_at")
+        .expr_as(missed_at().max(), "last_at")
         .filter(run::Column::Status.eq("missed"))
-        .filter(run::Column::CreatedAt.gt(since_ms))
-        .order_by_asc(run::Column::Id)
+        .filter(run::Column::CreatedAt.gt(now_ms.saturating_sub(MISSED_DAYS * DAY_MS)))
+        .filter(tells_the_time(run::Column::CreatedAt.into_expr(), now_ms))
+        .filter(run::Column::JobId.is_not_null())
+        .group_by(run::Column::JobId)
+}
+
+/// When a run should have happened.
+fn missed_at() -> Expr {
+    let at = [run::Column::ScheduledFor, run::Column::CreatedAt];
+    Func::coalesce(at.map(|column| Expr::col((run::Entity, column)))).into()
 }
 
 /// Channels that are used, each with the numbers of its last message that was given up and of its last that arrived.
@@ -669,8 +751,8 @@ mod tests {
         let backend = store.db().get_database_backend();
         for (query, expected) in [
             (vms_behind(7).build(backend), "points_vm_id_id"),
-            (active_jobs_behind("a").build(backend), "runs_job_id_id"),
-            (missed_since(7).build(backend), "runs_status_created_at"),
+            (active_jobs_behind("a", 7).build(backend), "runs_job_id_id"),
+            (missed_by_job(7).build(backend), "runs_status_created_at"),
             (
                 used_channels().build(backend),
                 "deliveries_channel_id_status_id",

@@ -12,9 +12,19 @@ use sea_orm::{
 };
 use serde_json::json;
 
+use crate::log;
 use crate::store::Store;
 use crate::store::entity::{host, vm};
 use crate::vm_choice::bare_guid;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// So many VMs of a host are known at most. Hyper-V runs a thousand at once; each costs every look at alarms, so that an
+/// agent that makes VMs up would keep everybody's alarms from being told.
+const VMS_PER_HOST: usize = 20_000;
+
+/// VMs that are gone count for so long: a host that makes and removes them all day has room again some day.
+const GONE_COUNT_MS: i64 = 30 * DAY_MS;
 
 /// The longest name of a VM.
 const NAME_CHARS_MAX: usize = 255;
@@ -224,6 +234,8 @@ async fn take<C: ConnectionTrait>(
     now: i64,
 ) -> Result<(usize, Vec<i64>), DbErr> {
     let mut created = 0;
+    let mut left_out = 0;
+    let mut room = room(known, &host.id, now);
     let mut taken: HashMap<&str, i64> = HashMap::new();
     // New rows of one host wait for each other too, by their ids in Hyper-V.
     let mut sorted: Vec<&Said> = said.iter().filter(|said| !said.guid.is_empty()).collect();
@@ -248,15 +260,36 @@ async fn take<C: ConnectionTrait>(
                     .await?;
                 vm.id
             }
+            Place::New if room == 0 => {
+                left_out += 1;
+                continue;
+            }
             Place::New => {
                 created += 1;
+                room -= 1;
                 said.insert(row, host, now, txn).await?.id
             }
         };
         taken.insert(&said.guid, number);
     }
+    if left_out > 0 {
+        log::warn(format_args!(
+            "host {} ({}): {left_out} VMs are not taken, for it has {VMS_PER_HOST} already; see whether its agent is what \
+             it says, and disable the host if it is not",
+            host.id, host.hostname
+        ));
+    }
     let numbers = said.iter().filter_map(|said| taken.get(said.guid.as_str()));
     Ok((created, numbers.copied().collect()))
+}
+
+/// Returns how many new VMs of a host are taken.
+fn room(known: &[vm::Model], host_id: &str, now: i64) -> usize {
+    let counts = |vm: &&vm::Model| {
+        let is_there = vm.gone_at.is_none_or(|at| now - at < GONE_COUNT_MS);
+        vm.host_id == host_id && is_there
+    };
+    VMS_PER_HOST.saturating_sub(known.iter().filter(counts).count())
 }
 
 impl Said {
@@ -317,6 +350,26 @@ impl Said {
 mod tests {
     use super::*;
     use crate::run_rules::points::test_vm;
+
+    #[test]
+    fn a_host_has_room_for_so_many_vms_with_those_that_went_lately() {
+        let vm = |host: &str, gone_at: Option<i64>| {
+            let mut vm = test_vm(7, "web");
+            vm.host_id = host.to_owned();
+            vm.gone_at = gone_at;
+            vm
+        };
+        let now = 100 * DAY_MS;
+        let known = [
+            vm("here", None),
+            vm("here", Some(71 * DAY_MS)),
+            vm("here", Some(70 * DAY_MS)),
+            vm("there", None),
+        ];
+        assert_eq!(room(&known, "here", now), VMS_PER_HOST - 2);
+        let full = vec![vm("here", None); VMS_PER_HOST + 1];
+        assert_eq!(room(&full, "here", now), 0);
+    }
 
     #[test]
     fn a_vm_that_moved_keeps_its_row_and_a_replica_has_its_own() {

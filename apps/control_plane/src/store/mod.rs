@@ -17,6 +17,7 @@
 //! questions may take long: what fires schedules reads little, and does not wait there.
 
 pub mod agents;
+mod ahead;
 pub mod alarms;
 pub mod audit;
 pub mod commands;

@@ -74,7 +74,7 @@ impl Store {
         drop_old!(delivery, CreatedAt, kept.messages_days, is_over);
         drop_old!(audit_entry, At, kept.audit_days, any());
         count += self.drop_alarms(before(kept.alarms_days)).await?;
-        count += self.drop_runs(before(kept.runs_days)).await?;
+        count += self.drop_runs(before(kept.runs_days), now_ms).await?;
         count += login_session::Entity::delete_many()
             .filter(login_session::Column::ExpiresAt.lt(now_ms))
             .exec(self.db())
@@ -150,7 +150,7 @@ impl Store {
 
     /// Drops runs that were made before a moment and of which nothing is left to say. Those that stay are looked at each
     /// time, a few at once.
-    async fn drop_runs(&self, before_ms: i64) -> Result<u64, DbErr> {
+    async fn drop_runs(&self, before_ms: i64, now_ms: i64) -> Result<u64, DbErr> {
         use run::Column;
         let mut behind: Option<(i64, String)> = None;
         let mut count = 0;
@@ -177,7 +177,7 @@ impl Store {
                 .select_only()
                 .column(Column::Id)
                 .filter(Column::Id.is_in(looked_at.into_iter().map(|(_, id)| id)))
-                .filter(says_nothing_more())
+                .filter(says_nothing_more(now_ms))
                 .into_tuple()
                 .all(self.reading())
                 .await?;
@@ -197,7 +197,7 @@ impl Store {
 
 /// Tells of a run that it is over, nothing of it is on record, and it is not the last that its job made: by that one
 /// alarms are judged.
-fn says_nothing_more() -> Condition {
+fn says_nothing_more(now_ms: i64) -> Condition {
     use run::Column;
     let of_run = |column: Expr| column.eq(Expr::col((run::Entity, Column::Id)));
     let newer = Alias::new("newer");
@@ -208,7 +208,7 @@ fn says_nothing_more() -> Condition {
         .and_where(of_newer(Column::JobId).eq(Expr::col((run::Entity, Column::JobId))))
         .and_where(of_newer(Column::Id).gt(Expr::col((run::Entity, Column::Id))))
         .and_where(of_newer(Column::Kind).eq("backup"))
-        .cond_where(tells_how_its_job_fares(of_newer))
+        .cond_where(tells_how_its_job_fares(now_ms, of_newer))
         .to_owned();
     let mut says_nothing = Condition::all().add(Column::Status.is_not_in(OPEN)).add(
         Condition::any()

@@ -1,6 +1,6 @@
 //! Restore points: recorded with the end of their run, and what they leave to be done.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr,
@@ -19,7 +19,7 @@ use crate::run_rules::points::{
 use crate::run_rules::told::ToldOfPoints;
 use crate::store::Store;
 use crate::store::entity::{command, host, job, point, repo_operation, repository, run, vm};
-use crate::store::runs::{NewLog, Report, insert_logs};
+use crate::store::runs::{NewLog, Report, insert_logs, room_for_logs};
 use crate::vm_choice::VmRules;
 
 /// Ids in one query, at most.
@@ -57,12 +57,14 @@ async fn count_damaged(
 
 impl Store {
     /// Records the points of a run that ended well, and what its VMs are handed back the next time. What is there
-    /// already is left alone. Returns how many points are new.
+    /// already is left alone. What is not recorded is logged when the run `has_just_ended`, and not each time that its end
+    /// is told again. Returns how many points are new.
     pub(super) async fn record_points<C: ConnectionTrait>(
         &self,
         txn: &C,
         run: &run::Model,
         report: &Report<'_>,
+        has_just_ended: bool,
         now: i64,
     ) -> Result<usize, DbErr> {
         let Some(repository_id) = &run.repository_id else {
@@ -75,8 +77,10 @@ impl Store {
         let mut vms = Vec::new();
         let recorded = if run.engine == "hyperv" {
             vms = vms_for(txn, run, report).await?;
-            let mut recorded = of_vms(report.results, &vms, &there);
-            recorded.logged.extend(report.unreadable.iter().cloned());
+            let mut recorded = of_vms(run, report.results, &vms, &there);
+            recorded
+                .logged
+                .splice(..0, report.unreadable.iter().cloned());
             recorded
         } else {
             let job = match &run.job_id {
@@ -93,13 +97,14 @@ impl Store {
         };
         let frozen = frozen_before_end(report.update);
         let in_full = disks_in_full(report.update);
-        for new in &recorded.points {
-            let vm = vms.iter().find(|vm| Some(vm.id) == new.vm_id);
-            let mut new = new.clone();
-            if let Some(said) = vm.and_then(|vm| in_full.get(&vm.guid)) {
+        let guids: HashMap<i64, &str> = vms.iter().map(|vm| (vm.id, vm.guid.as_str())).collect();
+        let count = recorded.points.len();
+        for mut new in recorded.points {
+            let guid = new.vm_id.and_then(|id| guids.get(&id));
+            if let Some(said) = guid.and_then(|guid| in_full.get(*guid)) {
                 new.warn(said);
             }
-            let before_end = vm.and_then(|vm| frozen.get(&vm.guid)).copied();
+            let before_end = guid.and_then(|guid| frozen.get(*guid)).copied();
             let mut row = row(run, repository_id, &new, now);
             row.created_at = Set(made_at(run, before_end.unwrap_or(0), now));
             row.insert(txn).await?;
@@ -125,14 +130,22 @@ impl Store {
                     .await?;
             }
         }
-        let logs = recorded.logged.into_iter().map(|message| NewLog {
-            level: "warn".to_owned(),
-            code: "RESULT_NOT_RECORDED".to_owned(),
-            message: protocol::limit::shortened(&message, 1_000),
-            details_json: "{}".to_owned(),
-        });
+        if !has_just_ended {
+            return Ok(count);
+        }
+        let room = room_for_logs(txn, &run.id).await?;
+        let logs = recorded
+            .logged
+            .into_iter()
+            .take(room)
+            .map(|message| NewLog {
+                level: "warn".to_owned(),
+                code: "RESULT_NOT_RECORDED".to_owned(),
+                message: protocol::limit::shortened(&message, 1_000),
+                details_json: "{}".to_owned(),
+            });
         insert_logs(txn, &run.id, logs.collect(), now).await?;
-        Ok(recorded.points.len())
+        Ok(count)
     }
 
     /// Writes down that a point was proven, when all of it was restored.
@@ -236,15 +249,15 @@ impl Store {
         count_damaged(txn, repository_id, !told.damaged_points.is_empty()).await
     }
 
-    /// Brings the points of a repository in line with a page of its list, which was asked for at `asked_at`: those that
-    /// are not in it are gone, whoever removed them.
+    /// Brings the points of a repository in line with a page of its list, which was asked for and came at `times`: those
+    /// that are not in it are gone, whoever removed them.
     pub(super) async fn note_listed<C: ConnectionTrait>(
         &self,
         txn: &C,
         repository_id: &str,
         after: &str,
         listed: &Listed,
-        (asked_at, now): (i64, i64),
+        times: (i64, i64),
     ) -> Result<(), DbErr> {
         use point::Column;
         let known: Vec<Known> = point::Entity::find()
@@ -260,7 +273,8 @@ impl Store {
             .into_model::<Known>()
             .all(txn)
             .await?;
-        let changes = reconcile(&known, after, listed, asked_at);
+        let (_, now) = times;
+        let changes = reconcile(&known, after, listed, times);
         let set = |ids: Vec<i64>, row: point::ActiveModel| async move {
             for ids in ids.chunks(IDS_MAX) {
                 point::Entity::update_many()

@@ -26,6 +26,8 @@ use crate::store::entity::{command, host, point, repo_operation, repository};
 
 /// While work on a repository goes on, nobody else gets any for so long (contract 3.15).
 pub const LOCK_MS: i64 = 300_000;
+/// What is kept of work that was handed out and given up. Who did it all the same may still say how it ended.
+pub(super) const GIVEN_UP: &str = r#"{"error":"the agent took it and never reported"}"#;
 /// Ids in one query, at most.
 const REPOSITORIES_PER_QUERY: usize = 500;
 /// So much work is looked at in one poll.
@@ -155,6 +157,9 @@ impl Store {
                 .one(&txn)
                 .await?;
         }
+        let was_given_up = Condition::all()
+            .add(repo_operation::Column::Status.eq("failed"))
+            .add(repo_operation::Column::ResultJson.eq(GIVEN_UP));
         let reported = repo_operation::Entity::update_many()
             .set(repo_operation::ActiveModel {
                 status: Set(if is_done { "success" } else { "failed" }.to_owned()),
@@ -164,15 +169,14 @@ impl Store {
                 ..Default::default()
             })
             .filter(repo_operation::Column::Id.eq(operation_id))
-            .filter(repo_operation::Column::Status.eq("running"))
+            .filter(
+                Condition::any()
+                    .add(repo_operation::Column::Status.eq("running"))
+                    .add(was_given_up),
+            )
             .exec(&txn)
             .await?;
         if reported.rows_affected == 0 {
-            if operation.status == "failed" {
-                // It was given up here; what it found still counts.
-                self.note_told(&txn, &operation.repository_id, &told, now)
-                    .await?;
-            }
             txn.commit().await?;
             return Ok(Reported::Before);
         }

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use serde_json::{Value, json};
 
-use crate::run_rules::change::{ENDED_BY_SERVER, apply, object};
+use crate::run_rules::change::{ENDED_BY_SERVER, STOPPED_BY_SERVER, apply, mark};
 use crate::run_rules::claim::offers;
 use crate::run_rules::told::ToldOfPoints;
 use crate::run_rules::watchdog::{OfRun, is_command_lost, is_operation_lost, of_run};
@@ -20,6 +20,7 @@ use crate::store::Store;
 use crate::store::entity::{
     command, host, job, log_chunk, repo_operation, repository, run, run_event, run_log, vm,
 };
+use crate::store::repo_operations::GIVEN_UP;
 
 /// A run keeps so many events (contract 3.3).
 pub const EVENTS_MAX: u64 = 5_000;
@@ -269,7 +270,9 @@ impl Store {
         };
         let run = &updated.run;
         if change.records_points && is_backup(run) {
-            updated.recorded = self.record_points(&txn, run, report, now).await?;
+            updated.recorded = self
+                .record_points(&txn, run, report, updated.has_ended, now)
+                .await?;
         }
         let mut leaves_out = false;
         if change.has_ended
@@ -353,12 +356,8 @@ impl Store {
             }
         }
         if !logs.is_empty() {
-            let of_run = run_log::Entity::find().filter(run_log::Column::RunId.eq(run_id));
-            let room = LOGS_MAX.saturating_sub(of_run.count(&txn).await?);
-            let logs: Vec<_> = logs
-                .into_iter()
-                .take(usize::try_from(room).unwrap_or(usize::MAX))
-                .collect();
+            let room = room_for_logs(&txn, run_id).await?;
+            let logs: Vec<_> = logs.into_iter().take(room).collect();
             taken.logs_inserted = logs.len() as u64;
             insert_logs(&txn, run_id, logs, now).await?;
         }
@@ -458,8 +457,8 @@ impl Store {
                 changed.push(run);
             }
         }
-        self.end_lost_commands(now).await?;
-        self.end_lost_operations(now).await?;
+        self.end_lost_commands(now, awake_since).await?;
+        self.end_lost_operations(now, awake_since).await?;
         Ok(changed)
     }
 
@@ -488,6 +487,7 @@ impl Store {
             OfRun::Leave => return Ok(None),
             OfRun::AskToStop => {
                 after.cancel_requested_at = Some(now);
+                mark(&mut after, STOPPED_BY_SERVER);
                 let why = "the agent has been silent for more than 12 minutes; it is told to stop this run when \
                            it comes back";
                 cancelled("CANCEL_REQUESTED", why)
@@ -496,9 +496,7 @@ impl Store {
                 let why = "the agent is offline: it has been silent for more than 12 minutes; look at the host, \
                            its service and its network";
                 end(&mut after, "cancelled", why);
-                let mut stats = object(&after.stats_json);
-                stats.insert(ENDED_BY_SERVER.to_owned(), Value::Bool(true));
-                after.stats_json = Value::Object(stats).to_string();
+                mark(&mut after, ENDED_BY_SERVER);
                 cancelled("CANCELLED", why)
             }
             OfRun::Stop => {
@@ -544,13 +542,13 @@ impl Store {
         Ok(Some(after))
     }
 
-    async fn end_lost_commands(&self, now: i64) -> Result<(), DbErr> {
+    async fn end_lost_commands(&self, now: i64, awake_since: i64) -> Result<(), DbErr> {
         let handed_out = command::Entity::find()
             .filter(command::Column::Status.eq("processing"))
             .all(self.reading())
             .await?;
         for command in handed_out {
-            if !is_command_lost(&command, false, now) {
+            if !is_command_lost(&command, false, now, awake_since) {
                 continue;
             }
             let run = match &command.run_id {
@@ -558,7 +556,7 @@ impl Store {
                 None => None,
             };
             let is_run_open = run.is_some_and(|run| OPEN.contains(&run.status.as_str()));
-            if !is_command_lost(&command, is_run_open, now) {
+            if !is_command_lost(&command, is_run_open, now, awake_since) {
                 continue;
             }
             command::Entity::update_many()
@@ -579,21 +577,19 @@ impl Store {
         Ok(())
     }
 
-    async fn end_lost_operations(&self, now: i64) -> Result<(), DbErr> {
+    async fn end_lost_operations(&self, now: i64, awake_since: i64) -> Result<(), DbErr> {
         let handed_out = repo_operation::Entity::find()
             .filter(repo_operation::Column::Status.eq("running"))
             .all(self.reading())
             .await?;
         for operation in handed_out {
-            if !is_operation_lost(&operation, now) {
+            if !is_operation_lost(&operation, now, awake_since) {
                 continue;
             }
             repo_operation::Entity::update_many()
                 .set(repo_operation::ActiveModel {
                     status: Set("failed".to_owned()),
-                    result_json: Set(
-                        json!({"error": "the agent took it and never reported"}).to_string()
-                    ),
+                    result_json: Set(GIVEN_UP.to_owned()),
                     locked_until: Set(None),
                     finished_at: Set(Some(now)),
                     ..Default::default()
@@ -902,6 +898,16 @@ async fn insert_events<C: ConnectionTrait>(
             .await?;
     }
     Ok(())
+}
+
+/// Returns how many more lines of the structured log a run keeps.
+pub(super) async fn room_for_logs<C: ConnectionTrait>(
+    txn: &C,
+    run_id: &str,
+) -> Result<usize, DbErr> {
+    let of_run = run_log::Entity::find().filter(run_log::Column::RunId.eq(run_id));
+    let room = LOGS_MAX.saturating_sub(of_run.count(txn).await?);
+    Ok(usize::try_from(room).unwrap_or(usize::MAX))
 }
 
 /// Writes lines of a run's structured log.

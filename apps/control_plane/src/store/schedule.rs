@@ -19,6 +19,9 @@ use crate::schedule::{Schedule, When};
 /// How many jobs are looked at in one turn.
 const JOBS_PER_TURN: u64 = 500;
 
+/// Ids in one statement, at most.
+const IDS_PER_STATEMENT: usize = 500;
+
 /// The clocks of servers that share a database may differ by so much.
 const CLOCKS_DIFFER_MS: i64 = 60_000;
 
@@ -160,6 +163,39 @@ impl Store {
                 .filter(job::Column::NextRunAt.is_null())
                 .filter(job::Column::ScheduleJson.eq(&job.schedule_json))
                 .exec(self.db())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets when jobs of a tenant run next that follow its time zone, which is another now: they are planned anew. A
+    /// moment that has come and was not yet taken care of is not passed over.
+    pub async fn plan_anew(
+        &self,
+        txn: &impl ConnectionTrait,
+        tenant_id: &str,
+        now_ms: i64,
+    ) -> Result<(), DbErr> {
+        let planned: Vec<(String, String)> = job::Entity::find()
+            .select_only()
+            .columns([job::Column::Id, job::Column::ScheduleJson])
+            .filter(job::Column::TenantId.eq(tenant_id))
+            .filter(job::Column::NextRunAt.gt(now_ms))
+            .order_by_asc(job::Column::Id)
+            .into_tuple()
+            .all(txn)
+            .await?;
+        let follows = |(id, schedule_json): (String, String)| {
+            let schedule: Schedule = serde_json::from_str(&schedule_json).ok()?;
+            schedule.time_zone.is_none().then_some(id)
+        };
+        let ids: Vec<String> = planned.into_iter().filter_map(follows).collect();
+        for ids in ids.chunks(IDS_PER_STATEMENT) {
+            job::Entity::update_many()
+                .col_expr(job::Column::NextRunAt, None::<i64>.into())
+                .filter(job::Column::Id.is_in(ids))
+                .filter(job::Column::NextRunAt.gt(now_ms))
+                .exec(txn)
                 .await?;
         }
         Ok(())

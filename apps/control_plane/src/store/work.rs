@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use crate::store::entity::{command, job, repo_operation, run, run_event};
+use crate::store::facts::tells_the_time;
 use crate::store::history::{points_of_vm, runs_with_points_of};
 use crate::store::{Store, behind};
 
@@ -136,15 +137,17 @@ impl Store {
         Ok(rows.into_iter().collect())
     }
 
-    /// Returns the last backup run of each job.
+    /// Returns the last backup run of each job. What was made while the server's clock was ahead is not the last.
     pub async fn last_runs(
         &self,
         job_ids: &[String],
+        now_ms: i64,
     ) -> Result<HashMap<String, run::Model>, DbErr> {
         use run::Column;
         let newest = run::Entity::find()
             .filter(Column::JobId.is_in(job_ids))
             .filter(Column::Kind.eq("backup"))
+            .filter(tells_the_time(Column::CreatedAt.into_expr(), now_ms))
             .select_only()
             .column_as(Column::Id.max(), "newest")
             .group_by(Column::JobId)

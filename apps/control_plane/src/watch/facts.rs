@@ -134,8 +134,8 @@ pub struct JobFacts {
     pub last_run: Option<RunFacts>,
     /// When its newest point was made, if there is one; told of jobs of files and disks alone.
     pub last_good_at: Option<i64>,
-    /// Runs that did not happen, lately, oldest first.
-    pub missed: Vec<MissedFacts>,
+    /// Runs that did not happen since then, of the last weeks.
+    pub missed: Option<MissedFacts>,
 }
 
 /// How a run ended.
@@ -153,14 +153,14 @@ pub struct RunFacts {
     pub failed_vms: i64,
 }
 
-/// A run that did not happen.
+/// Runs that did not happen.
 #[derive(Clone, Debug, Default)]
 pub struct MissedFacts {
-    /// Its id.
+    /// How many there are.
+    pub count: i64,
+    /// The id of the newest.
     pub id: String,
-    /// When it should have happened.
-    pub at: i64,
-    /// Why it did not.
+    /// Why that one did not happen.
     pub why: String,
 }
 

@@ -218,32 +218,27 @@ fn job_findings(job: &JobFacts) -> Vec<Finding> {
             });
         }
     }
-    let since = job
-        .last_run
-        .as_ref()
-        .map_or(i64::MIN, |run| run.finished_at);
-    let missed: Vec<_> = job.missed.iter().filter(|run| run.at > since).collect();
-    if let Some(newest) = missed.last() {
-        let severity = if missed.len() >= 3 {
+    if let Some(missed) = &job.missed {
+        let severity = if missed.count >= 3 {
             Severity::Critical
         } else {
             Severity::Warning
         };
-        let count = match missed.len() {
+        let count = match missed.count {
             1 => "A run".to_owned(),
             count => format!("{count} runs in a row"),
         };
         findings.push(Finding {
-            detail: json!({"run_id": newest.id, "count": missed.len()}),
-            extent: i64::try_from(missed.len()).unwrap_or(i64::MAX),
-            occasion: Some(newest.id.clone()),
+            detail: json!({"run_id": missed.id, "count": missed.count}),
+            extent: missed.count,
+            occasion: Some(missed.id.clone()),
             ..subject.finding(
                 "run_missed",
                 severity,
                 format!(
                     "{count} of {} did not happen{}. Start the job by hand if you cannot wait for its next time, and see whether its host is on.",
                     job.name,
-                    because(&newest.why)
+                    because(&missed.why)
                 ),
             )
         });

@@ -15,6 +15,7 @@ crate::stories! {
     work_goes_to_hosts_that_have_stored_in_the_repository_one_at_a_time
     work_is_reported_by_who_took_it_with_its_token
     a_lock_ends_by_itself
+    work_that_took_longer_than_a_day_counts_once
     a_folder_that_was_moved_is_worked_on_by_who_has_it
     kinds_of_our_own_go_to_agents_that_understand_them
     nobody_is_woken_for_what_they_would_not_be_handed
@@ -161,6 +162,34 @@ async fn a_lock_ends_by_itself(world: World) {
     // Who took longer may still say so.
     let done = report(&first, OperationStatus::Failed);
     world.call(&agent, &done).await.expect("taken");
+}
+
+async fn work_that_took_longer_than_a_day_counts_once(world: World) {
+    let agent = world.agent().await;
+    let repository = world.repository().await;
+    world.used(&agent, &repository).await;
+    let id = world
+        .operation(&repository, "maintenance_full", "the token")
+        .await;
+    let operation = polled(&world, &agent).await.expect("an operation");
+    world.pass(86_400 + 301);
+    let watched = world.plane.store.watchdog(world.now(), 0).await;
+    watched.expect("watched");
+    assert_eq!(world.run_operation(id).await.status, "failed");
+    let done = report(&operation, OperationStatus::Success);
+    let mut ended = Vec::new();
+    for _ in 0..2 {
+        world.call(&agent, &done).await.expect("taken");
+        assert_eq!(world.run_operation(id).await.status, "success");
+        let kept = repository::Entity::find_by_id(&repository.id)
+            .one(world.plane.store.db())
+            .await
+            .expect("read")
+            .expect("it");
+        ended.push(kept.last_full_at.expect("it was done"));
+        world.pass(60);
+    }
+    assert_eq!(ended[0], ended[1]);
 }
 
 async fn kinds_of_our_own_go_to_agents_that_understand_them(world: World) {

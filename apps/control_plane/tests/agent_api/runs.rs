@@ -6,7 +6,7 @@ use protocol::update_run::{Ending, Progress, RunStatus, UpdateRun};
 use protocol::{WireId, path_map::PathMap};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _,
+    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +23,7 @@ crate::stories! {
     results_become_points_once_and_the_next_run_gets_the_pointer
     of_a_run_that_succeeded_in_part_the_complete_vms_have_points
     a_result_that_makes_no_sense_costs_no_other
+    what_is_not_recorded_is_logged_once_and_within_limits
     vms_without_a_number_are_found_by_their_names
     a_run_of_files_has_one_point_and_leaves_work_in_its_repository
     another_hosts_run_is_none_of_an_agents_business
@@ -366,6 +367,28 @@ async fn a_result_that_makes_no_sense_costs_no_other(world: World) {
     let document = json!({"run_id": id, "status": "done"});
     let (status, _) = world.post(&agent, "agent_update_run.php", document).await;
     assert_eq!(status, 400);
+}
+
+async fn what_is_not_recorded_is_logged_once_and_within_limits(world: World) {
+    let agent = world.agent().await;
+    let repository = world.repository().await;
+    let job = world.job(&agent, &repository, "hyperv").await;
+    for (sent, kept) in [(2, 2), (5_010, 5_000)] {
+        let id = world.queue(&job).await;
+        world.take(&agent).await.expect("a run");
+        let document = json!({
+            "run_id": id, "status": "warning", "finished_at": "2026-03-01T08:10:00Z",
+            "hyperv_results": vec!["nonsense"; sent],
+        });
+        for _ in 0..2 {
+            let document = document.clone();
+            let (status, _) = world.post(&agent, "agent_update_run.php", document).await;
+            assert_eq!(status, 200);
+            let logs = run_log::Entity::find().filter(run_log::Column::RunId.eq(&id));
+            let logs = logs.count(world.plane.store.db()).await.expect("read");
+            assert_eq!(logs, kept, "{sent}");
+        }
+    }
 }
 
 async fn vms_without_a_number_are_found_by_their_names(world: World) {

@@ -11,6 +11,7 @@ crate::stories! {
     a_silent_run_is_told_to_stop_and_then_ended
     an_agent_that_comes_back_in_time_saves_its_run
     an_agent_that_comes_back_too_late_still_says_how_its_run_ended
+    missed_runs_are_counted_since_a_jobs_last_run
     restores_that_nobody_begins_and_commands_without_an_answer_fail
 }
 
@@ -88,6 +89,43 @@ async fn an_agent_that_comes_back_too_late_still_says_how_its_run_ended(world: W
     );
     world.end(&agent, &id, RunStatus::Failed, Vec::new()).await;
     assert_eq!(world.run(&id).await.status, "success", "once");
+}
+
+async fn missed_runs_are_counted_since_a_jobs_last_run(world: World) {
+    let agent = world.agent().await;
+    let repository = world.repository().await;
+    let never_ran = world.job(&agent, &repository, "kopia").await;
+    let ran = world.job(&agent, &repository, "kopia").await;
+    let recovered = world.job(&agent, &repository, "kopia").await;
+    let ended = async |job, status: &str, why: &str| {
+        let id = world.queue(job).await;
+        let mut run = world.run(&id).await.into_active_model();
+        run.status = Set(status.to_owned());
+        run.finished_at = Set(Some(world.now()));
+        run.error_summary = Set(why.to_owned());
+        run.update(world.plane.store.db()).await.expect("ended");
+        world.pass(3_600);
+        id
+    };
+    let mut newest = String::new();
+    for job in [&never_ran, &ran, &recovered] {
+        ended(job, "missed", "asleep").await;
+        newest = ended(job, "missed", "off").await;
+    }
+    ended(&ran, "success", "").await;
+    ended(&recovered, "success", "").await;
+    let last = ended(&ran, "missed", "off again").await;
+    let facts = world.plane.store.facts(world.now(), 0).await.expect("read");
+    let missed = |job: &str| {
+        let job = facts.jobs.iter().find(|it| it.id == job).expect("it");
+        let missed = job.missed.clone();
+        missed.map(|it| (it.count, it.id, it.why))
+    };
+    let of_first = missed(&never_ran.id).expect("some");
+    assert_eq!((of_first.0, &*of_first.2), (2, "off"));
+    assert_ne!(of_first.1, newest, "of another job");
+    assert_eq!(missed(&ran.id), Some((1, last, "off again".to_owned())));
+    assert_eq!(missed(&recovered.id), None);
 }
 
 async fn restores_that_nobody_begins_and_commands_without_an_answer_fail(world: World) {

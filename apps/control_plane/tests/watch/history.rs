@@ -1,5 +1,7 @@
 //! What is over goes after a while, and what there is of it costs a look at everything nothing.
 
+use protocol::hyperv_discover::DiscoveredVm;
+
 use super::*;
 
 #[tokio::test]
@@ -21,6 +23,8 @@ async fn history_goes_when_it_is_old_and_what_still_says_something_stays() {
     let last = run_of("failed", 450).await;
     let missed = run_of("missed", 440).await;
     let young = run_of("missed", 399).await;
+    // Made by a clock that was ahead: the one before is still the last that tells.
+    let ahead = run_of("success", -400).await;
     for (run, removed_days_ago) in [
         (&restorable, None),
         (&removed_lately, Some(89)),
@@ -130,6 +134,7 @@ async fn history_goes_when_it_is_old_and_what_still_says_something_stays() {
         (&last, true),
         (&missed, false),
         (&young, true),
+        (&ahead, true),
     ] {
         assert_eq!(runs.contains(run), stays, "{run}");
     }
@@ -259,6 +264,49 @@ async fn large_fleet(hosts: usize) -> Ground {
     let of_point = "points of JOIN n ON i <= 30 JOIN vms v ON v.host_id LIKE 'h%'";
     copies::<point::Entity>(&ground, &anew, of_point).await;
     ground
+}
+
+#[tokio::test]
+async fn an_agent_that_makes_vms_up_is_listened_to_no_longer() {
+    let ground = Ground::new().await;
+    let store = &ground.world.plane.store;
+    ground.vm("web").await;
+    for part in 0..4 {
+        let guid = format!("'{part}-' || i");
+        let anew = [("id", ""), ("guid", &*guid), ("first_seen_at", "0")];
+        copies::<vm::Entity>(&ground, &anew, "vms of JOIN n ON of.id = 1").await;
+    }
+    let host = host::Entity::find_by_id(&ground.host).one(store.db());
+    let host = host.await.expect("read").expect("there");
+    let found = [DiscoveredVm {
+        id: "5f3b0000-0000-4000-8000-00000000000a".to_owned(),
+        name: "made up".to_owned(),
+        generation: 2,
+        is_linux: false,
+        integration_services: true,
+        rct_enabled: true,
+        disks: Vec::new(),
+    }];
+    let (created, numbers) = store
+        .discover_vms(&host, &found, ground.now())
+        .await
+        .expect("answered");
+    assert_eq!((created, numbers.len()), (0, 0));
+    // Of those that there are alarms open, a part at a time, and are over once the VMs are gone.
+    let look = async || {
+        let facts = store.facts(ground.now(), 0).await.expect("read");
+        let mut findings = control_plane::watch::judge(&facts, ground.now());
+        findings.truncate(1_500);
+        let changes = store.apply_findings(&findings, ground.now()).await;
+        changes.expect("written").len()
+    };
+    assert_eq!(look().await, 1_500);
+    assert_eq!(look().await, 0);
+    store
+        .list_vms(&host, &[], ground.now())
+        .await
+        .expect("taken");
+    assert_eq!(look().await, 1_500);
 }
 
 /// Measures what one look at 5,000 hosts with ten VMs each and thirty points of each costs, and how long others wait

@@ -195,15 +195,24 @@ async fn nights_that_nobody_fired_are_recorded_and_the_newest_is_made_up_for() {
         .map(|run| run.status)
         .collect();
     assert_eq!(statuses, ["missed", "missed", "queued"]);
-    // The next night comes while that one still waits for its host.
+    // The next night comes while that one still waits for its host, which had nobody to ask: the server slept.
     ground.world.clock.advance(Duration::from_secs(82_800));
     chores.turn().await;
     let all = runs(&ground).await;
-    let newest = all.last().expect("a run");
-    // The one that waited for twelve hours is given up, so the next one is tried in its place or missed with it.
-    assert_eq!(all.len(), 4);
-    assert!(["missed", "queued"].contains(&newest.status.as_str()));
-    let given_up = &all[2];
+    let statuses = [&all[2].status, &all[3].status];
+    assert_eq!(statuses, ["queued", "missed"]);
+    // It is given up twelve hours after the server woke.
+    for _ in 0..12 * 30 {
+        ground.world.clock.advance(Duration::from_secs(120));
+        let now = ground.now();
+        let awake = ground.world.plane.store.awake_since(now).await;
+        awake.expect("noted");
+    }
+    chores.turn().await;
+    assert_eq!(runs(&ground).await[2].status, "queued");
+    ground.world.clock.advance(Duration::from_secs(60));
+    chores.turn().await;
+    let given_up = &runs(&ground).await[2];
     assert_eq!(given_up.status, "missed", "{given_up:?}");
     assert!(given_up.error_summary.contains("twelve hours"));
 }
@@ -246,6 +255,27 @@ async fn a_clock_that_was_ahead_costs_no_night_once_it_is_right_again() {
         assert_eq!(statuses, ["queued"], "{night}");
         end_runs(&ground, "success").await;
     }
+}
+
+#[tokio::test]
+async fn a_tenants_new_time_zone_is_that_of_its_jobs_at_once() {
+    let ground = Ground::new().await;
+    let next = async |job: &Value| {
+        let path = format!("/jobs/{}", text(&job["id"]));
+        ground.viewer.get(&path).await.expect(200)["next_run_at"].clone()
+    };
+    let follows = ground.job(ground.wish()).await;
+    let mut wish = ground.wish();
+    wish["name"] = json!("Its own");
+    wish["schedule"]["time_zone"] = json!("Europe/Berlin");
+    let own = ground.job(wish).await;
+    assert_eq!(next(&follows).await, "2026-03-01T21:00:00Z");
+    let zone = json!({"time_zone": "America/New_York"});
+    let path = format!("/tenants/{}", ground.tenant);
+    ground.owner.patch(&path, zone).await.expect(200);
+    Chores::new(ground.world.plane.clone()).turn().await;
+    assert_eq!(next(&follows).await, "2026-03-02T03:00:00Z");
+    assert_eq!(next(&own).await, "2026-03-01T21:00:00Z");
 }
 
 #[tokio::test]
@@ -356,6 +386,145 @@ async fn alarms_open_once_resolve_by_themselves_and_are_answered_by_people() {
         .expect("read");
     let ended: Vec<&str> = all.iter().map(|alarm| alarm.resolved_by.as_str()).collect();
     assert_eq!(ended, [ground.operator.email.as_str(), "system"]);
+}
+
+#[tokio::test]
+async fn a_run_that_is_dated_in_the_future_does_not_speak_for_its_job() {
+    let ground = Ground::new().await;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let last = async || {
+        let job = ground.viewer.get(&format!("/jobs/{job}")).await.expect(200);
+        text(&job["last_run"]["id"])
+    };
+    let chores = Chores::new(ground.world.plane.clone());
+    // Made by a clock that was 400 days ahead.
+    ground.run(&job, "success", -400 * 24).await;
+    let failed = ground.run(&job, "failed", 1).await;
+    chores.turn().await;
+    assert_eq!(open_alarms(&ground).await, ["run_failed"]);
+    assert_eq!(last().await, failed);
+    ground.run(&job, "success", 0).await;
+    ground.run(&job, "failed", -400 * 24).await;
+    ground.world.clock.advance(Duration::from_secs(60));
+    chores.turn().await;
+    assert_eq!(open_alarms(&ground).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn times_that_a_clock_left_in_the_future_keep_nothing_waiting() {
+    let ground = Ground::new().await;
+    let (store, db) = (&ground.world.plane.store, ground.world.plane.store.db());
+    let chores = Chores::new(ground.world.plane.clone());
+    let now = ground.now();
+    ground.vm("web").await;
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    ground.run(&job, "failed", 1).await;
+    ground.run(&job, "running", 0).await;
+    chores.turn().await;
+    assert_eq!(open_alarms(&ground).await, ["run_failed"]);
+    let list = NewCommand {
+        tenant_id: ground.tenant.clone(),
+        host_id: ground.host.clone(),
+        kind: "list_hyperv_vms".to_owned(),
+        ..NewCommand::default()
+    };
+    let list = store.queue_command(db, list, now).await.expect("queued");
+    for status in ["queued", "running", "failed"] {
+        repo_operation::ActiveModel {
+            id: NotSet,
+            tenant_id: Set(ground.tenant.clone()),
+            repository_id: Set(ground.repository.clone()),
+            kind: Set("verify".to_owned()),
+            token: Set(status.to_owned()),
+            payload_json: Set("{}".to_owned()),
+            status: Set(status.to_owned()),
+            host_id: Set(None),
+            attempts: Set(0),
+            not_before: Set(now),
+            locked_until: Set((status == "running").then_some(now)),
+            result_json: Set("{}".to_owned()),
+            created_at: Set(now),
+            finished_at: Set((status == "failed").then_some(now)),
+        }
+        .insert(db)
+        .await
+        .expect("work");
+    }
+    delivery::ActiveModel {
+        id: NotSet,
+        tenant_id: Set(ground.tenant.clone()),
+        channel_id: Set("a channel".to_owned()),
+        subject: Set(String::new()),
+        body_json: Set("{}".to_owned()),
+        status: Set("due".to_owned()),
+        due_at: Set(now),
+        attempts: Set(1),
+        error: Set(String::new()),
+        created_at: Set(now),
+        sent_at: Set(None),
+    }
+    .insert(db)
+    .await
+    .expect("a message");
+    // Each of the times that something waits for, of the rows that count.
+    let times = [
+        ("hosts", "last_seen_at", "1 = 1"),
+        ("vms", "first_seen_at", "1 = 1"),
+        ("jobs", "created_at", "1 = 1"),
+        ("repositories", "last_quick_at", "1 = 1"),
+        ("repositories", "last_full_at", "1 = 1"),
+        ("repositories", "last_verified_at", "1 = 1"),
+        ("repositories", "last_listed_at", "1 = 1"),
+        ("repositories", "created_at", "1 = 1"),
+        ("repo_operations", "not_before", "status = 'queued'"),
+        ("repo_operations", "created_at", "status = 'queued'"),
+        ("repo_operations", "locked_until", "status = 'running'"),
+        ("repo_operations", "finished_at", "status = 'failed'"),
+        ("commands", "created_at", "1 = 1"),
+        ("commands", "finished_at", "status = 'completed'"),
+        ("runs", "started_at", "1 = 1"),
+        ("runs", "heartbeat_at", "1 = 1"),
+        ("runs", "finished_at", "status = 'failed'"),
+        ("alarms", "opened_at", "1 = 1"),
+        ("alarms", "graded_at", "1 = 1"),
+        ("deliveries", "due_at", "1 = 1"),
+        ("deliveries", "created_at", "1 = 1"),
+    ];
+    store
+        .answer_command(&ground.host, list.id, true, "", None, now)
+        .await
+        .expect("answered");
+    let ahead = now + 400 * DAY;
+    for (table, at, which) in times {
+        let sql = format!("UPDATE {table} SET {at} = {ahead} WHERE {which}");
+        let changed = db.execute_unprepared(&sql).await.expect(&sql);
+        assert_ne!(changed.rows_affected(), 0, "{sql}");
+    }
+    assert_ne!(store.pull_back_times(now).await.expect("done"), 0);
+    for (table, at, which) in times {
+        let sql = format!("UPDATE {table} SET {at} = {at} WHERE {which} AND {at} <> {now}");
+        let left = db.execute_unprepared(&sql).await.expect(&sql);
+        assert_eq!(left.rows_affected(), 0, "{table}.{at}");
+    }
+    assert_eq!(store.pull_back_times(now).await.expect("done"), 0);
+}
+
+#[tokio::test]
+async fn a_run_that_the_watchdog_stopped_is_no_persons_doing() {
+    let ground = Ground::new().await;
+    let (store, db) = (&ground.world.plane.store, ground.world.plane.store.db());
+    let job = text(&ground.job(ground.wish()).await["id"]);
+    let run = ground.run(&job, "running", 1).await;
+    let asked = store.watchdog(ground.now(), 0).await.expect("watched");
+    assert!(asked[0].cancel_requested_at.is_some(), "{asked:?}");
+    // The agent comes back, is told to stop, and says that it did.
+    let cancelled = run::Entity::update_many()
+        .col_expr(run::Column::Status, Expr::value("cancelled"))
+        .col_expr(run::Column::FinishedAt, Expr::value(ground.now()))
+        .filter(run::Column::Id.eq(&run));
+    cancelled.exec(db).await.expect("ended");
+    Chores::new(ground.world.plane.clone()).turn().await;
+    assert_eq!(open_alarms(&ground).await, ["run_failed"]);
 }
 
 #[tokio::test]
@@ -517,6 +686,28 @@ async fn what_gets_worse_is_told_again_and_what_merely_lasts_is_not() {
     let expected = expected
         .map(|(severity, is_worse)| ("run_failed".to_owned(), severity.to_owned(), is_worse));
     assert_eq!(told(&ground).await, expected);
+}
+
+#[tokio::test]
+async fn a_message_counts_the_alarms_that_it_does_not_name() {
+    let ground = Ground::new().await;
+    take_messages(&ground).await;
+    for number in 0..103 {
+        ground.vm(&format!("vm{number}")).await;
+    }
+    let chores = Chores::new(ground.world.plane.clone());
+    for _ in 0..8 {
+        ground.world.clock.advance(Duration::from_secs(60));
+        call(&ground).await;
+        turn_and_send(&ground, &chores).await;
+    }
+    let all = messages(&ground).await;
+    assert_eq!(all.len(), 1, "{all:?}");
+    let message: Value = serde_json::from_str(&all[0].body_json).expect("JSON");
+    assert_eq!(message["opened"].as_array().map(Vec::len), Some(100));
+    assert_eq!(message["more_opened"], 3);
+    let subject = text(&message["subject"]);
+    assert!(subject.contains("103 alarms"), "{subject}");
 }
 
 #[tokio::test]
