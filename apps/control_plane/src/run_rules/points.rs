@@ -454,7 +454,7 @@ mod tests {
 
     #[test]
     fn disks_that_had_to_be_read_in_full_are_told_with_the_reason() {
-        let document = json!({"stats_json": {"vms": [
+        let document = json!({"run_id": 1, "stats_json": {"vms": [
             {"vm_guid": "{AB}", "disks": [
                 {"path": "a", "type": "incremental", "full_reason": null},
                 {"path": "b", "type": "full", "full_reason": "the disk was resized"},

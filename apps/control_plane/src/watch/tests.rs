@@ -226,7 +226,10 @@ fn each_kind_of_trouble_is_found_and_its_neighbour_is_not() {
         ),
         (
             "a VM of a job for files",
-            |it| it.jobs[0].is_hyperv = false,
+            |it| {
+                it.jobs[0].is_hyperv = false;
+                it.jobs[0].last_good_at = Some(NOW);
+            },
             Some(("vm_unprotected", Warning)),
         ),
         (
