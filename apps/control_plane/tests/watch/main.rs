@@ -4,6 +4,10 @@
 #[expect(dead_code, reason = "each test program uses a part of it")]
 mod ground;
 mod history;
+mod mail_over_tls;
+#[path = "../agent_api/program.rs"]
+#[expect(dead_code, reason = "each test program uses a part of it")]
+mod program;
 mod receivers;
 #[path = "../server/mod.rs"]
 mod server;
