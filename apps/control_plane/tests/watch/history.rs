@@ -238,7 +238,7 @@ async fn large_fleet(hosts: usize) -> Ground {
     ];
     let of_vm = "vms of JOIN hosts h ON h.id LIKE 'h%' JOIN n ON i <= 10";
     copies::<vm::Entity>(&ground, &anew, of_vm).await;
-    let at = format!("{now} - (31 - i) * 86400000");
+    let at = format!("{now} - (31 - i) * CAST(86400000 AS BIGINT)");
     let anew = [
         ("id", "'r' || (100 + i) || '-' || j.id"),
         ("job_id", "j.id"),
