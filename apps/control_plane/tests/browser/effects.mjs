@@ -295,6 +295,19 @@ const HISTORY = [
 ];
 
 // How long history is kept: what is older goes. Some days after the last, the audit log begins anew.
+// Rows come as somebody scrolls down to them.
+async function wholeAuditLog(eyes) {
+  const { page } = eyes;
+  await eyes.goto("/manage/audit");
+  const signedIn = page.getByRole("cell", { name: "Signed in", exact: true }).first();
+  await signedIn.waitFor();
+  const more = page.locator(".more-rows");
+  while (await more.count()) {
+    await more.scrollIntoViewIfNeeded().catch(() => undefined);
+    await page.waitForTimeout(50);
+  }
+}
+
 export async function history(eyes, world, { email, password }) {
   const { page } = eyes;
   await eyes.goto("/manage/settings");
@@ -307,7 +320,7 @@ export async function history(eyes, world, { email, password }) {
     const found = await page.getByLabel(label).inputValue();
     eyes.expect(found === days, `${label}: ${days} days were saved, and now it says ${found}`);
   }
-  await eyes.goto("/manage/audit");
+  await wholeAuditLog(eyes);
   const begun = page.getByRole("cell", { name: "Set the server up", exact: true });
   await begun.waitFor();
   eyes.mayBeAway = true;
@@ -322,8 +335,7 @@ export async function history(eyes, world, { email, password }) {
   await eyes.heading("Sign in").waitFor();
   await eyes.signIn(email, password);
   for (let i = 0; i < 200; i += 1) {
-    await eyes.goto("/manage/audit");
-    await page.getByRole("cell", { name: "Signed in", exact: true }).first().waitFor();
+    await wholeAuditLog(eyes);
     if ((await begun.count()) === 0) break;
     await page.waitForTimeout(3000);
   }

@@ -178,6 +178,8 @@ const VOLUME: &[Field] = &[
     ("path", Text(1024), true),
     ("label", Text(255), false),
     ("size_bytes", Count, true),
+    // Beyond the contract: the addon keeps the list and passes over it.
+    ("free_bytes", Count, false),
     ("filesystem", Text(64), false),
     (
         "type",
