@@ -169,8 +169,9 @@ fn told_volume(
 /// Tells whether a volume is of a kind that is written to: the others are always full, and nobody is to be warned.
 fn is_written(volume: &Volume) -> bool {
     let file_system = volume.file_system.as_deref().unwrap_or_default();
-    let is_kind = |kind: &&str| file_system.eq_ignore_ascii_case(kind);
-    !NEVER_WRITTEN.iter().any(|kind| is_kind(&kind))
+    !NEVER_WRITTEN
+        .iter()
+        .any(|kind| file_system.eq_ignore_ascii_case(kind))
 }
 
 fn told_disk(disk: &Disk, volumes: &[Volume]) -> ToldDisk {
