@@ -329,7 +329,7 @@ export async function history(eyes, world, { email, password }) {
   world.command("sim", "clock", clock, "set", new Date(Date.now() + 95 * DAY_MS).toISOString());
   eyes.address = await world.startServer(clock);
   // A clock that leaps ahead drops nothing before twelve hours have gone by.
-  world.command("sim", "clock", clock, "run", "600");
+  world.command("sim", "clock", clock, "run", "300");
   await eyes.page.goto(eyes.address);
   eyes.mayBeAway = false;
   await eyes.heading("Sign in").waitFor();
