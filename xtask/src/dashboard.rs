@@ -48,7 +48,7 @@ pub fn is_as_committed(root: &Path) -> Result<bool> {
     Ok(after.is_empty())
 }
 
-/// Lets a browser look at every screen of a new server, and do what people do on one with a history and an agent.
+/// Lets a browser do what people do on a new server, and on one with a history, and look at every screen of both.
 pub fn works_in_a_browser(root: &Path) -> Result<bool> {
     install_node(root)?;
     if !runs("chromium") {
