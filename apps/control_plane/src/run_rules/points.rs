@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use protocol::hyperv_results::{BackupType, Consistency, HypervResult};
 use protocol::limit::shortened;
 use protocol::update_run::UpdateRun;
+use serde_json::Value;
 
 use crate::run_rules::change::object;
 use crate::store::entity::{point, run, vm};
@@ -239,8 +240,7 @@ const FULL_AS_EXPECTED: [&str; 4] = [
 /// Returns what to say of disks that had to be read in full though there was something to build on, by their VM's id in
 /// Hyper-V: what agents of ours tell beyond the contract.
 pub fn disks_in_full(update: &UpdateRun) -> HashMap<String, Vec<String>> {
-    let vms = update.stats_json.get("vms").and_then(|it| it.as_array());
-    let said = vms.into_iter().flatten().filter_map(|vm| {
+    told_of_vms(update, |vm| {
         let disks = vm.get("disks")?.as_array()?;
         let said: Vec<String> = disks
             .iter()
@@ -255,9 +255,18 @@ pub fn disks_in_full(update: &UpdateRun) -> HashMap<String, Vec<String>> {
                 )
             })
             .collect();
-        Some((bare_guid(vm.get("vm_guid")?.as_str()?), said))
+        Some(said)
+    })
+}
+
+/// Returns what `read` finds in what an agent of ours tells of each VM, by its id in Hyper-V.
+fn told_of_vms<T>(update: &UpdateRun, read: impl Fn(&Value) -> Option<T>) -> HashMap<String, T> {
+    let vms = update.stats_json.get("vms").and_then(|it| it.as_array());
+    let told = vms.into_iter().flatten().filter_map(|vm| {
+        let guid = bare_guid(vm.get("vm_guid")?.as_str()?);
+        Some((guid, read(vm)?))
     });
-    said.collect()
+    told.collect()
 }
 
 /// Returns how long before the end of a run the disks of each VM were frozen (milliseconds), by its id in Hyper-V: what
@@ -266,13 +275,10 @@ pub fn frozen_before_end(update: &UpdateRun) -> HashMap<String, i64> {
     let Some(end) = update.finished_at else {
         return HashMap::new();
     };
-    let vms = update.stats_json.get("vms").and_then(|it| it.as_array());
-    let frozen = vms.into_iter().flatten().filter_map(|vm| {
+    told_of_vms(update, |vm| {
         let at: jiff::Timestamp = vm.get("frozen_at")?.as_str()?.parse().ok()?;
-        let before = end.as_millisecond().saturating_sub(at.as_millisecond());
-        Some((bare_guid(vm.get("vm_guid")?.as_str()?), before))
-    });
-    frozen.collect()
+        Some(end.as_millisecond().saturating_sub(at.as_millisecond()))
+    })
 }
 
 /// Returns when a point was made whose disks were frozen so long before the end of its run: within the run.

@@ -45,11 +45,11 @@ impl Store {
     /// Returns the zones of all tenants by their ids. One that is not known any more counts as UTC.
     pub async fn tenant_zones(&self) -> Result<HashMap<String, TimeZone>, DbErr> {
         let tenants = tenant::Entity::find().all(self.db()).await?;
-        let zone = |tenant: tenant::Model| {
-            let zone = TimeZone::get(&tenant.time_zone).unwrap_or(TimeZone::UTC);
+        let zones = tenants.into_iter().map(|tenant| {
+            let zone = zone_of(&tenant);
             (tenant.id, zone)
-        };
-        Ok(tenants.into_iter().map(zone).collect())
+        });
+        Ok(zones.collect())
     }
 
     /// Returns the jobs whose next run is due, those that wait longest first.
@@ -348,7 +348,7 @@ impl Store {
         let tenant = tenant::Entity::find_by_id(&run.tenant_id)
             .one(&self.db)
             .await?;
-        let zone = tenant.and_then(|tenant| TimeZone::get(&tenant.time_zone).ok());
+        let zone = tenant.as_ref().map(zone_of);
         let now = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::MAX);
         Ok(is_in_its_window(
             run,
@@ -385,6 +385,11 @@ impl Store {
         }
         Ok(given_up)
     }
+}
+
+/// Returns a tenant's zone. One that is not known any more counts as UTC.
+fn zone_of(tenant: &tenant::Model) -> TimeZone {
+    TimeZone::get(&tenant.time_zone).unwrap_or(TimeZone::UTC)
 }
 
 /// Tells whether a schedule's run that waits has not outlived the window that it was to start in; one without a window
