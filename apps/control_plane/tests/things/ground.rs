@@ -1,7 +1,7 @@
 //! A tenant with a host, a repository and people, and a second tenant that must see nothing of it.
 
 use control_plane::store::entity::{host, point, run, run_event, tenant, vm};
-use sea_orm::{ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set};
+use sea_orm::{ActiveModelTrait as _, ActiveValue::NotSet, ActiveValue::Set, EntityTrait as _};
 use serde_json::{Value, json};
 
 use crate::server::{Client, World};
@@ -73,6 +73,15 @@ impl Ground {
             &guid.to_string(),
         )
         .await
+    }
+
+    /// Brings the agents of all hosts to a version that knows what only ours do.
+    pub async fn update_agents(&self) {
+        host::Entity::update_many()
+            .col_expr(host::Column::AgentVersion, "2.0.0".into())
+            .exec(self.world.plane.store.db())
+            .await
+            .expect("updated");
     }
 
     /// Makes a run that ended, `hours` ago.

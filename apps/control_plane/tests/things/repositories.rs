@@ -248,11 +248,7 @@ async fn upkeep_is_due_after_its_hours_and_is_queued_once_for_a_host_that_can_do
         .post(&operations, verify.clone())
         .await
         .refused(409, "agent_outdated");
-    host::Entity::update_many()
-        .col_expr(host::Column::AgentVersion, "2.0.0".into())
-        .exec(ground.world.plane.store.db())
-        .await
-        .expect("updated");
+    ground.update_agents().await;
     let verification = ground.operator.post(&operations, verify).await.expect(202);
     assert_eq!(verification["kind"], "verify");
     // Retention is ordered by each job's own rule, for its own VMs.
@@ -582,12 +578,7 @@ async fn a_verification_that_failed_leaves_no_vm_good_of_which_nothing_was_found
 async fn points_that_are_not_in_the_list_of_their_repository_are_gone_however_many_they_are() {
     let ground = Ground::new().await;
     let db = ground.world.plane.store.db();
-    let host = host::ActiveModel {
-        id: Set(ground.host.clone()),
-        agent_version: Set("2.0.0".to_owned()),
-        ..Default::default()
-    };
-    host.update(db).await.expect("a host of ours");
+    ground.update_agents().await;
     let mut ids = Vec::new();
     for number in 0..5 {
         let manifest = format!("manifest {number}");

@@ -1,6 +1,6 @@
 //! Points, and restores that say exactly what agents of the contract read.
 
-use control_plane::store::entity::{command, host, point};
+use control_plane::store::entity::{command, point};
 use protocol::commands::{Command, Order};
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _, QueryOrder as _};
 use serde_json::{Value, json};
@@ -23,15 +23,6 @@ async fn queued(ground: &Ground) -> (command::Model, Command) {
 
 fn disks() -> Value {
     json!({"D:\\VM\\z.vhdx": "m-z", "D:\\VM\\a.vhdx": "m-a"})
-}
-
-/// Brings the agents of all hosts to a version that knows what only ours do.
-async fn update_agents(ground: &Ground) {
-    host::Entity::update_many()
-        .col_expr(host::Column::AgentVersion, "2.0.0".into())
-        .exec(ground.world.plane.store.db())
-        .await
-        .expect("updated");
 }
 
 #[tokio::test]
@@ -113,7 +104,7 @@ async fn a_vm_is_restored_with_its_chain_and_what_is_to_be_made_of_it() {
         .post(&path, wish.clone())
         .await
         .refused(409, "agent_outdated");
-    update_agents(&ground).await;
+    ground.update_agents().await;
     let run = ground.operator.post(&path, wish).await.expect(202);
     assert_eq!(run["kind"], "hyperv_restore");
     let (row, command) = queued(&ground).await;
@@ -431,14 +422,7 @@ async fn of_orders_for_the_pins_of_a_point_that_no_host_has_taken_the_last_one_s
     let ground = Ground::new().await;
     let db = ground.world.plane.store.db();
     let second = ground::host(&ground.world, &ground.tenant, "hv02").await;
-    for id in [&ground.host, &second] {
-        let update = host::ActiveModel {
-            id: Set(id.clone()),
-            agent_version: Set("2.0.0".to_owned()),
-            ..Default::default()
-        };
-        update.update(db).await.expect("updated");
-    }
+    ground.update_agents().await;
     let (point, another) = (
         ground.point(PointOf::default()).await,
         ground
@@ -479,7 +463,6 @@ async fn of_orders_for_the_pins_of_a_point_that_no_host_has_taken_the_last_one_s
 #[tokio::test]
 async fn a_point_is_pinned_by_a_host_and_shows_it_once_that_is_done() {
     let ground = Ground::new().await;
-    let db = ground.world.plane.store.db();
     let vm = ground.vm("web01").await;
     let id = ground
         .point(PointOf {
@@ -494,12 +477,7 @@ async fn a_point_is_pinned_by_a_host_and_shows_it_once_that_is_done() {
         .post(&path, json!({"is_pinned": true}))
         .await
         .refused(409, "agent_outdated");
-    let update = host::ActiveModel {
-        id: Set(ground.host.clone()),
-        agent_version: Set("2.0.0".to_owned()),
-        ..Default::default()
-    };
-    update.update(db).await.expect("updated");
+    ground.update_agents().await;
     for (person, status, code) in [
         (&ground.viewer, 403, "forbidden"),
         (&ground.foreigner, 404, "not_found"),
