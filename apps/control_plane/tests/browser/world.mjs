@@ -20,7 +20,8 @@ export class World {
     mkdirSync(this.folder, { recursive: true });
     this.host = join(this.folder, "host");
     this.config = join(this.folder, "agent.conf");
-    this.files = join(this.folder, "files");
+    // Folders of companies have long names, and their paths no blank to break a line at.
+    this.files = join(this.folder, "correspondence_with_customers_and_authorities_since_1998");
     mkdirSync(join(this.files, "letters"), { recursive: true });
     writeFileSync(join(this.files, "letters", "to-ann.txt"), "Dear Ann,\n");
     writeFileSync(join(this.files, "accounts.csv"), "day,amount\n");
