@@ -1,5 +1,6 @@
 //! Other programs: started, waited for, and failed upon with what they said.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -7,8 +8,27 @@ use anyhow::{Context, Result, ensure};
 
 /// Returns cargo, the one that runs us, in the repository's root.
 pub fn cargo(root: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    compiler(
+        std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
+        root,
+    )
+}
+
+/// Returns cargo, or a command of its kind, in the repository's root.
+///
+/// What cargo tells the program it runs, which is us, is kept from it: build scripts that look at it, as
+/// ring's does, would run again whenever somebody has called cargo by hand, and all that hangs on them be built again.
+pub fn compiler(program: impl AsRef<OsStr>, root: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(root);
+    for (name, _) in std::env::vars_os() {
+        let is_of_a_package = name
+            .to_str()
+            .is_some_and(|it| it.starts_with("CARGO_PKG_") || it.starts_with("CARGO_MANIFEST_"));
+        if is_of_a_package {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

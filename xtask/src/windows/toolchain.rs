@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::commands::{cargo, quietly};
+use crate::commands::{cargo, compiler, quietly};
 
 /// What is built for.
 pub const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -44,8 +44,8 @@ impl Toolchain {
 
     /// Returns clippy of the same compiler, set up for Windows.
     pub fn clippy(&self) -> Command {
-        let mut command = Command::new(CLIPPY);
-        command.arg("clippy").current_dir(&self.root);
+        let mut command = compiler(CLIPPY, &self.root);
+        command.arg("clippy");
         self.set_up(&mut command);
         command
     }
