@@ -214,20 +214,16 @@ pub fn judge(facts: &Facts<'_>, now: i64) -> Judgement {
 
 fn remarks(facts: &Facts<'_>, now: i64) -> Vec<String> {
     let mut remarks = Vec::new();
-    if let Some(at) = facts.passed_over_at
-        && facts.last.as_ref().is_none_or(|last| at > last.at)
-    {
-        remarks
-            .push("a job that is to take it ended well since and made no point of it".to_owned());
-    }
-    if let Some((at, outcome)) = facts.last_outcome
-        && facts.last.as_ref().is_none_or(|last| at > last.at)
-    {
-        match outcome {
-            Outcome::Failed => remarks.push("its last run failed".to_owned()),
-            Outcome::Missed => remarks.push("its last run did not take place".to_owned()),
-            Outcome::Good | Outcome::Warning | Outcome::None => {}
-        }
+    let is_newer = |at| facts.last.as_ref().is_none_or(|last| at > last.at);
+    let outcome = facts.last_outcome.filter(|(at, _)| is_newer(*at));
+    let is_passed_over = facts.passed_over_at.is_some_and(is_newer);
+    match outcome.map(|(_, outcome)| outcome) {
+        Some(Outcome::Failed) => remarks.push("its last run failed".to_owned()),
+        Some(Outcome::Missed) => remarks.push("its last run did not take place".to_owned()),
+        // Whoever reads that its run failed knows why the job, which went on, has no point of it.
+        _ if is_passed_over => remarks
+            .push("a job that is to take it ended well since and made no point of it".to_owned()),
+        _ => {}
     }
     let Some(last) = &facts.last else {
         return remarks;
@@ -637,6 +633,14 @@ mod tests {
         };
         ahead.last.as_mut().expect("a point").at = NOW + 60_000;
         assert_eq!(judged(&ahead).0, Health::Good);
+        // That the job went on without it is no second reason.
+        let failed = Facts {
+            last: point(1),
+            last_outcome: Some((NOW, Outcome::Failed)),
+            passed_over_at: Some(NOW),
+            ..protected()
+        };
+        assert_eq!(judged(&failed).1, "its last run failed");
     }
 
     #[test]
