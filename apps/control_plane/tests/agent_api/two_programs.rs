@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -89,6 +89,10 @@ struct Fleet {
     now_ms: AtomicI64,
     done: AtomicUsize,
     held: AtomicUsize,
+    /// Agents that stay away now.
+    away: AtomicUsize,
+    /// Whether people begin runs, and agents leave.
+    is_busy: AtomicBool,
     seen: Mutex<Seen>,
 }
 
@@ -169,14 +173,18 @@ impl Fleet {
         while steps.changed().await.is_ok() {
             if away > 0 {
                 away -= 1;
+                if away == 0 {
+                    self.away.fetch_sub(1, Ordering::SeqCst);
+                }
             } else {
                 self.round(&agent, number, vm, &chance, &mut held).await;
                 // The agent's process is killed: it knows of the ends that it has written down, and of nothing else.
                 if chance.below(30) == 0 {
                     self.keep(&mut held, |run| run.ending.is_some());
                 }
-                if chance.below(200) == 0 {
+                if chance.below(200) == 0 && self.is_busy.load(Ordering::SeqCst) {
                     away = AWAY_STEPS;
+                    self.away.fetch_add(1, Ordering::SeqCst);
                     self.seen().away.insert(number);
                 }
             }
@@ -388,8 +396,6 @@ struct Pair {
     jobs: Vec<job::Model>,
     steps: watch::Sender<u64>,
     told: Told,
-    /// Whether people begin runs.
-    is_busy: bool,
 }
 
 impl Pair {
@@ -410,6 +416,8 @@ impl Pair {
             now_ms: AtomicI64::new(begin.as_millisecond()),
             done: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
+            away: AtomicUsize::new(0),
+            is_busy: AtomicBool::new(true),
             seen: Mutex::default(),
         });
         let mut pair = Self {
@@ -422,7 +430,6 @@ impl Pair {
             jobs: Vec::new(),
             steps: watch::Sender::new(0),
             told: Told::default(),
-            is_busy: true,
             chance,
         };
         pair.add_people().await;
@@ -547,7 +554,7 @@ impl Pair {
         self.fleet.now_ms.store(now, Ordering::SeqCst);
         self.fleet.done.store(0, Ordering::SeqCst);
         self.steps.send_modify(|step| *step += 1);
-        if self.is_busy && self.chance.below(3) == 0 {
+        if self.fleet.is_busy.load(Ordering::SeqCst) && self.chance.below(3) == 0 {
             let job = self.chance.below(self.jobs.len() as u64);
             let job = &self.jobs[usize::try_from(job).expect("small")];
             self.fleet.begin_run(job, &self.chance).await;
@@ -634,7 +641,7 @@ impl Pair {
         self.wait_until_served(true).await;
         self.wait_until_fired().await;
         let last = self.fleet.now();
-        self.is_busy = false;
+        self.fleet.is_busy.store(false, Ordering::SeqCst);
         let manual = r#"{"kind":"manual"}"#;
         job::Entity::update_many()
             .col_expr(job::Column::ScheduleJson, Expr::value(manual))
@@ -651,12 +658,13 @@ impl Pair {
             let due = delivery::Entity::find().filter(delivery::Column::Status.eq("due"));
             let due = due.count(db).await.expect("counted");
             let held = self.fleet.held.load(Ordering::SeqCst);
-            quiet = if open + due == 0 && held == 0 {
+            let away = self.fleet.away.load(Ordering::SeqCst);
+            quiet = if open + due == 0 && held + away == 0 {
                 quiet + 1
             } else {
                 0
             };
-            // What is told is told within some minutes.
+            // What is told is told within some minutes. Whoever stays away makes an alarm at a moment of its own.
             if quiet > 30 {
                 return last;
             }
